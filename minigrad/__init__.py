@@ -1,0 +1,20 @@
+"""minigrad: reverse-mode automatic differentiation in NumPy, small enough to be read.
+
+A reading order:
+
+1. `by_hand.py`   a two-layer network with back-propagation written out: what autograd will spare you
+2. `tape.py`      recording and backward
+3. `ops/`         the table of rules, from `elementwise.py` to `loss.py`
+4. `tensor.py`    the class that puts operators on the rules
+5. `nn.py`, `optim.py`   layers and optimisers, as in torch
+6. `gradcheck.py` how to know that it is all true
+7. `classifier.py`, `train.py`   the network of a recipe, trained
+"""
+
+from . import nn, ops, optim
+from .gradcheck import gradcheck
+from .ops import *  # noqa: F403
+from .tape import Array, no_grad, operation
+from .tensor import Tensor
+
+__all__ = ["Array", "Tensor", "gradcheck", "nn", "no_grad", "operation", "ops", "optim", *ops.__all__]

@@ -1,0 +1,98 @@
+"""Data for all three packages: `load` reads it, `order` shuffles it.
+
+`load(path)` gives uint8 images (or float vectors) and integer labels: train,
+validation (cut from train by the seed) and test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..runs.errors import UserError
+from . import checks, csv, idx, npz
+from .order import batches, epoch_order, split, steps_per_epoch
+
+__all__ = ["Dataset", "Split", "batches", "epoch_order", "load", "split", "steps_per_epoch"]
+
+MNIST = Path(__file__).with_name("mnist.npz")
+
+
+class Split(NamedTuple):
+    """Images, (n, *input_shape) uint8 or float32, and their labels, (n,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits of one kind of image; `validation` may be empty, `test` is for the end."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image or vector."""
+        return self.train.images.shape[1:]
+
+    @property
+    def input_scale(self) -> float:
+        """What a network multiplies its input by: 1/255 for uint8 pixels, 1 for floats."""
+        return 1 / 255 if self.train.images.dtype == np.uint8 else 1.0
+
+
+def load(path: str | Path = "mnist", validation_size: int = 0, seed: int = 42) -> Dataset:
+    """Load a data set.
+
+    Args:
+        path: `mnist` (embedded), a folder with Kaggle's mnist_train.csv and
+            mnist_test.csv, a folder with IDX files, or an .npz with x_train,
+            y_train, x_test and y_test of any one shape and number of classes.
+        validation_size: how many training images to hold out.
+        seed: draws the ones held out.
+
+    Raises:
+        UserError: the file or a value in it can't be used; the sentence says which.
+    """
+    where = MNIST if str(path) == "mnist" else Path(path)
+    arrays = _read(where)
+    name = {key: f"{path}: {key}" for key in arrays}
+    x_train = checks.images(name["x_train"], arrays["x_train"])
+    x_test = checks.images(name["x_test"], arrays["x_test"])
+    if x_test.shape[1:] != x_train.shape[1:]:
+        raise UserError(
+            f"{name['x_test']}: images of shape {x_test.shape[1:]}; expected {x_train.shape[1:]} as in x_train"
+        )
+    if x_test.dtype != x_train.dtype:
+        raise UserError(f"{name['x_test']}: {x_test.dtype}; expected {x_train.dtype} as in x_train")
+    y_train = checks.labels(name["y_train"], arrays["y_train"], len(x_train))
+    y_test = checks.labels(name["y_test"], arrays["y_test"], len(x_test))
+    classes = checks.classes(name["y_train"], y_train, name["y_test"], y_test)
+    kept, held_out = split(len(x_train), validation_size, seed)
+    return Dataset(
+        train=Split(x_train[kept], y_train[kept]) if validation_size else Split(x_train, y_train),
+        validation=Split(x_train[held_out], y_train[held_out]),
+        test=Split(x_test, y_test),
+        classes=classes,
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The four arrays, by whichever reader knows what is there."""
+    if path.is_dir():
+        if tables := csv.find(path):
+            (x_train, y_train), (x_test, y_test) = csv.read(tables["train"]), csv.read(tables["test"])
+            return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+        if files := idx.find(path):
+            return {name: idx.read(file) for name, file in files.items()}
+        raise UserError(f"data.path: the folder {path} holds neither mnist_train.csv and mnist_test.csv nor IDX files")
+    if not path.exists():
+        raise UserError(f"data.path: {path} does not exist; expected mnist, an .npz, or a folder with CSV or IDX files")
+    return npz.read(path)

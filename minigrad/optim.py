@@ -1,0 +1,169 @@
+"""Optimisers, in torch.optim's formulas and under its names.
+
+Each keeps its state in lists beside `parameters`, so that `state_dict` is a
+plain dict of arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from .tensor import Tensor
+
+
+class Optimizer:
+    """Moves parameters against their gradients.
+
+    Args:
+        parameters: the tensors to move.
+        lr: the learning rate, read anew at each step.
+        weight_decay: added to the gradient as weight_decay * parameter.
+    """
+
+    moments: tuple[str, ...] = ()  # names of the per-parameter arrays that are state
+    decoupled = False  # whether weight decay shrinks the weights instead of entering the gradient
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.steps = 0
+        for name in self.moments:
+            setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """Move each parameter that has a gradient."""
+        self.steps += 1
+        for i, p in enumerate(self.parameters):
+            if p.grad is not None:
+                g = p.grad
+                if self.weight_decay and self.decoupled:
+                    p.data *= 1 - self.lr * self.weight_decay
+                elif self.weight_decay:
+                    g = g + self.weight_decay * p.data
+                self.update(i, p.data, g)
+
+    def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
+        """Change `w`, the i-th parameter's array, in place."""
+        raise TypeError(f"{type(self).__name__} has no update")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything but the parameters and the settings, as arrays."""
+        arrays = {f"{name}.{i}": m.copy(order="K") for name in self.moments for i, m in enumerate(getattr(self, name))}
+        return {"steps": np.array(self.steps), **arrays}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state_dict` gave.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        self.steps = int(state["steps"])
+        for name in self.moments:
+            for i, m in enumerate(getattr(self, name)):
+                m[...] = state[f"{name}.{i}"]
+
+
+class SGD(Optimizer):
+    """w <- w - lr v, with v <- momentum v + g (v = g at the first step and without momentum)."""
+
+    moments = ("velocity",)
+    velocity: list[np.ndarray]
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        self.momentum = momentum
+        if not momentum:
+            self.moments = ()
+        super().__init__(parameters, lr, weight_decay)
+
+    def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
+        if self.momentum:
+            v = self.velocity[i]
+            v *= self.momentum
+            v += g
+            g = v
+        w -= self.lr * g
+
+
+class Adam(Optimizer):
+    """m <- b1 m + (1-b1) g,  v <- b2 v + (1-b2) g^2,  w <- w - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m / (1-b1^t) and v^ = v / (1-b2^t) undo the bias towards the zeros
+    that m and v start from. Kingma and Ba, 2015, algorithm 1. The
+    corrections are Python floats, so they keep float64 beside float32 arrays.
+    """
+
+    moments = ("first", "second")
+    first: list[np.ndarray]
+    second: list[np.ndarray]
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.betas = betas
+        self.eps = eps
+        super().__init__(parameters, lr, weight_decay)
+
+    def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
+        (b1, b2), m, v = self.betas, self.first[i], self.second[i]
+        m += (1 - b1) * (g - m)
+        v *= b2
+        v += (1 - b2) * (g * g)
+        root = np.sqrt(v)
+        root /= math.sqrt(1 - b2**self.steps)
+        root += self.eps
+        w -= (self.lr / (1 - b1**self.steps)) * m / root
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights themselves: w <- (1 - lr weight_decay) w first.
+
+    Loshchilov and Hutter, 2019, algorithm 2, as torch has it.
+    """
+
+    decoupled = True
+
+
+class CosineAnnealingLR:
+    """lr_t = lr_0 (1 + cos(pi t / T_max)) / 2, down half a cosine. Loshchilov and Hutter, 2017, equation 5.
+
+    Call `step` after each step of the optimiser.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int) -> None:  # noqa: N803 (torch's name)
+        self.optimizer, self.start, self.T_max = optimizer, optimizer.lr, T_max
+
+    def step(self) -> None:
+        self.optimizer.lr = self.start * (1 + math.cos(math.pi * self.optimizer.steps / self.T_max)) / 2
+
+
+class ReduceLROnPlateau:
+    """Multiply lr by `factor` once the metric has not fallen by `threshold` for more than `patience` epochs."""
+
+    def __init__(self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> None:
+        self.optimizer, self.factor, self.patience, self.threshold = optimizer, factor, patience, threshold
+        self.best, self.bad_epochs = math.inf, 0
+
+    def step(self, metric: float) -> None:
+        if metric < self.best - self.threshold:
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.bad_epochs > self.patience:
+            self.optimizer.lr *= self.factor
+            self.bad_epochs = 0

@@ -1,0 +1,188 @@
+"""The command line of a recipe: every key a flag, every mistake one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from ..runs.errors import UserError
+from .schema import SECTIONS, Recipe, check
+
+FOLDER = Path(__file__).parent
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list such as [128, 64]",
+    "str": "text",
+    "NoneType": "null",
+}
+
+
+def names() -> list[str]:
+    """The recipes that are built in."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find(name: str) -> str:
+    """The path of a recipe given by path, or by the name of a built-in one.
+
+    Raises:
+        UserError: there is no such file and no such recipe, or it is no YAML of sections.
+    """
+    if Path(name).is_file():
+        _look_into(name)
+        return name
+    if name in names():
+        return str(FOLDER / f"{name}.yaml")
+    raise UserError(f"--config {name}: no such file; expected a path or a built-in recipe: {', '.join(names())}")
+
+
+def _look_into(path: str) -> None:
+    """Refuse what jsonargparse would stumble over: a file that is no YAML, or whose sections are no mappings."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", see line {mark.line + 1}" if mark else ""
+        raise UserError(f"--config {path}: can't be read as YAML{where}; expected a recipe") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"--config {path}: is empty or no mapping; expected a recipe with sections such as model and data"
+        )
+    for section in SECTIONS:
+        if not isinstance(content.get(section, {}), (dict, str)):
+            raise UserError(
+                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
+            )
+
+
+def resolve(argv: Sequence[str]) -> list[str]:
+    """`argv` with each recipe's name behind `--config` (or `-c`) replaced by its path.
+
+    LightningCLI knows only paths, and DDP's child processes parse the same
+    words again, so this runs before any parser.
+    """
+    words = list(argv)
+    for i, word in enumerate(words):
+        if word in ("--config", "-c") and i + 1 < len(words):
+            words[i + 1] = find(words[i + 1])
+        elif word.startswith("--config="):
+            words[i] = f"--config={find(word.removeprefix('--config='))}"
+    return words
+
+
+class OneSentence:
+    """Mix into a jsonargparse parser: its complaints become a `UserError` of one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
+
+
+class Parser(OneSentence, ArgumentParser):
+    """A jsonargparse parser whose mistakes are one sentence."""
+
+
+def recipe_parser(prog: str, description: str) -> Parser:
+    """A parser with `--config` and every key of a recipe."""
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--config", action=ActionConfigFile, help=f"a recipe: a YAML file, or {' or '.join(names())}")
+    defaults = Recipe()
+    parser.add_argument(
+        "--seed_everything", type=int, default=defaults.seed_everything, help="the seed of everything drawn"
+    )
+    for name, section in SECTIONS.items():
+        parser.add_class_arguments(section, name)
+    return parser
+
+
+def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
+    """Add `--out`, `--overwrite` and, where a run can go on, `--resume`."""
+    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+    parser.add_argument("--out", type=str | None, default=None, help="the run folder; null takes the next runs/NAME-N")
+    parser.add_argument("--overwrite", **flag, help="replace the run that is in the folder")
+    if resume:
+        parser.add_argument("--resume", **flag, help="go on with the run that is in the folder, if any")
+
+
+def to_recipe(options: Namespace) -> Recipe:
+    """The checked recipe in what `recipe_parser` parsed.
+
+    Raises:
+        UserError: a value makes no sense.
+    """
+    values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
+    return check(Recipe.from_dict({"seed_everything": options.seed_everything, **values}))
+
+
+def load(name: str = "simple") -> Recipe:
+    """The checked recipe of a built-in name or a YAML file.
+
+    Raises:
+        UserError: no such recipe, or a key or value in it is wrong.
+    """
+    return to_recipe(recipe_parser("recipe", "").parse_args(["--config", find(name)]))
+
+
+def refuse_changes(path: Path, recipe: Recipe) -> None:
+    """Check that the run whose recipe is at `path` was made with `recipe`; only its length may differ.
+
+    Raises:
+        UserError: naming the first key that differs.
+    """
+
+    def flat(r: Recipe) -> dict[str, Any]:
+        return {"seed_everything": r.seed_everything} | {
+            f"{s}.{k}": v for s in SECTIONS for k, v in vars(getattr(r, s)).items()
+        }
+
+    before, now = flat(load(str(path))), flat(recipe)
+    for key in before:
+        if before[key] != now[key] and key not in ("trainer.max_epochs", "model.weights"):
+            raise UserError(
+                f"--resume: {key} is {now[key]}, but the run was made with {before[key]}; expected --config {path}"
+            )
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML."""
+    import yaml
+
+    return str(yaml.safe_dump(recipe.as_dict(), sort_keys=False, default_flow_style=None))
+
+
+def sentence(message: str, keys: Sequence[str] = ()) -> str:
+    """One line of a parser's complaint: the key, the value, what was expected."""
+    text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
+    text = re.sub(r'^Parser key "([^"]+)":', r"\1:", text)
+    if m := re.match(
+        r"(\S+): Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: .*Given value: (.*)$", text
+    ):
+        return f"{m[1]}: {m[3]}; expected {_words(m[2])}"
+    if m := re.match(r"(\S+): (?:Problem with [^:]*: )?Expected a (.*?)\.? Got value: (.*)$", text):
+        return f"{m[1]}: {m[3]}; expected {_words(m[2])}"
+    if m := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
+        return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys)
+    if m := re.match(r"(?:Group '(\S+)' does not accept option |Option )'(\S+?)'", text):
+        key = ".".join(part for part in (m[1], m[2]) if part)
+        return _unknown(f"unknown key {key}", key, keys)
+    return text
+
+
+def _unknown(what: str, key: str, keys: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, keys, 1)
+    return f"{what}; expected {'perhaps ' + near[0] if near else 'a key of the recipe, see --help'}"
+
+
+def _words(types: str) -> str:
+    """A type as a person says it: "typing.Literal['a', 'b']" is "a or b"."""
+    found = [n.strip("'\"") for n in re.findall(r"'([^']*)'|(\w+)", types) for n in n if n]
+    plain = [n for n in found if n not in ("class", "typing", "Literal", "Optional", "Union")]
+    return " or ".join(dict.fromkeys(WORDS.get(n, n) for n in plain)) or types

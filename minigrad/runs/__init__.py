@@ -1,0 +1,21 @@
+"""The ground floor of all three packages: run folders, whole-file writes, history, curves, weights, errors."""
+
+from . import curves, folder, history, metrics, weights
+from .errors import Stopped, UserError, run_command
+from .files import whole_file, write_json, write_text
+from .history import Epoch
+
+__all__ = [
+    "Epoch",
+    "Stopped",
+    "UserError",
+    "curves",
+    "folder",
+    "history",
+    "metrics",
+    "run_command",
+    "weights",
+    "whole_file",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,39 @@
+"""One sentence for a mistake of the user's, and what every command does with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+
+class UserError(Exception):
+    """Something the user gave can't be used.
+
+    The message is one sentence that names the thing, the value and what was
+    expected. A command prints it and exits with status 2, without a traceback.
+    """
+
+
+class Stopped(Exception):
+    """Ctrl-C ended a run; the message says what is kept and how to go on."""
+
+
+def run_command(prog: str, main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+    """Call `main(argv)` and turn its end into an exit status.
+
+    Returns 0, or 2 after a `UserError`, or 130 (the shell's number for
+    Ctrl-C) after an interruption. Any other exception is a bug of ours and
+    keeps its traceback.
+    """
+    try:
+        main(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        print(f"\n{prog}: stopped; {stopped}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print(f"\n{prog}: stopped", file=sys.stderr)
+        return 130
+    return 0

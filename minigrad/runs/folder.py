@@ -1,0 +1,79 @@
+"""The run folder: where it goes, and never losing the run that is already there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .errors import UserError
+
+RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
+WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
+RESULTS = "results.json"
+
+# Any of these makes a folder one that holds a run.
+SIGNS = (RECIPE, HISTORY, WEIGHTS, METRICS, RESULTS)
+# What `--overwrite` removes: our own files by name, never the folder.
+OWN = (*SIGNS, CURVES, PREDICTIONS, "checkpoint.*", "*.ckpt", "model.keras", "comparison.png", "report.html")
+
+
+def numbered(kind: str, *, newest: bool = False) -> Path:
+    """`runs/KIND-N`: the next free number, or the newest that is there (the first if none is)."""
+    taken = [int(m[1]) for p in Path("runs").glob(f"{kind}-*") if (m := re.fullmatch(rf"{kind}-(\d+)", p.name))]
+    last = max(taken, default=0)
+    return Path("runs") / f"{kind}-{max(last, 1) if newest else last + 1}"
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether `folder` holds any file that a run leaves."""
+    return any((folder / name).exists() for name in SIGNS)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` came to its end: its last act is to write `metrics.json`."""
+    return (folder / METRICS).exists()
+
+
+def choose(out: str | None, kind: str, *, resume: bool = False, overwrite: bool = False) -> Path:
+    """The folder that a run may write to; nothing is touched yet.
+
+    Args:
+        out: the folder asked for; None takes the next `runs/KIND-N`.
+        kind: the command's name in that default.
+        resume: go on with the run that is there, if any.
+        overwrite: the run that is there may be replaced.
+
+    Raises:
+        UserError: the folder holds a run and neither flag was given, both
+            flags were given, or the path can't be a writable folder.
+    """
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite: one goes on with a run and the other replaces it; give one of them")
+    folder = Path(out) if out is not None else numbered(kind, newest=resume)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; expected a folder for the run")
+    if folder.is_dir() and holds_run(folder) and not (resume or overwrite):
+        raise UserError(f"--out {folder}: already holds a run; expected another folder, --resume or --overwrite")
+    base = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: can't be written; expected a folder that you may write to")
+    return folder
+
+
+def prepare(folder: Path, *, overwrite: bool = False) -> None:
+    """Make the folder, and with `overwrite` remove the files of the run it held.
+
+    Called once the recipe, data and weights have proved good, so that a
+    mistake never costs an earlier run.
+
+    Raises:
+        UserError: the folder can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            for path in (p for pattern in OWN for p in folder.glob(pattern)):
+                path.unlink()
+    except OSError as error:
+        raise UserError(f"--out {folder}: can't be written ({error.strerror}); expected a writable folder") from error

@@ -1,0 +1,80 @@
+"""`weights.safetensors`: the one weights file that all three packages read and write.
+
+Torch's layout: a linear weight is (out, in), under names that do not move
+when dropout is added: `hidden.0.weight`, `hidden.0.bias`, `output.weight`,
+`output.bias`. The metadata say what the network expects. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+from .files import whole_file
+
+Weights = dict[str, np.ndarray]
+
+
+def describe(recipe: Mapping[str, Any], input_shape: tuple[int, ...], classes: int, scale: float) -> dict[str, str]:
+    """The metadata of a weights file: the recipe as JSON, the shape of one input, the number of classes,
+    and the factor by which the network multiplies raw input ("1/255" for uint8 pixels, "1" for floats)."""
+    return {
+        "recipe": json.dumps(recipe),
+        "input_shape": json.dumps(list(input_shape)),
+        "classes": str(classes),
+        "input_scale": "1" if scale == 1 else "1/255",
+    }
+
+
+def write(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write arrays by name, whole or not at all."""
+    from safetensors.numpy import save
+
+    with whole_file(path) as draft:
+        draft.write_bytes(save({name: np.ascontiguousarray(array) for name, array in weights.items()}, dict(metadata)))
+
+
+def read(path: str | Path) -> tuple[Weights, dict[str, str]]:
+    """Read (arrays by name, metadata).
+
+    Raises:
+        UserError: the file is missing, cut short or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"model.weights: {path} does not exist; expected a weights.safetensors") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"model.weights: {path} is not a readable safetensors file ({error})") from error
+
+
+def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: float) -> Weights:
+    """Read weights for a network whose parameters have these names and shapes.
+
+    Raises:
+        UserError: also where a name is missing or unknown, a shape differs, a
+            value is not finite, or the weights expect input of another scale.
+    """
+    weights, metadata = read(path)
+    for name in sorted(shapes.keys() ^ weights.keys()):
+        whose = "the file lacks it" if name in shapes else "the network has no such weight"
+        raise UserError(f"model.weights: {path} does not fit this network: {name}: {whose}")
+    for name, shape in shapes.items():
+        if weights[name].shape != shape:
+            raise UserError(f"model.weights: {path}: {name} has shape {weights[name].shape}; expected {shape}")
+        if not np.isfinite(weights[name]).all():
+            raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
+    expected = "1" if scale == 1 else "1/255"
+    if metadata.get("input_scale", expected) != expected:
+        raise UserError(
+            f"model.weights: {path} was trained on input scaled by {metadata['input_scale']}; this data is scaled by {expected}"
+        )
+    return weights

@@ -1,0 +1,119 @@
+"""Tensor: an array with a gradient. Each operator and method names its rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import ops, tape
+from .ops.reduce import Axis
+
+
+class Tensor(tape.Node):
+    """An array that remembers how it was computed.
+
+    Args:
+        data: Python numbers and lists become float32, arrays keep their dtype.
+        requires_grad: whether `backward` shall leave d(loss)/d(this) in `grad`.
+
+    Raises:
+        TypeError: integers can't require a gradient.
+
+    >>> w = Tensor([2.0, 3.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> w.grad
+    array([4., 6.], dtype=float32)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if isinstance(data, tape.Node):
+            data = data.data
+        self.data = np.asarray(data, None if isinstance(data, (np.ndarray, np.generic)) else np.float32)
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(f"Tensor: dtype {self.data.dtype} can't require a gradient; expected a floating dtype")
+        self.requires_grad = requires_grad
+        self.grad = None
+        self._op, self._edges, self._order = "leaf", (), next(tape._clock)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add d(this)/d(leaf) to the `grad` of every leaf; see `tape.backward`."""
+        tape.backward(self, gradient, retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same array, cut off from the graph."""
+        return Tensor(self.data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
+        return ops.transpose(self)
+
+    def item(self) -> float:
+        """The only element, as a Python number."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy."""
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise TypeError("a Tensor that requires a gradient would lose it as an array; use .data, or detach() first")
+        return np.array(self.data, dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        return f"Tensor({body}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    # fmt: off
+    def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
+    def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
+    def __sub__(self, other: Any) -> Tensor: return ops.subtract(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return ops.subtract(other, self)
+    def __mul__(self, other: Any) -> Tensor: return ops.multiply(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return ops.multiply(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return ops.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return ops.divide(other, self)
+    def __pow__(self, other: Any) -> Tensor: return ops.power(self, other)
+    def __rpow__(self, other: Any) -> Tensor: return ops.power(other, self)
+    def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __neg__(self) -> Tensor: return ops.negative(self)
+    def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
+
+    def exp(self) -> Tensor: return ops.exp(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.sum(self, axis, keepdims)
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
+    def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
+    def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
+
+    def reshape(self, *shape: int) -> Tensor: return ops.reshape(self, shape)
+    def transpose(self, *axes: int) -> Tensor: return ops.transpose(self, axes or None)
+    # fmt: on

@@ -1,0 +1,100 @@
+"""python -m minigrad.train: train the network of a recipe with nothing but NumPy."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from . import checkpoint, datasets, recipes
+from .classifier import Classifier
+from .datasets import Dataset
+from .progress import Report
+from .recipes import Recipe
+from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
+from .training import BestEpoch, Schedule, build_optimizer, train_epoch
+
+PROG = "python -m minigrad.train"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train, test once, and leave a run folder."""
+    parser = recipes.recipe_parser(PROG, "Train the network of a recipe with a hand-built autograd in NumPy.")
+    recipes.run_options(parser)
+    options = parser.parse_args(recipes.resolve(argv))
+    recipe = recipes.to_recipe(options)
+    out = folder.choose(options.out, "minigrad", resume=options.resume, overwrite=options.overwrite)
+    if options.resume and folder.is_finished(out):
+        print(f"{out} holds a finished run, which is left as it is")
+        return
+    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    fit(recipe, data, out, overwrite=options.overwrite)
+
+
+def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) -> None:
+    """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
+
+    Raises:
+        UserError: recipe, data, weights or folder don't fit together, or training diverged.
+        Stopped: Ctrl-C; whole epochs are kept.
+    """
+    model, size = recipe.model, len(data.train.labels)
+    steps = datasets.steps_per_epoch(size, recipe.data.batch_size)
+    net = Classifier(model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything)
+    if model.weights is not None:
+        shapes = {name: p.shape for name, p in net.named_parameters()}
+        net.load_state_dict(weights.read_for(model.weights, shapes, data.input_scale))
+    optimizer = build_optimizer(net.parameters(), model)
+    schedule = Schedule(model.schedule, optimizer, steps * recipe.trainer.max_epochs)
+    best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
+
+    epochs: list[Epoch] = []
+    if not overwrite and (out / folder.RECIPE).exists():
+        recipes.refuse_changes(out / folder.RECIPE, recipe)
+        if (out / checkpoint.NAME).exists():
+            done = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
+            epochs = history.read(out / folder.HISTORY)[:done]
+    folder.prepare(out, overwrite=overwrite)
+    write_text(out / folder.RECIPE, recipes.dump(recipe))
+    described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
+
+    report = Report(recipe, data, net, steps)
+    try:
+        with report:
+            while len(epochs) < recipe.trainer.max_epochs and not (best and best.is_over):
+                epoch, began = len(epochs), time.perf_counter()
+                net.begin_epoch(epoch)
+                order = datasets.batches(size, recipe.data.batch_size, recipe.seed_everything, epoch)
+                loss, accuracy = train_epoch(net, optimizer, *data.train, order, schedule, report.step)
+                metrics.refuse_divergence(loss, epoch + 1, model.learning_rate)
+                row = Epoch(epoch + 1, loss, accuracy, None, None, optimizer.lr, 0.0)
+                if len(data.validation.labels):
+                    seen = metrics.score(net.predict(data.validation.images), data.validation.labels)
+                    row = replace(row, val_loss=seen["loss"], val_accuracy=seen["accuracy"])
+                    schedule.after_epoch(seen["loss"])
+                    if best:
+                        best.see(seen["loss"], net)
+                epochs.append(replace(row, seconds=time.perf_counter() - began))
+                # The checkpoint last: a history that is one row ahead of it is cut on resuming.
+                history.write(out / folder.HISTORY, epochs)
+                weights.write(out / folder.WEIGHTS, best.weights if best else net.state_dict(), described)
+                checkpoint.save(out / checkpoint.NAME, len(epochs), net, optimizer, schedule, best)
+                report.epoch(epochs[-1])
+    except KeyboardInterrupt:
+        raise Stopped(f"{len(epochs)} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+
+    if best and best.weights:
+        net.load_state_dict(best.weights)
+    history.write(out / folder.HISTORY, epochs)
+    weights.write(out / folder.WEIGHTS, net.state_dict(), described)
+    if epochs:
+        curves.draw(out / folder.CURVES, epochs, f"minigrad, {report.network}")
+    tested = metrics.test_metrics(net.predict(data.test.images), data.test.labels)
+    write_json(out / folder.METRICS, {**tested, "parameters": report.parameters, "epochs": len(epochs)})
+    print(f"{metrics.percent(tested)}, in {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PROG, main))
