@@ -75,7 +75,7 @@ class Optimizer:
 class SGD(Optimizer):
     """w <- w - lr v, with v <- momentum v + g (v = g at the first step and without momentum)."""
 
-    moments = ("velocity",)
+    moments: tuple[str, ...] = ("velocity",)
     velocity: list[np.ndarray]
 
     def __init__(

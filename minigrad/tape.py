@@ -37,7 +37,7 @@ Pullback = Callable[[np.ndarray], np.ndarray]
 _clock = itertools.count()
 
 
-class _Freed(tuple):
+class _Freed(tuple[()]):
     """Stands for the edges of a node whose pullbacks were let go."""
 
 
@@ -79,6 +79,9 @@ class Node:
     data: np.ndarray
     grad: np.ndarray | None
     requires_grad: bool
+    _op: str  # the operation's name, for errors
+    _edges: tuple[tuple[Node, Pullback], ...]  # the operands whose gradient is wanted
+    _order: int  # when it was made
 
     # NumPy's functions refuse a node instead of computing something without a gradient.
     __array_ufunc__ = None

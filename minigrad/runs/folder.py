@@ -35,7 +35,14 @@ def is_finished(folder: Path) -> bool:
     return (folder / METRICS).exists()
 
 
-def choose(out: str | None, kind: str, *, resume: bool = False, overwrite: bool = False) -> Path:
+def choose(
+    out: str | None,
+    kind: str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    flags: tuple[str, str] = ("--out", "--resume"),
+) -> Path:
     """The folder that a run may write to; nothing is touched yet.
 
     Args:
@@ -43,21 +50,45 @@ def choose(out: str | None, kind: str, *, resume: bool = False, overwrite: bool 
         kind: the command's name in that default.
         resume: go on with the run that is there, if any.
         overwrite: the run that is there may be replaced.
+        flags: what the command calls `out` and `resume`, for the sentences.
 
     Raises:
         UserError: the folder holds a run and neither flag was given, both
             flags were given, or the path can't be a writable folder.
     """
     if resume and overwrite:
-        raise UserError("--resume and --overwrite: one goes on with a run and the other replaces it; give one of them")
+        raise UserError(
+            f"{flags[1]} and --overwrite: one goes on with a run and the other replaces it; give one of them"
+        )
     folder = Path(out) if out is not None else numbered(kind, newest=resume)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder}: is a file; expected a folder for the run")
+        raise UserError(f"{flags[0]} {folder}: is a file; expected a folder for the run")
     if folder.is_dir() and holds_run(folder) and not (resume or overwrite):
-        raise UserError(f"--out {folder}: already holds a run; expected another folder, --resume or --overwrite")
+        raise UserError(f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite")
     base = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
-        raise UserError(f"--out {folder}: can't be written; expected a folder that you may write to")
+        raise UserError(f"{flags[0]} {folder}: can't be written; expected a folder that you may write to")
+    return folder
+
+
+def choose_for(
+    out: str | None,
+    kind: str,
+    file: str | None,
+    *,
+    overwrite: bool = False,
+    flags: tuple[str, str] = ("--out", "--resume"),
+) -> Path:
+    """The folder for a command that adds one file to a run: its test's or its predictions'.
+
+    Raises:
+        UserError: that file is there and `overwrite` was not given, or the folder can't be written.
+    """
+    folder = choose(out, kind, resume=True, flags=flags)
+    if out is None:
+        folder = numbered(kind)
+    elif file is not None and (folder / file).exists() and not overwrite:
+        raise UserError(f"{flags[0]} {folder}: already holds a {file}; expected another folder or --overwrite")
     return folder
 
 
@@ -76,4 +107,4 @@ def prepare(folder: Path, *, overwrite: bool = False) -> None:
             for path in (p for pattern in OWN for p in folder.glob(pattern)):
                 path.unlink()
     except OSError as error:
-        raise UserError(f"--out {folder}: can't be written ({error.strerror}); expected a writable folder") from error
+        raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error
