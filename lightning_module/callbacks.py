@@ -71,8 +71,9 @@ class RunFolder(Checkpoint):
         # Several ranks have a share each; `test` says to use one device.
         if trainer.world_size == 1 and len(logits) == len(labels):
             tested = metrics.test_metrics(logits, labels)
+            epochs = {"epochs": len(self.epochs)} if self.epochs else {}  # `test` alone knows no epochs
             parameters = sum(p.numel() for p in pl_module.parameters())
-            write_json(self.path / folder.METRICS, {**tested, "parameters": parameters, "epochs": len(self.epochs)})
+            write_json(self.path / folder.METRICS, {**tested, "parameters": parameters, **epochs})
             print(f"{metrics.percent(tested)}, in {self.path}")
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:

@@ -114,6 +114,8 @@ class ClassifierCLI(LightningCLI):
 
     def _callbacks(self, config: Any, recipe: Recipe) -> list[Any]:
         """The callbacks that every run has, besides those of the YAML."""
+        if config.trainer.fast_dev_run:  # Lightning's rehearsal leaves nothing behind
+            return []
         monitor = "val_loss" if recipe.data.validation_size else None
         callbacks: list[Any] = [RunFolder(self.out, recipe)]
         given = {str(c.get("class_path")).rpartition(".")[2] for c in config.trainer.callbacks or []}
@@ -214,5 +216,6 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            raise Stopped(f"whole epochs are kept in {os.environ.get(FOLDER)}; --ckpt_path last goes on") from None
+            out = os.environ.get(FOLDER)
+            raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} goes on") from None
         raise

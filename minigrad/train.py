@@ -11,9 +11,9 @@ from pathlib import Path
 from . import checkpoint, datasets, recipes
 from .classifier import Classifier
 from .datasets import Dataset
-from .progress import Report
 from .recipes import Recipe
 from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
+from .runs.progress import Report, network
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
 
 PROG = "python -m minigrad.train"
@@ -60,7 +60,8 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
     write_text(out / folder.RECIPE, recipes.dump(recipe))
     described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
 
-    report = Report(recipe, data, net, steps)
+    parameters = sum(p.size for p in net.parameters())
+    report = Report(recipe, data, parameters, steps)
     try:
         with report:
             while len(epochs) < recipe.trainer.max_epochs and not (best and best.is_over):
@@ -90,9 +91,9 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
     history.write(out / folder.HISTORY, epochs)
     weights.write(out / folder.WEIGHTS, net.state_dict(), described)
     if epochs:
-        curves.draw(out / folder.CURVES, epochs, f"minigrad, {report.network}")
+        curves.draw(out / folder.CURVES, epochs, f"minigrad, {network(recipe, data)}")
     tested = metrics.test_metrics(net.predict(data.test.images), data.test.labels)
-    write_json(out / folder.METRICS, {**tested, "parameters": report.parameters, "epochs": len(epochs)})
+    write_json(out / folder.METRICS, {**tested, "parameters": parameters, "epochs": len(epochs)})
     print(f"{metrics.percent(tested)}, in {out}")
 
 

@@ -21,14 +21,15 @@ Weights = dict[str, np.ndarray]
 
 
 def describe(recipe: Mapping[str, Any], input_shape: tuple[int, ...], classes: int, scale: float) -> dict[str, str]:
-    """The metadata of a weights file: the recipe as JSON, the shape of one input, the number of classes,
-    and the factor by which the network multiplies raw input ("1/255" for uint8 pixels, "1" for floats)."""
-    return {
-        "recipe": json.dumps(recipe),
-        "input_shape": json.dumps(list(input_shape)),
-        "classes": str(classes),
-        "input_scale": "1" if scale == 1 else "1/255",
-    }
+    """The metadata of a weights file, one JSON text under the key `minigrad`: the recipe, the shape of one input,
+    the number of classes, and what the network multiplies its input by ("1/255" for uint8 pixels, "1" for floats)."""
+    network = {"input_shape": list(input_shape), "classes": classes, "input_scale": _scale(scale)}
+    # One key, since the format keeps several in no fixed order, and equal runs shall give equal files.
+    return {"minigrad": json.dumps({"recipe": recipe, **network})}
+
+
+def _scale(scale: float) -> str:
+    return "1" if scale == 1 else "1/255"
 
 
 def write(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -36,7 +37,7 @@ def write(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, 
     from safetensors.numpy import save
 
     with whole_file(path) as draft:
-        draft.write_bytes(save({name: np.ascontiguousarray(array) for name, array in weights.items()}, dict(metadata)))
+        draft.write_bytes(save({name: np.asarray(array, order="C") for name, array in weights.items()}, dict(metadata)))
 
 
 def read(path: str | Path) -> tuple[Weights, dict[str, str]]:
@@ -72,9 +73,12 @@ def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: flo
             raise UserError(f"model.weights: {path}: {name} has shape {weights[name].shape}; expected {shape}")
         if not np.isfinite(weights[name]).all():
             raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
-    expected = "1" if scale == 1 else "1/255"
-    if metadata.get("input_scale", expected) != expected:
+    try:
+        trained_on = json.loads(metadata.get("minigrad", "{}")).get("input_scale", _scale(scale))
+    except ValueError as error:
+        raise UserError(f"model.weights: {path}: its metadata are damaged; expected JSON under minigrad") from error
+    if trained_on != _scale(scale):
         raise UserError(
-            f"model.weights: {path} was trained on input scaled by {metadata['input_scale']}; this data is scaled by {expected}"
+            f"model.weights: {path} was trained on input scaled by {trained_on}; this data is scaled by {_scale(scale)}"
         )
     return weights

@@ -1,0 +1,66 @@
+"""What a person sees while a network trains."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .history import Epoch
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
+    from ..recipes import Recipe
+
+
+def network(recipe: Recipe, data: Dataset) -> str:
+    """The layer sizes, `784-10-10`."""
+    return "-".join(map(str, [math.prod(data.input_shape), *recipe.model.hidden, data.classes]))
+
+
+class Report:
+    """A line an epoch, above a bar that moves with the steps where there is a terminal."""
+
+    def __init__(self, recipe: Recipe, data: Dataset, parameters: int, steps: int) -> None:
+        self.steps, self.console = steps, Console(highlight=False)
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TimeRemainingColumn(),
+        )
+        hidden = not self.console.is_terminal
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=hidden)
+        self.task = self.progress.add_task("", total=steps, epoch=1, loss=0.0)
+
+        model = recipe.model
+        learning = f"{model.optimizer} at {model.learning_rate}, batches of {recipe.data.batch_size}"
+        self.console.print(f"{network(recipe, data)}, {parameters:,} parameters, {learning}")
+        counts = [f"{len(split.labels):,}" for split in (data.train, data.validation, data.test)]
+        self.console.print("{}: {} to train, {} to validate, {} to test".format(recipe.data.path, *counts))
+        if recipe.trainer.max_epochs:
+            self.console.print("epoch    loss  accuracy  val loss  val accuracy  seconds")
+
+    def __enter__(self) -> Report:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def step(self, step: int, loss: float) -> None:
+        """Move the bar: `step` is counted from 1 over all epochs."""
+        if step % 20 == 0:
+            epoch, done = divmod(step - 1, self.steps)
+            self.progress.update(self.task, completed=done + 1, epoch=epoch + 1, loss=loss)
+
+    def epoch(self, e: Epoch) -> None:
+        """Print the epoch's line."""
+        if e.val_loss is None or e.val_accuracy is None:
+            validation = f"{'-':>8}  {'-':>12}"
+        else:
+            validation = f"{e.val_loss:8.4f}  {e.val_accuracy:12.2%}"
+        self.console.print(f"{e.epoch:5}  {e.train_loss:6.4f}  {e.train_accuracy:8.2%}  {validation}  {e.seconds:7.2f}")
