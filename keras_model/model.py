@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -70,14 +70,14 @@ def compile_model(net: keras.Model, model: Model, total_steps: int, steps_per_ex
     )
 
 
-def get_weights(net: keras.Model) -> dict[str, np.ndarray]:
-    """The parameters under the names and in the layout of weights.safetensors."""
+def get_weights(net: keras.Model, value: Callable[[Any], Any] = keras.ops.convert_to_numpy) -> dict[str, np.ndarray]:
+    """The parameters, or any `value` of each, under the names and in the layout of weights.safetensors."""
     arrays = {}
     for layer in net.layers:
         if isinstance(layer, keras.layers.Dense):
             name = layer.name.replace("_", ".")
-            arrays[f"{name}.weight"] = keras.ops.convert_to_numpy(layer.kernel).T
-            arrays[f"{name}.bias"] = keras.ops.convert_to_numpy(layer.bias)
+            arrays[f"{name}.weight"] = value(layer.kernel).T
+            arrays[f"{name}.bias"] = value(layer.bias)
     return arrays
 
 

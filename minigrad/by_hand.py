@@ -32,11 +32,12 @@ def forward(weights: Weights, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a1, a1 @ weights["output.weight"].T + weights["output.bias"]
 
 
-def gradients(weights: Weights, x: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:
-    """The loss of a batch, and d(loss)/d(weight) for each weight, by the formulas above."""
+def gradients(weights: Weights, x: np.ndarray, labels: np.ndarray) -> tuple[float, Weights, int]:
+    """The loss of a batch, d(loss)/d(weight) for each weight by the formulas above, and how many answers are right."""
     a1, z2 = forward(weights, x)
     n = len(x)
     rows = np.arange(n)
+    correct = int((z2.argmax(axis=1) == labels).sum())
 
     z2 -= z2.max(axis=1, keepdims=True)  # softmax does not change, and no exponential overflows
     picked = z2[rows, labels]
@@ -49,17 +50,18 @@ def gradients(weights: Weights, x: np.ndarray, labels: np.ndarray) -> tuple[floa
 
     d_z1 = d_z2 @ weights["output.weight"]
     d_z1 *= a1 > 0
-    return loss, {
+    d_weights = {
         "hidden.0.weight": (x.T @ d_z1).T,
         "hidden.0.bias": d_z1.sum(axis=0),
         "output.weight": (a1.T @ d_z2).T,
         "output.bias": d_z2.sum(axis=0),
     }
+    return loss, d_weights, correct
 
 
-def step(weights: Weights, x: np.ndarray, labels: np.ndarray, lr: float) -> tuple[float, Weights]:
-    """One step of gradient descent: weights change in place. Returns the loss before it, and the gradients."""
-    loss, d = gradients(weights, x, labels)
+def step(weights: Weights, x: np.ndarray, labels: np.ndarray, lr: float) -> tuple[float, Weights, int]:
+    """One step of gradient descent: weights change in place. Returns what `gradients` found before it."""
+    loss, d_weights, correct = gradients(weights, x, labels)
     for name, w in weights.items():
-        w -= lr * d[name]
-    return loss, d
+        w -= lr * d_weights[name]
+    return loss, d_weights, correct

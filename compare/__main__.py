@@ -1,0 +1,10 @@
+"""python -m compare [--config RECIPE] [--contenders NAME ...] [--out DIR]."""
+
+import sys
+
+from minigrad.runs import run_command
+
+from .cli import PROG, main
+
+if __name__ == "__main__":
+    sys.exit(run_command(PROG, main))

@@ -1,0 +1,67 @@
+"""NumPy with back-propagation derived by hand: what autograd costs shows beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
+
+from . import base
+
+
+class Contender(base.Contender):
+    title = "by hand"
+    trains_by = "minigrad.by_hand.step"
+
+    @classmethod
+    def misfit(cls, recipe: Recipe) -> str | None:
+        model = recipe.model
+        known = (
+            ("one hidden layer", len(model.hidden) == 1),
+            ("relu", model.activation == "relu"),
+            ("no dropout", not model.dropout),
+            (
+                "sgd at a constant rate",
+                model.optimizer == "sgd" and model.schedule in ("constant", "reduce_on_plateau"),
+            ),
+            ("no momentum or decay", not model.momentum and not model.weight_decay),
+        )
+        lacking = [what for what, given in known if not given]
+        return f"derived for {', '.join(lacking)} only" if lacking else None
+
+    def load(self) -> None:
+        import minigrad.by_hand  # noqa: F401
+
+    def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
+        self.lr, self.scale, self.dtype = recipe.model.learning_rate, data.input_scale, np.dtype(dtype)
+        # Fortran order for matrices, which BLAS is quicker with here, as in minigrad.
+        self.weights = {name: np.array(w, self.dtype, order="F") for name, w in weights.items()}
+
+    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+        from minigrad import by_hand
+
+        images, labels = batches.train
+        total, correct, seen = 0.0, 0, 0
+        for epoch in range(batches.epochs):
+            for indices in batches.order(epoch):
+                expected = labels[indices]
+                loss, gradients, hits = by_hand.step(self.weights, self._scaled(images[indices]), expected, self.lr)
+                total, correct, seen = total + loss * len(indices), correct + hits, seen + len(indices)
+                watch.after(1, lambda v=loss: v, self._copy, lambda v=gradients: v)  # type: ignore[misc]
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        from minigrad import by_hand
+
+        return by_hand.forward(self.weights, self._scaled(images))[1]
+
+    def describe(self) -> dict[str, Any]:
+        return {"version": f"NumPy {np.__version__}", "parameters": sum(w.size for w in self.weights.values())}
+
+    def _scaled(self, images: np.ndarray) -> np.ndarray:
+        return np.multiply(images.reshape(len(images), -1), self.scale, dtype=self.dtype)
+
+    def _copy(self) -> base.Weights:
+        return {name: w.copy() for name, w in self.weights.items()}

@@ -1,0 +1,83 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
+# Each library reads its number of threads from its own variable, once, when it is loaded.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def cores() -> int:
+    """The processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pin_threads(threads: int) -> dict[str, str]:
+    """The environment that gives every library this many threads."""
+    return dict.fromkeys(THREADS, str(threads))
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Versions, processor, BLAS and threads."""
+    import numpy as np
+    import threadpoolctl
+
+    blas = [f"{p['internal_api']} {p['version']}" for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "versions": {"python": platform.python_version(), **versions},
+        "cpu": _processor(),
+        "cores": cores(),
+        "threads": threads,
+        "memory_gb": round(_memory() / 2**30, 1),
+        "blas": blas or [np.__config__.show(mode="dicts")["Build Dependencies"]["blas"]["name"]],
+        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
+    }
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held, in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's maximum would include the parent's, from before exec
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

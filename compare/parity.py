@@ -1,0 +1,105 @@
+"""Do they compute the same? Every contender's first epoch against minigrad's, step by step.
+
+All train through their own path from the same weights over the same batches.
+Compared are every step's loss, the first steps' gradients, and the weights
+after the first five steps, each power of two, and the last.
+
+The limits. In float64 a different order of summation shows at 1e-16 a step,
+and 1e-12 leaves room for hundreds of them. In float32 the same is 1e-7, so
+SGD stays within 1e-4. Adam divides a gradient by its own size: where one is
+no larger than its rounding error, two frameworks may step apart by as much
+as the learning rate, so its limit grows with that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad.recipes import Recipe
+
+REFERENCE = "minigrad"
+LIMITS = {"float64": 1e-12, "float32": 1e-4}
+
+
+def limits(recipe: Recipe) -> dict[str, float]:
+    """The largest difference allowed, by dtype."""
+    adaptive = recipe.model.optimizer in ("adam", "adamw")
+    return LIMITS | {"float32": LIMITS["float32"] + (10 * recipe.model.learning_rate if adaptive else 0)}
+
+
+def compare(reference: Path, other: Path, limit: float) -> dict[str, Any]:
+    """Hold one recording against another.
+
+    Returns:
+        passed, steps, max_abs_diff, limit, `by_step` (the largest difference
+        at each step looked at), and `first`, a sentence on the first step and
+        tensor beyond the limit, or None.
+    """
+    with np.load(reference) as a, np.load(other) as b:
+        expected, found = dict(a), dict(b)
+    steps = len(expected["loss"])
+    if len(found["loss"]) != steps:
+        first = f"ran {len(found['loss'])} steps; expected {steps}"
+        return {
+            "passed": False,
+            "steps": len(found["loss"]),
+            "max_abs_diff": None,
+            "limit": limit,
+            "by_step": {},
+            "first": first,
+        }
+    differences = [
+        (step + 1, 0, "loss", abs(x - y))
+        for step, (x, y) in enumerate(zip(expected["loss"], found["loss"], strict=True))
+    ]
+    for key, array in expected.items():
+        if key != "loss":
+            kind, name, step = key.split(" ")
+            missing = key not in found or found[key].shape != array.shape
+            gap = np.inf if missing else float(np.abs(array - found[key]).max(initial=0))
+            # A step's loss comes before its gradients, and those before the weights.
+            differences.append((int(step), 1 if kind == "gradient" else 2, f"{kind} of {name}", gap))
+    differences.sort(key=lambda d: d[:2])
+    first = next(
+        (f"step {s}, {what}: differs by {gap:.2g}" for s, _, what, gap in differences if not gap <= limit), None
+    )
+    by_step: dict[int, float] = {}
+    for step, _, _, gap in differences:
+        by_step[step] = max(by_step.get(step, 0.0), float(gap))
+    largest = max(by_step.values())
+    finite = largest if np.isfinite(largest) else None
+    return {
+        "passed": first is None,
+        "steps": steps,
+        "max_abs_diff": finite,
+        "limit": limit,
+        "by_step": by_step,
+        "first": first,
+    }
+
+
+def summarise(rows: dict[str, dict[str, dict[str, Any]]], counted: set[str]) -> dict[str, Any]:
+    """The verdict over the contenders in `counted`, and the rows of all.
+
+    Args:
+        rows: contender to dtype to what `compare` returned.
+        counted: those who enter the verdict; the others are reported apart.
+    """
+    inside = {name: row for name, row in rows.items() if name in counted}
+    # One contender alone proves nothing.
+    out: dict[str, Any] = {"reference": REFERENCE, "passed": None if not inside else True}
+    for dtype in LIMITS:
+        cells = [row[dtype] for row in inside.values()]
+        gaps = [cell["max_abs_diff"] for cell in cells]
+        out[dtype] = {
+            "passed": all(cell["passed"] for cell in cells),
+            "steps": max((cell["steps"] for cell in cells), default=0),
+            "max_abs_diff": None if None in gaps or not gaps else max(gaps),
+            "limit": cells[0]["limit"] if cells else None,
+        }
+        if inside and not out[dtype]["passed"]:
+            out["passed"] = False
+    return {**out, "contenders": rows}

@@ -1,0 +1,81 @@
+"""comparison.png: do they agree, how long do they take, what do they reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from minigrad.runs import whole_file
+
+from . import words
+
+COLORS = {
+    "minigrad": "#d1495b",
+    "by_hand": "#edae49",
+    "torch": "#00798c",
+    "lightning": "#7b5ea7",
+    "keras": "#30638e",
+    "keras_jax": "#5aa469",
+    "keras_torch": "#8d6a4f",
+}
+
+
+def draw(path: Path, results: dict[str, Any]) -> None:
+    """Three panels; those without figures are left out."""
+    from matplotlib.figure import Figure
+
+    rows = words.raced(results) if results["parity"]["passed"] is not False else []
+    panels = [_agreement, *([_steps, _accuracies] if rows else [])]
+    figure = Figure(figsize=(4.6 * len(panels), 3.9), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        panel(axes, results, rows)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.title.set_fontsize(11)
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=140)
+
+
+def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    titles = {row["name"]: row["title"] for row in results["contenders"]}
+    drawn: dict[tuple[float, ...], int] = {}
+    for name, row in results["parity"]["contenders"].items():
+        for dtype, cell in words.dtypes(row):
+            steps = sorted((int(s), max(gap, 1e-18)) for s, gap in cell["by_step"].items())
+            looked = [(s, gap) for s, gap in steps if s <= 5 or s & (s - 1) == 0 or s == steps[-1][0]]
+            if looked:
+                key = (looked[-1][1], len(looked))
+                drawn[key] = drawn.get(key, 0) + 1
+                style = "-" if dtype == "float64" else "--"
+                label = titles.get(name, name) if dtype == "float64" else None
+                axes.loglog(*zip(*looked, strict=True), style, color=COLORS.get(name, "#555"), lw=1.6, label=label)
+    for dtype, cell in words.dtypes(results["parity"]):
+        if cell["limit"]:
+            axes.axhline(cell["limit"], color="#999", lw=0.8, ls=":")
+            axes.text(1, cell["limit"] * 1.5, f"limit, {dtype}", fontsize=8, color="#666")
+    axes.set(title="Largest difference from minigrad", xlabel="step (solid float64, dashed float32)", ylim=(1e-18, 1))
+    axes.legend(frameon=False, fontsize=8, loc="center right")
+
+
+def _steps(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    bars = axes.barh(
+        range(len(rows)), [r["step_us"] for r in rows], color=[COLORS.get(r["name"], "#555") for r in rows]
+    )
+    axes.bar_label(bars, [f"{r['step_us']:,.0f}" for r in rows], padding=3, fontsize=9)
+    axes.set_yticks(range(len(rows)), [r["title"] for r in rows])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set(title="Training time for each update", xlabel="µs (shorter is better)")
+
+
+def _accuracies(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    for i, row in enumerate(rows):
+        value = 100 * row["test_accuracy"]
+        low, high = (100 * x for x in row["accuracy_interval"])
+        axes.errorbar(
+            value, i, xerr=[[value - low], [high - value]], fmt="o", color=COLORS.get(row["name"], "#555"), capsize=3
+        )
+        axes.annotate(f"{value:.2f}", (value, i), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_yticks(range(len(rows)), [""] * len(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.set(title="Test accuracy with its 95 % interval", xlabel="%")
+    axes.grid(axis="x", alpha=0.25)

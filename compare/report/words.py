@@ -1,0 +1,100 @@
+"""The results in sentences and table rows, shared by all ways of telling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    ("contender", "left"),
+    ("test accuracy", "right"),
+    ("step, µs", "right"),
+    ("images/s", "right"),
+    ("import, s", "right"),
+    ("train, s", "right"),
+    ("total, s", "right"),
+    ("one image, µs", "right"),
+    ("memory, MB", "right"),
+)
+
+
+def raced(results: Row) -> list[Row]:
+    """The rows that have figures."""
+    return [row for row in results["contenders"] if "step_us" in row]
+
+
+def cells(row: Row) -> list[str]:
+    """A contender's figures as text, in the order of COLUMNS."""
+    seconds = row["seconds"]
+    return [
+        row["title"],
+        f"{100 * row['test_accuracy']:.2f} %",
+        f"{row['step_us']:,.0f}",
+        f"{row['images_per_second']:,.0f}",
+        f"{seconds['import']:.2f}",
+        f"{seconds['train']:.2f}",
+        f"{seconds['total']:.2f}",
+        f"{row['latency_us']:,.0f}",
+        f"{row['peak_memory_mb']:,.0f}",
+    ]
+
+
+def verdict(results: Row) -> list[str]:
+    """What was found: whether they agree, whether they learn the same, who is quickest."""
+    lines = [_agreement(results["parity"], {row["name"]: row["title"] for row in results["contenders"]})]
+    rows = raced(results)
+    if results["parity"]["passed"] is False or not rows:
+        return lines
+    low, high = min(row["test_accuracy"] for row in rows), max(row["test_accuracy"] for row in rows)
+    a, b = rows[0]["accuracy_interval"]
+    lines.append(
+        f"Test accuracy: {100 * low:.2f} to {100 * high:.2f} %, within {100 * (high - low):.2f} points;"
+        f" one accuracy on {rows[0]['test_images']:,} images carries ±{50 * (b - a):.2f} points."
+    )
+    order = sorted(rows, key=lambda row: row["step_us"])
+    rest = ", ".join(f"{row['title']} {row['step_us'] / order[0]['step_us']:.1f}" for row in order[1:])
+    quickest = f"Quickest a step on this machine: {order[0]['title']}, {order[0]['step_us']:,.0f} µs"
+    lines.append(f"{quickest}; times as long take {rest}." if rest else f"{quickest}.")
+    return lines
+
+
+def _agreement(parity: Row, titles: dict[str, str]) -> str:
+    if parity["passed"] is None:
+        return "Parity: nothing to compare with minigrad."
+    if parity["passed"]:
+        found = [f"{dtype} {cell['max_abs_diff']:.1e} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
+        steps = parity["float64"]["steps"]
+        return f"They agree: over {steps:,} steps the largest difference of a loss, gradient or weight is {', '.join(found)}."
+    for name, row in parity["contenders"].items():
+        for dtype, cell in dtypes(row):
+            if not cell["passed"]:
+                return f"They do NOT agree: {titles.get(name, name)} in {dtype}: {cell['first']} (limit {cell['limit']:.0e})."
+    return "They do NOT agree."
+
+
+def dtypes(parity: Row) -> list[tuple[str, Row]]:
+    """The two dtypes' cells, float64 first."""
+    return [(dtype, parity[dtype]) for dtype in ("float64", "float32")]
+
+
+def conditions(results: Row) -> str:
+    """On what, and how, the figures were measured."""
+    e, r = results["environment"], results["recipe"]
+    sizes = "-".join(
+        map(str, [_product(results["data"]["input_shape"]), *r["model"]["hidden"], results["data"]["classes"]])
+    )
+    trained = f"{r['trainer']['max_epochs']} epochs of {results['data']['train']:,} images in batches of {r['data']['batch_size']}"
+    versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
+    machine = f"{e['cpu']}, {e['threads']} threads of {e['cores']} processors, {', '.join(e['blas'])}"
+    return (
+        f"Closed division: {sizes}, {r['model']['optimizer']} at {r['model']['learning_rate']}, {trained}, float32,"
+        f" the same starting weights and batches for all. {machine}; {versions}."
+    )
+
+
+def _product(shape: list[int]) -> int:
+    out = 1
+    for n in shape:
+        out *= n
+    return out
