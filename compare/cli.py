@@ -124,7 +124,7 @@ def _parity(workshop: jobs.Workshop, names: list[str], recipe: Recipe, progress:
             continue
         limits = parity.limits(recipe)
         if failed:
-            cell = {"passed": False, "steps": 0, "max_abs_diff": None, "by_step": {}, "first": failed}
+            cell: dict[str, Any] = {"passed": False, "steps": 0, "max_abs_diff": None, "by_step": {}, "first": failed}
             rows[name] = {dtype: {**cell, "limit": limit} for dtype, limit in limits.items()}
         else:
             reference = folders[parity.REFERENCE]

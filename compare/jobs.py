@@ -78,7 +78,7 @@ def share(folder: Path, data: Dataset, weights: Mapping[str, np.ndarray]) -> Non
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     (folder / "data.json").write_text(json.dumps({"classes": data.classes}))
-    np.savez(folder / "weights.npz", **weights)
+    np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
 
 
 def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:

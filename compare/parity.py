@@ -63,7 +63,7 @@ def compare(reference: Path, other: Path, limit: float) -> dict[str, Any]:
             # A step's loss comes before its gradients, and those before the weights.
             differences.append((int(step), 1 if kind == "gradient" else 2, f"{kind} of {name}", gap))
     differences.sort(key=lambda d: d[:2])
-    first = next(
+    beyond = next(
         (f"step {s}, {what}: differs by {gap:.2g}" for s, _, what, gap in differences if not gap <= limit), None
     )
     by_step: dict[int, float] = {}
@@ -72,12 +72,12 @@ def compare(reference: Path, other: Path, limit: float) -> dict[str, Any]:
     largest = max(by_step.values())
     finite = largest if np.isfinite(largest) else None
     return {
-        "passed": first is None,
+        "passed": beyond is None,
         "steps": steps,
         "max_abs_diff": finite,
         "limit": limit,
         "by_step": by_step,
-        "first": first,
+        "first": beyond,
     }
 
 

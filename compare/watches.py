@@ -55,7 +55,7 @@ class Recorder(Watch):
         """Write all that was seen, as float64, to an .npz."""
         arrays = {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
         with whole_file(path) as draft:
-            np.savez(draft, loss=np.array(self.losses, np.float64), **arrays)
+            np.savez(draft, loss=np.array(self.losses, np.float64), **arrays)  # type: ignore[arg-type]
 
 
 class Stopwatch(Watch):

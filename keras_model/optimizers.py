@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from minigrad.recipes import Model
@@ -56,9 +57,10 @@ class Adam(_TorchDecay, keras.optimizers.Adam):
         m.assign(m + (1 - self.beta_1) * (g - m))
         v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
         # In float64 (JAX falls back to float32): 1 - 0.999^t would lose four digits at the first steps.
+        # NumPy scalars, since TensorFlow takes a Python float through float32.
         t = ops.cast(self.iterations + 1, "float64")
-        first = 1 - ops.power(ops.cast(self.beta_1, "float64"), t)
-        second = ops.sqrt(1 - ops.power(ops.cast(self.beta_2, "float64"), t))
+        first = 1 - ops.power(np.float64(self.beta_1), t)
+        second = ops.sqrt(1 - ops.power(np.float64(self.beta_2), t))
         root = ops.sqrt(v) / ops.cast(second, variable.dtype) + self.epsilon
         variable.assign_sub(ops.cast(ops.cast(rate, "float64") / first, variable.dtype) * m / root)
 

@@ -14,7 +14,7 @@ from . import base
 
 
 class Contender(base.Contender):
-    title = "Keras, TensorFlow"
+    title = "Keras"
     trains_by = "Model.fit"
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"

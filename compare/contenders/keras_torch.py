@@ -6,7 +6,7 @@ from . import keras
 
 
 class Contender(keras.Contender):
-    title = "Keras, torch"
+    title = "Keras on torch"
     needs = ("keras", "torch")
     install = "pip install '.[keras,lightning]'"
     environment = {"KERAS_BACKEND": "torch"}

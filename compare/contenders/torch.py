@@ -15,8 +15,8 @@ from . import base
 
 
 class Contender(base.Contender):
-    title = "torch, bare loop"
-    trains_by = "forward, backward, optimizer.step"
+    title = "torch"
+    trains_by = "a bare loop"
     needs = ("torch",)
     install = "pip install '.[lightning]'"
 

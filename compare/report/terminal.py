@@ -28,19 +28,19 @@ class Progress:
         self.status.update(what)
 
     def parity(self, title: str, row: dict[str, Any]) -> None:
-        """One contender's agreement with minigrad."""
+        """One contender's largest difference from minigrad."""
         found = []
         for dtype, cell in words.dtypes(row):
             gap = "no number" if cell["max_abs_diff"] is None else f"{cell['max_abs_diff']:.1e}"
-            found.append(f"{dtype} {gap} {'agrees' if cell['passed'] else 'DIFFERS, ' + cell['first']}")
-        self.console.print(f"  parity  {title:18} {';  '.join(found)}")
+            found.append(f"{dtype} {gap}{'' if cell['passed'] else ' DIFFERS: ' + cell['first']}")
+        self.console.print(f"  parity  {title:14} {';  '.join(found)}")
 
     def race(self, row: dict[str, Any]) -> None:
         """One contender's time."""
         figures = (
             f"{100 * row['test_accuracy']:.2f} %  {row['step_us']:>6,.0f} µs a step  {row['seconds']['train']:6.2f} s"
         )
-        self.console.print(f"  race    {row['title']:18} {figures}")
+        self.console.print(f"  race    {row['title']:14} {figures}")
 
 
 def heading(results: dict[str, Any], console: Console) -> None:
@@ -53,7 +53,7 @@ def show(results: dict[str, Any], console: Console) -> None:
     if words.raced(results) and results["parity"]["passed"] is not False:
         table = Table(box=None, padding=(0, 1), pad_edge=False)
         for name, align in words.COLUMNS:
-            table.add_column(name, justify="left" if align == "left" else "right")
+            table.add_column(name.replace(" ", "\n"), justify="left" if align == "left" else "right", no_wrap=True)
         for row in words.raced(results):
             table.add_row(*words.cells(row))
         console.print()

@@ -8,14 +8,14 @@ Row = dict[str, Any]
 
 COLUMNS = (
     ("contender", "left"),
-    ("test accuracy", "right"),
-    ("step, µs", "right"),
+    ("accuracy", "right"),
+    ("step µs", "right"),
     ("images/s", "right"),
-    ("import, s", "right"),
-    ("train, s", "right"),
-    ("total, s", "right"),
-    ("one image, µs", "right"),
-    ("memory, MB", "right"),
+    ("import s", "right"),
+    ("train s", "right"),
+    ("total s", "right"),
+    ("1 image µs", "right"),
+    ("peak MB", "right"),
 )
 
 
@@ -50,12 +50,12 @@ def verdict(results: Row) -> list[str]:
     a, b = rows[0]["accuracy_interval"]
     lines.append(
         f"Test accuracy: {100 * low:.2f} to {100 * high:.2f} %, within {100 * (high - low):.2f} points;"
-        f" one accuracy on {rows[0]['test_images']:,} images carries ±{50 * (b - a):.2f} points."
+        f" one accuracy on {rows[0]['test_images']:,} images carries ±{50 * (b - a):.2f}."
     )
-    order = sorted(rows, key=lambda row: row["step_us"])
-    rest = ", ".join(f"{row['title']} {row['step_us'] / order[0]['step_us']:.1f}" for row in order[1:])
-    quickest = f"Quickest a step on this machine: {order[0]['title']}, {order[0]['step_us']:,.0f} µs"
-    lines.append(f"{quickest}; times as long take {rest}." if rest else f"{quickest}.")
+    quickest, *others = sorted(rows, key=lambda row: row["step_us"])
+    rest = ", ".join(f"{row['title']} {row['step_us'] / quickest['step_us']:.1f}" for row in others)
+    lines.append(f"Quickest here: {quickest['title']}, {quickest['step_us']:,.0f} µs a step")
+    lines[-1] += f"; times as long: {rest}." if rest else "."
     return lines
 
 
@@ -63,9 +63,11 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     if parity["passed"] is None:
         return "Parity: nothing to compare with minigrad."
     if parity["passed"]:
-        found = [f"{dtype} {cell['max_abs_diff']:.1e} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
+        found = [f"{cell['max_abs_diff']:.1e} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
         steps = parity["float64"]["steps"]
-        return f"They agree: over {steps:,} steps the largest difference of a loss, gradient or weight is {', '.join(found)}."
+        return (
+            f"They agree: over {steps:,} steps, losses, gradients and weights differ by at most {' and '.join(found)}."
+        )
     for name, row in parity["contenders"].items():
         for dtype, cell in dtypes(row):
             if not cell["passed"]:
