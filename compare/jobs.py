@@ -20,7 +20,7 @@ from minigrad.runs import weights as weights_file
 from minigrad.runs import write_json
 
 from . import contenders
-from .environment import pin_threads
+from .environment import pin
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Workshop:
         out.mkdir(parents=True)
         job = {"contender": name, "stage": stage, "recipe": self.recipe.as_dict(), "shared": str(self.folder)}
         write_json(out / "job.json", job)
-        environment = os.environ | pin_threads(self.threads) | dict(contenders.find(name).environment)
+        environment = os.environ | pin(self.threads) | dict(contenders.find(name).environment)
         environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
         if stage == "parity":
             environment["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN's own order of summation

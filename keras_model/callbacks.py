@@ -67,7 +67,8 @@ class RunFolder(keras.callbacks.Callback):
             seen.get(f"val_{name}") for name in ("loss", "accuracy")
         ]
         values: list[Any] = [None if value is None else float(value) for value in found]
-        metrics.refuse_divergence(seen["loss"], epoch + 1, rate)
+        for name in ("loss", "val_loss"):
+            metrics.refuse_divergence(seen.get(name, 0.0), epoch + 1, rate)
         loss, accuracy, val_loss, val_accuracy = values
         row = Epoch(
             epoch + 1,
@@ -124,7 +125,7 @@ class ResumableState(keras.callbacks.Callback):
         Raises:
             UserError: the file is damaged or of another network.
         """
-        arrays, metadata = weights.read(self.path)
+        arrays, metadata = weights.read(self.path, "--resume")
         try:
             for name, variable in self._variables(model).items():
                 variable.assign(arrays[name])

@@ -88,7 +88,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
     if resumed:
         recipes.refuse_changes(out / folder.RECIPE, recipe)
         done = state.restore(net) if (out / CHECKPOINT).exists() else 0
-    past = history.read(out / folder.HISTORY)[:done] if done else []
+    past = history.read(out / folder.HISTORY, done) if done else []
     folder.prepare(out, overwrite=overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe))
 

@@ -8,10 +8,10 @@ override the update alone.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from minigrad.recipes import Model
@@ -57,10 +57,10 @@ class Adam(_TorchDecay, keras.optimizers.Adam):
         m.assign(m + (1 - self.beta_1) * (g - m))
         v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
         # In float64 (JAX falls back to float32): 1 - 0.999^t would lose four digits at the first steps.
-        # NumPy scalars, since TensorFlow takes a Python float through float32.
+        # b^t as e^(t ln b): ops.power takes a Python number through float32 on some backends.
         t = ops.cast(self.iterations + 1, "float64")
-        first = 1 - ops.power(np.float64(self.beta_1), t)
-        second = ops.sqrt(1 - ops.power(np.float64(self.beta_2), t))
+        first = 1 - ops.exp(t * math.log(self.beta_1))
+        second = ops.sqrt(1 - ops.exp(t * math.log(self.beta_2)))
         root = ops.sqrt(v) / ops.cast(second, variable.dtype) + self.epsilon
         variable.assign_sub(ops.cast(ops.cast(rate, "float64") / first, variable.dtype) * m / root)
 

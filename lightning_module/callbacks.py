@@ -50,7 +50,8 @@ class RunFolder(Checkpoint):
             rate,
             time.perf_counter() - self.began,
         )
-        metrics.refuse_divergence(epoch.train_loss, epoch.epoch, rate)
+        for loss in (epoch.train_loss, epoch.val_loss or 0.0):
+            metrics.refuse_divergence(loss, epoch.epoch, rate)
         best = all(e.val_loss is None or epoch.val_loss is None or epoch.val_loss < e.val_loss for e in self.epochs)
         self.epochs.append(epoch)
         if trainer.is_global_zero:

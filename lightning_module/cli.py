@@ -39,7 +39,7 @@ FOLDER = "MINIGRAD_RUN_FOLDER"
 FLAGS = ("--trainer.default_root_dir", "--ckpt_path last")
 
 
-class Parser(recipes.OneSentence, LightningArgumentParser):
+class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
     """Lightning's parser, whose mistakes are one sentence."""
 
 

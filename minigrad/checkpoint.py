@@ -38,7 +38,7 @@ def load(path: Path, net: Classifier, optimizer: Optimizer, schedule: Schedule, 
     Raises:
         UserError: the file is damaged or of another network.
     """
-    arrays, metadata = weights.read(path)
+    arrays, metadata = weights.read(path, "--resume")
 
     def part(name: str) -> dict[str, np.ndarray]:
         return {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}

@@ -38,8 +38,8 @@ class Module:
             yield from child.named_parameters(f"{prefix}{name}.")
 
     def parameters(self) -> list[Tensor]:
-        """All parameters, in the order of `named_parameters`."""
-        return [p for _, p in self.named_parameters()]
+        """Each parameter once, in the order of `named_parameters`, where a shared one stands under each name."""
+        return list({id(p): p for _, p in self.named_parameters()}.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of each parameter's array, by name."""

@@ -64,6 +64,9 @@ class no_grad(ContextDecorator):  # noqa: N801 (torch's name)
     def __exit__(self, *_: object) -> None:
         _mode.recording = self._before.pop()
 
+    def _recreate_cm(self) -> no_grad:
+        return no_grad()  # a decorated function may run in several threads
+
 
 class Node:
     """An array and how it came to be. `Tensor` adds the operators.
@@ -106,33 +109,44 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     """
     name = rule.__name__
     signature = inspect.signature(rule)
-    arity = sum("Array" in str(p.annotation) for p in signature.parameters.values())
+    operands = [p.name for p in signature.parameters.values() if "Array" in str(p.annotation)]
+    arity = len(operands)
     if not arity:
         raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
 
     @functools.wraps(rule)
     def apply(*args: Any, **options: Any) -> Any:
-        if options and any(isinstance(x, Node) for x in options.values()):
-            bound = signature.bind(*args, **options)  # an operand given by name
-            args, options = bound.args, bound.kwargs
+        if options:
+            if any(operand in options for operand in operands):
+                bound = signature.bind(*args, **options)
+                args, options = bound.args, bound.kwargs
+            options = {key: _no_gradient(name, key, x) for key, x in options.items()}
         kind, record, values = None, False, list(args)
         for i, x in enumerate(args):
-            if isinstance(x, Node):
-                if i >= arity and x.requires_grad:
-                    raise TypeError(f"{name}: argument {i + 1} has no gradient; give it as a plain array")
+            if i >= arity:
+                values[i] = _no_gradient(name, f"argument {i + 1}", x)
+            elif isinstance(x, Node):
                 kind = kind or type(x)
                 record = record or x.requires_grad
                 values[i] = x.data
-            elif type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
-                raise TypeError(
-                    f"{name}: a tensor inside a {type(x).__name__} would be lost; stack or concatenate first"
-                )
+            elif type(x) in (list, tuple):
+                _no_gradient(name, f"argument {i + 1}", x)
         if kind is None:
             values[:arity] = [_plain(x) for x in values[:arity]]
-            return rule(*values, **options)[0]
-        if arity > 1:
+        elif arity > 1:
             _settle(values, arity)
-        value, *pullbacks = rule(*values, **options)
+        try:
+            result = rule(*values, **options)
+        except ValueError as error:
+            if str(error).startswith(f"{name}:"):
+                raise
+            shapes = " and ".join(str(np.shape(v)) for v in values[:arity])
+            raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+        if type(result) is not tuple:
+            raise TypeError(f"{name}: its rule gave no tuple; expected (value, pullback, ...)")
+        if kind is None:
+            return result[0]
+        value, *pullbacks = result
         if record and _mode.recording:
             if len(pullbacks) < min(arity, len(args)):
                 raise TypeError(f"{name}: its rule gave {len(pullbacks)} pullbacks for {arity} operands")
@@ -141,6 +155,21 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
         return make(kind, value, name, ())
 
     return apply
+
+
+def _no_gradient(name: str, what: str, x: Any) -> Any:
+    """The plain value of what is no operand.
+
+    Raises:
+        TypeError: it is, or holds, a tensor whose gradient would be lost.
+    """
+    if isinstance(x, Node):
+        if x.requires_grad:
+            raise TypeError(f"{name}: {what} has no gradient; give it as a plain array")
+        return x.data
+    if type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
+        raise TypeError(f"{name}: {what}: a tensor inside a {type(x).__name__} would lose its gradient")
+    return x
 
 
 def make(kind: type[Node], data: Any, op: str, edges: tuple[tuple[Node, Pullback], ...]) -> Any:
@@ -241,7 +270,7 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
             elif at in owned:
                 gradients[at] += p
             else:
-                gradients[at] = gradients[at] + p
+                gradients[at] = np.asarray(gradients[at] + p)
                 owned.add(at)
         if not retain_graph:
             node._edges = _FREED

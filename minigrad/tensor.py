@@ -79,6 +79,15 @@ class Tensor(tape.Node):
             raise TypeError("a Tensor that requires a gradient would lose it as an array; use .data, or detach() first")
         return np.array(self.data, dtype, copy=copy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a leaf of its own, with its own place in the order of creation."""
+        if self._edges:
+            raise TypeError("a Tensor with a graph behind it can't be copied or saved; detach() it first")
+        return type(self), (self.data, self.requires_grad)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
     def __len__(self) -> int:
         return len(self.data)
 
@@ -114,6 +123,11 @@ class Tensor(tape.Node):
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
 
-    def reshape(self, *shape: int) -> Tensor: return ops.reshape(self, shape)
-    def transpose(self, *axes: int) -> Tensor: return ops.transpose(self, axes or None)
+    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, _one_tuple(shape))
+    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, _one_tuple(axes) or None)
     # fmt: on
+
+
+def _one_tuple(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """NumPy's two ways of giving a shape: (2, 3) or ((2, 3),)."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from . import checkpoint, datasets, recipes
 from .classifier import Classifier
 from .datasets import Dataset
@@ -55,15 +57,16 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
         recipes.refuse_changes(out / folder.RECIPE, recipe)
         if (out / checkpoint.NAME).exists():
             done = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
-            epochs = history.read(out / folder.HISTORY)[:done]
+            epochs = history.read(out / folder.HISTORY, done)
     folder.prepare(out, overwrite=overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe))
     described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
 
     parameters = sum(p.size for p in net.parameters())
-    report = Report(recipe, data, parameters, steps)
+    report, saved = Report(recipe, data, parameters, steps), len(epochs)
     try:
-        with report:
+        # What overflows shows in the loss, which is looked at.
+        with report, np.errstate(over="ignore", invalid="ignore"):
             while len(epochs) < recipe.trainer.max_epochs and not (best and best.is_over):
                 epoch, began = len(epochs), time.perf_counter()
                 net.begin_epoch(epoch)
@@ -74,6 +77,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
                 if len(data.validation.labels):
                     seen = metrics.score(net.predict(data.validation.images), data.validation.labels)
                     row = replace(row, val_loss=seen["loss"], val_accuracy=seen["accuracy"])
+                    metrics.refuse_divergence(seen["loss"], epoch + 1, model.learning_rate)
                     schedule.after_epoch(seen["loss"])
                     if best:
                         best.see(seen["loss"], net)
@@ -82,9 +86,10 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
                 history.write(out / folder.HISTORY, epochs)
                 weights.write(out / folder.WEIGHTS, best.weights if best else net.state_dict(), described)
                 checkpoint.save(out / checkpoint.NAME, len(epochs), net, optimizer, schedule, best)
+                saved = len(epochs)
                 report.epoch(epochs[-1])
     except KeyboardInterrupt:
-        raise Stopped(f"{len(epochs)} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+        raise Stopped(f"{saved} whole epochs are kept in {out}; --out {out} --resume goes on") from None
 
     if best and best.weights:
         net.load_state_dict(best.weights)

@@ -59,6 +59,8 @@ class Contender(base.Contender):
                     self.model.reset_metrics()  # so that the loss is this step's, not a running mean
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                if watch.every_step and hasattr(self.model, "jax_state_sync"):
+                    self.model.jax_state_sync()  # on JAX the variables are stale until asked for
                 last = min(batch, batches.steps // batches.epochs - 1)
                 steps, self.done = last + 1 - self.done, last + 1
                 watch.after(steps, lambda: float(logs["loss"]), lambda: get_weights(net), gradients)

@@ -45,13 +45,16 @@ class Contender(base.Contender):
         with torch.no_grad():
             for name, p in self._named().items():
                 p.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
+        self.optimizer = self._optimizer()  # here, since the first one loads a second's worth of torch
 
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
         import torch
         from torch.nn import functional as F  # noqa: N812
 
         images, labels = map(torch.from_numpy, batches.train)
-        optimizer, scheduler = self._optimizer(batches.steps)
+        optimizer = self.optimizer
+        cosine = self.recipe.model.schedule == "cosine"
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, batches.steps) if cosine else None
         total, correct, seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
         self.net.train()
         for epoch in range(batches.epochs):
@@ -82,7 +85,7 @@ class Contender(base.Contender):
 
         return {"version": f"torch {torch.__version__}", "parameters": sum(p.numel() for p in self.net.parameters())}
 
-    def _optimizer(self, steps: int) -> tuple[Any, Any]:
+    def _optimizer(self) -> Any:
         from torch import optim
 
         model = self.recipe.model
@@ -90,9 +93,7 @@ class Contender(base.Contender):
         if model.optimizer == "sgd":
             options["momentum"] = model.momentum
         kinds: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
-        optimizer = kinds[model.optimizer](self.net.parameters(), **options)
-        cosine = model.schedule == "cosine"
-        return optimizer, optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if cosine else None
+        return kinds[model.optimizer](self.net.parameters(), **options)
 
     def _named(self) -> dict[str, Any]:
         return {

@@ -86,13 +86,17 @@ def load(path: str | Path = "mnist", validation_size: int = 0, seed: int = 42) -
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The four arrays, by whichever reader knows what is there."""
-    if path.is_dir():
+    try:
+        there, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        raise UserError(f"data.path: {str(path)!r} can't be a path; expected mnist, an .npz or a folder") from error
+    if folder:
         if tables := csv.find(path):
             (x_train, y_train), (x_test, y_test) = csv.read(tables["train"]), csv.read(tables["test"])
             return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
         if files := idx.find(path):
             return {name: idx.read(file) for name, file in files.items()}
         raise UserError(f"data.path: the folder {path} holds neither mnist_train.csv and mnist_test.csv nor IDX files")
-    if not path.exists():
+    if not there:
         raise UserError(f"data.path: {path} does not exist; expected mnist, an .npz, or a folder with CSV or IDX files")
     return npz.read(path)

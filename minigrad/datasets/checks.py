@@ -47,6 +47,8 @@ def labels(name: str, array: np.ndarray, count: int) -> np.ndarray:
         raise UserError(f"{name}: {len(array)} labels for {count} images; expected as many labels as images")
     if array.dtype.kind not in "iuf":
         raise UserError(f"{name}: dtype {array.dtype}; expected whole numbers from 0")
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)  # a float16 could not be held against 2^31
     wrong = ~((array >= 0) & (array == np.floor(array)) & (array < 2**31))
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -74,28 +75,42 @@ def _cached(path: Path) -> np.ndarray:
 def _parse(path: Path) -> np.ndarray:
     """All rows as uint8, (n, 1 + pixels)."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             first = file.readline().strip()
         columns = first.count(",") + 1
-        header = int(bool(re.search("[A-Za-z]", first.split(",")[0])))
+        header = int(not _is_number(first.split(",")[0]))
         if not first or columns < 2:
             raise UserError(f"{path}: is empty or has one column; expected a label and its pixels in each row")
-        table = np.loadtxt(path, np.uint8, delimiter=",", skiprows=header, ndmin=2, comments=None, encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of no rows; said below
+            table = np.loadtxt(
+                path, np.uint8, delimiter=",", skiprows=header, ndmin=2, comments=None, encoding="utf-8-sig"
+            )
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is no text; expected comma-separated whole numbers") from error
     except ValueError as error:
-        raise UserError(f"{path}: {_explain(str(error), header, columns)}") from error
+        raise UserError(f"{path}: {_explain(path, str(error), header, columns)}") from error
     if table.shape[0] == 0 or table.shape[1] != columns:
         raise UserError(f"{path}: has {table.shape[1]} columns under a header of {columns}, or no rows at all")
     return table
 
 
-def _explain(message: str, header: int, columns: int) -> str:
-    """NumPy's complaint, with the line as an editor counts it."""
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _explain(path: Path, message: str, header: int, columns: int) -> str:
+    """NumPy's complaint, with the line as an editor counts it: NumPy counts neither header nor blank lines."""
+    with path.open(encoding="utf-8-sig") as file:
+        lines = [number for number, line in enumerate(file, 1) if number > header and line.strip()]
     if m := re.search(r"could not convert string '(.*?)' to uint8 at row (\d+), column (\d+)", message):
-        return f"line {int(m[2]) + 1 + header}, column {m[3]}: {m[1]!r}; expected a whole number from 0 to 255"
+        return f"line {lines[int(m[2])]}, column {m[3]}: {m[1]!r}; expected a whole number from 0 to 255"
     if m := re.search(r"columns changed from (\d+) to (\d+) at row (\d+)", message):
-        return f"line {int(m[3]) + header}: {m[2]} columns; expected {m[1]} as in the lines above"
+        return f"line {lines[int(m[3]) - 1]}: {m[2]} columns; expected {m[1]} as in the lines above"
     return f"{message}; expected {columns} whole numbers from 0 to 255 in each row"

@@ -21,6 +21,7 @@ def cross_entropy(logits: Array, labels: np.ndarray):
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
     """
+    labels = np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"cross_entropy: logits {logits.shape} and labels {labels.shape}: expected (n, classes) and (n,)"

@@ -29,10 +29,10 @@ def getitem(a: Array, index: Any):
     def back(g: np.ndarray) -> np.ndarray:
         out = np.zeros_like(a, dtype=g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, (list, np.ndarray)) for part in parts):
-            np.add.at(out, index, g)
+        if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
+            out[index] = g  # a view reads no element twice
         else:
-            out[index] = g
+            np.add.at(out, index, g)
         return out
 
     return a[index], back

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from ..runs.errors import UserError
-from .schema import SECTIONS, Recipe, check
+from .schema import SECTIONS, Recipe, check, flat
 
 FOLDER = Path(__file__).parent
 WORDS = {
@@ -35,7 +35,11 @@ def find(name: str) -> str:
     Raises:
         UserError: there is no such file and no such recipe, or it is no YAML of sections.
     """
-    if Path(name).is_file():
+    try:
+        is_file = Path(name).is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        is_file = False
+    if is_file:
         _look_into(name)
         return name
     if name in names():
@@ -82,11 +86,17 @@ def resolve(argv: Sequence[str]) -> list[str]:
 class OneSentence:
     """Mix into a jsonargparse parser: its complaints become a `UserError` of one sentence."""
 
+    def parse_args(self, *args: Any, **options: Any) -> Namespace:
+        try:
+            return super().parse_args(*args, **options)  # type: ignore[misc]
+        except UnicodeDecodeError as error:
+            raise UserError("a file given for a section of the recipe is no text; expected YAML") from error
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
 
 
-class Parser(OneSentence, ArgumentParser):
+class Parser(OneSentence, ArgumentParser):  # type: ignore[misc]
     """A jsonargparse parser whose mistakes are one sentence."""
 
 
@@ -138,12 +148,7 @@ def refuse_changes(path: Path, recipe: Recipe) -> None:
         UserError: naming the first key that differs.
     """
 
-    def flat(r: Recipe) -> dict[str, Any]:
-        return {"seed_everything": r.seed_everything} | {
-            f"{s}.{k}": v for s in SECTIONS for k, v in vars(getattr(r, s)).items()
-        }
-
-    before, now = flat(load(str(path))), flat(recipe)
+    before, now = dict(flat(load(str(path)))), dict(flat(recipe))
     for key in before:
         if before[key] != now[key] and key not in ("trainer.max_epochs", "model.weights"):
             raise UserError(
@@ -155,7 +160,16 @@ def dump(recipe: Recipe) -> str:
     """The recipe as YAML."""
     import yaml
 
-    return str(yaml.safe_dump(recipe.as_dict(), sort_keys=False, default_flow_style=None))
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        # `1e3` is text to this writer, and a number to jsonargparse.
+        number = re.fullmatch(r"[-+.\d_]+(e[-+]?\d+)?", value, re.IGNORECASE)
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(recipe.as_dict(), Dumper=Dumper, sort_keys=False, default_flow_style=None))
 
 
 def sentence(message: str, keys: Sequence[str] = ()) -> str:

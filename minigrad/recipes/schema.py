@@ -115,12 +115,21 @@ class Recipe:
         return cls(values.get("seed_everything", 42), **sections)
 
 
+def flat(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Each key with its dots, and its value."""
+    sections = [(f"{name}.{k}", v) for name in SECTIONS for k, v in vars(getattr(recipe, name)).items()]
+    return [("seed_everything", recipe.seed_everything), *sections]
+
+
 def check(recipe: Recipe) -> Recipe:
     """Return `recipe` if every value makes sense.
 
     Raises:
         UserError: naming the first key that doesn't, its value and what was expected.
     """
+    for name, value in flat(recipe):
+        if value is None and name not in ("model.weights", "early_stopping.patience"):
+            raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
     whole = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),

@@ -61,6 +61,12 @@ def choose(
             f"{flags[1]} and --overwrite: one goes on with a run and the other replaces it; give one of them"
         )
     folder = Path(out) if out is not None else numbered(kind, newest=resume)
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        raise UserError(f"{flags[0]} {str(folder)!r}: can't be a path; expected a folder") from error
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{flags[0]} {folder}: is a file; expected a folder for the run")
     if folder.is_dir() and holds_run(folder) and not (resume or overwrite):

@@ -40,15 +40,21 @@ def write(path: Path, history: list[Epoch]) -> None:
         rows.writerows({k: "" if v is None else v for k, v in asdict(e).items()} for e in history)
 
 
-def read(path: Path) -> list[Epoch]:
-    """Read what `write` wrote, to the last bit.
+def read(path: Path, epochs: int | None = None) -> list[Epoch]:
+    """Read what `write` wrote, to the last bit: all of it, or the first `epochs`.
 
     Raises:
-        UserError: the file is missing or isn't a history.
+        UserError: the file is missing, isn't a history, or is shorter.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return [Epoch(int(r["epoch"]), *(float(r[c]) if r[c] else None for c in COLUMNS[1:])) for r in rows]  # type: ignore[arg-type]
+        found = [
+            Epoch(int(r["epoch"]), *(float(r[c]) if r[c] else None for c in COLUMNS[1:]))  # type: ignore[arg-type]
+            for r in rows
+        ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is not a history.csv with the columns {', '.join(COLUMNS)}") from error
+    if epochs is not None and len(found) < epochs:
+        raise UserError(f"{path}: has {len(found)} epochs; expected {epochs}, as the checkpoint beside it says")
+    return found[:epochs]

@@ -41,7 +41,13 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """`score` of the test set under the names of `metrics.json`."""
+    """`score` of the test set under the names of `metrics.json`.
+
+    Raises:
+        UserError: the answers are no numbers any more.
+    """
+    if not np.isfinite(logits).all():
+        raise UserError("model.learning_rate: the network's answers became NaN or infinite; expected a smaller rate")
     return {f"test_{name}": value for name, value in score(logits, labels).items()}
 
 

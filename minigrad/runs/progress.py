@@ -24,7 +24,7 @@ class Report:
     """A line an epoch, above a bar that moves with the steps where there is a terminal."""
 
     def __init__(self, recipe: Recipe, data: Dataset, parameters: int, steps: int) -> None:
-        self.steps, self.console = steps, Console(highlight=False)
+        self.steps, self.console = steps, Console(highlight=False, markup=False)
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),

@@ -40,8 +40,8 @@ def write(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, 
         draft.write_bytes(save({name: np.asarray(array, order="C") for name, array in weights.items()}, dict(metadata)))
 
 
-def read(path: str | Path) -> tuple[Weights, dict[str, str]]:
-    """Read (arrays by name, metadata).
+def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[str, str]]:
+    """Read (arrays by name, metadata); `key` is what the user knows the file by.
 
     Raises:
         UserError: the file is missing, cut short or no safetensors file.
@@ -52,9 +52,9 @@ def read(path: str | Path) -> tuple[Weights, dict[str, str]]:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise UserError(f"model.weights: {path} does not exist; expected a weights.safetensors") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"model.weights: {path} is not a readable safetensors file ({error})") from error
+        raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors") from error
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise UserError(f"{key}: {path} is not a readable safetensors file ({error})") from error
 
 
 def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: float) -> Weights:

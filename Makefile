@@ -1,0 +1,40 @@
+# The two lines that matter: `make compare` and `make test`. Both install what they need.
+PYTHON ?= python3
+BIN = .venv/bin
+PACKAGES = minigrad lightning_module keras_model compare
+
+.PHONY: install compare test test-all lint format readme
+
+install: .venv/installed
+
+# Anew only when what is to be installed has changed; the code itself is installed in place.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[all,dev]'
+	touch $@
+
+compare: install
+	$(BIN)/python -m compare
+
+# torch and TensorFlow must never share a process, so each package's tests run in one of their own.
+test: install
+	@for package in $(PACKAGES) project; do \
+		echo "== tests/$$package"; $(BIN)/python -m pytest -m 'not slow' tests/$$package || exit 1; done
+
+test-all: install
+	@for package in $(PACKAGES) project; do \
+		echo "== tests/$$package"; $(BIN)/python -m pytest tests/$$package || exit 1; done
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The measured tables in README.md, from the committed results.
+readme: install
+	$(BIN)/python -m compare.report.readme

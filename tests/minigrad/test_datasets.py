@@ -1,0 +1,248 @@
+"""Reading data: MNIST, .npz, CSV with its cache, IDX; and cutting and shuffling it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigrad import datasets
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (12, 3, 3)).astype(np.uint8)
+LABELS = np.arange(12) % 4
+
+
+def arrays(x: np.ndarray = PIXELS, y: np.ndarray = LABELS) -> dict[str, np.ndarray]:
+    return {"x_train": x[:8], "y_train": y[:8], "x_test": x[8:], "y_test": y[8:]}
+
+
+def saved(path: Path, **change: np.ndarray) -> Path:
+    np.savez(path, **(arrays() | change))
+    return path
+
+
+def holds(data: datasets.Dataset, x: np.ndarray = PIXELS, y: np.ndarray = LABELS) -> None:
+    np.testing.assert_array_equal(np.concatenate([data.train.images, data.test.images]), x)
+    np.testing.assert_array_equal(np.concatenate([data.train.labels, data.test.labels]), y)
+    assert data.train.labels.dtype == data.test.labels.dtype == np.int64
+
+
+# MNIST.
+
+
+def test_the_embedded_mnist_is_the_canonical_one() -> None:
+    assert (
+        hashlib.sha256(datasets.MNIST.read_bytes()).hexdigest()
+        == "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
+    )
+    data = datasets.load("mnist", 5000)
+    assert [len(split.images) for split in (data.train, data.validation, data.test)] == [55_000, 5_000, 10_000]
+    assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [55_000, 5_000, 10_000]
+    assert (data.input_shape, data.classes, data.train.images.dtype) == ((28, 28), 10, np.uint8)
+    assert data.input_scale == 1 / 255
+
+
+# .npz
+
+
+def test_npz_of_pixels(tmp_path: Path) -> None:
+    data = datasets.load(saved(tmp_path / "a.npz"))
+    holds(data)
+    assert (data.input_shape, data.classes, data.input_scale) == ((3, 3), 4, 1 / 255)
+    assert data.train.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.int8])
+def test_whole_pixels_of_any_width_become_uint8(tmp_path: Path, dtype: type) -> None:
+    x = (PIXELS % 128).astype(dtype)
+    data = datasets.load(saved(tmp_path / "a.npz", **arrays(x)))
+    holds(data, x)
+    assert data.train.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_are_taken_as_they_are(tmp_path: Path, dtype: type) -> None:
+    x = RNG.normal(size=(12, 5)).astype(dtype)
+    data = datasets.load(saved(tmp_path / "a.npz", **arrays(x)))
+    holds(data, x.astype(np.float32))
+    assert (data.train.images.dtype, data.input_scale, data.input_shape) == (np.float32, 1.0, (5,))
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((1,), 2), ((7,), 3), ((2, 5), 4), ((4, 4, 3), 8)])
+def test_any_shape_and_any_number_of_classes(tmp_path: Path, shape: tuple[int, ...], classes: int) -> None:
+    x, y = RNG.integers(0, 256, (12, *shape)).astype(np.uint8), np.arange(12) % classes
+    data = datasets.load(saved(tmp_path / "a.npz", **arrays(x, y)))
+    holds(data, x, y)
+    assert (data.input_shape, data.classes) == (shape, classes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64, np.float16, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_labels_of_any_dtype_and_in_a_column(tmp_path: Path, dtype: type) -> None:
+    holds(datasets.load(saved(tmp_path / "a.npz", **arrays(PIXELS, LABELS.astype(dtype)))))
+    holds(datasets.load(saved(tmp_path / "b.npz", y_train=LABELS[:8, None].astype(dtype))))
+
+
+def test_a_compressed_npz_with_more_arrays_and_a_relative_path(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", **arrays(), comment=np.array("more"))
+    holds(datasets.load("a.npz"))
+
+
+# CSV.
+
+
+def write_csv(folder: Path, x: np.ndarray = PIXELS, *, header: bool = False, newline: str = "\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    table = np.column_stack([LABELS, x.reshape(12, -1)])
+    top = ",".join(["label", *(f"pixel{i}" for i in range(table.shape[1] - 1))])
+    for name, rows in (("mnist_train.csv", table[:8]), ("mnist_test.csv", table[8:])):
+        np.savetxt(folder / name, rows, "%d", ",", newline, header=top if header else "", comments="")
+    return folder
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_csv_with_and_without_a_header(tmp_path: Path, header: bool, newline: str) -> None:
+    data = datasets.load(write_csv(tmp_path / "csv", header=header, newline=newline))
+    holds(data)
+    assert (data.train.images.dtype, data.input_shape) == (np.uint8, (3, 3))
+
+
+def test_csv_of_no_square_number_of_pixels_holds_vectors(tmp_path: Path) -> None:
+    x = PIXELS.reshape(12, 9)[:, :7]
+    holds(datasets.load(write_csv(tmp_path / "csv", x)), x)
+
+
+def test_csv_may_begin_with_the_mark_that_spreadsheets_write(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "csv")
+    path = folder / "mnist_train.csv"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    holds(datasets.load(folder))
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_csv_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_csv(tmp_path / "csv")
+    datasets.load(folder)
+    assert len(cached(tmp_path)) == 2
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("parsed again")
+
+    with monkeypatch.context() as m:
+        m.setattr(np, "loadtxt", never)
+        holds(datasets.load(folder))
+
+
+def test_a_changed_csv_is_parsed_again(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "csv")
+    datasets.load(folder)
+    other = np.concatenate([PIXELS[7::-1], PIXELS[:7:-1]])  # the same rows, so that the files are as long as before
+    sizes = [p.stat().st_size for p in sorted(folder.iterdir())]
+    write_csv(folder, other)
+    assert [p.stat().st_size for p in sorted(folder.iterdir())] == sizes
+    os.utime(folder / "mnist_train.csv", ns=(1, 1))  # a clock may be too coarse to see the change
+    os.utime(folder / "mnist_test.csv", ns=(1, 1))
+    holds(datasets.load(folder), other)
+
+
+def test_the_cache_is_never_beside_the_data(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "csv")
+    datasets.load(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["mnist_test.csv", "mnist_train.csv"]
+    assert all(p.is_relative_to(tmp_path / "cache") for p in cached(tmp_path))
+
+
+def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "csv")
+    datasets.load(folder)
+    for path in cached(tmp_path):
+        path.write_bytes(path.read_bytes()[:-5])
+    holds(datasets.load(folder))
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    holds(datasets.load(write_csv(tmp_path / "csv")))
+
+
+# IDX.
+
+IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize("gzipped", [True, False])
+@pytest.mark.parametrize("separator", ["-", "."])
+def test_idx_plain_and_gzipped(tmp_path: Path, gzipped: bool, separator: str) -> None:
+    for key, name in IDX_NAMES.items():
+        name = name.replace("-idx", f"{separator}idx")
+        content = idx_bytes(arrays()[key])
+        (tmp_path / (name + ".gz" * gzipped)).write_bytes(gzip.compress(content) if gzipped else content)
+    holds(datasets.load(tmp_path))
+
+
+# Splitting and shuffling.
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 300), st.data())
+def test_a_split_takes_every_index_once(size: int, data: st.DataObject) -> None:
+    held = data.draw(st.integers(0, size - 1))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    train, validation = datasets.split(size, held, seed)
+    assert len(validation) == held
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(size))
+    again, _ = datasets.split(size, held, seed)
+    np.testing.assert_array_equal(again, train)
+
+
+def test_the_seed_draws_who_is_held_out(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz")
+    held = [datasets.load(path, 4, seed).validation.images.tobytes() for seed in range(6)]
+    assert len(set(held)) > 1
+    data = datasets.load(path, 4, 0)
+    assert data.validation.images.tobytes() == held[0]
+    together = np.concatenate([data.train.images, data.validation.images])
+    assert sorted(x.tobytes() for x in together) == sorted(x.tobytes() for x in PIXELS[:8])
+    np.testing.assert_array_equal(data.test.images, PIXELS[8:])
+    index = {x.tobytes(): y for x, y in zip(PIXELS, LABELS, strict=True)}
+    for split in (data.train, data.validation):
+        assert [index[x.tobytes()] for x in split.images] == split.labels.tolist()
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1), st.integers(0, 1000))
+def test_an_epoch_sees_every_index_once_and_the_remainder_last(size: int, batch: int, seed: int, epoch: int) -> None:
+    batch = min(batch, size)
+    parts = list(datasets.batches(size, batch, seed, epoch))
+    assert len(parts) == datasets.steps_per_epoch(size, batch)
+    assert all(len(p) == batch for p in parts[:-1])
+    assert len(parts[-1]) == size - batch * (len(parts) - 1)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(size))
+    np.testing.assert_array_equal(np.concatenate(parts), datasets.epoch_order(size, seed, epoch))
+
+
+def test_each_epoch_and_each_seed_has_its_own_order() -> None:
+    orders = {datasets.epoch_order(100, seed, epoch).tobytes() for seed in range(5) for epoch in range(5)}
+    assert len(orders) == 25
+    assert datasets.epoch_order(100, 3, 2).tobytes() in orders

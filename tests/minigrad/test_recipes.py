@@ -1,0 +1,201 @@
+"""Recipes: one closed schema, found by name or path, and refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from minigrad_helpers import sentence_of
+
+from minigrad import recipes
+from minigrad.recipes import Data, EarlyStopping, Model, Recipe, Trainer
+
+SECTION_KEYS = {name: [f.name for f in fields(section)] for name, section in recipes.SECTIONS.items()}
+
+
+def test_simple_is_the_default_and_advanced_is_there() -> None:
+    assert {"simple", "advanced"} <= set(recipes.names())
+    assert recipes.load("simple") == recipes.load() == Recipe()
+    advanced = recipes.load("advanced").model
+    assert (advanced.hidden, advanced.dropout, advanced.optimizer) == ([128, 64], 0.2, "adam")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_built_in_recipe_says_every_key_of_the_schema_in_its_order(name: str) -> None:
+    content = yaml.safe_load(Path(recipes.find(name)).read_text(encoding="utf-8"))
+    assert list(content) == ["seed_everything", *recipes.SECTIONS]
+    assert {section: list(content[section]) for section in recipes.SECTIONS} == SECTION_KEYS
+
+
+positive = st.floats(0, 1e6, exclude_min=True)
+fraction = st.floats(0, 1, exclude_max=True)
+models = st.builds(
+    Model,
+    hidden=st.lists(st.integers(1, 10**6), max_size=3),
+    activation=st.sampled_from(["relu", "tanh", "sigmoid"]),
+    dropout=fraction,
+    optimizer=st.sampled_from(["adam", "adamw"]),
+    learning_rate=positive,
+    weight_decay=positive,
+    schedule=st.sampled_from(["constant", "cosine", "reduce_on_plateau"]),
+    weights=st.none() | st.sampled_from(["w.safetensors", "1", "yes", "a: b", "C:\\weights #1"]),
+)
+whole_recipes = st.builds(
+    Recipe,
+    seed_everything=st.integers(0, 2**32 - 1),
+    model=models,
+    data=st.builds(
+        Data,
+        path=st.sampled_from(["mnist", "my data.npz", "1", "no", "[a].npz", "é"]),
+        batch_size=st.integers(1, 10**9),
+        validation_size=st.integers(1, 10**9),
+    ),
+    trainer=st.builds(Trainer, max_epochs=st.integers(0, 10**9)),
+    early_stopping=st.builds(EarlyStopping, patience=st.none() | st.integers(1, 10**9)),
+)
+
+
+@settings(max_examples=25)
+@given(whole_recipes)
+def test_a_recipe_written_and_read_is_the_same(recipe: Recipe) -> None:
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    path = Path("written.yaml")
+    path.write_text(recipes.dump(recipe), encoding="utf-8")
+    assert recipes.load(str(path)) == recipe
+
+
+def test_a_path_that_looks_like_a_number_stays_text() -> None:
+    Path("written.yaml").write_text(recipes.dump(Recipe(data=Data(path="1e3"))), encoding="utf-8")
+    assert recipes.load("written.yaml").data.path == "1e3"
+
+
+def test_a_recipe_may_leave_keys_out() -> None:
+    Path("short.yaml").write_text("model: {hidden: [3]}\n")
+    assert recipes.load("short.yaml") == Recipe(model=Model(hidden=[3]))
+
+
+def test_names_are_resolved_behind_config_alone() -> None:
+    path = recipes.find("simple")
+    assert Path(path).is_file()
+    words = ["fit", "--config", "simple", "--config=simple", "-c", "simple", "--data.path", "simple"]
+    assert recipes.resolve(words) == ["fit", "--config", path, f"--config={path}", "-c", path, "--data.path", "simple"]
+    assert words[2] == "simple", "what was given stays as it was"
+    assert recipes.resolve([]) == []
+
+
+def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
+    Path("mine.yaml").write_text("model: {learning_rate: 0.5}\n")
+
+    def parse(*words: str) -> Recipe:
+        return recipes.to_recipe(recipes.recipe_parser("x", "").parse_args(recipes.resolve(words)))
+
+    assert parse("--config", "mine.yaml").model.learning_rate == 0.5
+    assert parse("--config", "mine.yaml", "--model.learning_rate", "0.25").model.learning_rate == 0.25
+    both = parse("--config", "advanced", "--config", "mine.yaml").model
+    assert (both.learning_rate, both.hidden) == (0.5, [128, 64])
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("modle: {hidden: [3]}", ("modle", "model.hidden")),
+        ("model: {hiden: [3]}", ("unknown key model.hiden", "model.hidden")),
+        ("model: {hidden: [0]}", ("model.hidden: 0", "1 or more")),
+        ("model: {hidden: [8, -3]}", ("model.hidden: -3", "1 or more")),
+        ("model: {hidden: 10}", ("model.hidden: 10", "a list")),
+        ("model: {learning_rate: fast}", ("model.learning_rate: fast", "a number")),
+        ("model: {learning_rate: -0.1}", ("model.learning_rate: -0.1", "from 0")),
+        ("model: {learning_rate: .nan}", ("model.learning_rate: nan", "a number")),
+        ("model: {learning_rate: .inf}", ("model.learning_rate: inf", "finite")),
+        ("model: {optimizer: lion}", ("model.optimizer: lion", "sgd or adam or adamw")),
+        ("model: {activation: gelu}", ("model.activation: gelu", "relu or tanh or sigmoid")),
+        ("model: {dropout: 1}", ("model.dropout: 1", "below 1")),
+        ("model: {momentum: 1.5}", ("model.momentum: 1.5", "below 1")),
+        ("model: {momentum: 0.9, optimizer: adam}", ("model.momentum: 0.9", "adam", "only sgd")),
+        ("model: {weight_decay: -1}", ("model.weight_decay: -1", "from 0")),
+        ("model: 3", ("model: 3", "keys under it")),
+        ("data: {batch_size: 0}", ("data.batch_size: 0", "1 or more")),
+        ("data: {batch_size: 1.5}", ("data.batch_size: 1.5", "whole number")),
+        ("data: {validation_size: -1}", ("data.validation_size: -1", "0 or more")),
+        ("data: {augment: flip}", ("data.augment: flip", "none")),
+        ("trainer: {max_epochs: -1}", ("trainer.max_epochs: -1", "0 or more")),
+        ("trainer: {max_epochs: many}", ("trainer.max_epochs: many", "whole number")),
+        ("early_stopping: {patience: 0}", ("early_stopping.patience: 0", "1 or more")),
+        ("{early_stopping: {patience: 1}, data: {validation_size: 0}}", ("data.validation_size: 0", "early_stopping")),
+        ("{model: {schedule: reduce_on_plateau}, data: {validation_size: 0}}", ("data.validation_size: 0", "plateau")),
+        ("seed_everything: -1", ("seed_everything: -1", "0 or more")),
+        ("seed_everything: 4294967296", ("seed_everything: 4294967296", "at most 4294967295")),
+        ("", ("bad.yaml", "empty")),
+        ("- 1", ("bad.yaml", "no mapping")),
+        ("a: [", ("bad.yaml", "YAML", "line")),
+        ("model:\n\thidden: [3]", ("bad.yaml", "YAML", "line 2")),
+    ],
+)
+def test_a_recipe_that_makes_no_sense(content: str, words: tuple[str, ...]) -> None:
+    Path("bad.yaml").write_text(content)
+    text = sentence_of(lambda: recipes.load("bad.yaml"))
+    for word in words:
+        assert word in text, text
+
+
+NULLABLE = {"model.weights", "early_stopping.patience"}
+
+
+@pytest.mark.parametrize("key", [f"{s}.{k}" for s, keys in SECTION_KEYS.items() for k in keys])
+def test_null_is_refused_where_a_value_is_needed(key: str) -> None:
+    section, name = key.split(".")
+    Path("bad.yaml").write_text(f"{section}: {{{name}: null}}")
+    if key in NULLABLE:
+        assert getattr(getattr(recipes.load("bad.yaml"), section), name) is None
+    else:
+        text = sentence_of(lambda: recipes.load("bad.yaml"))
+        assert key in text
+        assert "expected" in text
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("nope", ("--config nope", "no such file", "advanced", "simple")),
+        ("folder", ("--config folder", "no such file")),
+        ("binary", ("--config binary", "YAML")),
+        ("a" * 5000, ("--config", "no such file")),
+    ],
+)
+def test_a_recipe_that_is_not_there(argument: str, words: tuple[str, ...]) -> None:
+    Path("folder").mkdir()
+    Path("binary").write_bytes(b"\xff\xfe\x00")
+    text = sentence_of(lambda: recipes.resolve(["--config", argument]))
+    for word in words:
+        assert word in text, text
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--model.foo", "1"), ("unknown option --model.foo",)),
+        (("--modle.hidden", "[1]"), ("unknown option --modle.hidden", "model.hidden")),
+        (("extra",), ("unknown option extra",)),
+        (("--config",), ("--config", "expected one argument")),
+        (("--model.hidden", "[3"), ("model.hidden: [3", "list")),
+        (("--model", "nowhere.yaml"), ("model", "nowhere.yaml")),
+        (("--data", "binary"), ("section of the recipe", "YAML")),
+        (("--overwrite", "maybe"), ("overwrite: maybe", "true or false")),
+        (("--resume", "7"), ("resume: 7", "true or false")),
+    ],
+)
+def test_a_flag_that_makes_no_sense(
+    refused: Callable[..., str], flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    Path("binary").write_bytes(b"\xff\xfe\x00")
+    text = refused(*flags)
+    for word in words:
+        assert word in text, text

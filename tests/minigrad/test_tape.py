@@ -1,0 +1,439 @@
+"""The tape: order, sums, ownership, freeing, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from minigrad import Array, Tensor, gradcheck, no_grad, operation, ops
+
+
+def leaf(*values: float) -> Tensor:
+    return Tensor(np.array(values, np.float32), requires_grad=True)
+
+
+# Bugs that popular engines have had without a word.
+
+
+def test_a_branch_that_does_not_reach_the_loss_leaves_the_gradient_alone() -> None:
+    x = leaf(1, 2)
+    h = x * 3
+    _unused = h * 100
+    (h * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [6, 6])
+
+
+def test_a_reused_weight_gets_the_sum_of_its_gradients() -> None:
+    w = leaf(2)
+    (w * 3 + w * w * 5).sum().backward()
+    np.testing.assert_array_equal(w.grad, [3 + 2 * 2 * 5])
+
+
+def test_a_gradient_shared_by_two_operands_is_not_added_into() -> None:
+    a, b = leaf(1, 1), leaf(1, 1)
+    s = a + b
+    (s * 2 + a * 3).sum().backward()
+    np.testing.assert_array_equal(a.grad, [5, 5])
+    np.testing.assert_array_equal(b.grad, [2, 2])
+
+
+def test_a_sum_of_a_tensor_with_itself_does_not_write_into_a_read_only_buffer() -> None:
+    a = leaf(1, 2)
+    (a + a).sum().backward()
+    np.testing.assert_array_equal(a.grad, [2, 2])
+
+
+def test_a_diamond_is_passed_once_all_its_sides_are_summed() -> None:
+    x = leaf(0.5)
+    y = x * 2
+    z = y * y + y
+    (z * y).sum().backward()  # y^3 + y^2, y = 2x: 2 (3 y^2 + 2 y) = 10 at y = 1
+    np.testing.assert_allclose(x.grad, [10])
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_depth_is_unlimited(backward: bool) -> None:
+    x = leaf(1)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    if backward:
+        y.sum().backward()
+        np.testing.assert_array_equal(x.grad, [1])
+    del y  # letting go of a graph that was never used must not recurse either
+
+
+def test_an_operation_made_outside_the_package_has_a_gradient() -> None:
+    @operation
+    def cube(a: Array):
+        return a**3, lambda g: g * 3 * a**2
+
+    x = leaf(2)
+    cube(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [12])
+    assert gradcheck(cube, np.array([0.5, -1.5]))
+
+
+def test_a_second_backward_is_refused_and_changes_no_gradient() -> None:
+    x = leaf(1, 2)
+    loss = (x * x).sum()
+    loss.backward()
+    before = x.grad.copy()
+    with pytest.raises(RuntimeError, match="retain_graph"):
+        loss.backward()
+    np.testing.assert_array_equal(x.grad, before)
+
+
+def test_a_new_head_on_a_freed_graph_is_refused_and_changes_no_gradient() -> None:
+    x, w = leaf(1, 2), leaf(3, 4)
+    h = x * x
+    h.sum().backward()
+    before = x.grad.copy()
+    with pytest.raises(RuntimeError, match="multiply"):
+        (h * w).sum().backward()
+    np.testing.assert_array_equal(x.grad, before)
+    assert w.grad is None
+
+
+def test_a_copied_tensor_is_a_leaf_of_its_own() -> None:
+    # A copy that kept the original's place in the order would share its gradient.
+    a = leaf(1, 1)
+    b = copy.deepcopy(a)
+    (a * 2 + b * 3).sum().backward()
+    np.testing.assert_array_equal(a.grad, [2, 2])
+    np.testing.assert_array_equal(b.grad, [3, 3])
+
+
+# Gradients.
+
+
+def test_gradients_add_up_over_passes_until_forgotten() -> None:
+    x = leaf(1, 2)
+    loss = (x * 2).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [4, 4])
+
+
+@pytest.mark.parametrize(
+    "fn", [lambda x: x + x, lambda x: x * x + x, lambda x: x + 1, lambda x: x], ids=["x+x", "x*x+x", "x+1", "x"]
+)
+def test_the_gradient_of_a_number_is_an_array(fn) -> None:
+    x = Tensor(2.0, requires_grad=True)
+    fn(x).backward()
+    assert type(x.grad) is np.ndarray
+    assert x.grad.shape == ()
+    assert x.grad.dtype == np.float32
+
+
+def test_gradients_share_no_memory_with_each_other_or_with_what_was_given() -> None:
+    a, b, given = leaf(1, 1), leaf(1, 1), np.ones(2, np.float32)
+    (a + b).backward(given)
+    assert not np.shares_memory(a.grad, b.grad)
+    assert not np.shares_memory(a.grad, given)
+    a.grad += 1
+    np.testing.assert_array_equal(b.grad, [1, 1])
+    np.testing.assert_array_equal(given, [1, 1])
+
+
+def test_a_gradient_may_be_given() -> None:
+    x = leaf(1, 2)
+    (x * x).backward([1, 10])
+    np.testing.assert_array_equal(x.grad, [2, 40])
+
+
+def test_only_leaves_keep_a_gradient() -> None:
+    x = leaf(1)
+    h = x * 2
+    h.sum().backward()
+    assert h.grad is None
+
+
+def test_backward_of_a_leaf_is_one() -> None:
+    x = leaf(5)
+    x.backward()
+    np.testing.assert_array_equal(x.grad, [1])
+
+
+def test_the_gradient_of_an_operand_that_needs_none_is_never_computed() -> None:
+    @operation
+    def choosy(a: Array, b: Array):
+        def never(_: np.ndarray) -> np.ndarray:
+            raise AssertionError("a needs no gradient")
+
+        return a * b, never, lambda g: g * a
+
+    x, w = Tensor([1.0, 2.0]), leaf(3, 4)
+    choosy(x, w).sum().backward()
+    np.testing.assert_array_equal(w.grad, [1, 2])
+    assert x.grad is None
+
+
+def test_an_error_on_the_way_leaves_every_gradient_as_it_was() -> None:
+    @operation
+    def broken(a: Array):
+        def back(_: np.ndarray) -> np.ndarray:
+            raise ZeroDivisionError
+
+        return a * 1, back
+
+    x, y = leaf(1), leaf(1)
+    with pytest.raises(ZeroDivisionError):
+        (y * 2 + broken(x)).sum().backward()
+    assert x.grad is None
+    assert y.grad is None
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "words"),
+    [
+        (lambda: Tensor([1.0]).backward(), RuntimeError, "does not require a gradient"),
+        (lambda: (leaf(1, 2) * 2).backward(), ValueError, r"shape \(2,\)"),
+        (lambda: (leaf(1, 2) * 2).backward([1.0]), ValueError, r"shape \(1,\); expected \(2,\)"),
+    ],
+)
+def test_backward_says_where_it_cannot_start(start, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        start()
+
+
+# Memory.
+
+
+def test_a_graph_is_freed_by_reference_count_alone() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(1, 2)
+        h = (x.reshape(1, 2) @ x.reshape(2, 1)).softmax() + x.sum()
+        seen = weakref.ref(h)
+        loss = (h * h).sum()
+        del h
+        assert seen() is not None, "the graph holds it"
+        del loss
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_backward_lets_go_of_the_graph() -> None:
+    gc.disable()
+    try:
+        x = leaf(1, 2)
+        h = x * x
+        seen = weakref.ref(h)
+        loss = h.sum()
+        del h
+        loss.backward()
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_pullback_holds_arrays_and_not_its_own_result() -> None:
+    gc.disable()
+    try:
+        for name in ("exp", "sqrt", "tanh", "sigmoid", "relu", "softmax", "log_softmax", "logsumexp"):
+            y = getattr(ops, name)(leaf(1, 2))
+            seen = weakref.ref(y)
+            del y
+            assert seen() is None, name
+    finally:
+        gc.enable()
+
+
+# no_grad.
+
+
+def test_no_grad_records_nothing() -> None:
+    x = leaf(1)
+    with no_grad():
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_nests_and_ends_with_an_error() -> None:
+    x = leaf(1)
+    with no_grad():
+        with no_grad():
+            pass
+        assert not (x * 2).requires_grad
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_decorates_a_function_that_calls_itself() -> None:
+    @no_grad()
+    def double(x: Tensor, times: int) -> Tensor:
+        return double(x * 2, times - 1) if times else x * 1
+
+    x = leaf(1)
+    assert not double(x, 3).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_is_of_one_thread() -> None:
+    found = []
+    with no_grad():
+        thread = threading.Thread(target=lambda: found.append((leaf(1) * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert found == [True]
+
+
+def test_a_decorated_function_may_run_in_two_threads_at_once() -> None:
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+    records = {}
+
+    @no_grad()
+    def wait(entered: threading.Event, leave: threading.Event) -> None:
+        entered.set()
+        leave.wait(10)
+
+    def first() -> None:
+        with no_grad():
+            wait(first_in, second_in)
+            records["within no_grad"] = (leaf(1) * 2).requires_grad
+        first_out.set()
+
+    def second() -> None:
+        first_in.wait(10)
+        wait(second_in, first_out)
+        records["after no_grad"] = (leaf(1) * 2).requires_grad
+
+    threads = [threading.Thread(target=f) for f in (first, second)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert records == {"within no_grad": False, "after no_grad": True}
+
+
+# What goes in and what comes out.
+
+
+def test_plain_arrays_in_plain_array_out() -> None:
+    found = ops.multiply(np.array([1.0, 2.0]), 3)
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, [3, 6])
+
+
+def test_numbers_and_lists_become_float32_and_arrays_keep_their_dtype() -> None:
+    assert Tensor([1, 2]).dtype == np.float32
+    assert Tensor(1.5).dtype == np.float32
+    assert Tensor(np.array([1.5])).dtype == np.float64
+    assert Tensor(np.array([1])).dtype == np.int64
+    assert ops.exp([1.0, 2.0]).dtype == np.float32
+
+
+def test_a_result_takes_the_class_of_its_operands() -> None:
+    class Mine(Tensor):
+        __slots__ = ()
+
+    assert type(Mine([1.0]) * 2) is Mine
+    assert type(2 * Mine([1.0])) is Mine
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_integers_cannot_require_a_gradient(dtype: type) -> None:
+    with pytest.raises(TypeError, match="can't require a gradient"):
+        Tensor(np.ones(2, dtype), requires_grad=True)
+
+
+@pytest.mark.parametrize("box", [list, tuple])
+def test_a_tensor_in_a_list_is_refused(box: type) -> None:
+    with pytest.raises(TypeError, match="would lose its gradient"):
+        ops.add(leaf(1, 2), box([leaf(1), 2.0]))
+
+
+def test_a_tensor_deep_in_a_list_is_refused() -> None:
+    with pytest.raises(TypeError):
+        ops.add(leaf(1, 2), [[leaf(1), 2.0]])
+
+
+def test_a_tensor_made_of_tensors_is_refused() -> None:
+    with pytest.raises(TypeError, match="would lose it"):
+        Tensor([leaf(1), leaf(2)])
+
+
+def test_a_tensor_as_an_option_is_refused() -> None:
+    x, axis = leaf(1, 2), leaf(0)
+    with pytest.raises(TypeError, match="gradient"):
+        ops.softmax(x, axis)
+    with pytest.raises(TypeError, match="gradient"):
+        ops.softmax(x, axis=axis)
+
+
+def test_an_operand_may_be_given_by_name() -> None:
+    a, b = leaf(2), leaf(3)
+    ops.multiply(a=a, b=b).sum().backward()
+    np.testing.assert_array_equal(a.grad, [3])
+    np.testing.assert_array_equal(b.grad, [2])
+
+
+def test_a_rule_with_too_few_pullbacks_is_refused() -> None:
+    @operation
+    def half_done(a: Array, b: Array):
+        return a * b, lambda g: g * b
+
+    with pytest.raises(TypeError, match="1 pullbacks for 2 operands"):
+        half_done(leaf(1), leaf(2))
+
+
+def test_a_rule_that_forgot_its_pullbacks_is_refused() -> None:
+    @operation
+    def forgetful(a: Array):
+        return a * 2  # an array of two, which would unpack into a value and a "pullback"
+
+    with pytest.raises(TypeError, match="forgetful"):
+        forgetful(leaf(1, 2))
+
+
+def test_a_rule_without_operands_is_refused() -> None:
+    with pytest.raises(TypeError, match="no operand"):
+
+        @operation
+        def nothing(a: float):
+            return a, lambda g: g
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [np.exp, np.abs, np.sum, np.mean, np.argmax, np.asarray, np.transpose, lambda t: np.concatenate([t, t])],
+    ids=["exp", "abs", "sum", "mean", "argmax", "asarray", "transpose", "concatenate"],
+)
+def test_numpy_refuses_a_tensor_instead_of_losing_its_gradient(fn) -> None:
+    with pytest.raises(TypeError):
+        fn(leaf(1, 2))
+
+
+def test_an_array_on_the_left_leaves_the_operator_to_the_tensor() -> None:
+    x = leaf(1, 2)
+    y = np.array([3, 4], np.float32) * x
+    assert type(y) is Tensor
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, [3, 4])
+
+
+def test_a_tensor_without_a_gradient_is_an_array_to_numpy() -> None:
+    np.testing.assert_array_equal(np.asarray(leaf(1, 2).detach()), [1, 2])
+
+
+def test_detach_cuts_the_graph() -> None:
+    x = leaf(3)
+    (x * x.detach()).sum().backward()
+    np.testing.assert_array_equal(x.grad, [3])
+
+
+def test_a_tensor_shows_its_shape_its_dtype_and_itself() -> None:
+    x = Tensor(np.zeros((2, 3)), requires_grad=True)
+    assert (x.shape, x.ndim, x.size, x.dtype, len(x), x.T.shape) == ((2, 3), 2, 6, np.float64, 2, (3, 2))
+    assert repr(leaf(1)) == "Tensor([1.], dtype=float32, requires_grad=True)"
+    assert Tensor(1.5).item() == 1.5
+    assert [t.item() for t in Tensor([1.0, 2.0])] == [1, 2]
