@@ -34,4 +34,5 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     p = correct / n
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    return min(low, p), max(high, p)  # at 0 and 1 the two are equal but for rounding

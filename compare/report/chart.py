@@ -7,6 +7,7 @@ from typing import Any
 
 from minigrad.runs import whole_file
 
+from ..watches import is_looked_at
 from . import words
 
 COLORS = {
@@ -14,8 +15,8 @@ COLORS = {
     "by_hand": "#edae49",
     "torch": "#00798c",
     "lightning": "#7b5ea7",
-    "keras": "#30638e",
-    "keras_jax": "#5aa469",
+    "keras": "#2a9d5c",
+    "keras_jax": "#30638e",
     "keras_torch": "#8d6a4f",
 }
 
@@ -37,29 +38,29 @@ def draw(path: Path, results: dict[str, Any]) -> None:
 
 def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     titles = {row["name"]: row["title"] for row in results["contenders"]}
-    drawn: dict[tuple[float, ...], int] = {}
-    for name, row in results["parity"]["contenders"].items():
+    for i, (name, row) in enumerate(results["parity"]["contenders"].items()):
         for dtype, cell in words.dtypes(row):
-            steps = sorted((int(s), max(gap, 1e-18)) for s, gap in cell["by_step"].items())
-            looked = [(s, gap) for s, gap in steps if s <= 5 or s & (s - 1) == 0 or s == steps[-1][0]]
-            if looked:
-                key = (looked[-1][1], len(looked))
-                drawn[key] = drawn.get(key, 0) + 1
-                style = "-" if dtype == "float64" else "--"
-                label = titles.get(name, name) if dtype == "float64" else None
-                axes.loglog(*zip(*looked, strict=True), style, color=COLORS.get(name, "#555"), lw=1.6, label=label)
+            steps = {int(step): gap for step, gap in cell["by_step"].items()}
+            looked = [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap]
+            title = titles.get(name, name) + ("" if looked or not steps else " (identical)")
+            label = title if dtype == "float64" else None
+            style = {"ls": "-" if dtype == "float64" else "--", "marker": "os^vDP*"[i % 7], "ms": 4, "lw": 1.4}
+            axes.loglog(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
     for dtype, cell in words.dtypes(results["parity"]):
         if cell["limit"]:
             axes.axhline(cell["limit"], color="#999", lw=0.8, ls=":")
             axes.text(1, cell["limit"] * 1.5, f"limit, {dtype}", fontsize=8, color="#666")
     axes.set(title="Largest difference from minigrad", xlabel="step (solid float64, dashed float32)", ylim=(1e-18, 1))
-    axes.legend(frameon=False, fontsize=8, loc="center right")
+    if results["parity"]["contenders"]:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _color(name: str) -> str:
+    return COLORS.get(name, "#555555")
 
 
 def _steps(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    bars = axes.barh(
-        range(len(rows)), [r["step_us"] for r in rows], color=[COLORS.get(r["name"], "#555") for r in rows]
-    )
+    bars = axes.barh(range(len(rows)), [r["step_us"] for r in rows], color=[_color(r["name"]) for r in rows])
     axes.bar_label(bars, [f"{r['step_us']:,.0f}" for r in rows], padding=3, fontsize=9)
     axes.set_yticks(range(len(rows)), [r["title"] for r in rows])
     axes.invert_yaxis()
@@ -71,9 +72,7 @@ def _accuracies(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) 
     for i, row in enumerate(rows):
         value = 100 * row["test_accuracy"]
         low, high = (100 * x for x in row["accuracy_interval"])
-        axes.errorbar(
-            value, i, xerr=[[value - low], [high - value]], fmt="o", color=COLORS.get(row["name"], "#555"), capsize=3
-        )
+        axes.errorbar(value, i, xerr=[[value - low], [high - value]], fmt="o", color=_color(row["name"]), capsize=3)
         axes.annotate(f"{value:.2f}", (value, i), (0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [""] * len(rows))
     axes.set_ylim(len(rows) - 0.5, -0.7)

@@ -28,6 +28,7 @@ def write(path: Path, results: dict[str, Any], picture: Path) -> None:
         verdict=words.verdict(results),
         conditions=words.conditions(results),
         dtypes=words.dtypes,
+        difference=words.difference,
         titles={row["name"]: row["title"] for row in results["contenders"]},
         picture=base64.b64encode(picture.read_bytes()).decode(),
         data=base64.b64encode(json.dumps(results, indent=2).encode()).decode(),

@@ -31,7 +31,7 @@ class Progress:
         """One contender's largest difference from minigrad."""
         found = []
         for dtype, cell in words.dtypes(row):
-            gap = "no number" if cell["max_abs_diff"] is None else f"{cell['max_abs_diff']:.1e}"
+            gap = words.difference(cell)
             found.append(f"{dtype} {gap}{'' if cell['passed'] else ' DIFFERS: ' + cell['first']}")
         self.console.print(f"  parity  {title:14} {';  '.join(found)}")
 

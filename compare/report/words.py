@@ -75,6 +75,13 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     return "They do NOT agree."
 
 
+def difference(cell: Row) -> str:
+    """The largest difference of one contender in one dtype."""
+    if cell["max_abs_diff"] is None:
+        return "no number"
+    return f"{cell['max_abs_diff']:.1e}" if cell["max_abs_diff"] else "identical"
+
+
 def dtypes(parity: Row) -> list[tuple[str, Row]]:
     """The two dtypes' cells, float64 first."""
     return [(dtype, parity[dtype]) for dtype in ("float64", "float32")]

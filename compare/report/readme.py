@@ -1,0 +1,43 @@
+"""The measured tables of README.md, written from committed results: python -m compare.report.readme."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from minigrad.runs import write_text
+
+from . import words
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks/results"
+PAGE = ROOT / "README.md"
+
+
+def table(results: dict[str, Any]) -> str:
+    """Verdict, table and conditions, as Markdown."""
+    lines = ["| " + " | ".join(name for name, _ in words.COLUMNS) + " |"]
+    lines.append("| " + " | ".join("---" if align == "left" else "---:" for _, align in words.COLUMNS) + " |")
+    lines += ["| " + " | ".join(words.cells(row)) + " |" for row in words.raced(results)]
+    unable = [f"{row['title']}: {row['status']}." for row in results["contenders"] if row["status"] != "ok"]
+    return "\n\n".join(["\n".join(lines), *unable, *words.verdict(results), words.conditions(results)])
+
+
+def fill(page: str, results: dict[str, dict[str, Any]]) -> str:
+    """`page` with each block `<!-- results NAME -->` to `<!-- end -->` written anew from results[NAME]."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"<!-- results {found[1]} -->\n{table(results[found[1]])}\n<!-- end -->"
+
+    return re.sub(r"<!-- results (\S+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def committed() -> dict[str, dict[str, Any]]:
+    """The committed results by name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+if __name__ == "__main__":
+    write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), committed()))

@@ -1,0 +1,49 @@
+"""What the tests share: a small data set, and one whole comparison on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare import cli
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three clouds of 5x4 pixels: 300 images to train and hold out, 90 to test."""
+    rng = np.random.default_rng(0)
+    centres = rng.integers(0, 256, (3, 5, 4))
+    arrays = {}
+    for part, n in (("train", 300), ("test", 90)):
+        labels = np.arange(n) % 3
+        noise = rng.normal(0, 40, (n, 5, 4))
+        arrays[f"x_{part}"] = np.clip(centres[labels] + noise, 0, 255).astype(np.uint8)
+        arrays[f"y_{part}"] = labels
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def words(small: str) -> list[str]:
+    """The flags of a short comparison on the small data."""
+    data = ["--data.path", small, "--data.validation_size", "50", "--data.batch_size", "32"]
+    return [*data, "--trainer.max_epochs", "3", "--threads", "1"]
+
+
+@pytest.fixture(scope="session")
+def whole(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a comparison of all default contenders."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    cli.main([*words, "--out", str(out)])
+    return out
+
+
+@pytest.fixture(scope="session")
+def results(whole: Path) -> dict[str, Any]:
+    """Its results.json."""
+    return json.loads((whole / "results.json").read_text())

@@ -1,0 +1,152 @@
+"""The command: who takes part, what is refused, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compare import cli, contenders, parity
+from minigrad.runs import UserError
+
+
+def test_contenders_that_cannot_take_part_are_rows_and_end_nothing(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contenders.find("torch"), "needs", ("surely_not_installed",))
+    cli.main(
+        [
+            *words,
+            "--config",
+            "advanced",
+            *words,
+            "--contenders",
+            "torch",
+            "by_hand",
+            "minigrad",
+            "--out",
+            str(tmp_path / "o"),
+        ]
+    )
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    status = {row["name"]: row["status"] for row in results["contenders"]}
+    assert status["minigrad"] == "ok"
+    assert "one hidden layer" in status["by_hand"]
+    assert "pip install" in status["torch"]
+    assert results["parity"]["passed"] is None  # nobody was left to agree with
+    shown = capsys.readouterr().out
+    assert status["by_hand"] in " ".join(shown.split())
+    assert "nothing to compare with minigrad" in shown
+
+
+def test_without_parity_nothing_is_timed(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parity, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    with pytest.raises(SystemExit) as end:
+        cli.main([*words, "--contenders", "minigrad", "torch", "--out", str(tmp_path / "o")])
+    assert end.value.code == 1
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    assert results["parity"]["passed"] is False
+    assert all("step_us" not in row for row in results["contenders"])
+    assert all(row["status"] == "not timed, since the contenders do not agree" for row in results["contenders"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "They do NOT agree: torch in float64: step " in shown
+    assert "Quickest" not in shown
+    assert (tmp_path / "o/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--contenders", "caffe"], ["--contenders", "caffe", "minigrad"]),
+        (["--threads", "0"], ["--threads", "0", "1 to"]),
+        (["--trainer.max_epochs", "0"], ["trainer.max_epochs", "0", "1 or more"]),
+        (["--trainer.max_epochs", "-1"], ["trainer.max_epochs", "-1"]),
+        (["--model.hidden", "[0]"], ["model.hidden", "0"]),
+        (["--model.learning_rate", "fast"], ["model.learning_rate", "fast", "number"]),
+        (["--model.optimizer", "lion"], ["model.optimizer", "lion", "sgd"]),
+        (["--model.width", "3"], ["--model.width"]),
+        (["--config", "nowhere"], ["--config", "nowhere", "simple"]),
+        (["--data.path", "nowhere.npz"], ["data.path", "nowhere.npz"]),
+        (["--data.batch_size", "0"], ["data.batch_size", "0"]),
+        (["--data.batch_size", "251"], ["data.batch_size", "251", "250"]),
+        (["--data.validation_size", "300"], ["data.validation_size", "300"]),
+        (["--model.weights", "nowhere"], ["model.weights", "nowhere"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], tmp_path: Path, flags: list[str], expected: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        cli.main([*words, "--out", str(tmp_path / "o"), *flags])
+    for part in expected:
+        assert part in str(error.value)
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_earlier_run_is_refused_and_survives_a_mistake(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a run"):
+        cli.main([*words, "--out", str(tmp_path)])
+    with pytest.raises(UserError, match=r"data\.path"):
+        cli.main([*words, "--out", str(tmp_path), "--overwrite", "--data.path", "nowhere"])
+    assert (tmp_path / "results.json").read_text() == "{}"
+
+
+def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "compare", "--contenders", "caffe"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("python -m compare: error: --contenders: caffe")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "compare",
+        *words,
+        "--contenders",
+        "minigrad",
+        "torch",
+        "keras",
+        "--out",
+        "o",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        while "parity  torch" not in (line := running.stdout.readline()):
+            assert line, running.stderr
+        time.sleep(0.5)
+        children = _children(running.pid)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert "results.json" in err
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    assert {row["status"] for row in results["contenders"]} == {"stopped"}
+    assert children
+    assert not any(_is_alive(child) for child in children)
+
+
+def _children(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""The contenders as `compare` knows them, without running them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from compare import contenders, jobs
+from compare.race import wilson
+from minigrad import recipes
+
+
+def test_importing_compare_and_every_contender_imports_no_framework() -> None:
+    code = (
+        "import sys, compare.cli\n"
+        "from compare import contenders\n"
+        "[contenders.find(n) for n in contenders.names()]\n"
+        "print(sorted({'torch', 'tensorflow', 'keras', 'lightning', 'jax'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_default_ones_come_first() -> None:
+    names = contenders.names()
+    assert names[:5] == ["minigrad", "by_hand", "torch", "lightning", "keras"]
+    assert {"keras_jax", "keras_torch"} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", contenders.names())
+def test_each_says_who_it_is(name: str) -> None:
+    contender = contenders.find(name)
+    assert contender.title
+    assert contender.trains_by
+    assert bool(contender.needs) == bool(contender.install)
+
+
+def test_a_missing_package_is_a_row_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders.find("torch"), "needs", ("surely_not_installed",))
+    why = jobs.excuses(["minigrad", "torch"], recipes.load("simple"))
+    assert why == {"torch": "needs surely_not_installed: pip install '.[lightning]'"}
+
+
+def test_by_hand_says_what_it_does_not_know() -> None:
+    by_hand = contenders.find("by_hand")
+    assert by_hand.misfit(recipes.load("simple")) is None
+    assert by_hand.misfit(recipes.load("advanced")) == (
+        "derived for one hidden layer, no dropout, sgd at a constant rate only"
+    )
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
+)
+def test_wilson_gives_the_published_intervals(correct: int, n: int, low: float, high: float) -> None:
+    # Newcombe, 1998, table I, method 3.
+    assert wilson(correct, n) == pytest.approx((low, high), abs=5e-5)

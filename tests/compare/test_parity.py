@@ -1,0 +1,94 @@
+"""Holding one recording against another: what passes, and what is said of the first divergence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compare import parity
+from compare.watches import Recorder, is_looked_at
+from minigrad import recipes
+
+LIMIT = 1e-12
+
+
+def record(path: Path, steps: int = 8, **changes: float) -> Path:
+    """A recording of `steps` steps; a change is added to `loss_N`, `weight_N` or `gradient_N`."""
+    recorder = Recorder(steps)
+    for step in range(1, steps + 1):
+        loss, weight, gradient = (changes.get(f"{what}_{step}", 0.0) for what in ("loss", "weight", "gradient"))
+        weights = {"output.weight": np.full((2, 3), step + weight), "output.bias": np.zeros(2)}
+        gradients = {"output.weight": np.full((2, 3), 1 / step + gradient), "output.bias": np.zeros(2)}
+        recorder.after(1, lambda v=1 / step + loss: v, lambda v=weights: v, lambda v=gradients: v)
+    recorder.save(path)
+    return path
+
+
+def held(tmp_path: Path, **changes: float) -> dict:
+    return parity.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), LIMIT)
+
+
+def test_equal_recordings_pass_with_nothing_between_them(tmp_path: Path) -> None:
+    cell = held(tmp_path)
+    assert cell["passed"] is True
+    assert cell["max_abs_diff"] == 0
+    assert cell["steps"] == 8
+    assert cell["first"] is None
+
+
+def test_a_difference_within_the_limit_passes_and_is_told(tmp_path: Path) -> None:
+    cell = held(tmp_path, loss_6=5e-13)
+    assert cell["passed"] is True
+    assert cell["max_abs_diff"] == pytest.approx(5e-13, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"loss_7": 1e-9}, "step 7, loss: differs by 1e-09"),
+        ({"gradient_2": 1e-3, "weight_2": 1e-4}, "step 2, gradient of output.weight: differs by 0.001"),
+        ({"weight_8": 0.5, "loss_3": 1e-6}, "step 3, loss: differs by 1e-06"),
+        ({"weight_8": 0.5}, "step 8, weight of output.weight: differs by 0.5"),
+        ({"loss_4": float("nan")}, "step 4, loss: differs by nan"),
+        ({"weight_4": float("inf")}, "step 4, weight of output.weight: differs by inf"),
+    ],
+)
+def test_the_first_divergence_is_named(tmp_path: Path, changes: dict[str, float], first: str) -> None:
+    cell = held(tmp_path, **changes)
+    assert cell["passed"] is False
+    assert cell["first"] == first
+
+
+def test_a_missing_step_is_a_divergence(tmp_path: Path) -> None:
+    cell = parity.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), LIMIT)
+    assert cell["passed"] is False
+    assert cell["first"] == "ran 7 steps; expected 8"
+
+
+def test_the_verdict_is_over_those_who_count(tmp_path: Path) -> None:
+    good, bad = ({d: held(tmp_path, **c) for d in parity.LIMITS} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
+    rows = {"torch": good, "keras_torch": bad}
+    assert parity.summarise(rows, {"torch", "keras_torch"})["passed"] is False
+    told = parity.summarise(rows, {"torch"})
+    assert told["passed"] is True
+    assert told["float64"]["max_abs_diff"] == pytest.approx(1e-14, rel=0.1)
+    assert told["contenders"]["keras_torch"]["float64"]["passed"] is False
+    assert parity.summarise({}, set())["passed"] is None
+
+
+def test_float32_has_room_for_adam_only_where_adam_is() -> None:
+    recipe = recipes.load("simple")
+    assert parity.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
+    assert parity.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
+
+
+@given(st.integers(1, 10_000))
+def test_the_last_step_is_always_looked_at_and_few_are(total: int) -> None:
+    looked = [step for step in range(1, total + 1) if is_looked_at(step, total)]
+    assert looked[-1] == total
+    assert looked[: min(5, total)] == list(range(1, min(5, total) + 1))
+    assert len(looked) <= 5 + 14

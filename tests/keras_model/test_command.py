@@ -1,0 +1,266 @@
+"""fit, test and predict: what they leave, and that the numbers they leave are true."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras_helpers import Command, answers, epochs, flags, measured, weights_of
+
+from minigrad import datasets, recipes
+from minigrad.runs import history, metrics, weights
+
+LEFT = {
+    *("checkpoint.safetensors", "curves.png", "history.csv", "metrics.csv", "metrics.json", "model.keras"),
+    *("recipe.yaml", "tensorboard", "weights.safetensors"),
+}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / 255
+
+
+def test_it_leaves_a_run_folder(simple_run: Path) -> None:
+    """These files and nothing else, no draft among them."""
+    assert {p.name for p in simple_run.iterdir()} == LEFT
+    assert (simple_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_learns(simple_run: Path) -> None:
+    """Chance is a tenth; the measurement says so and adds up."""
+    found = measured(simple_run)
+    assert found["test_accuracy"] > 0.7
+    assert found["test_accuracy"] == found["test_correct"] / found["test_images"]
+    assert (found["test_images"], found["epochs"], found["parameters"]) == (400, 3, 144 * 10 + 10 + 10 * 10 + 10)
+    rows = history.read(simple_run / "history.csv")
+    assert [e.epoch for e in rows] == [1, 2, 3]
+    assert rows[-1].train_loss < rows[0].train_loss
+    assert all(e.seconds > 0 for e in rows)
+
+
+def test_metrics_json_is_of_the_weights_beside_it(simple_run: Path, pixels: str) -> None:
+    """NumPy answers the test set with the weights file, and counts the same."""
+    test = datasets.load(pixels, 30, 42).test
+    expected = metrics.score(answers(weights_of(simple_run), flat(test.images)), test.labels)
+    assert measured(simple_run)["test_correct"] == expected["correct"]
+    assert measured(simple_run)["test_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_validation_figures_are_those_of_the_weights_at_the_end(simple_run: Path, pixels: str) -> None:
+    """The last row of history.csv, by NumPy."""
+    validation = datasets.load(pixels, 30, 42).validation
+    expected = metrics.score(answers(weights_of(simple_run), flat(validation.images)), validation.labels)
+    last = history.read(simple_run / "history.csv")[-1]
+    assert last.val_accuracy == pytest.approx(expected["accuracy"], abs=1e-6)
+    assert last.val_loss == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_model_keras_is_the_same_network(simple_run: Path, pixels: str) -> None:
+    """It loads without trusting code, takes raw pixels, and answers as the weights file does."""
+    net = keras.saving.load_model(simple_run / "model.keras", safe_mode=True)
+    images = datasets.load(pixels).test.images
+    np.testing.assert_allclose(
+        net.predict(images, verbose=0), answers(weights_of(simple_run), flat(images)), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_metrics_csv_agrees_with_the_history(simple_run: Path) -> None:
+    """Keras's own log beside ours; it counts epochs from 0."""
+    logged, ours = rows_of(simple_run / "metrics.csv"), history.read(simple_run / "history.csv")
+    assert [int(row["epoch"]) + 1 for row in logged] == [e.epoch for e in ours]
+    for row, e in zip(logged, ours, strict=True):
+        for theirs, name in (("loss", "train_loss"), ("val_loss", "val_loss"), ("val_accuracy", "val_accuracy")):
+            assert float(row[theirs]) == pytest.approx(getattr(e, name), rel=1e-6)
+
+
+def test_tensorboard_has_event_files(simple_run: Path) -> None:
+    """For training and for validation."""
+    for part in ("train", "validation"):
+        (events,) = (simple_run / "tensorboard" / part).glob("events.out.tfevents.*")
+        assert events.stat().st_size > 0
+
+
+def test_without_tensorboard_there_are_none(stopped_run: Path) -> None:
+    """It is asked for, never the default."""
+    assert {p.name for p in stopped_run.iterdir()} == LEFT - {"tensorboard"}
+
+
+def test_the_weights_file_says_what_it_expects(simple_run: Path) -> None:
+    """Recipe, shape, classes and scale, for whoever opens it elsewhere."""
+    described = json.loads(weights.read(simple_run / "weights.safetensors")[1]["minigrad"])
+    assert (described["input_shape"], described["classes"], described["input_scale"]) == ([12, 12], 10, "1/255")
+    assert described["recipe"] == recipes.load(str(simple_run / "recipe.yaml")).as_dict()
+
+
+def test_the_history_holds_the_rate_as_it_was_given(simple_run: Path) -> None:
+    """0.1, as minigrad writes it, not the float32 beside it."""
+    assert [row[-1] for row in epochs(simple_run)] == [0.1] * 3
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Command) -> None:
+    """Only the data and the length are ours."""
+    words = ("--data.path", pixels, "--data.validation_size", "100", "--trainer.max_epochs", "1")
+    result = command("fit", "--config", name, *words, "--out", "out")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.strip().endswith(f"{metrics.percent(measured('out'))}, in out")
+    left, built_in = recipes.load("out/recipe.yaml"), recipes.load(name)
+    assert left.model == built_in.model
+    assert left.data.batch_size == built_in.data.batch_size
+
+
+def test_the_configuration_it_prints_feeds_back_in(
+    easy: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All flags become one file, and nothing runs while it prints."""
+    words = ("--model.hidden", "[7, 5]", "--model.learning_rate", "1e-05", "--trainer.max_epochs", "0")
+    with pytest.raises(SystemExit) as done:
+        command("fit", *flags(easy, "out", *words), "--print_config")
+    assert not done.value.code
+    Path("printed.yaml").write_text(capsys.readouterr().out)
+    assert not Path("out").exists()
+    assert command("fit", "--config", "printed.yaml").status == 0
+    left = recipes.load("out/recipe.yaml")
+    assert (left.model.hidden, left.model.learning_rate, left.data.path) == ([7, 5], 1e-05, easy)
+
+
+def test_the_recipe_it_leaves_feeds_back_in(simple_run: Path, command: Command) -> None:
+    """And gives the same run again, to the last bit."""
+    assert command("fit", "--config", str(simple_run / "recipe.yaml"), "--out", "again").status == 0
+    assert Path("again/weights.safetensors").read_bytes() == (simple_run / "weights.safetensors").read_bytes()
+    assert epochs("again") == epochs(simple_run)
+
+
+def test_no_epochs_only_measure(simple_run: Path, pixels: str, command: Command) -> None:
+    """max_epochs 0 leaves the weights as they came."""
+    start = ("--model.weights", str(simple_run / "weights.safetensors"), "--trainer.max_epochs", "0")
+    assert command("fit", *flags(pixels, "out", *start)).status == 0
+    assert measured("out")["test_correct"] == measured(simple_run)["test_correct"]
+    for name, array in weights_of(simple_run).items():
+        np.testing.assert_array_equal(weights_of("out")[name], array)
+
+
+def test_it_runs_without_validation(easy: str, command: Command) -> None:
+    """Empty cells in the history, and a loss to watch for the model file."""
+    assert command("fit", *flags(easy, "out", "--data.validation_size", "0", "--trainer.max_epochs", "2")).status == 0
+    assert [row[3:5] for row in epochs("out")] == [(None, None)] * 2
+    assert Path("out/model.keras").exists()
+
+
+def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command) -> None:
+    """The folder is as if the new run had been the first: no curves of TensorBoard's, no older rows."""
+    short = ("--trainer.max_epochs", "1")
+    assert command("fit", *flags(easy, "out", *short, "--tensorboard")).status == 0
+    Path("out/mine.txt").write_text("keep me")
+    Path("out/predictions.csv").write_text("of the earlier run")
+    assert command("fit", *flags(easy, "out", *short, "--overwrite")).status == 0
+    assert {p.name for p in Path("out").iterdir()} == (LEFT - {"tensorboard"}) | {"mine.txt"}
+    assert len(rows_of(Path("out/metrics.csv"))) == 1
+
+
+# test and predict.
+
+
+def test_test_measures_the_weights_given(simple_run: Path, pixels: str, command: Command) -> None:
+    """The same figures as at the end of the run that made them."""
+    result = command("test", *words_for(simple_run, pixels))
+    assert (result.status, result.err) == (0, "")
+    for name in ("test_accuracy", "test_loss", "test_correct", "test_images", "parameters"):
+        assert measured("out")[name] == measured(simple_run)[name]
+    assert metrics.percent(measured("out")) in result.out
+
+
+def words_for(run: Path, data: str) -> list[str]:
+    return ["--model.weights", str(run / "weights.safetensors"), "--data.path", data, "--out", "out"]
+
+
+def test_predict_lists_an_answer_for_each_image(simple_run: Path, pixels: str, command: Command) -> None:
+    """index, label and probabilities that sum to 1, of the weights given."""
+    assert command("predict", *words_for(simple_run, pixels)).status == 0
+    rows = rows_of(Path("out/predictions.csv"))
+    assert list(rows[0]) == ["index", "label", *(f"probability_{k}" for k in range(10))]
+    assert [int(row["index"]) for row in rows] == list(range(400))
+    found = np.array([[float(row[f"probability_{k}"]) for k in range(10)] for row in rows])
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    labels = np.array([int(row["label"]) for row in rows])
+    np.testing.assert_array_equal(found.argmax(1), labels)
+    test = datasets.load(pixels).test
+    assert (labels == test.labels).sum() == measured(simple_run)["test_correct"]
+    expected = np.exp(metrics.log_softmax(answers(weights_of(simple_run), flat(test.images))))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_untrained_answers_are_said_to_be_so(easy: str, command: Command) -> None:
+    """Nobody should take them for a result."""
+    result = command("test", "--data.path", easy, "--data.validation_size", "30", "--out", "out")
+    assert result.status == 0
+    assert "untrained" in result.out
+
+
+def test_answers_are_not_written_over(
+    simple_run: Path, pixels: str, command: Command, refused: Callable[..., str]
+) -> None:
+    """Unless asked to."""
+    Path("out").mkdir()
+    Path("out/predictions.csv").write_text("dear")
+    assert "predictions.csv" in refused("predict", *words_for(simple_run, pixels))
+    assert Path("out/predictions.csv").read_text() == "dear"
+    assert command("predict", *words_for(simple_run, pixels), "--overwrite").status == 0
+    assert Path("out/predictions.csv").read_text() != "dear"
+
+
+# Early stopping and the plateau.
+
+
+def test_early_stopping_ends_three_epochs_after_the_best(stopped_run: Path) -> None:
+    """And long before the end of the recipe."""
+    losses = [row[3] for row in epochs(stopped_run)]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 3 < 40
+    assert measured(stopped_run)["epochs"] == len(losses)
+
+
+def test_early_stopping_keeps_the_best_epochs_weights_everywhere(stopped_run: Path, hard: str) -> None:
+    """weights.safetensors, model.keras and metrics.json are of one and the same epoch, the best."""
+    data = datasets.load(hard, 30, 42)
+    arrays, net = weights_of(stopped_run), keras.saving.load_model(stopped_run / "model.keras", safe_mode=True)
+    best: Any = min(history.read(stopped_run / "history.csv"), key=lambda e: e.val_loss or 0)
+    for logits in (answers(arrays, data.validation.images), net.predict(data.validation.images, verbose=0)):
+        seen = metrics.score(logits, data.validation.labels)
+        assert seen["loss"] == pytest.approx(best.val_loss, rel=1e-5)
+        assert seen["accuracy"] == pytest.approx(best.val_accuracy, abs=1e-6)
+    tested = metrics.score(answers(arrays, data.test.images), data.test.labels)
+    assert measured(stopped_run)["test_loss"] == pytest.approx(tested["loss"], rel=1e-5)
+    assert measured(stopped_run)["test_correct"] == tested["correct"]
+
+
+def test_the_plateau_lowers_the_rate(hard: str, command: Command) -> None:
+    """By ten, after three epochs without a better loss; the history says the rate an epoch was trained with."""
+    words = ("--model.learning_rate", "0.3", "--model.hidden", "[64]", "--trainer.max_epochs", "16")
+    assert command("fit", *flags(hard, "out", *words, "--model.schedule", "reduce_on_plateau")).status == 0
+    rows = epochs("out")
+    rate, best, bad, expected = 0.3, np.inf, 0, []
+    for row in rows:
+        expected.append(rate)
+        best, bad = (row[3], 0) if row[3] < best - 1e-4 else (best, bad + 1)
+        if bad > 2:
+            rate, bad = rate * 0.1, 0
+    np.testing.assert_allclose([row[-1] for row in rows], expected, rtol=1e-5)
+    assert expected[-1] < 0.1, "the rate must have moved for this test to say anything"
+
+
+def test_cosine_moves_the_rate_to_0(easy: str, command: Command) -> None:
+    """Half a cosine over the whole run."""
+    command("fit", *flags(easy, "out", "--model.schedule", "cosine"))
+    rates = [row[-1] for row in epochs("out")]
+    np.testing.assert_allclose(rates, [0.1 * (1 + np.cos(np.pi * t / 3)) / 2 for t in (1, 2, 3)], atol=1e-7)

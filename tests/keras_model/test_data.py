@@ -1,0 +1,93 @@
+"""The batches that fit sees: minigrad's, in minigrad's order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_model.data import CurrentEpoch, Gather, training_data
+from keras_model.model import build_model, compile_model, get_weights, set_weights
+from minigrad import datasets
+from minigrad.classifier import Classifier
+from minigrad.datasets import Split
+from minigrad.recipes import Model
+from minigrad.training import build_optimizer, train_epoch
+
+SIZE, BATCH, SEED = 23, 5, 7  # the last batch holds 3
+
+
+def split(dtype: str = "uint8") -> Split:
+    """Images that say their own index."""
+    images = np.arange(SIZE, dtype=dtype)[:, None, None] * np.ones((1, 2, 3), dtype)
+    return Split(images, np.arange(SIZE, dtype=np.int64) % 4)
+
+
+def order(epoch: int) -> list[np.ndarray]:
+    return list(datasets.batches(SIZE, BATCH, SEED, epoch))
+
+
+def drawn(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One epoch, as arrays."""
+    if isinstance(data, Gather):
+        return [data[i] for i in range(len(data))]
+    return [(x.numpy(), y.numpy()) for x, y in data]
+
+
+KINDS = {"tf.data": training_data, "Gather": Gather}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_each_epoch_is_images_of_the_batches(kind: str, dtype: str) -> None:
+    """Exactly, in order, the remainder last, epoch after epoch, and right again where a resumed run begins."""
+    data_split, current = split(dtype), CurrentEpoch()
+    data = KINDS[kind](data_split, order, current)
+    for epoch in (0, 1, 2, 7, 1):
+        current.on_epoch_begin(epoch)
+        found, expected = drawn(data), order(epoch)
+        assert [len(y) for _, y in found] == [5, 5, 5, 5, 3]
+        for (x, y), indices in zip(found, expected, strict=True):
+            assert x.dtype == data_split.images.dtype
+            np.testing.assert_array_equal(x, data_split.images[indices])
+            np.testing.assert_array_equal(y, data_split.labels[indices])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_epoch_has_another_order_and_sees_all_once(kind: str) -> None:
+    """A shuffle, not a sample."""
+    current = CurrentEpoch()
+    data = KINDS[kind](split(), order, current)
+    seen = []
+    for epoch in (0, 1):
+        current.on_epoch_begin(epoch)
+        seen.append(np.concatenate([x[:, 0, 0] for x, _ in drawn(data)]))
+        assert sorted(seen[-1]) == list(range(SIZE))
+    assert not np.array_equal(*seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_knows_its_length(kind: str) -> None:
+    """Keras asks before the first epoch."""
+    data = KINDS[kind](split(), order, CurrentEpoch())
+    assert len(data) == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("begin", [0, 2])
+def test_fit_trains_on_these_batches(kind: str, begin: int) -> None:
+    """Through fit itself, from epoch `begin`: the weights are those of NumPy's loop over the same batches."""
+    rng = np.random.default_rng(0)
+    data_split = Split(rng.normal(0, 1, (SIZE, 4)).astype(np.float32), rng.integers(0, 3, SIZE))
+    model, current = Model(hidden=[6], momentum=0.9), CurrentEpoch()
+    ours, net = Classifier(model, (4,), 3, 1.0), build_model(model, (4,), 3, 1.0)
+    set_weights(net, {name: p.data for name, p in ours.named_parameters()})
+    compile_model(net, model, 15)
+    data = KINDS[kind](data_split, order, current)
+    net.fit(data, epochs=begin + 3, initial_epoch=begin, shuffle=False, verbose=0, callbacks=[current])
+    optimizer = build_optimizer(ours.parameters(), model)
+    for epoch in range(begin, begin + 3):
+        train_epoch(ours, optimizer, *data_split, order(epoch))
+    for name, p in ours.named_parameters():
+        np.testing.assert_allclose(get_weights(net)[name], p.data, atol=2e-5, err_msg=name)

@@ -1,0 +1,48 @@
+"""One recipe and one weights file: this package against minigrad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras_helpers import Command, epochs, flags, measured, weights_of
+
+from minigrad import train
+
+NEW = ("--model.hidden", "[12, 8]", "--model.activation", "tanh")
+RECIPES = {
+    "momentum and decay": ("--model.momentum", "0.9", "--model.learning_rate", "0.02", "--model.weight_decay", "0.01"),
+    "adam, cosine": (*NEW, "--model.optimizer", "adam", "--model.learning_rate", "0.01", "--model.schedule", "cosine"),
+    "adamw": (*NEW, "--model.optimizer", "adamw", "--model.learning_rate", "0.01", "--model.weight_decay", "0.5"),
+}
+
+
+def test_weights_of_minigrad_are_as_right_here(minigrad_run: Path, pixels: str, command: Command) -> None:
+    """The same count of test images."""
+    start = ("--model.weights", str(minigrad_run / "weights.safetensors"))
+    assert command("test", *start, "--data.path", pixels, "--out", "out").status == 0
+    assert measured("out")["test_correct"] == measured(minigrad_run)["test_correct"]
+    assert measured("out")["test_loss"] == pytest.approx(measured(minigrad_run)["test_loss"], rel=1e-5)
+
+
+def test_weights_of_this_package_are_as_right_in_minigrad(simple_run: Path, pixels: str) -> None:
+    """The other way round."""
+    start = ("--model.weights", str(simple_run / "weights.safetensors"), "--trainer.max_epochs", "0")
+    train.main(flags(pixels, "out", *start))
+    assert measured("out")["test_correct"] == measured(simple_run)["test_correct"]
+    assert measured("out")["test_loss"] == pytest.approx(measured(simple_run)["test_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_recipe_means_one_training(name: str, easy: str, command: Command) -> None:
+    """From the same weights: the same losses and accuracies each epoch, the same weights at the end."""
+    words = flags(easy, "", *RECIPES[name])
+    train.main([*words, "--out", "start", "--trainer.max_epochs", "0", "--seed_everything", "3"])
+    start = ("--model.weights", "start/weights.safetensors")
+    train.main([*words, *start, "--out", "minigrad"])
+    assert command("fit", *words, *start, "--out", "keras").status == 0
+    np.testing.assert_allclose(epochs("keras"), epochs("minigrad"), rtol=1e-4, atol=1e-6)
+    for array_name, array in weights_of("minigrad").items():
+        np.testing.assert_allclose(weights_of("keras")[array_name], array, atol=1e-4, err_msg=array_name)
+    assert not np.allclose(weights_of("keras")["output.weight"], weights_of("start")["output.weight"], atol=1e-2)

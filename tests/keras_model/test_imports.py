@@ -1,0 +1,63 @@
+"""What may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_model
+
+PACKAGE = Path(keras_model.__file__).parent
+FOREIGN = {"lightning_module", "lightning", "torch", "compare"}
+GROUND = {"datasets", "recipes", "runs"}
+
+
+def modules_of(path: Path) -> set[str]:
+    """Every absolute import in the file, wherever it stands, with what is taken from it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
+def test_arrows_run_one_way(path: Path) -> None:
+    """Of minigrad its ground floor alone; nothing of the other two."""
+    for module in modules_of(path):
+        parts = module.split(".")
+        assert parts[0] not in FOREIGN
+        assert parts[0] != "minigrad" or parts[1] in GROUND, module
+
+
+def loaded_by(statement: str) -> set[str]:
+    program = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    """It only names the backend."""
+    assert not loaded_by("import keras_model") & {"keras", "tensorflow", "jax", "torch"}
+
+
+def test_the_command_never_loads_torch() -> None:
+    """Torch and TensorFlow in one process can hang."""
+    found = loaded_by("import keras_model.cli")
+    assert "tensorflow" in found
+    assert not found & FOREIGN
+
+
+def test_the_users_backend_wins() -> None:
+    """KERAS_BACKEND is Keras's own setting; TensorFlow is only the default."""
+    program = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras_model; print(os.environ['KERAS_BACKEND'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60)
+    assert done.stdout.strip() == "jax"

@@ -1,0 +1,174 @@
+"""The network: names, shapes, answers, and what saving leaves of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_model.callbacks import logits
+from keras_model.model import build_model, compile_model, count_parameters, get_weights, set_weights
+from minigrad.classifier import Classifier
+from minigrad.recipes import Model
+
+RECIPES = {
+    "simple": Model(),
+    "no hidden layer": Model(hidden=[]),
+    "deep": Model(hidden=[7, 5, 3], activation="tanh"),
+    "dropout": Model(hidden=[12, 8], dropout=0.4),
+    "sigmoid": Model(hidden=[9], activation="sigmoid", dropout=0.1),
+}
+
+
+def pair(model: Model, shape: tuple[int, ...], classes: int, scale: float) -> tuple[Classifier, keras.Model]:
+    """The recipe in minigrad and in Keras, with minigrad's weights in both."""
+    ours, net = Classifier(model, shape, classes, scale), build_model(model, shape, classes, scale)
+    set_weights(net, {name: p.data for name, p in ours.named_parameters()})
+    return ours, net
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_names_layout_and_shapes_are_minigrads(name: str) -> None:
+    """The one weights file depends on it; dropout must not move a name."""
+    ours = dict(Classifier(RECIPES[name], (4, 5), 6).named_parameters())
+    found = get_weights(build_model(RECIPES[name], (4, 5), 6))
+    assert {k: a.shape for k, a in found.items()} == {k: p.shape for k, p in ours.items()}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_answers_are_minigrads(name: str, dtype: str) -> None:
+    """Raw input of either kind, the same logits from the same weights."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (33, 4, 5)).astype(dtype) if dtype == "uint8" else rng.normal(0, 1, (33, 4, 5))
+    images = images.astype(dtype)
+    ours, net = pair(RECIPES[name], (4, 5), 6, 1 / 255 if dtype == "uint8" else 1.0)
+    np.testing.assert_allclose(logits(net, images), ours.predict(images), atol=1e-5)
+
+
+def test_raw_pixels_go_in_and_logits_come_out() -> None:
+    """Scaling is the network's own work, and no softmax stands at its end."""
+    net = build_model(Model(hidden=[]), (2, 2), 2)
+    set_weights(
+        net, {"output.weight": np.full((2, 4), [[1.0], [-3.0]], np.float32), "output.bias": np.zeros(2, np.float32)}
+    )
+    assert net.input_shape == (None, 2, 2)
+    np.testing.assert_allclose(logits(net, np.full((1, 2, 2), 255, np.uint8)), [[4, -12]], rtol=1e-6)
+
+
+def test_floats_are_taken_as_they_are() -> None:
+    """Only pixels are scaled."""
+    net = build_model(Model(hidden=[]), (2,), 2, 1.0)
+    set_weights(net, {"output.weight": np.eye(2, dtype=np.float32), "output.bias": np.zeros(2, np.float32)})
+    np.testing.assert_array_equal(logits(net, np.array([[300.0, -0.25]], np.float32)), [[300, -0.25]])
+
+
+def test_weights_go_round() -> None:
+    """What was set is got back to the last bit, and changes what was there."""
+    model = Model(hidden=[7, 5], dropout=0.3)
+    a, b = get_weights(build_model(model, (6,), 3)), build_model(model, (6,), 3)
+    assert not np.array_equal(get_weights(b)["hidden.0.weight"], a["hidden.0.weight"])
+    set_weights(b, a)
+    for name, array in get_weights(b).items():
+        np.testing.assert_array_equal(array, a[name])
+
+
+def test_a_missing_weight_is_an_error() -> None:
+    """Half-set weights would be a silent mistake."""
+    net = build_model(Model(), (6,), 3)
+    arrays = get_weights(net)
+    del arrays["output.bias"]
+    with pytest.raises(KeyError):
+        set_weights(net, arrays)
+
+
+def test_the_historical_network_has_7960_parameters() -> None:
+    """784-10-10, as its makers counted; dropout's seeds are no parameters."""
+    assert count_parameters(build_model(Model())) == 7_960
+    assert count_parameters(build_model(Model(dropout=0.5))) == 7_960
+
+
+def test_dropout_works_in_training_only() -> None:
+    """Half of the units, the rest doubled; none when it answers."""
+    net = build_model(Model(hidden=[2000], dropout=0.5), (1,), 2, 1.0)
+    ones = {"hidden.0.weight": np.ones((2000, 1)), "hidden.0.bias": np.zeros(2000)}
+    set_weights(net, {**ones, "output.weight": np.ones((2, 2000)), "output.bias": np.zeros(2)})
+    x = np.ones((1, 1), np.float32)
+    assert net(x, training=False).numpy()[0, 0] == 2000
+    kept = net(x, training=True).numpy()[0, 0] / 2
+    assert kept == int(kept)
+    assert 850 < kept < 1150  # six deviations of 22
+
+
+@pytest.mark.parametrize(
+    ("asked", "total", "expected"), [(None, 1000, 32), (None, 7, 7), (4, 1000, 4), (1, 9, 1), (8, 0, 1)]
+)
+def test_steps_per_execution_is_chosen(asked: int | None, total: int, expected: int) -> None:
+    """32 at a time on TensorFlow, never more than there are, and what is asked for where it is."""
+    net = build_model(Model(), (6,), 3)
+    compile_model(net, Model(), total, asked)
+    assert net.steps_per_execution == expected
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 3, 32])
+def test_steps_per_execution_changes_nothing_but_time(steps_per_execution: int) -> None:
+    """Five steps an epoch divide by neither; the weights are those of NumPy's training loop."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 1, (20, 3)).astype(np.float32), rng.integers(0, 2, 20)
+    net = build_model(Model(hidden=[]), (3,), 2, 1.0)
+    set_weights(net, {"output.weight": np.zeros((2, 3)), "output.bias": np.zeros(2)})
+    compile_model(net, Model(hidden=[], learning_rate=0.5), 10, steps_per_execution)
+    net.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    w, b = np.zeros((2, 3)), np.zeros(2)
+    for start in [*range(0, 20, 4)] * 2:
+        xs, ys = x[start : start + 4], y[start : start + 4]
+        z = xs @ w.T + b
+        error = (np.exp(z) / np.exp(z).sum(1, keepdims=True) - np.eye(2)[ys]) / 4
+        w, b = w - 0.5 * error.T @ xs, b - 0.5 * error.sum(0)
+    found = get_weights(net)
+    np.testing.assert_allclose(found["output.weight"], w, atol=1e-5)
+    np.testing.assert_allclose(found["output.bias"], b, atol=1e-5)
+
+
+def trained(model: Model) -> tuple[keras.Model, Any, Any]:
+    """A compiled network after three steps, and a batch."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (16, 3, 3)).astype(np.uint8), rng.integers(0, 4, 16)
+    net = build_model(model, (3, 3), 4)
+    compile_model(net, model, 100, 1)
+    for _ in range(3):
+        net.train_on_batch(x, y)
+    return net, x, y
+
+
+def test_a_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
+    """Saved whole, and loaded without trusting any code in the file."""
+    net, x, _ = trained(Model(hidden=[5, 4], dropout=0.5, activation="tanh"))
+    net.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), net.predict(x, verbose=0))
+    assert loaded.input.dtype == "uint8"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Model(momentum=0.9, weight_decay=0.1),
+        Model(optimizer="adam", learning_rate=0.01),
+        Model(optimizer="adamw", learning_rate=0.01, weight_decay=1.0),
+        Model(optimizer="adam", learning_rate=0.01, weight_decay=1.0),
+    ],
+    ids=lambda m: f"{m.optimizer}, decay {m.weight_decay}",
+)
+def test_a_saved_model_trains_on_as_the_one_in_memory(model: Model, tmp_path: Path) -> None:
+    """The optimiser is in the file with all its settings, weight decay among them."""
+    net, x, y = trained(model)
+    net.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for each in (net, loaded):
+        each.train_on_batch(x, y)
+    for name, array in get_weights(net).items():
+        np.testing.assert_allclose(get_weights(loaded)[name], array, rtol=1e-6, atol=1e-8)

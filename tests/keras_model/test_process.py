@@ -1,0 +1,131 @@
+"""As processes: quiet, killed, interrupted, refused."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from keras_helpers import Command, ended, epochs, flags, measured, same_run, started
+
+from keras_model import cli
+
+DEADLINE = 120  # seconds; only a hang comes near it
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def processes(folder: Path, easy: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Begun together, since each spends its time starting up."""
+    words = flags(easy, folder / "quiet", "--trainer.max_epochs", "1")
+    found = {
+        "quiet": started("fit", *words),
+        "hidden": started("fit", *flags(easy, folder / "hidden", "--model.hidden", "[0]")),
+        "path": started("test", "--data.path", "nowhere.npz", "--out", str(folder / "path")),
+        "jax": started("fit", *flags(easy, folder / "jax"), KERAS_BACKEND="jax"),
+    }
+    yield found
+    ended(found.values())
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Until the process has written `path`."""
+    end = time.monotonic() + DEADLINE
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()
+
+
+def test_fit_is_quiet(processes: dict[str, subprocess.Popen[str]], folder: Path) -> None:
+    """TensorFlow's remarks on the machine are no news; the run's lines are on stdout."""
+    out, err = processes["quiet"].communicate(timeout=DEADLINE)
+    assert (processes["quiet"].returncode, err) == (0, "")
+    assert out.strip().splitlines()[-1].startswith("test accuracy")
+    assert measured(folder / "quiet")["epochs"] == 1
+
+
+@pytest.mark.parametrize(("name", "said"), [("hidden", "model.hidden: 0; expected"), ("path", "data.path: nowhere")])
+def test_a_mistake_ends_with_2_and_one_line(
+    name: str, said: str, processes: dict[str, subprocess.Popen[str]], folder: Path
+) -> None:
+    """No traceback, and nothing of TensorFlow's."""
+    out, err = processes[name].communicate(timeout=DEADLINE)
+    assert processes[name].returncode == 2
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"{cli.PROG}: error: {said}")
+    assert not (folder / name).exists()
+
+
+def test_on_jax_it_is_the_same_training(
+    processes: dict[str, subprocess.Popen[str]], folder: Path, easy: str, command: Command
+) -> None:
+    """Batches come by the PyDataset there; from the same starting weights, the same epochs."""
+    out, err = processes["jax"].communicate(timeout=DEADLINE)
+    assert processes["jax"].returncode == 0, err
+    assert "Keras" not in err
+    assert command("fit", *flags(easy, "tf")).status == 0
+    # Backends draw other starting weights, so this holds the shape of the run; the order is held in test_data.
+    for run in (folder / "jax", Path("tf")):
+        assert [row[0] for row in epochs(run)] == [1, 2, 3]
+        assert measured(run)["test_accuracy"] > 0.8
+
+
+def test_killed_it_goes_on_to_the_same_end(pixels: str) -> None:
+    """SIGKILL in the middle of `advanced`, with its dropout and Adam; both runs end byte for byte alike."""
+    words = ["fit", "--config", "advanced", "--data.path", pixels, "--data.validation_size", "100"]
+    words += ["--data.batch_size", "4", "--trainer.max_epochs", "6"]
+    killed = started(*words, "--out", "parts")
+    try:
+        wait_for(Path("parts/checkpoint.safetensors"), killed)
+        time.sleep(0.3)  # somewhere in a later epoch
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate(timeout=DEADLINE)
+        assert not Path("parts/metrics.json").exists(), "it must have been killed for this test to say anything"
+        again = started(*words, "--out", "parts", "--resume")
+        cli.main([*words, "--out", "whole"])
+        _, err = again.communicate(timeout=DEADLINE)
+    finally:
+        ended([killed])
+    assert (again.returncode, err) == (0, "")
+    same_run("parts", "whole")
+
+
+def test_ctrl_c_ends_with_130_and_keeps_whole_epochs(easy: str, command: Command) -> None:
+    """One line says how to go on, and that goes on."""
+    process = started("fit", *flags(easy, "out", "--trainer.max_epochs", "100000"))
+    try:
+        wait_for(Path("out/checkpoint.safetensors"), process)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE)
+    finally:
+        ended([process])
+    assert process.returncode == 130
+    lines = [line for line in err.splitlines() if line]
+    assert len(lines) == 1, err
+    done = epochs("out")
+    assert f"{len(done)} whole epochs are kept in out" in lines[0]
+    assert "--out out --resume goes on" in lines[0]
+    longer = str(len(done) + 1)
+    assert command("fit", *flags(easy, "out", "--trainer.max_epochs", longer), "--resume").status == 0
+    assert epochs("out")[:-1] == done
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(easy: str) -> None:
+    """Importing TensorFlow takes seconds, in which a user may well change their mind."""
+    process = started("fit", *flags(easy, "out"))
+    try:
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE)
+    finally:
+        ended([process])
+    assert process.returncode == 130
+    assert "Traceback" not in err

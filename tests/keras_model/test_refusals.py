@@ -1,0 +1,150 @@
+"""Every mistake is one sentence, and costs no earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras_helpers import Command, clouds, contents, flags, weights_of
+
+from minigrad.runs import weights
+
+# The words, and what the sentence must name beside the first of them.
+BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "missing path": (("--data.path", "nowhere.npz"), ("nowhere.npz", "does not exist", "expected")),
+    "unknown key": (("--model.foo", "1"), ("unknown", "expected")),
+    "near key": (("--model.learning_rat", "1"), ("unknown", "model.learning_rate")),
+    "unknown recipe": (("--config", "nope"), ("nope", "simple", "advanced")),
+    "unknown optimizer": (("--model.optimizer", "lion"), ("lion", "sgd", "adamw")),
+    "hidden 0": (("--model.hidden", "[0]"), ("0", "expected")),
+    "hidden negative": (("--model.hidden", "[-3]"), ("-3", "expected")),
+    "rate": (("--model.learning_rate", "fast"), ("fast", "expected a number")),
+    "batch 0": (("--data.batch_size", "0"), ("0", "expected")),
+    "batch too large": (("--data.batch_size", "131"), ("131", "1 to 130")),
+    "validation": (("--data.validation_size", "160"), ("160", "0 to 159")),
+    "epochs": (("--trainer.max_epochs", "-1"), ("-1", "expected")),
+    "missing weights": (("--model.weights", "nowhere.safetensors"), ("nowhere.safetensors", "does not exist")),
+    "other weights": (
+        ("--model.weights", "out/weights.safetensors", "--model.hidden", "[3]"),
+        ("out/weights.safetensors", "shape (10, 6)", "expected (3, 6)"),
+    ),
+    "truncated weights": (("--model.weights", "cut.safetensors"), ("cut.safetensors", "not a readable")),
+    "weights with NaN": (("--model.weights", "nan.safetensors"), ("nan.safetensors", "NaN", "finite")),
+    "NaN in data": (("--data.path", "nan.npz"), ("nan.npz: x_train", "image 3", "NaN")),
+    "label out of range": (("--data.path", "label.npz"), ("label.npz: y_test", "label 7", "0 to 2")),
+    "negative label": (("--data.path", "negative.npz"), ("negative.npz: y_train", "label -1", "from 0")),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run in `out`, and the bad files beside it."""
+    from keras_model import cli
+
+    here = tmp_path_factory.mktemp("refusals")
+    cli.main(["fit", *flags(easy, here / "out", "--trainer.max_epochs", "1")])
+    whole = (here / "out" / "weights.safetensors").read_bytes()
+    (here / "cut.safetensors").write_bytes(whole[:-5])
+    arrays = weights_of(here / "out")
+    arrays["output.bias"][0] = np.nan
+    weights.write(here / "nan.safetensors", arrays, {})
+    for name, key, row, value in (
+        ("nan", "x_train", 3, np.nan),
+        ("label", "y_test", 5, 7),
+        ("negative", "y_train", 2, -1),
+    ):
+        changed = clouds(0, 200, 0.5)
+        changed[key][row] = value
+        np.savez(here / f"{name}.npz", **changed)
+    return here
+
+
+@pytest.mark.parametrize("mistake", BAD)
+def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
+    mistake: str, easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even with --overwrite, which may remove the earlier run only once all else is good."""
+    monkeypatch.chdir(trained)
+    before = contents("out")
+    words, named = BAD[mistake]
+    text = refused("fit", *flags(easy, "out"), "--overwrite", *words)
+    if words[0] != "--data.path":  # there the sentence names the file
+        assert words[0].removeprefix("--") in text
+    for part in named:
+        assert part in text
+    assert contents("out") == before
+
+
+@pytest.mark.parametrize("subcommand", ["test", "predict"])
+@pytest.mark.parametrize("mistake", ["missing path", "missing weights", "truncated weights", "hidden 0"])
+def test_the_other_commands_refuse_likewise(
+    subcommand: str,
+    mistake: str,
+    easy: str,
+    trained: Path,
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One sentence, and no new folder is left behind."""
+    monkeypatch.chdir(trained)
+    words, named = BAD[mistake]
+    text = refused(subcommand, "--data.path", easy, "--data.validation_size", "30", "--out", "new", *words)
+    for part in named:
+        assert part in text
+    assert not Path("new").exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused(
+    easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence says what helps."""
+    monkeypatch.chdir(trained)
+    before = contents("out")
+    text = refused("fit", *flags(easy, "out"))
+    for part in ("--out out", "already holds a run", "--resume", "--overwrite"):
+        assert part in text
+    assert contents("out") == before
+
+
+def test_resume_and_overwrite_together_are_refused(
+    easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They mean opposite things."""
+    monkeypatch.chdir(trained)
+    assert "give one of them" in refused("fit", *flags(easy, "out"), "--resume", "--overwrite")
+
+
+def test_a_run_folder_under_a_file_is_refused(easy: str, refused: Callable[..., str]) -> None:
+    """Before anything is read or trained."""
+    Path("file").touch()
+    assert "--out file/sub: can't be written" in refused("fit", *flags(easy, "file/sub"))
+    assert "--out file: is a file" in refused("fit", *flags(easy, "file"))
+
+
+def test_a_mistake_in_a_fresh_folder_leaves_none(refused: Callable[..., str]) -> None:
+    """No empty run folder to be mistaken for a run."""
+    refused("fit", *flags("nowhere.npz", "new"))
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("validation", ["0", "30"])
+def test_divergence_is_one_sentence(validation: str, easy: str, refused: Callable[..., str]) -> None:
+    """It names the rate as the user gave it."""
+    text = refused(
+        "fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--data.validation_size", validation)
+    )
+    assert "model.learning_rate: 1e+30" in text
+    assert "smaller" in text
+
+
+@pytest.mark.parametrize("validation", ["0", "30"])
+def test_divergence_in_the_very_last_step_is_seen_too(validation: str, easy: str, command: Command) -> None:
+    """The training loss was taken before the step that ruined the weights."""
+    whole = str(160 - int(validation))
+    words = ("--data.validation_size", validation, "--data.batch_size", whole, "--trainer.max_epochs", "1")
+    result = command("fit", *flags(easy, "out", *words, "--model.learning_rate", "1e38"))
+    assert (result.status, len(result.err.splitlines())) == (2, 1)
+    assert "model.learning_rate" in result.err
+    assert not Path("out/metrics.json").exists()

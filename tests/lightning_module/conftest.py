@@ -1,0 +1,53 @@
+"""What the tests share: data that are learnt in a blink, and runs that many tests look at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Found here however pytest was told to import tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lightning_helpers import call, clouds, flags, pixels
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to the user's cache or into the repository."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def easy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Clouds far apart: 160 vectors to train, 40 to test."""
+    path = tmp_path_factory.mktemp("easy") / "easy.npz"
+    np.savez(path, **clouds(0, 200, 0.5))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Clouds on top of each other, which a large network soon learns by heart."""
+    path = tmp_path_factory.mktemp("hard") / "hard.npz"
+    np.savez(path, **clouds(1, 150, 4.0))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """6,000 uint8 images of 3 x 4 pixels in 10 classes to train, as many to test."""
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, **pixels(0, 6000))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def run(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the easy data; tests that write to it copy it first."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert call(*flags(easy, out, "--model.hidden", "[7]", "--trainer.max_epochs", "5")) == 0
+    return out

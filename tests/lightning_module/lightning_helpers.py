@@ -1,0 +1,148 @@
+"""Plain functions that several of these tests call."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lightning_module
+from lightning_module.cli import main
+from minigrad import datasets, recipes
+from minigrad.classifier import Classifier
+from minigrad.runs import UserError, history, run_command, weights
+
+ROOT = Path(lightning_module.__file__).parents[1]
+PROG = "python -m lightning_module"
+# What the command tells the processes that it starts; in process, one call must not tell the next.
+CHOSEN = "MINIGRAD_RUN_FOLDER"
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
+
+
+def clouds(seed: int, count: int, spread: float, classes: int = 3, width: int = 6) -> dict[str, np.ndarray]:
+    """Gaussian clouds, one a class, as the four arrays of an .npz; a fifth of them is for testing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, count)
+    vectors = (rng.normal(0, 2, (classes, width))[labels] + rng.normal(0, spread, (count, width))).astype(np.float32)
+    cut = count * 4 // 5
+    return {"x_train": vectors[:cut], "y_train": labels[:cut], "x_test": vectors[cut:], "y_test": labels[cut:]}
+
+
+def pixels(seed: int, count: int, classes: int = 10, shape: tuple[int, ...] = (3, 4)) -> dict[str, np.ndarray]:
+    """The same as uint8 images, with as many for testing as for training."""
+    rng = np.random.default_rng(seed)
+    means = rng.integers(40, 216, (classes, *shape))
+    labels = rng.integers(0, classes, 2 * count)
+    images = np.clip(means[labels] + rng.normal(0, 15, (2 * count, *shape)), 0, 255).astype(np.uint8)
+    return {"x_train": images[:count], "y_train": labels[:count], "x_test": images[count:], "y_test": labels[count:]}
+
+
+def network(data: str) -> list[str]:
+    """The words of a small run's data and processor."""
+    small = ("--data.path", data, "--data.batch_size", "16", "--data.validation_size", "30")
+    return [*small, "--trainer.accelerator", "cpu", *QUIET]
+
+
+def flags(data: str, out: str | Path, *more: str) -> list[str]:
+    """The words of a small run; what comes later overrides."""
+    return ["fit", *network(data), "--trainer.max_epochs", "3", "--trainer.default_root_dir", str(out), *more]
+
+
+def call(*argv: str) -> int:
+    """`python -m lightning_module` in process; its exit status."""
+    words, on_interrupt = sys.argv, signal.getsignal(signal.SIGINT)
+    sys.argv = [PROG]
+    os.environ.pop(CHOSEN, None)
+    try:
+        return run_command(PROG, main, argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = words
+        os.environ.pop(CHOSEN, None)
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning's shutdown leaves Ctrl-C ignored
+
+
+def sentence(*argv: str) -> str:
+    """The one line of the UserError that the command raises."""
+    words = sys.argv
+    sys.argv = [PROG]
+    os.environ.pop(CHOSEN, None)
+    try:
+        with pytest.raises(UserError) as caught:
+            main(argv)
+    finally:
+        sys.argv = words
+        os.environ.pop(CHOSEN, None)
+    text = str(caught.value)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+def process(*argv: str, module: bool = True) -> subprocess.Popen[str]:
+    """A real process of the command, or of `python` with other words."""
+    words = [sys.executable, *(("-m", "lightning_module") if module else ()), *argv]
+    env = {k: v for k, v in os.environ.items() if k not in (CHOSEN, "PL_GLOBAL_SEED")}
+    env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def measured(out: str | Path) -> dict[str, Any]:
+    return json.loads(Path(out, "metrics.json").read_text())
+
+
+def epochs(out: str | Path) -> list[tuple[Any, ...]]:
+    """The history without its seconds, which are never the same twice."""
+    return [tuple(vars(e).values())[:-1] for e in history.read(Path(out, "history.csv"))]
+
+
+def kept(out: str | Path) -> dict[str, np.ndarray]:
+    return weights.read(Path(out, "weights.safetensors"))[0]
+
+
+def same_weights(a: str | Path, b: str | Path) -> None:
+    """Equal to the last bit."""
+    x, y = kept(a), kept(b)
+    assert x.keys() == y.keys()
+    for name in x:
+        assert x[name].tobytes() == y[name].tobytes(), name
+
+
+def contents(out: str | Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(Path(out).rglob("*")) if p.is_file()}
+
+
+def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
+    """minigrad's network with the weights file of a run, and the run's data."""
+    recipe = recipes.load(str(Path(out, "recipe.yaml")))
+    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale)
+    shapes = {name: p.shape for name, p in net.named_parameters()}
+    net.load_state_dict(weights.read_for(Path(out, "weights.safetensors"), shapes, data.input_scale))
+    return net, data
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, run: Callable[[], int]) -> int:
+    """Ctrl-C in the at-th training step of `run`; its exit status."""
+    from lightning_module.model import LitClassifier
+
+    real, seen = LitClassifier.training_step, []
+
+    def step(self: LitClassifier, *args: Any) -> Any:
+        seen.append(1)
+        if len(seen) == at:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    with monkeypatch.context() as m:
+        m.setattr(LitClassifier, "training_step", step)
+        return run()

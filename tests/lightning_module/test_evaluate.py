@@ -1,0 +1,90 @@
+"""`validate`, `test` and `predict` of a finished run, from its checkpoint or its weights file."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning_helpers import call, contents, epochs, in_numpy, measured, network, sentence
+
+from minigrad.runs.metrics import log_softmax
+
+
+@pytest.fixture(params=["checkpoint", "weights"])
+def trained(request: pytest.FixtureRequest, run: Path) -> tuple[str, ...]:
+    """The words that bring back the run's network; a checkpoint knows its own sizes."""
+    if request.param == "checkpoint":
+        return ("--ckpt_path", str(run / "last.ckpt"))
+    return ("--model.weights", str(run / "weights.safetensors"), "--model.hidden", "[7]")
+
+
+def test_test_writes_the_metrics_of_the_run(trained: tuple[str, ...], run: Path, easy: str) -> None:
+    assert call("test", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
+    found, expected = measured("out"), measured(run)
+    assert found == {key: found[key] for key in expected if key != "epochs"}, "which knows no epochs"
+    assert found["test_correct"] == expected["test_correct"]
+    assert found["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-6)
+
+
+def test_validate_says_what_the_history_says(
+    trained: tuple[str, ...], run: Path, easy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("validate", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
+    said = capsys.readouterr().out
+    assert "val_loss" in said
+    assert f"{epochs(run)[-1][3]:.5f}" in said
+    assert not Path("out/metrics.json").exists(), "the test set is not touched"
+
+
+def test_predict_lists_a_probability_a_class(trained: tuple[str, ...], run: Path, easy: str) -> None:
+    assert call("predict", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
+    with Path("out/predictions.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["index", "label", "probability_0", "probability_1", "probability_2"]
+    table = np.array(rows[1:], np.float64)
+    net, data = in_numpy(run)
+    logits = net.predict(data.test.images)
+    np.testing.assert_array_equal(table[:, 0], np.arange(40))
+    np.testing.assert_array_equal(table[:, 1], logits.argmax(axis=1))
+    np.testing.assert_allclose(table[:, 2:].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(table[:, 2:], np.exp(log_softmax(logits)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_is_found_by_its_name_in_the_folder(name: str, run: Path, easy: str) -> None:
+    shutil.copytree(run, "out")
+    words = ("--ckpt_path", name, "--model.hidden", "[7]", "--overwrite")
+    assert call("test", *network(easy), *words, "--trainer.default_root_dir", "out") == 0
+    assert measured("out")["test_correct"] == measured(run)["test_correct"]
+
+
+@pytest.mark.parametrize(("stage", "file"), [("test", "metrics.json"), ("predict", "predictions.csv")])
+def test_an_answer_that_is_there_is_not_replaced_unasked(stage: str, file: str, run: Path, easy: str) -> None:
+    shutil.copytree(run, "out")
+    Path("out", file).write_text("earlier")
+    words = [stage, *network(easy), "--ckpt_path", "out/last.ckpt", "--trainer.default_root_dir", "out"]
+    said = sentence(*words)
+    for word in ("--trainer.default_root_dir out", file, "--overwrite"):
+        assert word in said
+    assert Path("out", file).read_text() == "earlier"
+    assert call(*words, "--overwrite") == 0
+    assert Path("out", file).read_text() != "earlier"
+
+
+@pytest.mark.parametrize("stage", ["validate", "predict", "test"])
+def test_the_runs_other_files_stay_as_they_are(stage: str, run: Path, easy: str) -> None:
+    shutil.copytree(run, "out")
+    Path("out/metrics.json").unlink()  # as after training on several devices
+    before = contents("out")
+    words = ("--ckpt_path", "out/last.ckpt", "--trainer.default_root_dir", "out")
+    assert call(stage, *network(easy), *words) == 0
+    after = contents("out")
+    assert {name for name in before if after.get(name) != before[name]} == set()
+
+
+def test_a_network_without_training_is_tested_too(easy: str) -> None:
+    assert call("test", *network(easy), "--trainer.default_root_dir", "out") == 0
+    assert measured("out")["test_images"] == 40

@@ -1,0 +1,107 @@
+"""Real processes: exit statuses, Ctrl-C, several devices, and what is not imported."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from lightning_helpers import PROG, call, epochs, flags, kept, measured, network, process, same_weights
+
+import minigrad.runs.history as history
+
+OVERALL = 200  # seconds that no healthy process comes near
+
+
+def ends(*argv: str) -> tuple[int, str, str]:
+    ended = process(*argv)
+    out, err = ended.communicate(timeout=OVERALL)
+    return ended.returncode, out, err
+
+
+def test_a_mistake_exits_with_2_in_one_sentence(run: Path, easy: str) -> None:
+    # Side by side, since most of each is importing torch.
+    wrong = {
+        "nowhere.npz": flags("nowhere.npz", "out"),
+        "model.hidden: -3": flags(easy, "out", "--model.hidden", "[-3]"),
+        "already holds a run": flags(easy, run),
+    }
+    started = [(words, process(*argv)) for words, argv in wrong.items()]
+    for words, one in started:
+        _, err = one.communicate(timeout=OVERALL)
+        assert one.returncode == 2
+        assert "Traceback" not in err
+        last = err.strip().splitlines()[-1]
+        assert last.startswith(f"{PROG}: error: ")
+        assert words in last
+    assert not Path("out").exists()
+
+
+def test_ctrl_c_keeps_whole_epochs_and_the_run_goes_on(easy: str) -> None:
+    running = process(*flags(easy, "out", "--trainer.max_epochs", "100000"))
+    patience = time.monotonic() + OVERALL
+    while not Path("out/last.ckpt").exists() or len(epochs("out")) < 3:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=OVERALL)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith(f"{PROG}: stopped; ")
+    assert "--trainer.default_root_dir out --ckpt_path last" in err
+    before = epochs("out")
+    assert len(before) >= 3
+    words = ("--trainer.max_epochs", str(len(before) + 2))
+    assert call(*flags(easy, "out", *words, "--ckpt_path", "last")) == 0
+    assert len(epochs("out")) == len(before) + 2
+    assert epochs("out")[: len(before) - 1] == before[:-1]
+    assert call(*flags(easy, "whole", *words)) == 0
+    same_weights("out", "whole")
+    assert epochs("out") == epochs("whole")
+
+
+LOOK = """
+import sys
+from lightning_module.cli import main
+main(sys.argv[1:])
+print([name for name in ("tensorflow", "keras", "jax") if name in sys.modules])
+"""
+
+
+def test_tensorboard_does_not_bring_tensorflow(easy: str) -> None:
+    pytest.importorskip("tensorboard")
+    logger = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "board"}}
+    Path("board.yaml").write_text(yaml.safe_dump({"trainer": {"logger": logger}}))
+    looked = process("-c", LOOK, *flags(easy, "out", "--config", "board.yaml"), module=False)
+    out, err = looked.communicate(timeout=OVERALL)
+    assert looked.returncode == 0, err
+    assert out.strip().splitlines()[-1] == "[]"
+    assert list(Path("board").rglob("events.out.tfevents.*"))
+    assert measured("out")["epochs"] == 3
+
+
+def test_two_processes_equal_one_with_batches_twice_as_large(easy: str) -> None:
+    words = ("--data.validation_size", "32", "--model.hidden", "[7]", "--trainer.strategy", "ddp")
+    two = ("--data.batch_size", "16", "--trainer.devices", "2")
+    status, out, err = ends(*flags(easy, "two", *words, *two))
+    assert status == 0, err
+    one = ("--data.batch_size", "32", "--trainer.devices", "1", "--trainer.strategy", "auto")
+    assert call(*flags(easy, "one", *words, *one)) == 0
+    for name, array in kept("one").items():
+        np.testing.assert_allclose(kept("two")[name], array, rtol=0, atol=1e-6)
+    a, b = history.read(Path("two/history.csv")), history.read(Path("one/history.csv"))
+    assert [e.epoch for e in a] == [1, 2, 3]
+    np.testing.assert_allclose([e.train_loss for e in a], [e.train_loss for e in b], rtol=1e-5)
+    np.testing.assert_allclose([e.val_loss for e in a], [e.val_loss for e in b], rtol=1e-5)  # type: ignore[arg-type]
+    # The test is made on one device, with the words that it prints.
+    assert not Path("two/metrics.json").exists()
+    printed = [line for line in out.splitlines() if PROG in line]
+    assert len(printed) == 1, out
+    how = printed[0].split(PROG)[1].split()
+    assert how[0] == "test"
+    assert call(*how, *network(easy)[6:]) == 0
+    assert measured("two")["test_correct"] == measured("one")["test_correct"]

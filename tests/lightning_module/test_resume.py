@@ -1,0 +1,105 @@
+"""`--ckpt_path last`: a run that goes on equals one that never stopped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from lightning_helpers import call, contents, epochs, flags, interrupted, kept, measured, same_weights, sentence
+
+SIZE = ("--trainer.max_epochs", "6")  # of 90 images and 6 steps
+OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
+WAYS = {
+    "sgd": (),
+    "momentum": ("--model.momentum", "0.9", "--model.learning_rate", "0.05"),
+    "adamw": ("--model.optimizer", "adamw", "--model.weight_decay", "0.1", "--model.learning_rate", "0.01"),
+    "cosine": ("--model.schedule", "cosine"),
+    "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
+    "plateau": (*OVERFIT, "--trainer.max_epochs", "14", "--model.schedule", "reduce_on_plateau"),
+    "no validation": ("--data.validation_size", "0"),
+    "dropout": ("--model.dropout", "0.4", "--model.hidden", "[12, 8]"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_run_that_goes_on_equals_one_that_never_stopped(
+    way: str, hard: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*SIZE, *WAYS[way])
+    assert call(*flags(hard, "whole", *words)) == 0
+    capsys.readouterr()
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "parts", *words))) == 130
+    said = capsys.readouterr().err
+    assert "stopped; whole epochs are kept in parts" in said
+    assert "--ckpt_path last" in said
+    assert not Path("parts/metrics.json").exists()
+    before = epochs("parts")
+    assert 1 <= len(before) < len(epochs("whole"))
+    assert call(*flags(hard, "parts", *words, "--ckpt_path", "last")) == 0
+    assert epochs("parts")[: len(before)] == before
+    assert epochs("parts") == epochs("whole")
+    same_weights("parts", "whole")
+    assert measured("parts") == measured("whole")
+
+
+def test_a_run_stopped_in_its_first_epoch_starts_afresh(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(*flags(hard, "whole", *SIZE)) == 0
+    assert interrupted(monkeypatch, 3, lambda: call(*flags(hard, "parts", *SIZE))) == 130
+    assert call(*flags(hard, "parts", *SIZE, "--ckpt_path", "last")) == 0
+    assert epochs("parts") == epochs("whole")
+    same_weights("parts", "whole")
+
+
+def test_with_nothing_to_go_on_with_it_starts_afresh(easy: str) -> None:
+    assert call(*flags(easy, "a")) == 0
+    assert call(*flags(easy, "b", "--ckpt_path", "last")) == 0
+    same_weights("a", "b")
+
+
+def test_a_finished_run_is_left_as_it_is(run: Path, easy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, "out")
+    before = contents("out")
+    assert call(*flags(easy, "out", "--model.hidden", "[7]", "--ckpt_path", "last")) == 0
+    assert contents("out") == before
+    assert "out holds a finished run, which is left as it is" in capsys.readouterr().out
+
+
+def test_another_recipe_is_refused(easy: str, hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "out", *SIZE))) == 130
+    before = contents("out")
+    said = sentence(*flags(hard, "out", *SIZE, "--ckpt_path", "last", "--model.learning_rate", "0.2"))
+    for word in ("model.learning_rate is 0.2", "0.1", "out/recipe.yaml"):
+        assert word in said
+    assert contents("out") == before
+
+
+def test_going_on_and_replacing_exclude_each_other(run: Path, easy: str) -> None:
+    shutil.copytree(run, "out")
+    before = contents("out")
+    said = sentence(*flags(easy, "out", "--ckpt_path", "last", "--overwrite"))
+    assert "--ckpt_path last and --overwrite" in said
+    assert contents("out") == before
+
+
+def test_a_longer_run_may_follow(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(*flags(easy, "whole", "--trainer.max_epochs", "5")) == 0
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts"))) == 130
+    assert call(*flags(easy, "parts", "--trainer.max_epochs", "5", "--ckpt_path", "last")) == 0
+    same_weights("parts", "whole")
+
+
+def test_a_run_limited_by_steps_goes_on(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "30")
+    assert call(*flags(hard, "whole", *words)) == 0
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "parts", *words))) == 130
+    assert call(*flags(hard, "parts", *words, "--ckpt_path", "last")) == 0
+    same_weights("parts", "whole")
+
+
+def test_a_checkpoint_may_start_a_run_in_another_folder(run: Path, easy: str) -> None:
+    words = ("--ckpt_path", str(run / "last.ckpt"), "--model.hidden", "[7]", "--trainer.max_epochs", "6")
+    assert call(*flags(easy, "out", *words)) == 0
+    assert len(epochs("out")) == 6
+    assert epochs("out")[:5] == epochs(run)
+    assert any((kept("out")[name] != a).any() for name, a in kept(run).items())

@@ -1,0 +1,54 @@
+"""README.md says what is measured and what is there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from compare.report import readme
+from minigrad import recipes
+from minigrad.recipes import Recipe
+
+PAGE = readme.PAGE.read_text(encoding="utf-8")
+RESULTS = readme.committed()
+
+
+def test_its_tables_are_the_committed_results() -> None:
+    assert set(re.findall(r"<!-- results (\S+) -->", PAGE)) == set(RESULTS)
+    assert readme.fill(PAGE, RESULTS) == PAGE
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) -> None:
+    results = RESULTS[name]
+    assert Recipe.from_dict(results["recipe"]) == recipes.load(name)
+    assert results["parity"]["passed"] is True
+    assert results["parity"]["float64"]["max_abs_diff"] <= 1e-12
+
+
+def test_the_committed_accuracies_are_what_the_network_is_known_for() -> None:
+    simple, advanced = (
+        [row["test_accuracy"] for row in RESULTS[n]["contenders"] if row["status"] == "ok"]
+        for n in ("simple", "advanced")
+    )
+    assert len(simple) == 5
+    assert min(simple) >= 0.92
+    assert max(simple) - min(simple) <= 0.001
+    assert len(advanced) == 4
+    assert min(advanced) >= 0.975
+
+
+def test_the_make_targets_it_names_exist() -> None:
+    makefile = (readme.ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`?make ([a-z-]+)", PAGE))
+    assert {"compare", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_pictures_and_files_it_links_exist() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGE) if "://" not in link]
+    assert links
+    for link in links:
+        assert (readme.ROOT / link).exists(), link

@@ -1,0 +1,41 @@
+"""What `pip install .` brings: four packages with their data, and no framework among the core's needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_core_needs_no_framework() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {re.split(r"[><=\[]", need)[0] for need in project["dependencies"]}
+    assert core == {"numpy", "jsonargparse", "matplotlib", "platformdirs", "pyyaml", "rich", "safetensors"}
+    assert {"lightning", "keras", "all", "dev"} <= set(project["optional-dependencies"])
+    assert "lightning>=2.6.6,<2.7" in project["optional-dependencies"]["lightning"]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {
+        "minigrad/datasets/mnist.npz",
+        "minigrad/datasets/MNIST.md",
+        "minigrad/recipes/simple.yaml",
+        "minigrad/recipes/advanced.yaml",
+        "compare/report/report.html.jinja",
+        *(f"{package}/py.typed" for package in ("minigrad", "lightning_module", "keras_model", "compare")),
+    }
+    assert wanted <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.startswith("tests") for name in names)
