@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PACKAGES = minigrad lightning_module keras_model compare
 
-.PHONY: install compare test test-all lint format readme
+.PHONY: install compare test test-all lint format results
 
 install: .venv/installed
 
@@ -35,6 +35,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The measured tables in README.md, from the committed results.
-readme: install
+# Measure anew what the README shows.
+results: install
+	@for recipe in simple advanced; do \
+		$(BIN)/python -m compare --config $$recipe --out runs/results-$$recipe --overwrite || exit 1; \
+		cp runs/results-$$recipe/results.json benchmarks/results/$$recipe.json; \
+		cp runs/results-$$recipe/comparison.png benchmarks/results/$$recipe.png; done
 	$(BIN)/python -m compare.report.readme
