@@ -7,4 +7,4 @@ from minigrad.runs import run_command
 from .cli import PROG, main
 
 if __name__ == "__main__":
-    sys.exit(run_command(PROG, main))
+    sys.exit(run_command(PROG, main, extra="compare"))

@@ -13,6 +13,7 @@ from minigrad.runs import Stopped, UserError, folder, write_json, write_text
 
 from . import contenders, environment, jobs, parity
 from .race import race_all
+from .report import chart, html, terminal
 
 PROG = "python -m compare"
 
@@ -48,15 +49,13 @@ def main(argv: Sequence[str]) -> None:
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     weights = jobs.starting_weights(recipe, data)
+    results = _begin(recipe, data, names, options.threads)
     folder.prepare(out, overwrite=options.overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe))
-
-    from .report import terminal
 
     with tempfile.TemporaryDirectory(prefix="compare-") as shared, terminal.Progress() as progress:
         jobs.share(Path(shared), data, weights)
         workshop = jobs.Workshop(Path(shared), recipe, options.threads)
-        results = _begin(recipe, data, names, options.threads)
         terminal.heading(results, progress.console)
         try:
             results["parity"] = _parity(workshop, names, recipe, progress)
@@ -137,8 +136,6 @@ def _parity(workshop: jobs.Workshop, names: list[str], recipe: Recipe, progress:
 
 def _write(out: Path, results: dict[str, Any]) -> None:
     """Leave results.json, comparison.png and report.html."""
-    from .report import chart, html
-
     for row in results["contenders"]:
         row["status"] = row["status"] or "ok"
     write_json(out / folder.RESULTS, results)

@@ -3,8 +3,10 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from minigrad.runs import run_command
 
 
 @contextmanager
@@ -24,7 +26,12 @@ def quiet_start() -> Iterator[None]:
             os.close(kept)
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str]) -> None:
+    """Run one command."""
     with quiet_start():
-        from .cli import command
-    sys.exit(command())
+        from .cli import main
+    main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("python -m keras_model", main, extra="keras"))

@@ -11,7 +11,7 @@ import keras
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, folder, history, metrics, run_command, write_json, write_text
+from minigrad.runs import Stopped, folder, history, metrics, write_json, write_text
 from minigrad.runs.progress import Report
 
 from .callbacks import CHECKPOINT, ResumableState, RunFolder, build_callbacks, logits
@@ -123,8 +123,3 @@ def test(net: keras.Model, data: Dataset, out: Path, **more: Any) -> None:
     tested = metrics.test_metrics(logits(net, data.test.images), data.test.labels)
     write_json(out / folder.METRICS, {**tested, "parameters": count_parameters(net), **more})
     print(f"{metrics.percent(tested)}, in {out}")
-
-
-def command() -> int:
-    """The exit status of `python -m keras_model`."""
-    return run_command(PROG, main)

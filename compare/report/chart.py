@@ -38,6 +38,8 @@ def draw(path: Path, results: dict[str, Any]) -> None:
 
 def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     titles = {row["name"]: row["title"] for row in results["contenders"]}
+    axes.set(xscale="log", yscale="log", ylim=(1e-18, 1), title="Largest difference from minigrad")
+    axes.set_xlabel("step (solid float64, dashed float32)")
     for i, (name, row) in enumerate(results["parity"]["contenders"].items()):
         for dtype, cell in words.dtypes(row):
             steps = {int(step): gap for step, gap in cell["by_step"].items()}
@@ -45,14 +47,13 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
             title = titles.get(name, name) + ("" if looked or not steps else " (identical)")
             label = title if dtype == "float64" else None
             style = {"ls": "-" if dtype == "float64" else "--", "marker": "os^vDP*"[i % 7], "ms": 4, "lw": 1.4}
-            axes.loglog(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
+            axes.plot(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
     for dtype, cell in words.dtypes(results["parity"]):
         if cell["limit"]:
             axes.axhline(cell["limit"], color="#999", lw=0.8, ls=":")
             axes.text(1, cell["limit"] * 1.5, f"limit, {dtype}", fontsize=8, color="#666")
-    axes.set(title="Largest difference from minigrad", xlabel="step (solid float64, dashed float32)", ylim=(1e-18, 1))
     if results["parity"]["contenders"]:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="center right")
 
 
 def _color(name: str) -> str:

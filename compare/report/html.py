@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
+
 from minigrad.runs import write_text
 
 from . import words
@@ -14,8 +16,6 @@ from . import words
 
 def write(path: Path, results: dict[str, Any], picture: Path) -> None:
     """Fill the template beside this file; everything is escaped, and the picture and data are inside."""
-    from jinja2 import Environment, FileSystemLoader
-
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

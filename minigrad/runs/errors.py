@@ -18,8 +18,16 @@ class Stopped(Exception):
     """Ctrl-C ended a run; the message says what is kept and how to go on."""
 
 
-def run_command(prog: str, main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+def run_command(
+    prog: str,
+    main: Callable[[Sequence[str]], None],
+    argv: Sequence[str] | None = None,
+    extra: str | None = None,
+) -> int:
     """Call `main(argv)` and turn its end into an exit status.
+
+    `extra` names the optional dependencies that the command stands on, for
+    the sentence where one is missing.
 
     Returns 0, or 2 after a `UserError`, or 130 (the shell's number for
     Ctrl-C) after an interruption. Any other exception is a bug of ours and
@@ -29,6 +37,11 @@ def run_command(prog: str, main: Callable[[Sequence[str]], None], argv: Sequence
         main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if extra is None:
+            raise
+        print(f"{prog}: error: needs {error.name}; expected pip install '.[{extra}]' first", file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"\n{prog}: stopped; {stopped}", file=sys.stderr)

@@ -182,7 +182,16 @@ def test_test_measures_the_weights_given(simple_run: Path, pixels: str, command:
 
 
 def words_for(run: Path, data: str) -> list[str]:
-    return ["--model.weights", str(run / "weights.safetensors"), "--data.path", data, "--out", "out"]
+    return [
+        "--model.weights",
+        str(run / "weights.safetensors"),
+        "--data.path",
+        data,
+        "--data.validation_size",
+        "30",
+        "--out",
+        "out",
+    ]
 
 
 def test_predict_lists_an_answer_for_each_image(simple_run: Path, pixels: str, command: Command) -> None:
@@ -223,10 +232,10 @@ def test_answers_are_not_written_over(
 # Early stopping and the plateau.
 
 
-def test_early_stopping_ends_three_epochs_after_the_best(stopped_run: Path) -> None:
+def test_early_stopping_ends_five_epochs_after_the_best(stopped_run: Path) -> None:
     """And long before the end of the recipe."""
     losses = [row[3] for row in epochs(stopped_run)]
-    assert len(losses) == int(np.argmin(losses)) + 1 + 3 < 40
+    assert len(losses) == int(np.argmin(losses)) + 1 + 5 < 40
     assert measured(stopped_run)["epochs"] == len(losses)
 
 
@@ -244,11 +253,9 @@ def test_early_stopping_keeps_the_best_epochs_weights_everywhere(stopped_run: Pa
     assert measured(stopped_run)["test_correct"] == tested["correct"]
 
 
-def test_the_plateau_lowers_the_rate(hard: str, command: Command) -> None:
+def test_the_plateau_lowers_the_rate(stopped_run: Path) -> None:
     """By ten, after three epochs without a better loss; the history says the rate an epoch was trained with."""
-    words = ("--model.learning_rate", "0.3", "--model.hidden", "[64]", "--trainer.max_epochs", "16")
-    assert command("fit", *flags(hard, "out", *words, "--model.schedule", "reduce_on_plateau")).status == 0
-    rows = epochs("out")
+    rows = epochs(stopped_run)
     rate, best, bad, expected = 0.3, np.inf, 0, []
     for row in rows:
         expected.append(rate)
@@ -257,10 +264,3 @@ def test_the_plateau_lowers_the_rate(hard: str, command: Command) -> None:
             rate, bad = rate * 0.1, 0
     np.testing.assert_allclose([row[-1] for row in rows], expected, rtol=1e-5)
     assert expected[-1] < 0.1, "the rate must have moved for this test to say anything"
-
-
-def test_cosine_moves_the_rate_to_0(easy: str, command: Command) -> None:
-    """Half a cosine over the whole run."""
-    command("fit", *flags(easy, "out", "--model.schedule", "cosine"))
-    rates = [row[-1] for row in epochs("out")]
-    np.testing.assert_allclose(rates, [0.1 * (1 + np.cos(np.pi * t / 3)) / 2 for t in (1, 2, 3)], atol=1e-7)

@@ -59,5 +59,7 @@ def test_the_command_never_loads_torch() -> None:
 def test_the_users_backend_wins() -> None:
     """KERAS_BACKEND is Keras's own setting; TensorFlow is only the default."""
     program = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras_model; print(os.environ['KERAS_BACKEND'])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60
+    )
     assert done.stdout.strip() == "jax"

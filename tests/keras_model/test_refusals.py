@@ -15,7 +15,7 @@ from minigrad.runs import weights
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "missing path": (("--data.path", "nowhere.npz"), ("nowhere.npz", "does not exist", "expected")),
     "unknown key": (("--model.foo", "1"), ("unknown", "expected")),
-    "near key": (("--model.learning_rat", "1"), ("unknown", "model.learning_rate")),
+    "near key": (("--model.laerning_rate", "1"), ("unknown", "model.learning_rate")),
     "unknown recipe": (("--config", "nope"), ("nope", "simple", "advanced")),
     "unknown optimizer": (("--model.optimizer", "lion"), ("lion", "sgd", "adamw")),
     "hidden 0": (("--model.hidden", "[0]"), ("0", "expected")),
@@ -70,7 +70,7 @@ def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
     before = contents("out")
     words, named = BAD[mistake]
     text = refused("fit", *flags(easy, "out"), "--overwrite", *words)
-    if words[0] != "--data.path":  # there the sentence names the file
+    if words[0] != "--data.path" or mistake == "missing path":  # else the sentence names the file
         assert words[0].removeprefix("--") in text
     for part in named:
         assert part in text
@@ -132,9 +132,7 @@ def test_a_mistake_in_a_fresh_folder_leaves_none(refused: Callable[..., str]) ->
 @pytest.mark.parametrize("validation", ["0", "30"])
 def test_divergence_is_one_sentence(validation: str, easy: str, refused: Callable[..., str]) -> None:
     """It names the rate as the user gave it."""
-    text = refused(
-        "fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--data.validation_size", validation)
-    )
+    text = refused("fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--data.validation_size", validation))
     assert "model.learning_rate: 1e+30" in text
     assert "smaller" in text
 

@@ -66,7 +66,7 @@ def test_whole_epochs_are_kept(early: Path, stopped_run: Path) -> None:
         assert (early / name).exists(), name
 
 
-@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("before", [1, 4])
 def test_what_was_waited_for_is_remembered(
     before: int, stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command, hard: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_an_early_interruption_costs_nothing_either(
 def test_stopped_in_the_middle_of_an_epoch(
     stopped_run: Path, stopped_words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The half epoch is trained again: 120 images make 8 steps, which Keras here runs as one call."""
+    """The half epoch is trained again: 90 images make 6 steps, which Keras here runs in one call."""
     with monkeypatch.context() as m:
         interrupt(m, callbacks.RunFolder, "on_train_batch_end", 3)
         result = command(*stopped_words, "--out", "parts")
@@ -133,9 +133,7 @@ def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
-def test_a_longer_run_goes_on_too(
-    early: Path, stopped_run: Path, stopped_words: list[str], command: Command
-) -> None:
+def test_a_longer_run_goes_on_too(early: Path, stopped_run: Path, stopped_words: list[str], command: Command) -> None:
     """Only the length of the recipe may change."""
     out = copied(early)
     assert command(*stopped_words, "--out", out, "--resume", "--trainer.max_epochs", "3").status == 0
