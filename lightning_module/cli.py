@@ -16,6 +16,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from minigrad import recipes
@@ -35,6 +36,7 @@ QUIET = (
 
 # DDP starts this command again for each rank; this tells them that the folder is chosen.
 FOLDER = "MINIGRAD_RUN_FOLDER"
+PROG = "python -m lightning_module"
 # What a Lightning user knows --out and --resume by.
 FLAGS = ("--trainer.default_root_dir", "--ckpt_path last")
 
@@ -64,7 +66,7 @@ class ClassifierCLI(LightningCLI):
             trainer_defaults={"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False},
             seed_everything_default=Recipe().seed_everything,
             parser_class=Parser,
-            parser_kwargs={"prog": "python -m lightning_module"},
+            parser_kwargs={"prog": PROG, "description": "Train the network of a recipe with PyTorch Lightning."},
             load_from_checkpoint_support=False,  # hyperparameters are primitives, so plain loading works
             args=None if args is None else list(args),
         )
@@ -95,9 +97,11 @@ class ClassifierCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = self._callbacks(config, recipe)
 
     def _choose_folder(self, config: Any, recipe: Recipe) -> Path:
-        """The run folder; this process's parent may have chosen it."""
-        if FOLDER in os.environ:
-            return Path(os.environ[FOLDER])
+        """The run folder. The first rank chooses and protects it; the others write where it does."""
+        if not is_first_rank() or FOLDER in os.environ:
+            return Path(
+                os.environ.get(FOLDER) or config.trainer.default_root_dir or folder.numbered("lightning", newest=True)
+            )
         asked, resume, fit = config.trainer.default_root_dir, config.ckpt_path is not None, self.subcommand == "fit"
         if fit:
             out = folder.choose(asked, "lightning", resume=resume, overwrite=config.overwrite, flags=FLAGS)
@@ -137,10 +141,15 @@ class ClassifierCLI(LightningCLI):
         return callbacks
 
     def before_fit(self) -> None:
-        folder.prepare(self.out, overwrite=self.config.fit.overwrite)
+        if is_first_rank():
+            folder.prepare(self.out, overwrite=self.config.fit.overwrite)
 
     def before_validate(self) -> None:
-        folder.prepare(self.out)
+        config = self.config[self.subcommand]
+        if is_first_rank():
+            folder.prepare(self.out)
+            if config.ckpt_path is None and config.model.weights is None:
+                print("neither --ckpt_path nor --model.weights is given: this network is untrained")
 
     before_test = before_predict = before_validate
 
@@ -158,6 +167,11 @@ class ClassifierCLI(LightningCLI):
         if (self.out / folder.WEIGHTS).exists():  # the best epoch's under early stopping, else the last one's
             self.model.load_weights(str(self.out / folder.WEIGHTS))
         self.trainer.test(self.model, self.datamodule, verbose=False)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one of the run that writes."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def refuse_foreign(path: str) -> None:
