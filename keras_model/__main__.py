@@ -1,29 +1,11 @@
 """python -m keras_model fit|test|predict."""
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from minigrad.runs import run_command
 
-
-@contextmanager
-def quiet_start() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ says about the machine while it is imported; show it if the import fails."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as remarks:
-        os.dup2(remarks.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            remarks.seek(0)
-            os.write(kept, remarks.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+from .quiet import quiet_start
 
 
 def main(argv: Sequence[str]) -> None:

@@ -20,7 +20,11 @@ from .model import get_weights
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
 # The attributes in which Keras's callbacks keep what a resumed run must know.
-STATE = {"EarlyStopping": ("best", "wait", "best_epoch"), "ReduceLROnPlateau": ("best", "wait", "cooldown_counter")}
+STATE = {
+    "EarlyStopping": ("best", "wait", "best_epoch"),
+    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
+    "ModelCheckpoint": ("best",),
+}
 
 
 class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -31,6 +35,7 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self.draft), **options)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.draft.unlink(missing_ok=True)  # of a run that was killed while it wrote
         super().on_epoch_end(epoch, logs)
         if self.draft.exists():
             self.draft.replace(self.path)
@@ -62,7 +67,7 @@ class RunFolder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seen = logs or {}
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = float(str(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))  # 0.1, not 0.10000000149
         found = [seen[name] for name in ("loss", "accuracy")] + [
             seen.get(f"val_{name}") for name in ("loss", "accuracy")
         ]
@@ -107,6 +112,7 @@ class ResumableState(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         self.others = {type(c).__name__: c for c in others if type(c).__name__ in STATE}
+        self.kept = 0  # epochs
         self.state: dict[str, Any] = {}
         self.best: list[np.ndarray] = []
 
@@ -118,6 +124,7 @@ class ResumableState(keras.callbacks.Callback):
             for i, array in enumerate(getattr(callback, "best_weights", None) or []):
                 arrays[f"best.{i}"] = array
         weights.write(self.path, arrays, {"state": json.dumps(state)})
+        self.kept = epoch + 1
 
     def restore(self, model: keras.Model) -> int:
         """Take up the state at `path`; returns its epoch. Callbacks follow when training begins.
@@ -128,10 +135,13 @@ class ResumableState(keras.callbacks.Callback):
         arrays, metadata = weights.read(self.path, "--resume")
         try:
             for name, variable in self._variables(model).items():
+                if arrays[name].shape != tuple(variable.shape):
+                    raise ValueError(f"{name} has shape {arrays[name].shape}; expected {tuple(variable.shape)}")
                 variable.assign(arrays[name])
             self.state = json.loads(metadata["state"])
             self.best = [arrays[f"best.{i}"] for i in range(sum(name.startswith("best.") for name in arrays))]
-            return int(self.state["epoch"])
+            self.kept = int(self.state["epoch"])
+            return self.kept
         except (KeyError, ValueError) as error:
             raise UserError(f"--resume: {self.path} is damaged or of another network ({error})") from error
 

@@ -14,9 +14,10 @@ from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, folder, history, metrics, write_json, write_text
 from minigrad.runs.progress import Report
 
-from .callbacks import CHECKPOINT, ResumableState, RunFolder, build_callbacks, logits
+from .callbacks import CHECKPOINT, LOG, ResumableState, RunFolder, build_callbacks, logits
 from .data import CurrentEpoch, training_data
 from .model import build_model, compile_model, count_parameters
+from .quiet import quiet_start
 
 PROG = "python -m keras_model"
 COMMANDS = {
@@ -54,8 +55,10 @@ def main(argv: Sequence[str]) -> None:
     else:
         written = {"test": folder.METRICS, "predict": folder.PREDICTIONS}[command]
         out = folder.choose_for(options.out, "keras", written, overwrite=options.overwrite)
-    keras.utils.set_random_seed(recipe.seed_everything)
-    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    with quiet_start():  # on JAX this loads TensorFlow, if it is there
+        keras.utils.set_random_seed(recipe.seed_everything)
+    held_out = recipe.data.validation_size if command == "fit" else 0
+    data = datasets.load(recipe.data.path, held_out, recipe.seed_everything)
     if command == "fit":
         fit(recipe, data, out, overwrite=options.overwrite, tensorboard=options.tensorboard)
         return
@@ -90,6 +93,8 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
         done = state.restore(net) if (out / CHECKPOINT).exists() else 0
     past = history.read(out / folder.HISTORY, done) if done else []
     folder.prepare(out, overwrite=overwrite)
+    if resumed and (out / LOG).exists():  # an epoch that is trained again shall be logged once
+        write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
     write_text(out / folder.RECIPE, recipes.dump(recipe))
 
     current, report = CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
@@ -112,7 +117,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
                 callbacks=[current, run, *callbacks, state],
             )
     except KeyboardInterrupt:
-        raise Stopped(f"{len(run.epochs)} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None
     run.set_model(net)
     run.write_weights()
     test(net, data, out, epochs=len(run.epochs))

@@ -21,7 +21,13 @@ class _TorchDecay:
     """Weight decay as torch has it: in the gradient, or with `decoupled` on the weights."""
 
     decoupled = False
-    decay = 0.0
+
+    def __init__(self, *args: Any, decay: float = 0.0, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.decay = decay
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "decay": self.decay}  # type: ignore[misc]
 
     def _decayed(self, gradient: Any, variable: Any, rate: Any) -> Any:
         if self.decay and self.decoupled:
@@ -77,9 +83,7 @@ def build_optimizer(model: Model, total_steps: int) -> keras.optimizers.Optimize
     rate: Any = model.learning_rate
     if model.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, max(total_steps, 1))
+    decay = model.weight_decay
     if model.optimizer == "sgd":
-        optimizer = SGD(rate, momentum=model.momentum)
-    else:
-        optimizer = {"adam": Adam, "adamw": AdamW}[model.optimizer](rate, epsilon=1e-8)
-    optimizer.decay = model.weight_decay
-    return optimizer
+        return SGD(rate, momentum=model.momentum, decay=decay)
+    return {"adam": Adam, "adamw": AdamW}[model.optimizer](rate, epsilon=1e-8, decay=decay)

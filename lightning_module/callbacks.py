@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -32,32 +33,53 @@ class RunFolder(Checkpoint):
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path, self.recipe = path, recipe
         self.epochs: list[Epoch] = []
-        self.began = 0.0
+        self.began, self.trained, self.validated = 0.0, False, False
         self.logits: list[torch.Tensor] = []
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning shows a plateau scheduler the validation loss after it has written the checkpoint.
+        if self.epochs and self.epochs[-1].val_loss is not None:
+            for config in trainer.lr_scheduler_configs:
+                if config.reduce_on_plateau:
+                    config.scheduler.step(self.epochs[-1].val_loss)  # type: ignore[arg-type]
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.began = time.perf_counter()
+        self.began, self.trained, self.validated = time.perf_counter(), False, False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.trained = True
+        # Dropout is drawn from the seed and the epoch alone, so that a resumed run drops the same units. At the
+        # first batch, since the loader draws from the same generator when its epoch begins.
+        if batch_idx == 0:
+            words = [self.recipe.seed_everything, trainer.current_epoch, trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.trained:  # resumed without a limit of epochs, Lightning ends the last one once more
+            return
         seen = {name: value.item() for name, value in trainer.callback_metrics.items()}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         epoch = Epoch(
             trainer.current_epoch + 1,
             seen["train_loss"],
             seen["train_accuracy"],
-            seen.get("val_loss"),
-            seen.get("val_accuracy"),
+            seen.get("val_loss") if self.validated else None,
+            seen.get("val_accuracy") if self.validated else None,
             rate,
             time.perf_counter() - self.began,
         )
         for loss in (epoch.train_loss, epoch.val_loss or 0.0):
             metrics.refuse_divergence(loss, epoch.epoch, rate)
-        best = all(e.val_loss is None or epoch.val_loss is None or epoch.val_loss < e.val_loss for e in self.epochs)
+        earlier = [e.val_loss for e in self.epochs if e.val_loss is not None]
+        best = epoch.val_loss is not None and epoch.val_loss < min(earlier, default=math.inf)
         self.epochs.append(epoch)
         if trainer.is_global_zero:
             history.write(self.path / folder.HISTORY, self.epochs)
             if best or self.recipe.early_stopping.patience is None:
-                self._write_weights(pl_module)
+                self.write_weights(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self.epochs:
@@ -97,7 +119,8 @@ class RunFolder(Checkpoint):
         logits, self.logits = self.logits, []
         return torch.cat(logits).numpy()
 
-    def _write_weights(self, module: LightningModule) -> None:
+    def write_weights(self, module: LightningModule) -> None:
+        """Write the module's parameters to weights.safetensors."""
         assert isinstance(module, LitClassifier)
         h: Any = module.hparams
         described = weights.describe(self.recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)

@@ -79,7 +79,7 @@ class LitClassifier(LightningModule):
         accuracy: dict[str, Any] = {"num_classes": classes, "average": "micro", "validate_args": False}
         self.metrics = nn.ModuleDict()
         for stage in ("train", "val", "test"):
-            self.metrics[f"{stage}_loss"] = MeanMetric()
+            self.metrics[f"{stage}_loss"] = MeanMetric(nan_strategy=math.nan)  # a NaN shall show, not be left out
             self.metrics[f"{stage}_accuracy"] = MulticlassAccuracy(**accuracy)
 
     def forward(self, images: Tensor) -> Tensor:

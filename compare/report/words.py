@@ -63,11 +63,9 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     if parity["passed"] is None:
         return "Parity: nothing to compare with minigrad."
     if parity["passed"]:
-        found = [f"{cell['max_abs_diff']:.1e} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
+        found = [f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
         steps = parity["float64"]["steps"]
-        return (
-            f"They agree: over {steps:,} steps, losses, gradients and weights differ by at most {' and '.join(found)}."
-        )
+        return f"They agree: over {steps:,} steps, the largest difference of a loss, gradient or weight is {' and '.join(found)}."
     for name, row in parity["contenders"].items():
         for dtype, cell in dtypes(row):
             if not cell["passed"]:

@@ -19,6 +19,7 @@ WORDS = {
     "float": "a number",
     "bool": "true or false",
     "list": "a list such as [128, 64]",
+    "collections.abc.Sequence": "a list such as [128, 64]",
     "str": "text",
     "NoneType": "null",
 }

@@ -15,7 +15,18 @@ RESULTS = "results.json"
 # Any of these makes a folder one that holds a run.
 SIGNS = (RECIPE, HISTORY, WEIGHTS, METRICS, RESULTS)
 # What `--overwrite` removes: our own files by name, never the folder.
-OWN = (*SIGNS, CURVES, PREDICTIONS, "checkpoint.*", "*.ckpt", "model.keras", "comparison.png", "report.html")
+OWN = (
+    *SIGNS,
+    CURVES,
+    PREDICTIONS,
+    "checkpoint.*",
+    "*.ckpt",
+    "model.keras",
+    "metrics.csv",
+    "comparison.png",
+    "report.html",
+    "tensorboard/*/events.out.tfevents.*",
+)
 
 
 def numbered(kind: str, *, newest: bool = False) -> Path:

@@ -165,7 +165,8 @@ def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command
     Path("out/mine.txt").write_text("keep me")
     Path("out/predictions.csv").write_text("of the earlier run")
     assert command("fit", *flags(easy, "out", *short, "--overwrite")).status == 0
-    assert {p.name for p in Path("out").iterdir()} == (LEFT - {"tensorboard"}) | {"mine.txt"}
+    assert {p.name for p in Path("out").iterdir()} - {"tensorboard"} == (LEFT - {"tensorboard"}) | {"mine.txt"}
+    assert not list(Path("out").rglob("events.out.*"))
     assert len(rows_of(Path("out/metrics.csv"))) == 1
 
 

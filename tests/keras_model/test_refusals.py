@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras_helpers import Command, clouds, contents, flags, weights_of
 
+from keras_model import cli
 from minigrad.runs import weights
 
 # The words, and what the sentence must name beside the first of them.
@@ -41,8 +42,6 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def trained(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run in `out`, and the bad files beside it."""
-    from keras_model import cli
-
     here = tmp_path_factory.mktemp("refusals")
     cli.main(["fit", *flags(easy, here / "out", "--trainer.max_epochs", "1")])
     whole = (here / "out" / "weights.safetensors").read_bytes()

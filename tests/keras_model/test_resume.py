@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from keras_helpers import Command, answers, contents, epochs, flags, measured, same_run, weights_of
 
-from keras_model import callbacks
+from keras_model import callbacks, cli
 from minigrad import datasets
-from minigrad.runs import history, weights
+from minigrad.runs import Stopped, history, run_command, weights
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at: int) -> None:
@@ -34,8 +34,6 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at:
 @pytest.fixture(scope="module")
 def part(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """The early-stopping run, interrupted at the end of an epoch; a fresh copy each time."""
-    from keras_model import cli
-    from minigrad.runs import run_command
 
     def make(at: int) -> Path:
         out = tmp_path_factory.mktemp("part") / "out"
@@ -68,17 +66,22 @@ def test_whole_epochs_are_kept(early: Path, stopped_run: Path) -> None:
 
 @pytest.mark.parametrize("before", [1, 4])
 def test_what_was_waited_for_is_remembered(
-    before: int, stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command, hard: str
+    before: int, stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command
 ) -> None:
-    """Interrupted in the middle of a wait, `before` epochs before its end: patience and plateau go on counting.
-
-    model.keras too stays the best epoch's, although the best is behind the interruption.
-    """
+    """Interrupted in the middle of a wait, `before` epochs before its end: patience and plateau go on counting."""
     out = str(part(len(epochs(stopped_run)) - before))
+    assert command(*stopped_words, "--out", out, "--resume").status == 0
+    same_run(out, stopped_run)
+
+
+def test_model_keras_stays_the_best_epochs(
+    stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command, hard: str
+) -> None:
+    """The best epoch is behind the interruption, so no later one may take its place in model.keras."""
+    out = str(part(len(epochs(stopped_run)) - 2))
     # A kill may leave half a draft behind, which must not become the model.
     Path(out, ".model.keras").write_bytes(b"half a file")
     assert command(*stopped_words, "--out", out, "--resume").status == 0
-    same_run(out, stopped_run)
     images = datasets.load(hard).test.images
     net = keras.saving.load_model(Path(out, "model.keras"), safe_mode=True)
     np.testing.assert_allclose(net.predict(images, verbose=0), answers(weights_of(out), images), rtol=1e-4, atol=1e-4)
@@ -118,18 +121,28 @@ def test_stopped_between_the_last_epoch_and_the_measurement(
     same_run(out, stopped_run)
 
 
-def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(
-    easy: str, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An epoch is kept once the checkpoint holds it, not once its line is printed."""
-    whole = ("--model.dropout", "0.2")
-    with monkeypatch.context() as m:
+@pytest.fixture(scope="module")
+def half_saved(easy: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Ctrl-C in the second epoch's model file, before its checkpoint: the folder, and what was said."""
+    out = tmp_path_factory.mktemp("half") / "out"
+    with pytest.MonkeyPatch.context() as m:
         interrupt(m, callbacks.ModelCheckpoint, "on_epoch_end", 2)
-        stopped = command("fit", *flags(easy, "parts", *whole))
-    assert "1 whole epochs are kept" in stopped.err
-    # And the log that Keras appends to has no epoch twice.
-    assert command("fit", *flags(easy, "parts", *whole), "--resume").status == 0
-    with Path("parts/metrics.csv").open(newline="") as file:
+        with pytest.raises(Stopped) as stopped:
+            cli.main(["fit", *flags(easy, out)])
+    return out, str(stopped.value)
+
+
+def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(half_saved: tuple[Path, str]) -> None:
+    """An epoch is kept once the checkpoint holds it, not once its line is printed."""
+    assert half_saved[1].startswith("1 whole epochs are kept")
+
+
+def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], easy: str, command: Command) -> None:
+    """In the history, and in the log that Keras appends to."""
+    out = copied(half_saved[0])
+    assert command("fit", *flags(easy, out), "--resume").status == 0
+    assert [row[0] for row in epochs(out)] == [1, 2, 3]
+    with Path(out, "metrics.csv").open(newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lightning_helpers import call, clouds, flags, pixels
+
+# On networks this small, threads cost more than they share.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -148,4 +148,4 @@ def test_a_run_that_diverges_is_one_sentence(easy: str, recwarn: pytest.Warnings
 def test_a_run_that_diverges_within_its_only_epoch_is_refused(easy: str) -> None:
     # The first losses are numbers yet; a mean that leaves the others out would hide them.
     words = ("--model.learning_rate", "1e19", "--trainer.max_epochs", "1", "--data.validation_size", "0")
-    assert "expected a smaller rate" in sentence(*flags(easy, "out", *words))
+    assert "the loss became nan in epoch 1; expected a smaller rate" in sentence(*flags(easy, "out", *words))

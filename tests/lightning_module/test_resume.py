@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from lightning_helpers import call, contents, epochs, flags, interrupted, kept, measured, same_weights, sentence
 
 SIZE = ("--trainer.max_epochs", "6")  # of 90 images and 6 steps
@@ -16,7 +17,7 @@ WAYS = {
     "adamw": ("--model.optimizer", "adamw", "--model.weight_decay", "0.1", "--model.learning_rate", "0.01"),
     "cosine": ("--model.schedule", "cosine"),
     "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
-    "plateau": (*OVERFIT, "--trainer.max_epochs", "14", "--model.schedule", "reduce_on_plateau"),
+    "plateau": (*OVERFIT, "--trainer.max_epochs", "10", "--model.schedule", "reduce_on_plateau"),
     "no validation": ("--data.validation_size", "0"),
     "dropout": ("--model.dropout", "0.4", "--model.hidden", "[12, 8]"),
 }
@@ -41,6 +42,17 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
     assert epochs("parts") == epochs("whole")
     same_weights("parts", "whole")
     assert measured("parts") == measured("whole")
+    if way == "plateau":
+        assert epochs("whole")[-1][-1] < 0.3, "the rate must have moved for this to say anything"
+
+
+def test_the_last_checkpoint_is_the_last_epochs(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*OVERFIT, "--trainer.max_epochs", "14")
+    assert interrupted(monkeypatch, 6 * 11 + 2, lambda: call(*flags(hard, "out", *words))) == 130
+    losses = [row[3] for row in epochs("out")]
+    assert len(losses) == 11
+    assert min(losses) < losses[-1], "the last must not be the best for this test to say anything"
+    assert torch.load("out/last.ckpt", weights_only=True)["epoch"] + 1 == 11, "no whole epoch is lost"
 
 
 def test_a_run_stopped_in_its_first_epoch_starts_afresh(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:

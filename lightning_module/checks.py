@@ -1,0 +1,49 @@
+"""What is looked at before Lightning is: the recipe in its config, and a checkpoint from a stranger."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minigrad import recipes
+from minigrad.recipes import Recipe
+from minigrad.runs import UserError
+
+NO_LIMIT = (None, -1)  # what Lightning's max_epochs may say besides a number
+
+
+def to_recipe(config: Any) -> Recipe:
+    """The checked recipe in Lightning's config; without a limit of epochs it says Lightning's own, 1000.
+
+    Raises:
+        UserError: a value makes no sense.
+    """
+    values: dict[str, Any] = {name: config[name].as_dict() for name in ("model", "data", "early_stopping")}
+    for linked in ("input_shape", "classes", "input_scale"):
+        values["model"].pop(linked, None)
+    values["data"].pop("seed", None)
+    values["model"]["hidden"] = list(values["model"]["hidden"] or [])
+    epochs = config.trainer.max_epochs
+    values["trainer"] = {"max_epochs": 1000 if epochs in NO_LIMIT else epochs}
+    return recipes.check(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
+
+
+def refuse_foreign(path: Path) -> None:
+    """Check that a checkpoint can be loaded without running code of its own.
+
+    Raises:
+        UserError: it is missing, damaged, holds more than tensors and
+            primitives, or is no checkpoint of Lightning's.
+    """
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path}: no such file; expected a checkpoint, last or best")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        why = "does not load with weights_only=True"
+        raise UserError(f"--ckpt_path {path}: {why}; expected a checkpoint of tensors and primitives") from error
+    if not isinstance(found, dict) or not {"state_dict", "pytorch-lightning_version"} <= found.keys():
+        raise UserError(f"--ckpt_path {path}: holds no state_dict of Lightning's; expected a checkpoint")
