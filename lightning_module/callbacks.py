@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from minigrad.recipes import Recipe
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights, write_json
 
+from .data import SeededOrder
 from .model import LitClassifier
 
 
@@ -45,6 +46,10 @@ class RunFolder(Checkpoint):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.began, self.trained, self.validated = time.perf_counter(), False, False
+        # Resumed without a limit of epochs, Lightning ends the last one once more, and then counts one too many.
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if isinstance(sampler, SeededOrder):
+            sampler.set_epoch(trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.trained = True
@@ -58,7 +63,7 @@ class RunFolder(Checkpoint):
         self.validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.trained:  # resumed without a limit of epochs, Lightning ends the last one once more
+        if not self.trained:
             return
         seen = {name: value.item() for name, value in trainer.callback_metrics.items()}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
