@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+# Keras can stand on these; each is an extra of its own.
+BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
+
 
 class UserError(Exception):
     """Something the user gave can't be used.
@@ -41,6 +44,7 @@ def run_command(
     except ModuleNotFoundError as error:
         if extra is None:
             raise
+        extra = BACKENDS.get(str(error.name), extra)
         print(f"{prog}: error: needs {error.name}; expected pip install '.[{extra}]' first", file=sys.stderr)
         return 2
     except Stopped as stopped:
