@@ -26,6 +26,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+STEERING = ("OPENBLAS_", "MKL_", "OMP_", "ONEDNN_", "TF_ENABLE_", "XLA_", "NPY_")
 # glibc gives freed blocks of over 128 kB back to the system until a larger one has been freed, and fetching them
 # anew, page by page, costs small networks in NumPy more than their arithmetic. All keep what they freed instead.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
@@ -55,6 +56,8 @@ def describe(threads: int) -> dict[str, Any]:
         "cores": cores(),
         "threads": threads,
         "allocator": ALLOCATOR,
+        # What else was set around us that can change a library's kernels, and so the last digits and the speed.
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(STEERING) and k not in THREADS},
         "memory_gb": round(_memory() / 2**30, 1),
         "blas": blas or [np.__config__.show(mode="dicts")["Build Dependencies"]["blas"]["name"]],
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
