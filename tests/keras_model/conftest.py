@@ -17,36 +17,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 import keras_model  # noqa: F401
 
 # isort: split
-from keras_helpers import Command, Result, clouds, flags, pictures
+from keras_helpers import Command, Result, flags, pictures
 
 from keras_model import cli
 from minigrad import train
 from minigrad.runs import run_command
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to the user's cache or into the repository."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
 def _saved(factory: pytest.TempPathFactory, name: str, arrays: dict[str, np.ndarray]) -> str:
     path = factory.mktemp(name) / f"{name}.npz"
     np.savez(path, **arrays)
     return str(path)
-
-
-@pytest.fixture(scope="session")
-def easy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds far apart: 160 float vectors to train, 40 to test."""
-    return _saved(tmp_path_factory, "easy", clouds(0, 200, 0.5))
-
-
-@pytest.fixture(scope="session")
-def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds on top of each other, which a large network soon learns by heart."""
-    return _saved(tmp_path_factory, "hard", clouds(1, 150, 4.0))
 
 
 @pytest.fixture(scope="session")

@@ -7,23 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from shared import Command, Result, clouds  # noqa: F401 (for those who import from here)
 
 import minigrad
 from minigrad.runs import history, weights
-
-
-def clouds(seed: int, count: int, spread: float, classes: int = 3, width: int = 6) -> dict[str, np.ndarray]:
-    """Gaussian clouds, one a class, as the four arrays of an .npz; a fifth of them is for testing."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count)
-    vectors = (rng.normal(0, 2, (classes, width))[labels] + rng.normal(0, spread, (count, width))).astype(np.float32)
-    cut = count * 4 // 5
-    return {"x_train": vectors[:cut], "y_train": labels[:cut], "x_test": vectors[cut:], "y_test": labels[cut:]}
 
 
 def pictures(seed: int, count: int, side: int = 12, classes: int = 10) -> dict[str, np.ndarray]:
@@ -42,17 +34,6 @@ def flags(data: str | Path, out: str | Path, *more: str) -> list[str]:
         *("--data.path", str(data), "--data.batch_size", "16", "--data.validation_size", "30"),
         *("--trainer.max_epochs", "3", "--out", str(out), *more),
     ]
-
-
-class Result(NamedTuple):
-    """How the command ended and what it said."""
-
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Result]
 
 
 def epochs(out: str | Path) -> list[tuple[Any, ...]]:

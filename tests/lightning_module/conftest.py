@@ -12,33 +12,10 @@ import torch
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lightning_helpers import call, clouds, flags, pixels
+from lightning_helpers import call, flags, pixels
 
 # On networks this small, threads cost more than they share.
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to the user's cache or into the repository."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def easy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds far apart: 160 vectors to train, 40 to test."""
-    path = tmp_path_factory.mktemp("easy") / "easy.npz"
-    np.savez(path, **clouds(0, 200, 0.5))
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds on top of each other, which a large network soon learns by heart."""
-    path = tmp_path_factory.mktemp("hard") / "hard.npz"
-    np.savez(path, **clouds(1, 150, 4.0))
-    return str(path)
 
 
 @pytest.fixture(scope="session")

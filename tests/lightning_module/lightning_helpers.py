@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shared import clouds  # noqa: F401 (for those who import from here)
 
 import lightning_module
 from lightning_module.cli import main
@@ -25,15 +26,6 @@ PROG = "python -m lightning_module"
 # What the command tells the processes that it starts; in process, one call must not tell the next.
 CHOSEN = "MINIGRAD_RUN_FOLDER"
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
-
-
-def clouds(seed: int, count: int, spread: float, classes: int = 3, width: int = 6) -> dict[str, np.ndarray]:
-    """Gaussian clouds, one a class, as the four arrays of an .npz; a fifth of them is for testing."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count)
-    vectors = (rng.normal(0, 2, (classes, width))[labels] + rng.normal(0, spread, (count, width))).astype(np.float32)
-    cut = count * 4 // 5
-    return {"x_train": vectors[:cut], "y_train": labels[:cut], "x_test": vectors[cut:], "y_test": labels[cut:]}
 
 
 def pixels(seed: int, count: int, classes: int = 10, shape: tuple[int, ...] = (3, 4)) -> dict[str, np.ndarray]:

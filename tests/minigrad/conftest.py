@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -17,34 +16,11 @@ from minigrad.runs import run_command
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from minigrad_helpers import Command, Result, clouds
+from minigrad_helpers import Command, Result
 
 # Timings vary between machines and say nothing about correctness.
 settings.register_profile("minigrad", deadline=None, derandomize=True)
 settings.load_profile("minigrad")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to the user's cache or into the repository."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def easy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds far apart: 160 vectors to train, 40 to test."""
-    path = tmp_path_factory.mktemp("easy") / "easy.npz"
-    np.savez(path, **clouds(0, 200, 0.5))
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Clouds on top of each other, which a large network soon learns by heart."""
-    path = tmp_path_factory.mktemp("hard") / "hard.npz"
-    np.savez(path, **clouds(1, 150, 4.0))
-    return str(path)
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""What all tests share: a place of their own, and two data sets that are learnt in a blink."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Found here however pytest was told to import tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from shared import clouds
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to the user's cache or into the repository."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def easy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Clouds far apart: 160 vectors to train, 40 to test."""
+    path = tmp_path_factory.mktemp("easy") / "easy.npz"
+    np.savez(path, **clouds(0, 200, 0.5))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Clouds on top of each other, which a large network soon learns by heart."""
+    path = tmp_path_factory.mktemp("hard") / "hard.npz"
+    np.savez(path, **clouds(1, 150, 4.0))
+    return str(path)

@@ -1,0 +1,28 @@
+"""Plain things that the tests of several packages use; no framework is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+def clouds(seed: int, count: int, spread: float, classes: int = 3, width: int = 6) -> dict[str, np.ndarray]:
+    """Gaussian clouds, one a class, as the four arrays of an .npz; a fifth of them is for testing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, count)
+    vectors = (rng.normal(0, 2, (classes, width))[labels] + rng.normal(0, spread, (count, width))).astype(np.float32)
+    cut = count * 4 // 5
+    return {"x_train": vectors[:cut], "y_train": labels[:cut], "x_test": vectors[cut:], "y_test": labels[cut:]}
+
+
+class Result(NamedTuple):
+    """How the command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
