@@ -16,6 +16,7 @@ from minigrad.runs.progress import Report
 
 from .callbacks import CHECKPOINT, LOG, ResumableState, RunFolder, build_callbacks, logits
 from .data import CurrentEpoch, training_data
+from .interrupt import Interrupt
 from .model import build_model, compile_model, count_parameters
 from .quiet import quiet_start
 
@@ -97,7 +98,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
         write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
     write_text(out / folder.RECIPE, recipes.dump(recipe))
 
-    current, report = CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
+    interrupt, current, report = Interrupt(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
     run = RunFolder(out, recipe, data, report, past)
     order = training_data(data.train, lambda epoch: list(datasets.batches(size, batch_size, seed, epoch)), current)
     validation = tuple(data.validation) if len(data.validation.labels) else None
@@ -105,7 +106,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
         if state.is_over():
             net.set_weights(state.best)
             epochs = done
-        with report:
+        with report, interrupt:
             net.fit(
                 order,
                 epochs=epochs,
@@ -114,7 +115,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
                 shuffle=False,  # the order is given
                 validation_data=validation,
                 validation_batch_size=1000,
-                callbacks=[current, run, *callbacks, state],
+                callbacks=[interrupt, current, run, *callbacks, state],
             )
     except KeyboardInterrupt:
         raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None

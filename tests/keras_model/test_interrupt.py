@@ -1,0 +1,35 @@
+"""Ctrl-C is heard, even where a library swallows it."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import keras
+import pytest
+from keras_helpers import flags
+
+from keras_model import cli
+from keras_model.interrupt import Interrupt
+from minigrad.runs import Stopped
+
+
+def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cli.build_callbacks
+
+    class Swallow(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli, "build_callbacks", lambda *args: [Swallow(), *real(*args)])
+    with pytest.raises(Stopped, match="2 whole epochs are kept in out"):
+        cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
+
+
+def test_what_was_there_before_is_there_again() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
