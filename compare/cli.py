@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
         workshop = jobs.Workshop(Path(shared), recipe, options.threads)
         terminal.heading(results, progress.console)
         try:
-            results["parity"] = _parity(workshop, names, recipe, progress)
+            results["parity"] = _parity(workshop, results["contenders"], recipe, progress)
             if results["parity"]["passed"] is False:
                 for row in results["contenders"]:
                     row["status"] = row["status"] or "not timed, since the contenders do not agree"
@@ -108,10 +108,10 @@ def _begin(recipe: Recipe, data: datasets.Dataset, names: list[str], threads: in
     }
 
 
-def _parity(workshop: jobs.Workshop, names: list[str], recipe: Recipe, progress: Any) -> dict[str, Any]:
+def _parity(workshop: jobs.Workshop, contending: list[dict[str, Any]], recipe: Recipe, progress: Any) -> dict[str, Any]:
     """Run the first stage for all who can take part, minigrad first, since the others are held against it."""
-    why = jobs.excuses(names, recipe)
-    taking_part = [parity.REFERENCE, *(n for n in names if n != parity.REFERENCE and n not in why)]
+    able = [row["name"] for row in contending if row["status"] is None and row["name"] != parity.REFERENCE]
+    taking_part = [parity.REFERENCE, *able]
     rows: dict[str, Any] = {}
     folders: dict[str, Path] = {}
     for i, name in enumerate(taking_part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Row = dict[str, Any]
@@ -89,7 +90,7 @@ def conditions(results: Row) -> str:
     """On what, and how, the figures were measured."""
     e, r = results["environment"], results["recipe"]
     sizes = "-".join(
-        map(str, [_product(results["data"]["input_shape"]), *r["model"]["hidden"], results["data"]["classes"]])
+        map(str, [math.prod(results["data"]["input_shape"]), *r["model"]["hidden"], results["data"]["classes"]])
     )
     trained = f"{r['trainer']['max_epochs']} epochs of {results['data']['train']:,} images in batches of {r['data']['batch_size']}"
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
@@ -98,10 +99,3 @@ def conditions(results: Row) -> str:
         f"Closed division: {sizes}, {r['model']['optimizer']} at {r['model']['learning_rate']}, {trained}, float32,"
         f" the same starting weights and batches for all. {machine}; {versions}."
     )
-
-
-def _product(shape: list[int]) -> int:
-    out = 1
-    for n in shape:
-        out *= n
-    return out

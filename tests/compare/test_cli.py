@@ -150,3 +150,12 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_plateau_schedule_is_held_constant_since_nothing_is_validated(words: list[str], tmp_path: Path) -> None:
+    schedule = ["--model.schedule", "reduce_on_plateau"]
+    cli.main([*words, *schedule, "--contenders", "minigrad", "by_hand", "lightning", "--out", str(tmp_path / "o")])
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    assert results["parity"]["passed"] is True
+    assert [row["status"] for row in results["contenders"]] == ["ok"] * 3
+    assert len({row["test_correct"] for row in results["contenders"]}) == 1
