@@ -12,9 +12,13 @@ A reading order:
 """
 
 from . import nn, ops, optim
+from .functional import grad, value_and_grad
 from .gradcheck import gradcheck
 from .ops import *  # noqa: F403
-from .tape import Array, no_grad, operation
+from .tape import Array, detect_anomaly, no_grad, operation
 from .tensor import Tensor
 
-__all__ = ["Array", "Tensor", "gradcheck", "nn", "no_grad", "operation", "ops", "optim", *ops.__all__]
+__all__ = [
+    "Array", "Tensor", "detect_anomaly", "grad", "gradcheck", "nn", "no_grad", "operation", "ops", "optim",
+    "value_and_grad", *ops.__all__,
+]  # fmt: skip

@@ -139,7 +139,7 @@ class Dropout(Module):
         self.rng = rng or np.random.default_rng()
 
     def forward(self, x: Any) -> Any:
-        return ops.dropout(x, self.p, self.rng) if self.training and self.p else x
+        return ops.dropout(x, self.p, rng=self.rng) if self.training and self.p else x
 
 
 class Sequential(Module):

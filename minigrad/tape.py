@@ -23,6 +23,7 @@ import functools
 import heapq
 import inspect
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ContextDecorator
@@ -30,9 +31,12 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from . import anomaly
+
 # A rule's operand: an ndarray, or a Python number, which NumPy lets take the array's dtype.
 Array = Annotated[Any, "Array"]
 Pullback = Callable[[np.ndarray], np.ndarray]
+Hook = Callable[[np.ndarray], np.ndarray | None]
 
 _clock = itertools.count()
 
@@ -46,26 +50,46 @@ _FREED = _Freed()
 
 class _Mode(threading.local):
     recording = True
+    anomaly = False
 
 
 _mode = _Mode()
 
 
-class no_grad(ContextDecorator):  # noqa: N801 (torch's name)
-    """Record nothing inside the `with` block or the decorated function."""
+class _Switch(ContextDecorator):
+    """Set one field of the mode inside a `with` block or a decorated function."""
+
+    field: str
+    value: bool
 
     def __init__(self) -> None:
         self._before: list[bool] = []  # a stack, since a decorated function may call itself
 
     def __enter__(self) -> None:
-        self._before.append(_mode.recording)
-        _mode.recording = False
+        self._before.append(getattr(_mode, self.field))
+        setattr(_mode, self.field, self.value)
 
     def __exit__(self, *_: object) -> None:
-        _mode.recording = self._before.pop()
+        setattr(_mode, self.field, self._before.pop())
 
-    def _recreate_cm(self) -> no_grad:
-        return no_grad()  # a decorated function may run in several threads
+    def _recreate_cm(self) -> _Switch:
+        return type(self)()  # a decorated function may run in several threads
+
+
+class no_grad(_Switch):  # noqa: N801 (torch's name)
+    """Record nothing inside the `with` block or the decorated function."""
+
+    field, value = "recording", False
+
+
+class detect_anomaly(_Switch):  # noqa: N801 (torch's name)
+    """Look at every value and every gradient; the first NaN or infinity raises FloatingPointError.
+
+    The error names the operation and the line that called it. Slow: each
+    array is read once more.
+    """
+
+    field, value = "anomaly", True
 
 
 class Node:
@@ -77,7 +101,7 @@ class Node:
         requires_grad: whether gradients flow to or through this node.
     """
 
-    __slots__ = ("__weakref__", "_edges", "_op", "_order", "data", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_edges", "_hooks", "_line", "_op", "_order", "data", "grad", "requires_grad")
 
     data: np.ndarray
     grad: np.ndarray | None
@@ -85,6 +109,8 @@ class Node:
     _op: str  # the operation's name, for errors
     _edges: tuple[tuple[Node, Pullback], ...]  # the operands whose gradient is wanted
     _order: int  # when it was made
+    _hooks: list[Hook] | None  # called with the gradient once it is whole
+    _line: str | None  # where it was recorded, under detect_anomaly
 
     # NumPy's functions refuse a node instead of computing something without a gradient.
     __array_ufunc__ = None
@@ -93,8 +119,8 @@ class Node:
 def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     """Make a rule into an operation that is recorded.
 
-    The rule takes its operands first, annotated `Array`, then its options,
-    and returns `(value, pullback, ...)`, one pullback per operand:
+    The rule's operands are annotated `Array`, its other parameters are
+    options. It returns `(value, pullback, ...)`, one pullback per operand:
 
         @operation
         def multiply(a: Array, b: Array):
@@ -107,54 +133,76 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
         TypeError: a tensor stands where its gradient would be lost (inside a
             list, as an option, or without a pullback in the rule).
     """
-    name = rule.__name__
+    name = rule.__name__.strip("_")
     signature = inspect.signature(rule)
-    operands = [p.name for p in signature.parameters.values() if "Array" in str(p.annotation)]
-    arity = len(operands)
-    if not arity:
+    parameters = list(signature.parameters.values())
+    operands = [i for i, p in enumerate(parameters) if "Array" in str(p.annotation)]
+    if not operands:
         raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
+    by_name = {parameters[i].name for i in operands}
+    variadic = parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL
+    # `slots` answers whether an argument is an operand. Nearly always the operands come first.
+    slots: Any = range(sys.maxsize) if variadic else frozenset(operands)
+    leading = variadic or operands == list(range(len(operands)))
 
     @functools.wraps(rule)
     def apply(*args: Any, **options: Any) -> Any:
         if options:
-            if any(operand in options for operand in operands):
+            if not by_name.isdisjoint(options):
                 bound = signature.bind(*args, **options)
+                bound.apply_defaults()
                 args, options = bound.args, bound.kwargs
             options = {key: _no_gradient(name, key, x) for key, x in options.items()}
-        kind, record, values = None, False, list(args)
+        kind, record, settled, values = None, False, True, list(args)
         for i, x in enumerate(args):
-            if i >= arity:
-                values[i] = _no_gradient(name, f"argument {i + 1}", x)
-            elif isinstance(x, Node):
-                kind = kind or type(x)
-                record = record or x.requires_grad
+            if isinstance(x, Node):
+                if i not in slots:
+                    values[i] = _no_gradient(name, f"argument {i + 1}", x)
+                    continue
                 values[i] = x.data
-            elif type(x) in (list, tuple):
+                kind = kind or type(x)
+                if x.requires_grad:
+                    record = True
+                elif x.data.dtype.kind != "f":
+                    settled = False
+            elif type(x) is np.ndarray:
+                if x.dtype.kind != "f":
+                    settled = False
+            elif x is not None and type(x) is not float and type(x) is not int:
                 _no_gradient(name, f"argument {i + 1}", x)
+                settled = settled and i not in slots
         if kind is None:
-            values[:arity] = [_plain(x) for x in values[:arity]]
-        elif arity > 1:
-            _settle(values, arity)
+            values = [_plain(v) if i in slots else v for i, v in enumerate(values)]
+        elif not settled:
+            _settle(values, slots)
         try:
             result = rule(*values, **options)
         except ValueError as error:
             if str(error).startswith(f"{name}:"):
                 raise
-            shapes = " and ".join(str(np.shape(v)) for v in values[:arity])
+            shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if i in slots and v is not None)
             raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
         if type(result) is not tuple:
             raise TypeError(f"{name}: its rule gave no tuple; expected (value, pullback, ...)")
+        value = result[0]
+        if _mode.anomaly:
+            anomaly.refuse_value(name, value, [v for i, v in enumerate(values) if i in slots])
         if kind is None:
-            return result[0]
-        value, *pullbacks = result
+            return value
+        edges: tuple[tuple[Node, Pullback], ...] = ()
         if record and _mode.recording:
-            if len(pullbacks) < min(arity, len(args)):
-                raise TypeError(f"{name}: its rule gave {len(pullbacks)} pullbacks for {arity} operands")
-            edges = tuple([(x, p) for x, p in zip(args, pullbacks) if isinstance(x, Node) and x.requires_grad])  # noqa: B905
-            return make(kind, value, name, edges)
-        return make(kind, value, name, ())
+            given = args if leading else [args[i] for i in operands if i < len(args)]
+            edges = tuple([(x, p) for x, p in zip(given, result[1:]) if isinstance(x, Node) and x.requires_grad])  # noqa: B905
+            if len(result) <= len(operands) and not variadic:
+                raise TypeError(f"{name}: its rule gave {len(result) - 1} pullbacks for {len(operands)} operands")
+        return make(kind, value, name, edges)
 
     return apply
+
+
+def unwrap(x: Any) -> Any:
+    """A node's array; anything else as it is."""
+    return x.data if isinstance(x, Node) else x
 
 
 def _no_gradient(name: str, what: str, x: Any) -> Any:
@@ -176,8 +224,9 @@ def make(kind: type[Node], data: Any, op: str, edges: tuple[tuple[Node, Pullback
     """A node of class `kind` that came from `edges`."""
     node = kind.__new__(kind)
     node.data = data if type(data) is np.ndarray else np.asarray(data)
-    node.grad = None
+    node.grad = node._hooks = None
     node.requires_grad = bool(edges)
+    node._line = anomaly.caller() if _mode.anomaly else None
     node._op, node._edges, node._order = op, edges, next(_clock)
     return node
 
@@ -189,12 +238,13 @@ def _plain(x: Any) -> Any:
     return np.asarray(x, None if isinstance(x, np.generic) else np.float32)
 
 
-def _settle(values: list[Any], arity: int) -> None:
+def _settle(values: list[Any], slots: Any) -> None:
     """Keep float32 beside a list, an integer array or a NumPy scalar, each of which would promote it to float64."""
-    floating = next(
-        (v.dtype for v in values[:arity] if isinstance(v, np.ndarray) and v.dtype.kind == "f"), np.dtype(np.float32)
-    )
-    for i, v in enumerate(values[:arity]):
+    operands = [i for i, v in enumerate(values) if i in slots and v is not None]
+    dtypes = [values[i].dtype for i in operands if isinstance(values[i], np.ndarray) and values[i].dtype.kind == "f"]
+    floating = dtypes[0] if dtypes else np.dtype(np.float32)
+    for i in operands:
+        v = values[i]
         if isinstance(v, np.generic):
             values[i] = v.item()
         elif isinstance(v, (list, tuple)) or (isinstance(v, np.ndarray) and v.dtype.kind != "f"):
@@ -210,6 +260,21 @@ def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
     repeated = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
     return gradient.sum(axis=repeated, keepdims=True) if repeated else gradient
+
+
+def _call_hooks(node: Node, g: np.ndarray) -> np.ndarray:
+    """What the hooks make of a whole gradient; each sees a copy, since others may still read the buffer.
+
+    Raises:
+        ValueError: a hook returned another shape.
+    """
+    for hook in list(node._hooks or ()):
+        changed = hook(g.copy())
+        if changed is not None:
+            if np.shape(changed) != g.shape:
+                raise ValueError(f"hook on {node._op}: returned shape {np.shape(changed)}; expected {g.shape}")
+            g = np.asarray(changed, g.dtype)
+    return g
 
 
 def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -246,6 +311,9 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
         order, node = heapq.heappop(queue)
         g = gradients.pop(-order)
         edges = node._edges
+        if node._hooks:
+            g = _call_hooks(node, g)
+            owned.discard(-order)
         if not edges:
             if edges is _FREED:
                 raise RuntimeError(
@@ -255,6 +323,8 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
             continue
         for operand, pullback in edges:
             p = pullback(g)
+            if _mode.anomaly:
+                anomaly.refuse_gradient(node._op, p, g, node._line)
             data, at = operand.data, operand._order
             if type(p) is not np.ndarray:
                 p = np.asarray(p)  # NumPy makes scalars of 0-d results

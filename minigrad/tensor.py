@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import ops, tape
 from .ops.reduce import Axis
+
+
+class Hooked(NamedTuple):
+    """A hook in its place."""
+
+    hooks: list[tape.Hook]
+    hook: tape.Hook
+
+    def remove(self) -> None:
+        self.hooks.remove(self.hook)
 
 
 class Tensor(tape.Node):
@@ -37,6 +47,7 @@ class Tensor(tape.Node):
         self.requires_grad = requires_grad
         self.grad = None
         self._op, self._edges, self._order = "leaf", (), next(tape._clock)
+        self._hooks = self._line = None
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
         """Add d(this)/d(leaf) to the `grad` of every leaf; see `tape.backward`."""
@@ -45,6 +56,20 @@ class Tensor(tape.Node):
     def detach(self) -> Tensor:
         """The same array, cut off from the graph."""
         return Tensor(self.data)
+
+    def register_hook(self, hook: tape.Hook) -> Hooked:
+        """Call `hook(gradient)` once backward knows the whole gradient here; what it returns, if not None, goes on instead.
+
+        Returns something whose `remove()` takes the hook away.
+
+        Raises:
+            RuntimeError: no gradient will ever come here.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        self._hooks = self._hooks or []
+        self._hooks.append(hook)
+        return Hooked(self._hooks, hook)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,22 +134,49 @@ class Tensor(tape.Node):
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
     def __neg__(self) -> Tensor: return ops.negative(self)
+    def __abs__(self) -> Tensor: return ops.abs(self)
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
 
+    # A comparison has no derivative: it gives a boolean array.
+    def __lt__(self, other: Any) -> np.ndarray: return self.data < tape.unwrap(other)
+    def __le__(self, other: Any) -> np.ndarray: return self.data <= tape.unwrap(other)
+    def __gt__(self, other: Any) -> np.ndarray: return self.data > tape.unwrap(other)
+    def __ge__(self, other: Any) -> np.ndarray: return self.data >= tape.unwrap(other)
+    def __eq__(self, other: Any) -> np.ndarray: return self.data == tape.unwrap(other)  # type: ignore[override]
+    def __ne__(self, other: Any) -> np.ndarray: return self.data != tape.unwrap(other)  # type: ignore[override]
+    __hash__ = object.__hash__
+
+    def abs(self) -> Tensor: return ops.abs(self)
     def exp(self) -> Tensor: return ops.exp(self)
     def log(self) -> Tensor: return ops.log(self)
     def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def square(self) -> Tensor: return ops.square(self)
+    def sin(self) -> Tensor: return ops.sin(self)
+    def cos(self) -> Tensor: return ops.cos(self)
     def tanh(self) -> Tensor: return ops.tanh(self)
     def sigmoid(self) -> Tensor: return ops.sigmoid(self)
     def relu(self) -> Tensor: return ops.relu(self)
+    def clip(self, min: Any = None, max: Any = None) -> Tensor: return ops.clip(self, min, max)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.sum(self, axis, keepdims)
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor: return ops.var(self, axis, ddof, keepdims)
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor: return ops.std(self, axis, ddof, keepdims)
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.prod(self, axis, keepdims)
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.max(self, axis, keepdims)
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.min(self, axis, keepdims)
+    def norm(self, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.norm(self, ord, axis, keepdims)
+    def cumsum(self, axis: int | None = None) -> Tensor: return ops.cumsum(self, axis)
+    def logsumexp(self, axis: Axis = -1, keepdims: bool = False) -> Tensor: return ops.logsumexp(self, axis, keepdims)
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
+    def argmax(self, axis: int | None = None) -> np.ndarray: return np.asarray(self.data.argmax(axis))
 
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, _one_tuple(shape))
     def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, _one_tuple(axes) or None)
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
+    def squeeze(self, axis: Axis = None) -> Tensor: return ops.squeeze(self, axis)
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: return ops.flatten(self, start_dim, end_dim)
     # fmt: on
 
 

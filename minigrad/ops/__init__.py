@@ -1,34 +1,22 @@
 """The table of rules, by family."""
 
-from .elementwise import add, divide, dropout, exp, log, multiply, negative, power, relu, sigmoid, sqrt, subtract, tanh
-from .linalg import linear, matmul
-from .loss import cross_entropy
-from .reduce import log_softmax, logsumexp, mean, softmax, sum
-from .shape import getitem, reshape, transpose
+from . import activation, elementwise, image, linalg, loss, normalise, reduce, shape
+from .activation import *
+from .elementwise import *
+from .image import *
+from .linalg import *
+from .loss import *
+from .normalise import *
+from .reduce import *
+from .shape import *
 
 __all__ = [
-    "add",
-    "cross_entropy",
-    "divide",
-    "dropout",
-    "exp",
-    "getitem",
-    "linear",
-    "log",
-    "log_softmax",
-    "logsumexp",
-    "matmul",
-    "mean",
-    "multiply",
-    "negative",
-    "power",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "softmax",
-    "sqrt",
-    "subtract",
-    "sum",
-    "tanh",
-    "transpose",
+    *elementwise.__all__,
+    *activation.__all__,
+    *reduce.__all__,
+    *shape.__all__,
+    *linalg.__all__,
+    *image.__all__,
+    *normalise.__all__,
+    *loss.__all__,
 ]

@@ -1,45 +1,189 @@
-"""Losses: from a batch of answers to one number."""
+"""Losses: torch.nn.functional's names and arguments.
+
+`reduction` says what becomes of the losses l_1 ... l_n of a batch: "mean",
+"sum", or "none". Below, g is the gradient of one l_i after that.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
 from ..tape import Array, operation
+from .activation import logistic
+
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss", "mse_loss", "nll_loss",
+]  # fmt: skip
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def _reduce(name: str, losses: np.ndarray, reduction: str, total: float | None = None):
+    """(the reduced losses, how a gradient of them is scaled for each); `total` is what the mean divides by."""
+    if reduction == "none":
+        return losses, 1.0
+    if reduction == "sum":
+        return np.add.reduce(losses, axis=None), 1.0
+    if reduction != "mean":
+        raise ValueError(f"{name}: reduction = {reduction!r}; expected 'mean', 'sum' or 'none'")
+    total = total or np.nan  # the mean of nothing is no number, as in torch
+    return np.add.reduce(losses, axis=None) / total, 1 / total
+
+
+def _same_shape(name: str, input: np.ndarray, target: np.ndarray) -> None:
+    if np.shape(input) != np.shape(target):
+        raise ValueError(f"{name}: input {np.shape(input)} and target {np.shape(target)}: expected the same shape")
 
 
 @operation
-def cross_entropy(logits: Array, labels: np.ndarray):
-    """y = mean over the batch of -ln softmax(logits)[label].   dL/dlogits = g (softmax - onehot) / n.
+def mse_loss(input: Array, target: Array, reduction: Reduction = "mean"):
+    """l = (x - t)^2.   dL/dx = 2 g (x - t) = -dL/dt."""
+    _same_shape("mse_loss", input, target)
+    d = input - target
+    y, scale = _reduce("mse_loss", d * d, reduction, d.size)
+    return y, lambda g: 2 * scale * g * d, lambda g: -2 * scale * g * d
 
-    Args:
-        logits: (n, classes).
-        labels: (n,) integers from 0 to classes - 1.
 
-    The derivative: y_i = logsumexp(z_i) - z_i,label, and the gradient of
-    logsumexp is softmax.
+@operation
+def l1_loss(input: Array, target: Array, reduction: Reduction = "mean"):
+    """l = |x - t|.   dL/dx = g sign(x - t) = -dL/dt (0 at the kink)."""
+    _same_shape("l1_loss", input, target)
+    d = input - target
+    y, scale = _reduce("l1_loss", np.abs(d), reduction, d.size)
+    return y, lambda g: scale * g * np.sign(d), lambda g: -scale * g * np.sign(d)
+
+
+@operation
+def huber_loss(input: Array, target: Array, reduction: Reduction = "mean", delta: float = 1.0):
+    """l = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = x - t.   dL/dx = g clip(d, -delta, delta) = -dL/dt.
+
+    With c = clip(d), both cases are c (d - c / 2). Huber, 1964.
+    """
+    _same_shape("huber_loss", input, target)
+    d = input - target
+    c = np.clip(d, -delta, delta)
+    y, scale = _reduce("huber_loss", c * (d - c / 2), reduction, d.size)
+    return y, lambda g: scale * g * c, lambda g: -scale * g * c
+
+
+@operation
+def binary_cross_entropy_with_logits(
+    input: Array,
+    target: Array,
+    weight: np.ndarray | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: np.ndarray | None = None,
+):
+    """l = -w (p t ln s + (1 - t) ln(1 - s)), s = sigmoid(x), p = pos_weight, without ever forming s = 0 or 1.
+
+    As w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)).   dL/dx = g w ((1 - t) s - p t (1 - s)),
+    dL/dt = g w ((p - 1) ln(1 + e^-x) - x).
+    """
+    _same_shape("binary_cross_entropy_with_logits", input, target)
+    x, t = input, target
+    w = 1.0 if weight is None else np.asarray(weight, x.dtype)
+    p = 1.0 if pos_weight is None else np.asarray(pos_weight, x.dtype)
+    softplus = np.logaddexp(0, -x)
+    losses = w * ((1 - t) * x + (1 + (p - 1) * t) * softplus)
+    y, scale = _reduce("binary_cross_entropy_with_logits", losses, reduction, losses.size)
+    return (
+        y,
+        lambda g: scale * g * (w * ((1 - t) * logistic(x) - p * t * logistic(-x))),
+        lambda g: scale * g * (w * ((p - 1) * softplus - x)),
+    )
+
+
+def _rows(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """0..n-1, once (n, classes) and (n,) fit and each label is a class.
+
+    Raises:
+        ValueError: they don't.
+    """
+    if input.ndim != 2 or target.shape != input.shape[:1]:
+        raise ValueError(f"{name}: input {input.shape} and target {target.shape}: expected (n, classes) and (n,)")
+    if target.dtype.kind not in "iu":
+        raise ValueError(f"{name}: target of dtype {target.dtype}; expected integers, a class each")
+    n, classes = input.shape
+    # Seen as unsigned, a negative label is a huge one: one look at the labels instead of two.
+    unsigned = target.view(target.dtype.str.replace("i", "u"))
+    if n and not np.maximum.reduce(unsigned) < classes:
+        raise ValueError(f"{name}: labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
+    return np.arange(n)
+
+
+@operation
+def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None, reduction: Reduction = "mean"):
+    """l_i = -w_t x_i,t for log-probabilities x (n, classes) and labels t (n,).   dL/dx_i,t = -g w_t, else 0.
+
+    The mean divides by the sum of the w_t.
 
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
     """
-    labels = np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"cross_entropy: logits {logits.shape} and labels {labels.shape}: expected (n, classes) and (n,)"
-        )
-    n, classes = logits.shape
-    if n and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"cross_entropy: labels from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
-    rows = np.arange(n)
-    z = logits - logits.max(axis=1, keepdims=True)
-    picked = z[rows, labels]
+    target = np.asarray(target)
+    rows = _rows("nll_loss", input, target)
+    w = np.ones(len(rows), input.dtype) if weight is None else np.asarray(weight, input.dtype)[target]
+    y, scale = _reduce("nll_loss", -w * input[rows, target], reduction, w.sum().item())
+
+    def back(g: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(input)
+        out[rows, target] = -scale * g * w
+        return out
+
+    return y, back
+
+
+@operation
+def cross_entropy(
+    input: Array,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+):
+    """l = -sum_c q_c ln softmax(x)_c, for logits x (n, classes) and labels t (n,).   dL/dx = g (softmax(x) sum q - q).
+
+    q is 1 at the label and 0 elsewhere; with class weights w and smoothing e,
+    q_c = w_c ((1 - e) [c = t] + e / classes), and the mean divides by the sum
+    of the w_t. The derivative: -ln softmax(x)_c = logsumexp(x) - x_c, and the
+    gradient of logsumexp is softmax.
+
+    Args:
+        input: (n, classes).
+        target: (n,) integers from 0 to classes - 1.
+        weight: (classes,).
+        label_smoothing: e, from 0 to 1.
+
+    Raises:
+        ValueError: the shapes don't match, or a label is out of range.
+    """
+    target = np.asarray(target)
+    rows = _rows("cross_entropy", input, target)
+    n, classes = input.shape
+    z = input - np.maximum.reduce(input, axis=1, keepdims=True)
     e = np.exp(z)
-    s = e.sum(axis=1, keepdims=True)
-    loss = (np.log(s[:, 0]) - picked).mean()
+    s = np.add.reduce(e, axis=1, keepdims=True)
+    log_s = np.log(s)
+    if weight is None and not label_smoothing:
+        at_label, total = 1.0, float(n)
+        losses = log_s[:, 0] - z[rows, target]
+    else:
+        w = np.ones(classes, input.dtype) if weight is None else np.asarray(weight, input.dtype)
+        at_label, total = (1 - label_smoothing) * w[target], w[target].sum().item()
+        evenly = (label_smoothing / classes) * w
+        q = (at_label + evenly.sum())[:, None]
+        losses = at_label * (log_s[:, 0] - z[rows, target]) + ((log_s - z) * evenly).sum(axis=1)
+    y, scale = _reduce("cross_entropy", losses, reduction, total)
 
     def back(g: np.ndarray) -> np.ndarray:
         d = e / s
-        d[rows, labels] -= 1
-        d *= g / n
+        if weight is not None or label_smoothing:
+            d = d * q - evenly
+        d[rows, target] -= at_label
+        d *= scale * (g[:, None] if g.ndim else g)
         return d
 
-    return loss, back
+    return y, back
+

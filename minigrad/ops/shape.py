@@ -1,18 +1,50 @@
-"""Operations that move elements and change none: their derivatives move gradients back."""
+"""Operations that move elements and change none: their derivatives move gradients back. Names as in NumPy."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
-from ..tape import Array, operation
+from ..tape import Array, operation, unwrap
+
+__all__ = [
+    "broadcast_to", "concatenate", "embedding", "expand_dims", "flatten", "flip", "getitem", "pad", "reshape", "roll", "split",
+    "squeeze", "stack", "swapaxes", "take", "tile", "transpose", "tril", "triu",
+]  # fmt: skip
+
+Shape = int | tuple[int, ...]
 
 
 @operation
-def reshape(a: Array, shape: int | tuple[int, ...]):
+def reshape(a: Array, shape: Shape):
     """y = a in another shape.   dL/da = g in a's shape."""
     return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+
+
+@operation
+def flatten(a: Array, start_dim: int = 0, end_dim: int = -1):
+    """y = a with the axes from start_dim to end_dim as one, as torch.flatten has it.   dL/da = g in a's shape."""
+    first, last = (normalize_axis_index(i, max(a.ndim, 1)) for i in (start_dim, end_dim))
+    if first > last:
+        raise ValueError(f"start_dim {start_dim} lies behind end_dim {end_dim}")
+    shape = (*a.shape[:first], math.prod(a.shape[first : last + 1]), *a.shape[last + 1 :])
+    return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+
+
+@operation
+def squeeze(a: Array, axis: Shape | None = None):
+    """y = a without its axes of size 1, or without those of `axis`.   dL/da = g in a's shape."""
+    return np.squeeze(a, axis), lambda g: g.reshape(a.shape)
+
+
+@operation
+def expand_dims(a: Array, axis: Shape):
+    """y = a with new axes of size 1.   dL/da = g in a's shape."""
+    return np.expand_dims(a, axis), lambda g: g.reshape(a.shape)
 
 
 @operation
@@ -20,6 +52,82 @@ def transpose(a: Array, axes: tuple[int, ...] | None = None):
     """y = a with its axes permuted (reversed without `axes`).   dL/da = g permuted back."""
     back = None if axes is None else np.argsort([i % a.ndim for i in axes])
     return np.transpose(a, axes), lambda g: g.transpose(back)
+
+
+@operation
+def swapaxes(a: Array, axis1: int, axis2: int):
+    """y = a with two axes exchanged.   dL/da = g with the same two exchanged."""
+    return np.swapaxes(a, axis1, axis2), lambda g: np.swapaxes(g, axis1, axis2)
+
+
+@operation
+def broadcast_to(a: Array, shape: Shape):
+    """y = a repeated to `shape`.   dL/da = g summed over the repetitions, which the tape does."""
+    return np.broadcast_to(a, shape), lambda g: g
+
+
+@operation
+def tile(a: Array, reps: Shape):
+    """y = a laid side by side, reps[i] times along axis i.   dL/da = g summed over the copies."""
+    y = np.tile(a, reps)
+    times = (reps,) if isinstance(reps, int) else tuple(reps)
+    times = (1,) * (y.ndim - len(times)) + times
+    sizes = (1,) * (y.ndim - a.ndim) + a.shape
+    pairs = [n for pair in zip(times, sizes, strict=True) for n in pair]
+    return y, lambda g: g.reshape(pairs).sum(axis=tuple(range(0, 2 * y.ndim, 2))).reshape(a.shape)
+
+
+@operation
+def flip(a: Array, axis: Shape | None = None):
+    """y = a with the order along `axis` reversed.   dL/da = g reversed."""
+    return np.flip(a, axis), lambda g: np.flip(g, axis)
+
+
+@operation
+def roll(a: Array, shift: Shape, axis: Shape | None = None):
+    """y = a with its elements moved on by `shift`, round the end.   dL/da = g moved back."""
+    return np.roll(a, shift, axis), lambda g: np.roll(g, np.negative(shift), axis)
+
+
+@operation
+def tril(a: Array, k: int = 0):
+    """y = a with zeros above the k-th diagonal of the last two axes.   dL/da = g with the same zeros."""
+    return np.tril(a, k), lambda g: np.tril(g, k)
+
+
+@operation
+def triu(a: Array, k: int = 0):
+    """y = a with zeros below the k-th diagonal of the last two axes.   dL/da = g with the same zeros."""
+    return np.triu(a, k), lambda g: np.triu(g, k)
+
+
+@operation
+def pad(a: Array, pad_width: Any, constant_values: float = 0.0):
+    """y = a with `constant_values` around it; widths as in numpy.pad.   dL/da = g without the border."""
+    widths = np.broadcast_to(pad_width, (a.ndim, 2))
+    inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
+    return np.pad(a, pad_width, constant_values=constant_values), lambda g: g[inside]
+
+
+@operation
+def _concatenate(*arrays: Array, axis: int):
+    """y = the arrays one after another.   dL/da = a's part of g."""
+
+    def part(start: int, stop: int) -> Any:
+        return lambda g: g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)]
+
+    ends = np.cumsum([0, *(a.shape[axis] for a in arrays)])
+    return np.concatenate(arrays, axis), *map(part, ends[:-1], ends[1:])
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """y = the arrays one after another along `axis`.   dL/da = a's part of g."""
+    return _concatenate(*arrays, axis=axis)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """y = the arrays along a new axis: `concatenate` of `expand_dims`."""
+    return concatenate([expand_dims(a, axis) for a in arrays], axis)
 
 
 @operation
@@ -36,3 +144,43 @@ def getitem(a: Array, index: Any):
         return out
 
     return a[index], back
+
+
+def take(a: Any, indices: Any, axis: int | None = None) -> Any:
+    """y = a's elements at `indices` along `axis` (of the flattened array without it): `getitem`."""
+    index = np.asarray(unwrap(indices))
+    if axis is None:
+        return getitem(reshape(a, -1), index)
+    return getitem(a, (slice(None),) * normalize_axis_index(axis, np.ndim(unwrap(a))) + (index,))
+
+
+def embedding(input: Any, weight: Any) -> Any:
+    """y = the rows of `weight` (m, width) that `input`, integers of any shape, names, as torch has it: `getitem`.
+
+    Raises:
+        ValueError: `input` holds no integers, or one outside 0 to m - 1.
+    """
+    index, rows = np.asarray(unwrap(input)), len(unwrap(weight))
+    if index.dtype.kind not in "iu":
+        raise ValueError(f"embedding: input of dtype {index.dtype}; expected integers")
+    if index.size and not 0 <= index.min() <= index.max() < rows:
+        raise ValueError(f"embedding: indices from {index.min()} to {index.max()}; expected 0 to {rows - 1}")
+    return getitem(weight, index)
+
+
+def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """A list of parts of `a` along `axis`: so many equal ones, or cut at those indices. Each is a `getitem`.
+
+    Raises:
+        ValueError: so many equal parts are not possible.
+    """
+    shape = np.shape(unwrap(a))
+    axis = normalize_axis_index(axis, len(shape))
+    n = shape[axis]
+    cuts = indices_or_sections
+    if isinstance(cuts, int):
+        if cuts < 1 or n % cuts:
+            raise ValueError(f"split: axis {axis} of {shape} has size {n}; expected a multiple of {cuts}")
+        cuts = range(n // cuts, n, n // cuts) if n else [0] * (cuts - 1)
+    before = (slice(None),) * axis
+    return [getitem(a, (*before, slice(i, j))) for i, j in zip([0, *cuts], [*cuts, n], strict=True)]

@@ -45,7 +45,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "tanh": [(ops.tanh, normal(2, 3))],
     "sigmoid": [(ops.sigmoid, normal(2, 3))],
     "relu": [(ops.relu, nonzero(2, 3))],
-    "dropout": [(lambda a: ops.dropout(a, 0.4, np.random.default_rng(3)), normal(4, 5))],
+    "dropout": [(lambda a: ops.dropout(a, 0.4, rng=np.random.default_rng(3)), normal(4, 5))],
     "matmul": [
         (ops.matmul, normal(2, 3), normal(3, 4)),
         (ops.matmul, normal(3), normal(3)),
