@@ -32,7 +32,9 @@ def refuse_gradient(op: str, gradient: Any, given: Any, line: str | None) -> Non
     """Raise FloatingPointError if the pullback of `op` made a number that is not finite."""
     bad = _first(gradient)
     if bad:
-        origin = "the gradient of its value held one already" if _first(given) else "the gradient of its value was finite"
+        origin = (
+            "the gradient of its value held one already" if _first(given) else "the gradient of its value was finite"
+        )
         where = f"called at {line}" if line else "called outside detect_anomaly, so the line is unknown"
         raise FloatingPointError(f"{op}: {bad} in the gradient of an operand; {origin}; {where}")
 

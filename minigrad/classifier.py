@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from . import nn
+from . import nn, ops, recipes
 from .recipes.schema import Model
 from .tape import no_grad
 from .tensor import Tensor
@@ -19,11 +18,11 @@ _INITIAL, _DROPOUT = 0, 1
 
 
 class Classifier(nn.Module):
-    """Linear layers with activations and dropout between them, from raw input to logits.
+    """From raw input to logits: convolutions if the recipe wants a cnn, then linear layers.
 
     Args:
-        model: the recipe's section; `hidden`, `activation` and `dropout` are used here.
-        input_shape: the shape of one image or vector.
+        model: the recipe's section; its first keys are used here.
+        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
         classes: the number of logits.
         scale: multiplies the input, 1/255 for uint8 pixels.
         seed: draws the starting weights, and the dropout of each epoch.
@@ -39,13 +38,18 @@ class Classifier(nn.Module):
         seed: int = 42,
         dtype: Any = np.float32,
     ) -> None:
-        rng = np.random.default_rng([seed, 2, _INITIAL])
-        sizes = [math.prod(input_shape), *model.hidden]
-        self.hidden = [nn.Linear(a, b, rng=rng, dtype=dtype) for a, b in pairwise(sizes)]
+        sizes, norm = recipes.plan(model, input_shape, classes), model.batch_norm
+        same: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
+        # Under batch norm a layer needs no bias: the norm has one.
+        window = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
+        self.conv = [nn.Conv2d(a, b, **window, **same) for a, b in sizes.conv]
+        self.conv_norm = [nn.BatchNorm2d(b, dtype=dtype) for _, b in sizes.conv if norm]
+        self.hidden = [nn.Linear(a, b, bias=not norm, **same) for a, b in sizes.hidden]
+        self.hidden_norm = [nn.BatchNorm1d(b, dtype=dtype) for _, b in sizes.hidden if norm]
+        self.output = nn.Linear(*sizes.output, **same)
         self.activation = ACTIVATIONS[model.activation]()
-        self.dropout = nn.Dropout(model.dropout)
-        self.output = nn.Linear(sizes[-1], classes, rng=rng, dtype=dtype)
-        self.scale, self.seed, self.dtype = scale, seed, dtype
+        self.pool, self.dropout = nn.MaxPool2d(2), nn.Dropout(model.dropout)
+        self.scale, self.seed, self.dtype, self.image = scale, seed, dtype, sizes.image
 
     def begin_epoch(self, epoch: int) -> None:
         """Draw this epoch's dropout from (seed, epoch) alone, so that a resumed run drops the same units."""
@@ -53,9 +57,18 @@ class Classifier(nn.Module):
 
     def forward(self, images: np.ndarray) -> Tensor:
         """Raw images (n, *input_shape) to logits (n, classes)."""
-        x = np.multiply(images.reshape(len(images), -1), self.scale, dtype=self.dtype)
-        for layer in self.hidden:
-            x = self.dropout(self.activation(layer(x)))
+        x: Any = np.multiply(images.reshape(len(images), -1), self.scale, dtype=self.dtype)
+        if self.conv:
+            channels, height, width = self.image
+            x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+            for layer, norm in zip_longest(self.conv, self.conv_norm):
+                x = layer(x)
+                # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
+                x = self.activation(self.pool(norm(x) if norm else x))
+            x = ops.flatten(x, 1)
+        for layer, norm in zip_longest(self.hidden, self.hidden_norm):
+            x = layer(x)
+            x = self.dropout(self.activation(norm(x) if norm else x))
         return self.output(x)
 
     def predict(self, images: np.ndarray, batch_size: int = 4096) -> np.ndarray:

@@ -44,9 +44,10 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
     """
     model, size = recipe.model, len(data.train.labels)
     steps = datasets.steps_per_epoch(size, recipe.data.batch_size)
+    recipes.refuse_misfit(recipe, data)
     net = Classifier(model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything)
     if model.weights is not None:
-        shapes = {name: p.shape for name, p in net.named_parameters()}
+        shapes = recipes.plan(model, data.input_shape, data.classes).shapes(model)
         net.load_state_dict(weights.read_for(model.weights, shapes, data.input_scale))
     optimizer = build_optimizer(net.parameters(), model)
     schedule = Schedule(model.schedule, optimizer, steps * recipe.trainer.max_epochs)
@@ -71,7 +72,9 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
                 epoch, began = len(epochs), time.perf_counter()
                 net.begin_epoch(epoch)
                 order = datasets.batches(size, recipe.data.batch_size, recipe.seed_everything, epoch)
-                loss, accuracy = train_epoch(net, optimizer, *data.train, order, schedule, report.step)
+                moved = recipe.data.augment == "shift"
+                shifts = datasets.epoch_shifts(size, recipe.seed_everything, epoch) if moved else None
+                loss, accuracy = train_epoch(net, optimizer, *data.train, order, schedule, report.step, shifts)
                 metrics.refuse_divergence(loss, epoch + 1, model.learning_rate)
                 row = Epoch(epoch + 1, loss, accuracy, None, None, optimizer.lr, 0.0)
                 if len(data.validation.labels):

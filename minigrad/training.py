@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from . import ops, optim
 from .classifier import Classifier
-from .recipes.schema import PLATEAU, Model
+from .datasets import shifted
+from .recipes.schema import ONE_CYCLE, PLATEAU, Model
 from .tensor import Tensor
 
 # What a step tells whoever watches: its number and its loss. The gradients are in the parameters.
@@ -22,26 +24,26 @@ def build_optimizer(parameters: Iterable[Tensor], model: Model) -> optim.Optimiz
     lr, decay = model.learning_rate, model.weight_decay
     if model.optimizer == "sgd":
         return optim.SGD(parameters, lr, model.momentum, decay)
-    return {"adam": optim.Adam, "adamw": optim.AdamW}[model.optimizer](parameters, lr, weight_decay=decay)
+    kinds: dict[str, Any] = {"rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
+    return kinds[model.optimizer](parameters, lr, weight_decay=decay)  # type: ignore[no-any-return]
 
 
-@dataclass
 class Schedule:
-    """The recipe's schedule: nothing, a step of a cosine, or a look at the validation loss."""
+    """The recipe's schedule: nothing, a move after each step, or a look at the validation loss after each epoch."""
 
-    name: str
-    optimizer: optim.Optimizer
-    total_steps: int
-    cosine: optim.CosineAnnealingLR = field(init=False)
-    plateau: optim.ReduceLROnPlateau = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cosine = optim.CosineAnnealingLR(self.optimizer, max(self.total_steps, 1))
-        self.plateau = optim.ReduceLROnPlateau(self.optimizer, **PLATEAU)  # type: ignore[arg-type]
+    def __init__(self, name: str, optimizer: optim.Optimizer, total_steps: int) -> None:
+        self.name, steps = name, max(total_steps, 2)
+        options: dict[str, Any] = PLATEAU
+        self.plateau = optim.ReduceLROnPlateau(optimizer, threshold_mode="abs", **options)
+        self.each_step: optim.CosineAnnealingLR | optim.OneCycleLR | None = None
+        if name == "cosine":
+            self.each_step = optim.CosineAnnealingLR(optimizer, steps)
+        elif name == "one_cycle":
+            self.each_step = optim.OneCycleLR(optimizer, optimizer.lr, steps, cycle_momentum=False, **ONE_CYCLE)
 
     def after_step(self) -> None:
-        if self.name == "cosine":
-            self.cosine.step()
+        if self.each_step is not None:
+            self.each_step.step()
 
     def after_epoch(self, validation_loss: float | None) -> None:
         if self.name == "reduce_on_plateau" and validation_loss is not None:
@@ -76,16 +78,21 @@ def train_epoch(
     batches: Iterable[np.ndarray],
     schedule: Schedule | None = None,
     watch: Watch | None = None,
+    shifts: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """One pass over the batches of indices; returns the mean loss and accuracy over its images.
 
-    `watch(step, loss)` is called after each step, with the step's number from 1.
+    `watch(step, loss)` is called after each step, with the step's number from
+    1; `shifts` (see `datasets.epoch_shifts`) moves the images.
     """
     net.train()
     total, correct, seen = 0.0, 0, 0
     for indices in batches:
         expected = labels[indices]
-        logits = net(images[indices])
+        batch = images[indices]
+        if shifts is not None:
+            batch = shifted(batch, shifts[indices])
+        logits = net(batch)
         loss = ops.cross_entropy(logits, expected)
         optimizer.zero_grad()
         loss.backward()

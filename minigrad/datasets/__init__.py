@@ -14,9 +14,12 @@ import numpy as np
 
 from ..runs.errors import UserError
 from . import checks, csv, idx, npz
-from .order import batches, epoch_order, split, steps_per_epoch
+from .order import MAX_SHIFT, batches, epoch_order, epoch_shifts, shifted, split, steps_per_epoch
 
-__all__ = ["Dataset", "Split", "batches", "epoch_order", "load", "split", "steps_per_epoch"]
+__all__ = [
+    "MAX_SHIFT", "Dataset", "Split", "batches", "epoch_order", "epoch_shifts", "load", "shifted", "split",
+    "steps_per_epoch",
+]  # fmt: skip
 
 MNIST = Path(__file__).with_name("mnist.npz")
 

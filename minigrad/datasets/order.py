@@ -1,6 +1,6 @@
-"""The one source of chance in the data: who is held out, and in which order the rest is seen.
+"""The one source of chance in the data: who is held out, in which order the rest is seen, and how it is moved.
 
-Both are functions of the seed (and the epoch) alone. So every framework
+All are functions of the seed (and the epoch) alone. So every framework
 sees the same batches, and a resumed run needs no generator state.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..runs.errors import UserError
 
-# Second words of the seed sequences, so that the streams are independent.
-_HELD_OUT, _ORDER = 0, 1
+# Second words of the seed sequences, so that the streams are independent (2 is the network's).
+_HELD_OUT, _ORDER, _SHIFT = 0, 1, 3
+MAX_SHIFT = 1  # pixels
 
 
 def split(size: int, validation_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +36,22 @@ def split(size: int, validation_size: int, seed: int) -> tuple[np.ndarray, np.nd
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     """The order of 0..size-1 in this epoch (counted from 0): int64, shape (size,)."""
     return np.random.default_rng([seed, _ORDER, epoch]).permutation(size)
+
+
+def epoch_shifts(size: int, seed: int, epoch: int) -> np.ndarray:
+    """How far each image is moved in this epoch, down and right: int64 from -MAX_SHIFT to MAX_SHIFT, shape (size, 2)."""
+    return np.random.default_rng([seed, _SHIFT, epoch]).integers(-MAX_SHIFT, MAX_SHIFT, (size, 2), endpoint=True)
+
+
+def shifted(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """`images` (n, height, width, ...), each moved down and right by its row of `shifts` (n, 2); zeros move in."""
+    n, height, width, *channels = images.shape
+    m = MAX_SHIFT
+    padded = np.zeros((n, height + 2 * m, width + 2 * m, *channels), images.dtype)
+    padded[:, m : m + height, m : m + width] = images
+    windows = sliding_window_view(padded, (height, width), axis=(1, 2))
+    moved = windows[np.arange(n), m - shifts[:, 0], m - shifts[:, 1]]
+    return moved if not channels else np.moveaxis(moved, 1, -1)
 
 
 def batches(size: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:

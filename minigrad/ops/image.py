@@ -69,7 +69,9 @@ def _output_size(
         for n, k, s, p, d in zip(shape[2:], window, stride, padding, dilation, strict=True)
     ]
     if min(sizes) < 1:
-        raise ValueError(f"{name}: a window of {window}, dilation {dilation}, does not fit {shape[2:]} padded by {padding}")
+        raise ValueError(
+            f"{name}: a window of {window}, dilation {dilation}, does not fit {shape[2:]} padded by {padding}"
+        )
     return sizes[0], sizes[1]
 
 

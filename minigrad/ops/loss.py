@@ -186,4 +186,3 @@ def cross_entropy(
         return d
 
     return y, back
-

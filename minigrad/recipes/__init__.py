@@ -14,9 +14,11 @@ from .parser import (
     sentence,
     to_recipe,
 )
-from .schema import PLATEAU, SECTIONS, Data, EarlyStopping, Model, Recipe, Trainer, check
+from .plan import Plan, plan, refuse_misfit
+from .schema import ONE_CYCLE, PLATEAU, SECTIONS, Data, EarlyStopping, Model, Recipe, Trainer, check
 
 __all__ = [
+    "ONE_CYCLE",
     "PLATEAU",
     "SECTIONS",
     "Data",
@@ -24,6 +26,7 @@ __all__ = [
     "Model",
     "OneSentence",
     "Parser",
+    "Plan",
     "Recipe",
     "Trainer",
     "check",
@@ -31,8 +34,10 @@ __all__ = [
     "find",
     "load",
     "names",
+    "plan",
     "recipe_parser",
     "refuse_changes",
+    "refuse_misfit",
     "resolve",
     "run_options",
     "sentence",

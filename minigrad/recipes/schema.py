@@ -13,8 +13,10 @@ from typing import Any, Literal
 from ..runs.errors import UserError
 
 Activation = Literal["relu", "tanh", "sigmoid"]
-Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["constant", "cosine", "reduce_on_plateau"]
+Architecture = Literal["mlp", "cnn"]
+Optimizer = Literal["sgd", "rmsprop", "adam", "adamw"]
+Schedule = Literal["constant", "cosine", "one_cycle", "reduce_on_plateau"]
+Augment = Literal["none", "shift"]
 
 
 @dataclass
@@ -22,25 +24,31 @@ class Model:
     """The network and how it learns.
 
     Args:
-        architecture: the kind of network: mlp, linear layers with activations between them.
-        hidden: the sizes of the hidden layers.
-        activation: what stands after each hidden layer.
+        architecture: the kind of network: mlp, linear layers with activations between them; or cnn,
+            convolutions before those, each with 2x2 max pooling.
+        channels: of a cnn, how many each convolution gives.
+        kernel_size: of a cnn, the height and width of each convolution's window, odd.
+        hidden: the sizes of the hidden linear layers.
+        activation: what stands after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training, 0 to below 1.
-        batch_norm: normalise each hidden layer over the batch.
+        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule, in torch's formula in all three frameworks.
         learning_rate: the step size at the start.
         momentum: of sgd.
         weight_decay: added to the gradient as weight_decay * weight; decoupled from it in adamw.
-        schedule: how the learning rate moves: not, down a half cosine to 0, or by 10 times down
-            whenever the validation loss has not fallen by 0.0001 for 3 epochs.
+        schedule: how the learning rate moves: not; down a half cosine to 0 (cosine); up to learning_rate
+            for the first 3 in 10 steps, then down (one_cycle); or by 10 times down whenever the
+            validation loss has not fallen by 0.0001 for 3 epochs (reduce_on_plateau).
         weights: a weights.safetensors to start from.
     """
 
-    architecture: Literal["mlp"] = "mlp"
+    architecture: Architecture = "mlp"
+    channels: list[int] = field(default_factory=lambda: [8, 16])
+    kernel_size: int = 5
     hidden: list[int] = field(default_factory=lambda: [10])
     activation: Activation = "relu"
     dropout: float = 0.0
-    batch_norm: Literal[False] = False
+    batch_norm: bool = False
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
@@ -57,13 +65,14 @@ class Data:
         path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files.
         batch_size: images a step.
         validation_size: images held out of training, drawn by the seed.
-        augment: what is done to training images: none.
+        augment: what is done to training images: none, or shift, which moves each by up to one pixel
+            in each direction, anew in each epoch.
     """
 
     path: str = "mnist"
     batch_size: int = 128
     validation_size: int = 5000
-    augment: Literal["none"] = "none"
+    augment: Augment = "none"
 
 
 @dataclass
@@ -90,6 +99,8 @@ class EarlyStopping:
 
 # reduce_on_plateau, in torch's terms: more than `patience` epochs without falling by `threshold`.
 PLATEAU = {"factor": 0.1, "patience": 2, "threshold": 1e-4}
+# one_cycle, in torch's terms: from 1/25 of the rate up in `pct_start` of the steps, then down to 1/10,000 of the start.
+ONE_CYCLE = {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
 
 SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": EarlyStopping}
 
@@ -134,6 +145,8 @@ def check(recipe: Recipe) -> Recipe:
     whole = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),
+        *(("model.channels", size, 1, 1_000_000) for size in model.channels),
+        ("model.kernel_size", model.kernel_size, 1, 1000),
         ("data.batch_size", data.batch_size, 1, math.inf),
         ("data.validation_size", data.validation_size, 0, math.inf),
         ("trainer.max_epochs", recipe.trainer.max_epochs, 0, math.inf),
@@ -155,6 +168,12 @@ def check(recipe: Recipe) -> Recipe:
             raise UserError(
                 f"{key}: {number}; expected a number from 0" + (f" to below {top}" if top < math.inf else ", finite")
             )
+    if model.kernel_size % 2 == 0:
+        raise UserError(
+            f"model.kernel_size: {model.kernel_size}; expected an odd number, so that a window has a middle"
+        )
+    if model.architecture == "cnn" and not model.channels:
+        raise UserError("model.channels: []; expected one number or more, since model.architecture is cnn")
     if model.momentum and model.optimizer != "sgd":
         raise UserError(
             f"model.momentum: {model.momentum} with model.optimizer {model.optimizer}; expected 0, since only sgd has momentum"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..recipes.plan import plan
 from .history import Epoch
 
 if TYPE_CHECKING:
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 def network(recipe: Recipe, data: Dataset) -> str:
-    """The layer sizes, `784-10-10`."""
-    return "-".join(map(str, [math.prod(data.input_shape), *recipe.model.hidden, data.classes]))
+    """The layer sizes: `784-10-10`, or for a cnn `28x28, 8-16 channels of 5x5, then 784-10`."""
+    model, sizes = recipe.model, plan(recipe.model, data.input_shape, data.classes)
+    linear = "-".join(map(str, [*(a for a, _ in sizes.hidden), *sizes.output]))
+    if not sizes.conv:
+        return linear
+    channels, window = "-".join(map(str, model.channels)), f"{model.kernel_size}x{model.kernel_size}"
+    return f"{'x'.join(map(str, data.input_shape))}, {channels} channels of {window}, then {linear}"
 
 
 class Report:

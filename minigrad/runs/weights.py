@@ -1,8 +1,10 @@
 """`weights.safetensors`: the one weights file that all three packages read and write.
 
-Torch's layout: a linear weight is (out, in), under names that do not move
-when dropout is added: `hidden.0.weight`, `hidden.0.bias`, `output.weight`,
-`output.bias`. The metadata say what the network expects. Nothing is pickled.
+Torch's layout: a linear weight is (out, in), a convolution's (out, in,
+height, width), under names that do not move when dropout is added:
+`conv.0.weight`, `hidden.0.weight`, `hidden.0.bias`, `hidden_norm.0.weight`,
+`output.weight`, `output.bias`. The metadata say what the network expects.
+Nothing is pickled.
 """
 
 from __future__ import annotations

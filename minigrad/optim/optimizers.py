@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .tensor import Tensor
+from ..tensor import Tensor
 
 
 class Optimizer:
@@ -73,15 +73,29 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """w <- w - lr v, with v <- momentum v + g (v = g at the first step and without momentum)."""
+    """w <- w - lr v, with v <- momentum v + g (v = g at the first step and without momentum).
+
+    With `nesterov`, w <- w - lr (g + momentum v): the gradient as if the
+    momentum had been followed already. Sutskever et al., 2013, in torch's form.
+
+    Raises:
+        ValueError: nesterov without momentum.
+    """
 
     moments: tuple[str, ...] = ("velocity",)
     velocity: list[np.ndarray]
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
-        self.momentum = momentum
+        if nesterov and not momentum:
+            raise ValueError(f"SGD: nesterov with momentum = {momentum}; expected a positive momentum")
+        self.momentum, self.nesterov = momentum, nesterov
         if not momentum:
             self.moments = ()
         super().__init__(parameters, lr, weight_decay)
@@ -91,8 +105,34 @@ class SGD(Optimizer):
             v = self.velocity[i]
             v *= self.momentum
             v += g
-            g = v
+            g = g + self.momentum * v if self.nesterov else v
         w -= self.lr * g
+
+
+class RMSprop(Optimizer):
+    """v <- alpha v + (1-alpha) g^2,  w <- w - lr g / (sqrt(v) + eps). Tieleman and Hinton, 2012, lecture 6.5."""
+
+    moments = ("second",)
+    second: list[np.ndarray]
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.alpha, self.eps = alpha, eps
+        super().__init__(parameters, lr, weight_decay)
+
+    def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
+        v = self.second[i]
+        v *= self.alpha
+        v += (1 - self.alpha) * (g * g)
+        root = np.sqrt(v)
+        root += self.eps
+        w -= self.lr * g / root
 
 
 class Adam(Optimizer):
@@ -137,33 +177,3 @@ class AdamW(Adam):
     """
 
     decoupled = True
-
-
-class CosineAnnealingLR:
-    """lr_t = lr_0 (1 + cos(pi t / T_max)) / 2, down half a cosine. Loshchilov and Hutter, 2017, equation 5.
-
-    Call `step` after each step of the optimiser.
-    """
-
-    def __init__(self, optimizer: Optimizer, T_max: int) -> None:  # noqa: N803 (torch's name)
-        self.optimizer, self.start, self.T_max = optimizer, optimizer.lr, T_max
-
-    def step(self) -> None:
-        self.optimizer.lr = self.start * (1 + math.cos(math.pi * self.optimizer.steps / self.T_max)) / 2
-
-
-class ReduceLROnPlateau:
-    """Multiply lr by `factor` once the metric has not fallen by `threshold` for more than `patience` epochs."""
-
-    def __init__(self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> None:
-        self.optimizer, self.factor, self.patience, self.threshold = optimizer, factor, patience, threshold
-        self.best, self.bad_epochs = math.inf, 0
-
-    def step(self, metric: float) -> None:
-        if metric < self.best - self.threshold:
-            self.best, self.bad_epochs = metric, 0
-        else:
-            self.bad_epochs += 1
-        if self.bad_epochs > self.patience:
-            self.optimizer.lr *= self.factor
-            self.bad_epochs = 0

@@ -1,0 +1,71 @@
+"""Where weights start: a table of initialisations, under torch.nn.init's names.
+
+Each takes a generator and the shape of a weight, (out, in) or (out, in,
+height, width), and returns a float64 array. fan_in is how many numbers meet
+in one output, fan_out how many outputs one number goes to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Initialisation = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out)."""
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def default(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform within 1/sqrt(fan_in), which torch's layers draw (their kaiming_uniform with a = sqrt 5)."""
+    bound = 1 / math.sqrt(max(fans(shape)[0], 1))
+    return rng.uniform(-bound, bound, shape)
+
+
+def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform, of variance 2 / fan_in: what relu needs to keep the scale. He et al., 2015, equation 10."""
+    bound = math.sqrt(6 / fans(shape)[0])
+    return rng.uniform(-bound, bound, shape)
+
+
+def kaiming_normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Normal, of variance 2 / fan_in. He et al., 2015, equation 10."""
+    return rng.normal(0, math.sqrt(2 / fans(shape)[0]), shape)
+
+
+def xavier_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform, of variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 16."""
+    bound = math.sqrt(6 / sum(fans(shape)))
+    return rng.uniform(-bound, bound, shape)
+
+
+def xavier_normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Normal, of variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 12."""
+    return rng.normal(0, math.sqrt(2 / sum(fans(shape))), shape)
+
+
+def zeros(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """All 0."""
+    return np.zeros(shape)
+
+
+INITIALISATIONS: dict[str, Initialisation] = {
+    fn.__name__: fn for fn in (default, kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, zeros)
+}
+
+
+def draw(name: str, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """A weight by the initialisation of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in INITIALISATIONS:
+        raise ValueError(f"init: {name!r}; expected {', '.join(INITIALISATIONS)}")
+    return INITIALISATIONS[name](rng, shape)

@@ -1,0 +1,151 @@
+"""Layers with parameters, under torch.nn's names and with its default initialisation.
+
+Each draws its weights from `rng`, by the initialisation `init` (see
+`init.py`), in `dtype`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..ops.image import Pair
+from ..tensor import Tensor
+from . import init as initialisation
+from .module import Module
+
+
+def _parameter(array: np.ndarray, dtype: Any) -> Tensor:
+    return Tensor(np.asarray(array, dtype), requires_grad=True)
+
+
+def _bias(rng: np.random.Generator, weight: Tensor, dtype: Any) -> Tensor:
+    """Uniform within 1/sqrt(fan_in) of the weight, as in torch."""
+    bound = 1 / math.sqrt(max(initialisation.fans(weight.shape)[0], 1))
+    return _parameter(rng.uniform(-bound, bound, weight.shape[0]), dtype)
+
+
+class Linear(Module):
+    """y = x W^T + b, (..., in_features) -> (..., out_features).
+
+    `weight` is (out_features, in_features), in Fortran order, which BLAS is
+    quicker with here; `bias` is (out_features,).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+        init: str = "default",
+    ) -> None:
+        rng = rng or np.random.default_rng()
+        weight = initialisation.draw(init, rng, (out_features, in_features))
+        self.weight = _parameter(np.asfortranarray(weight), dtype)
+        self.bias = _bias(rng, self.weight, dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return ops.linear(x, self.weight, self.bias)
+
+
+class Conv2d(Module):
+    """A convolution, (n, in_channels, height, width) -> (n, out_channels, height', width'); see `ops.conv2d`.
+
+    `weight` is (out_channels, in_channels / groups, *kernel_size), `bias` (out_channels,).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+        init: str = "default",
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: {in_channels} in and {out_channels} out channels; expected multiples of groups = {groups}"
+            )
+        rng = rng or np.random.default_rng()
+        window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        weight = initialisation.draw(init, rng, (out_channels, in_channels // groups, *window))
+        self.weight = _parameter(weight, dtype)
+        self.bias = _bias(rng, self.weight, dtype) if bias else None
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    def forward(self, x: Any) -> Any:
+        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Embedding(Module):
+    """Rows of `weight` (num_embeddings, embedding_dim), drawn from a standard normal, by integers of any shape."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        rng = rng or np.random.default_rng()
+        self.weight = _parameter(rng.normal(size=(num_embeddings, embedding_dim)), dtype)
+
+    def forward(self, x: Any) -> Any:
+        return ops.embedding(x, self.weight)
+
+
+class BatchNorm1d(Module):
+    """Each channel normalised over the batch in training, by running statistics in evaluation; see `ops.batch_norm`.
+
+    `weight` (ones) and `bias` (zeros) are parameters; `running_mean` (zeros)
+    and `running_var` (ones) are buffers; all (num_features,).
+    """
+
+    dimensions = (2, 3)
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32) -> None:
+        self.weight, self.bias = _parameter(np.ones(num_features), dtype), _parameter(np.zeros(num_features), dtype)
+        self.running_mean, self.running_var = (
+            Tensor(np.zeros(num_features, dtype)),
+            Tensor(np.ones(num_features, dtype)),
+        )
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim not in self.dimensions:
+            expected = " or ".join(map(str, self.dimensions))
+            raise ValueError(f"{type(self).__name__}: input {x.shape}; expected {expected} dimensions")
+        return ops.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
+class BatchNorm2d(BatchNorm1d):
+    """BatchNorm1d for images, (n, channels, height, width)."""
+
+    dimensions = (4,)
+
+
+class LayerNorm(Module):
+    """Each sample normalised over its last axes, which have `normalized_shape`; see `ops.layer_norm`."""
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: Any = np.float32) -> None:
+        self.normalized_shape, self.eps = normalized_shape, eps
+        self.weight, self.bias = (
+            _parameter(np.ones(normalized_shape), dtype),
+            _parameter(np.zeros(normalized_shape), dtype),
+        )
+
+    def forward(self, x: Any) -> Any:
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)

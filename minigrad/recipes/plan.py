@@ -1,0 +1,93 @@
+"""The sizes of a recipe's network, worked out once for all three packages, and whether the data suit it."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+from ..datasets import Dataset
+from ..runs.errors import UserError
+from .schema import Model, Recipe
+
+
+class Plan(NamedTuple):
+    """What goes into and comes out of each layer.
+
+    Attributes:
+        image: (channels, height, width) of the input of a cnn; a vector's length in an mlp is hidden[0]'s or output's.
+        conv: (in, out) channels of each convolution.
+        hidden: (in, out) of each hidden linear layer.
+        output: (in, out) of the last one.
+    """
+
+    image: tuple[int, int, int]
+    conv: list[tuple[int, int]]
+    hidden: list[tuple[int, int]]
+    output: tuple[int, int]
+
+    def shapes(self, model: Model) -> dict[str, tuple[int, ...]]:
+        """The arrays of weights.safetensors, in torch's layout.
+
+        Under batch norm a layer has no bias of its own, since the norm's
+        would do the same, and the norm has its four arrays.
+        """
+        out: dict[str, tuple[int, ...]] = {}
+        window = (model.kernel_size, model.kernel_size)
+        for kind, pairs in (("conv", self.conv), ("hidden", self.hidden)):
+            for i, (a, b) in enumerate(pairs):
+                out[f"{kind}.{i}.weight"] = (b, a, *window) if kind == "conv" else (b, a)
+                if not model.batch_norm:
+                    out[f"{kind}.{i}.bias"] = (b,)
+            if model.batch_norm:
+                for i, (_, b) in enumerate(pairs):
+                    names = ("weight", "bias", "running_mean", "running_var")
+                    out |= {f"{kind}_norm.{i}.{name}": (b,) for name in names}
+        return out | {"output.weight": self.output[::-1], "output.bias": self.output[1:]}
+
+
+def plan(model: Model, input_shape: tuple[int, ...], classes: int) -> Plan:
+    """The sizes of `model`'s network on inputs of `input_shape`: a vector, (height, width) or (height, width, channels).
+
+    Raises:
+        UserError: a cnn was asked for, and the input is no image or is pooled away.
+    """
+    image, conv = (1, 1, math.prod(input_shape)), []
+    width = image[2]
+    if model.architecture == "cnn":
+        if len(input_shape) not in (2, 3):
+            raise UserError(
+                f"model.architecture: cnn on inputs of shape {input_shape}; expected images, (height, width) or"
+                " (height, width, channels)"
+            )
+        image = (input_shape[2] if len(input_shape) == 3 else 1, input_shape[0], input_shape[1])
+        conv = list(pairwise([image[0], *model.channels]))
+        left = [size // 2 ** len(conv) for size in image[1:]]
+        if not min(left):
+            raise UserError(
+                f"model.channels: {model.channels} on images of {image[1]}x{image[2]}; expected at most"
+                f" {int(math.log2(min(image[1:])))} convolutions, each of which halves height and width"
+            )
+        width = math.prod(left) * model.channels[-1]
+    sizes = [width, *model.hidden]
+    return Plan(image, conv, list(pairwise(sizes)), (sizes[-1], classes))
+
+
+def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
+    """Check that `data` can be learnt by `recipe`.
+
+    Raises:
+        UserError: a cnn or `augment: shift` without images, images too small, or a last batch of one under batch norm.
+    """
+    plan(recipe.model, data.input_shape, data.classes)
+    size, batch = len(data.train.labels), recipe.data.batch_size
+    if recipe.data.augment == "shift" and len(data.input_shape) not in (2, 3):
+        raise UserError(
+            f"data.augment: shift on inputs of shape {data.input_shape}; expected images, (height, width) or"
+            " (height, width, channels)"
+        )
+    if recipe.model.batch_norm and min(batch, size % batch or batch) == 1:
+        raise UserError(
+            f"data.batch_size: {batch} leaves a batch of one of {size} training images, which batch_norm can't"
+            " normalise; expected another size"
+        )
