@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         sizes, norm = recipes.plan(model, input_shape, classes), model.batch_norm
         same: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
         # Under batch norm a layer needs no bias: the norm has one.
-        window = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
+        window: Any = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
         self.conv = [nn.Conv2d(a, b, **window, **same) for a, b in sizes.conv]
         self.conv_norm = [nn.BatchNorm2d(b, dtype=dtype) for _, b in sizes.conv if norm]
         self.hidden = [nn.Linear(a, b, bias=not norm, **same) for a, b in sizes.hidden]

@@ -140,10 +140,10 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     if not operands:
         raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
     by_name = {parameters[i].name for i in operands}
-    variadic = parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL
-    # `slots` answers whether an argument is an operand. Nearly always the operands come first.
-    slots: Any = range(sys.maxsize) if variadic else frozenset(operands)
-    leading = variadic or operands == list(range(len(operands)))
+    # For each argument, where its pullback stands in the rule's result; 0 for an option.
+    places: Any = [operands.index(i) + 1 if i in operands else 0 for i in range(len(parameters) + 9)]
+    if parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL:
+        places = range(1, sys.maxsize)
 
     @functools.wraps(rule)
     def apply(*args: Any, **options: Any) -> Any:
@@ -153,49 +153,46 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
                 bound.apply_defaults()
                 args, options = bound.args, bound.kwargs
             options = {key: _no_gradient(name, key, x) for key, x in options.items()}
-        kind, record, settled, values = None, False, True, list(args)
+        kind, settled, values, wanted = None, True, list(args), []
         for i, x in enumerate(args):
             if isinstance(x, Node):
-                if i not in slots:
+                if not places[i]:
                     values[i] = _no_gradient(name, f"argument {i + 1}", x)
                     continue
                 values[i] = x.data
                 kind = kind or type(x)
                 if x.requires_grad:
-                    record = True
+                    wanted.append((x, places[i]))
                 elif x.data.dtype.kind != "f":
                     settled = False
             elif type(x) is np.ndarray:
-                if x.dtype.kind != "f":
-                    settled = False
+                settled = settled and (x.dtype.kind == "f" or not places[i])
             elif x is not None and type(x) is not float and type(x) is not int:
                 _no_gradient(name, f"argument {i + 1}", x)
-                settled = settled and i not in slots
+                settled = settled and not places[i]
         if kind is None:
-            values = [_plain(v) if i in slots else v for i, v in enumerate(values)]
+            values = [_plain(v) if place else v for v, place in zip(values, places)]  # noqa: B905
         elif not settled:
-            _settle(values, slots)
+            _settle(values, places)
         try:
             result = rule(*values, **options)
         except ValueError as error:
             if str(error).startswith(f"{name}:"):
                 raise
-            shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if i in slots and v is not None)
-            raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+            shapes = [str(np.shape(v)) for v, place in zip(values, places) if place and v is not None]  # noqa: B905
+            raise ValueError(f"{name}: operands of shape {' and '.join(shapes)}: {error}") from error
         if type(result) is not tuple:
             raise TypeError(f"{name}: its rule gave no tuple; expected (value, pullback, ...)")
-        value = result[0]
         if _mode.anomaly:
-            anomaly.refuse_value(name, value, [v for i, v in enumerate(values) if i in slots])
+            anomaly.refuse_value(name, result[0], [v for v, place in zip(values, places) if place])  # noqa: B905
         if kind is None:
-            return value
+            return result[0]
         edges: tuple[tuple[Node, Pullback], ...] = ()
-        if record and _mode.recording:
-            given = args if leading else [args[i] for i in operands if i < len(args)]
-            edges = tuple([(x, p) for x, p in zip(given, result[1:]) if isinstance(x, Node) and x.requires_grad])  # noqa: B905
-            if len(result) <= len(operands) and not variadic:
+        if wanted and _mode.recording:
+            if wanted[-1][1] >= len(result):
                 raise TypeError(f"{name}: its rule gave {len(result) - 1} pullbacks for {len(operands)} operands")
-        return make(kind, value, name, edges)
+            edges = tuple([(x, result[place]) for x, place in wanted])
+        return make(kind, result[0], name, edges)
 
     return apply
 
@@ -225,9 +222,9 @@ def make(kind: type[Node], data: Any, op: str, edges: tuple[tuple[Node, Pullback
     node = kind.__new__(kind)
     node.data = data if type(data) is np.ndarray else np.asarray(data)
     node.grad = node._hooks = None
-    node.requires_grad = bool(edges)
-    node._line = anomaly.caller() if _mode.anomaly else None
+    node.requires_grad = True if edges else False  # noqa: SIM210 (quicker than a call of bool)
     node._op, node._edges, node._order = op, edges, next(_clock)
+    node._line = anomaly.caller() if _mode.anomaly else None
     return node
 
 
@@ -238,9 +235,9 @@ def _plain(x: Any) -> Any:
     return np.asarray(x, None if isinstance(x, np.generic) else np.float32)
 
 
-def _settle(values: list[Any], slots: Any) -> None:
+def _settle(values: list[Any], places: Any) -> None:
     """Keep float32 beside a list, an integer array or a NumPy scalar, each of which would promote it to float64."""
-    operands = [i for i, v in enumerate(values) if i in slots and v is not None]
+    operands = [i for i, v in enumerate(values) if places[i] and v is not None]
     dtypes = [values[i].dtype for i in operands if isinstance(values[i], np.ndarray) and values[i].dtype.kind == "f"]
     floating = dtypes[0] if dtypes else np.dtype(np.float32)
     for i in operands:
@@ -303,27 +300,21 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
         if gradient.shape != root.data.shape:
             raise ValueError(f"backward: the gradient has shape {gradient.shape}; expected {root.data.shape}")
 
+    looking = _mode.anomaly
     gradients = {root._order: gradient}
     owned: set[int] = set()  # whose gradient is a buffer of ours alone, to be added into in place
-    queue = [(-root._order, root)]
-    leaves: list[tuple[Node, np.ndarray, bool]] = []
+    queue, leaves = [(-root._order, root)], []
     while queue:
         order, node = heapq.heappop(queue)
+        if not node._edges:
+            leaves.append(node)  # only the root can be one here
+            continue
         g = gradients.pop(-order)
-        edges = node._edges
         if node._hooks:
             g = _call_hooks(node, g)
-            owned.discard(-order)
-        if not edges:
-            if edges is _FREED:
-                raise RuntimeError(
-                    f"backward: the graph behind {node._op!r} was freed by an earlier backward; give that one retain_graph=True"
-                )
-            leaves.append((node, g, -order in owned))
-            continue
-        for operand, pullback in edges:
+        for operand, pullback in node._edges:
             p = pullback(g)
-            if _mode.anomaly:
+            if looking:
                 anomaly.refuse_gradient(node._op, p, g, node._line)
             data, at = operand.data, operand._order
             if type(p) is not np.ndarray:
@@ -334,7 +325,10 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
                 p = p.astype(data.dtype)
             if at not in gradients:
                 gradients[at] = p
-                heapq.heappush(queue, (-at, operand))
+                if operand._edges:
+                    heapq.heappush(queue, (-at, operand))
+                else:
+                    leaves.append(operand)
                 if p is not g and p.base is None:
                     owned.add(at)
             elif at in owned:
@@ -345,8 +339,17 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
         if not retain_graph:
             node._edges = _FREED
     # Only now, so that an error on the way leaves every `grad` as it was.
-    for leaf, g, ours in leaves:
+    for leaf in leaves:
+        if leaf._edges is _FREED:
+            raise RuntimeError(
+                f"backward: the graph behind {leaf._op!r} was freed by an earlier backward; give that one retain_graph=True"
+            )
+        if leaf._hooks:
+            gradients[leaf._order] = _call_hooks(leaf, gradients[leaf._order])
+            owned.discard(leaf._order)
+    for leaf in leaves:
+        g = gradients[leaf._order]
         if leaf.grad is not None:
             leaf.grad += g
         else:
-            leaf.grad = g if ours else g.copy(order="K")
+            leaf.grad = g if leaf._order in owned else g.copy(order="K")

@@ -112,7 +112,7 @@ class BatchNorm1d(Module):
     and `running_var` (ones) are buffers; all (num_features,).
     """
 
-    dimensions = (2, 3)
+    dimensions: tuple[int, ...] = (2, 3)
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32) -> None:
         self.weight, self.bias = _parameter(np.ones(num_features), dtype), _parameter(np.zeros(num_features), dtype)

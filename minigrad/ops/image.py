@@ -171,9 +171,9 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     x = _batch_last(input, padding, -np.inf)
     places = [at for _, _, at in _offsets(window, size, stride)]
     y = x[places[0]].copy()
-    first = np.zeros(y.shape, np.min_scalar_type(len(places)))
+    first = np.zeros(y.shape, np.min_scalar_type(len(places)))  # which place won; later winners have larger numbers
     for k, at in enumerate(places[1:], 1):
-        np.copyto(first, k, where=x[at] > y)
+        np.maximum(first, (x[at] > y) * first.dtype.type(k), out=first)
         np.maximum(y, x[at], out=y)
 
     def back(g: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
             f"linear: input {input.shape} and weight {weight.shape}: expected (..., in) and (out, in), the same in"
         )
     x = input if input.ndim == 2 else input.reshape(-1, weight.shape[1])
-    y = x @ weight.T
+    y = x.dot(weight.T)
     if bias is not None:
         if bias.shape != weight.shape[:1]:
             raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
@@ -148,7 +148,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     def dw(g: np.ndarray) -> np.ndarray:
         # (x^T g)^T in a Fortran-ordered buffer: the product that BLAS is fast at, in the weight's own order.
         out = np.empty(weight.shape, g.dtype, order="F")
-        np.matmul(x.T, rows(g), out=out.T)
+        np.dot(x.T, rows(g), out=out.T)
         return out
 
     return y, dx, dw, lambda g: np.add.reduce(rows(g))

@@ -95,11 +95,11 @@ def binary_cross_entropy_with_logits(
     )
 
 
-def _rows(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """0..n-1, once (n, classes) and (n,) fit and each label is a class.
+def _at_labels(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Where each row's label stands in (n, classes) flattened class by class, once all fits.
 
     Raises:
-        ValueError: they don't.
+        ValueError: the shapes don't match, or a label is no class.
     """
     if input.ndim != 2 or target.shape != input.shape[:1]:
         raise ValueError(f"{name}: input {input.shape} and target {target.shape}: expected (n, classes) and (n,)")
@@ -107,10 +107,10 @@ def _rows(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
         raise ValueError(f"{name}: target of dtype {target.dtype}; expected integers, a class each")
     n, classes = input.shape
     # Seen as unsigned, a negative label is a huge one: one look at the labels instead of two.
-    unsigned = target.view(target.dtype.str.replace("i", "u"))
-    if n and not np.maximum.reduce(unsigned) < classes:
+    unsigned = target.view(f"u{target.itemsize}")
+    if n and np.maximum.reduce(unsigned) >= classes:
         raise ValueError(f"{name}: labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
-    return np.arange(n)
+    return target * n + np.arange(n)
 
 
 @operation
@@ -123,14 +123,14 @@ def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None,
         ValueError: the shapes don't match, or a label is out of range.
     """
     target = np.asarray(target)
-    rows = _rows("nll_loss", input, target)
-    w = np.ones(len(rows), input.dtype) if weight is None else np.asarray(weight, input.dtype)[target]
-    y, scale = _reduce("nll_loss", -w * input[rows, target], reduction, w.sum().item())
+    at = _at_labels("nll_loss", input, target)
+    w = np.ones(len(at), input.dtype) if weight is None else np.asarray(weight, input.dtype)[target]
+    y, scale = _reduce("nll_loss", -w * input.T.reshape(-1)[at], reduction, w.sum().item())
 
     def back(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(input)
-        out[rows, target] = -scale * g * w
-        return out
+        out = np.zeros(input.size, input.dtype)
+        out[at] = -scale * g * w
+        return out.reshape(input.shape[::-1]).T
 
     return y, back
 
@@ -160,28 +160,28 @@ def cross_entropy(
         ValueError: the shapes don't match, or a label is out of range.
     """
     target = np.asarray(target)
-    rows = _rows("cross_entropy", input, target)
+    at = _at_labels("cross_entropy", input, target)
     n, classes = input.shape
-    z = input - np.maximum.reduce(input, axis=1, keepdims=True)
+    plain = weight is None and not label_smoothing
+    # One class after the other in memory: along short rows NumPy reduces slowly.
+    z = np.array(input, order="F")
+    z -= np.maximum.reduce(z, axis=1, keepdims=True)
     e = np.exp(z)
     s = np.add.reduce(e, axis=1, keepdims=True)
-    log_s = np.log(s)
-    if weight is None and not label_smoothing:
-        at_label, total = 1.0, float(n)
-        losses = log_s[:, 0] - z[rows, target]
-    else:
+    losses = np.log(s[:, 0]) - z.T.reshape(-1)[at]
+    at_label, total = 1.0, float(n)
+    if not plain:
         w = np.ones(classes, input.dtype) if weight is None else np.asarray(weight, input.dtype)
         at_label, total = (1 - label_smoothing) * w[target], w[target].sum().item()
         evenly = (label_smoothing / classes) * w
-        q = (at_label + evenly.sum())[:, None]
-        losses = at_label * (log_s[:, 0] - z[rows, target]) + ((log_s - z) * evenly).sum(axis=1)
+        losses = at_label * losses + ((np.log(s) - z) * evenly).sum(axis=1)
     y, scale = _reduce("cross_entropy", losses, reduction, total)
 
     def back(g: np.ndarray) -> np.ndarray:
         d = e / s
-        if weight is not None or label_smoothing:
-            d = d * q - evenly
-        d[rows, target] -= at_label
+        if not plain:
+            d = np.subtract(d * (at_label + evenly.sum())[:, None], evenly, order="F")
+        d.T.reshape(-1)[at] -= at_label
         d *= scale * (g[:, None] if g.ndim else g)
         return d
 

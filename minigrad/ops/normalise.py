@@ -11,8 +11,6 @@ at x^, the chain rule through mean and s gives
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..tape import Array, operation
@@ -76,7 +74,7 @@ def batch_norm(
             running_mean += momentum * (mean.reshape(channels) - running_mean)
             running_var += momentum * (var.reshape(channels) * (n / (n - 1)) - running_var)
     else:
-        mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+        mean, var = (np.reshape(x, shape) for x in (running_mean, running_var))  # type: ignore[arg-type]
     s = np.sqrt(var + eps)
     unit = (input - mean) / s
     y = unit if weight is None else unit * weight.reshape(shape)

@@ -61,7 +61,7 @@ class OneCycleLR:
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
     ) -> None:
-        if cycle_momentum and not (hasattr(optimizer, "betas") or getattr(optimizer, "momentum", 0)):
+        if cycle_momentum and not (hasattr(optimizer, "betas") or getattr(optimizer, "momentum", False)):
             raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum; expected cycle_momentum=False")
         self.optimizer, self.total_steps, self.cycle_momentum = optimizer, total_steps, cycle_momentum
         self.top = pct_start * total_steps - 1  # the step at which max_lr is reached

@@ -1,0 +1,167 @@
+"""python -m benchmarks.engine: minigrad's training step beside its peers', interleaved in one run.
+
+Every peer trains the same network on the same batches from the same
+weights; after the first steps their weights must agree, or nothing is timed.
+Then all take turns: in each round each one runs the same stretch of steps,
+and the ratio minigrad / peer is taken within the round, so that a machine
+that slows down slows both. Printed and written to
+`benchmarks/results/engine.json` are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from compare import environment
+
+THREADS = min(2, environment.cores())
+PINNED = environment.pin(THREADS) | {"MINIGRAD_BENCHMARK": "pinned"}
+if __name__ == "__main__" and "MINIGRAD_BENCHMARK" not in os.environ:
+    # The libraries and the allocator read these when they are loaded: start again with them set.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # JAX counts processors, not variables
+    os.execve(sys.executable, [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]], os.environ | PINNED)
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from minigrad import datasets
+from minigrad.classifier import Classifier
+from minigrad.recipes import Model
+from minigrad.runs import write_json
+
+from .peers import PEERS, SCALE, Case
+
+OUT = Path(__file__).parent / "results" / "engine.json"
+BATCH, CHECKED, AGREEMENT = 128, 20, 2e-3
+
+NETWORKS = {
+    "784-10-10": Model(hidden=[10]),
+    "784-128-64-10, Adam": Model(hidden=[128, 64], optimizer="adam", learning_rate=0.001),
+    "784-1024-10": Model(hidden=[1024]),
+    "CNN, 3x3, 8-16 channels": Model(architecture="cnn", channels=[8, 16], kernel_size=3, hidden=[]),
+}
+STEPS = {"784-10-10": 400, "784-128-64-10, Adam": 150, "784-1024-10": 50, "CNN, 3x3, 8-16 channels": 15}
+# At most so many times the peer's step.
+GOALS = {
+    ("784-10-10", "hand-written NumPy"): 1.05,
+    ("784-10-10", "torch eager"): 0.40,
+    ("784-10-10", "JAX jit"): 0.90,
+    ("784-10-10", "mygrad"): 0.60,
+    ("784-10-10", "HIPS autograd"): 0.13,
+    ("784-128-64-10, Adam", "torch eager"): 0.75,
+    ("784-1024-10", "torch eager"): 1.0,
+    ("CNN, 3x3, 8-16 channels", "torch eager"): 1.5,
+}
+
+
+def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: list[str]) -> list[dict[str, Any]]:
+    """One network: a row for each peer, with its status, microseconds a step and minigrad's ratio to it."""
+    start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
+    order = np.random.default_rng(0).permutation(len(data.labels))
+    batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
+    steps, rows = {}, {}
+    reference: dict[str, np.ndarray] = {}
+    for peer, build in PEERS.items():
+        if peer not in ("minigrad", *only):
+            continue
+        try:
+            built = build(Case(model, data.images, data.labels, start))
+        except (ImportError, RuntimeError) as error:
+            rows[peer] = {"network": name, "peer": peer, "status": f"not measured: {error}".splitlines()[0]}
+            continue
+        if built is None:
+            continue
+        step, weights = built
+        for indices in batches[:CHECKED]:
+            step(indices)
+        found = weights()
+        reference = reference or found
+        gap = max((float(np.abs(reference[k] - w).max()) for k, w in found.items()), default=0.0)
+        if not gap < AGREEMENT:
+            raise SystemExit(f"{name}: {peer} differs from minigrad by {gap:.2g} in a weight after {CHECKED} steps")
+        steps[peer] = step
+        rows[peer] = {"network": name, "peer": peer, "status": "ok", "largest_difference": gap}
+
+    seconds: dict[str, list[float]] = {peer: [] for peer in steps}
+    turns = list(steps)
+    for i in range(rounds + 1):
+        stretch = [batches[(i * STEPS[name] + j) % len(batches)] for j in range(STEPS[name])]
+        for peer in turns:
+            step, began = steps[peer], time.perf_counter()
+            for indices in stretch:
+                step(indices)
+            seconds[peer].append((time.perf_counter() - began) / STEPS[name])
+        turns = turns[1:] + turns[:1]  # nobody always follows the same one
+    ours = np.array(seconds["minigrad"][1:])  # the first round warms up
+    for peer in steps:
+        ratios = ours / np.array(seconds[peer][1:])
+        low, middle, high = np.percentile(ratios, [25, 50, 75])
+        rows[peer] |= {
+            "step_us": float(np.median(seconds[peer][1:])) * 1e6,
+            "ratio": float(middle),
+            "quartiles": [float(low), float(high)],
+            "goal": GOALS.get((name, peer)),
+        }
+    return list(rows.values())
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """A table, a line for each network and peer."""
+    table = Table(
+        "network", "against", "µs a step", "minigrad / it", "quartiles", "goal", box=None, header_style="bold"
+    )
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        if row["status"] != "ok":
+            table.add_row(row["network"], row["peer"], row["status"])
+            continue
+        goal = row["goal"]
+        verdict = "" if goal is None else f"{goal:.2f} {'met' if row['ratio'] <= goal else 'missed'}"
+        quartiles = "{:.2f} to {:.2f}".format(*row["quartiles"])
+        itself = row["peer"] == "minigrad"
+        table.add_row(
+            row["network"],
+            row["peer"],
+            f"{row['step_us']:,.0f}",
+            "" if itself else f"{row['ratio']:.2f}",
+            "" if itself else quartiles,
+            verdict,
+        )
+    console.print(table)
+
+
+def main(argv: list[str]) -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser("python -m benchmarks.engine", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15, help="rounds counted, after one that is not")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS, metavar="NAME")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    options = parser.parse_args(argv)
+
+    import torch
+
+    torch.set_num_threads(THREADS)
+    described = environment.describe(THREADS)
+    console = Console(highlight=False)
+    console.print(f"{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} rounds")
+    data = datasets.load("mnist").train
+    rows = [
+        row for name in options.networks for row in measure(name, NETWORKS[name], data, options.rounds, options.peers)
+    ]
+    show(rows, console)
+    options.out.parent.mkdir(exist_ok=True)
+    write_json(options.out, {"environment": described, "batch_size": BATCH, "rounds": options.rounds, "rows": rows})
+    console.print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
