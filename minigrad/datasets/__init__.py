@@ -1,7 +1,8 @@
 """Data for all three packages: `load` reads it, `order` shuffles it.
 
 `load(path)` gives uint8 images (or float vectors) and integer labels: train,
-validation (cut from train by the seed) and test.
+validation (cut from train by the seed) and test. `load_images` reads what
+is to be predicted.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import numpy as np
 
 from ..runs.errors import UserError
 from . import checks, csv, idx, npz
+from .npz import MNIST
 from .order import MAX_SHIFT, batches, epoch_order, epoch_shifts, shifted, split, steps_per_epoch
+from .unlabelled import Unlabelled, load_images
 
 __all__ = [
-    "MAX_SHIFT", "Dataset", "Split", "batches", "epoch_order", "epoch_shifts", "load", "shifted", "split",
-    "steps_per_epoch",
+    "MAX_SHIFT", "Dataset", "Split", "Unlabelled", "batches", "epoch_order", "epoch_shifts", "load", "load_images",
+    "shifted", "split", "steps_per_epoch",
 ]  # fmt: skip
-
-MNIST = Path(__file__).with_name("mnist.npz")
 
 
 class Split(NamedTuple):

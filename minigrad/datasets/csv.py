@@ -49,6 +49,25 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 1:].reshape(-1, *shape), table[:, 0]
 
 
+def read_pixels(path: Path, pixels: int) -> np.ndarray:
+    """Read `pixels` a row, with or without a column of labels, which is left out: uint8 (n, pixels).
+
+    The column is the one named label, or without a header the first.
+
+    Raises:
+        UserError: also where there are other columns.
+    """
+    table = _cached(path)
+    with path.open(encoding="utf-8-sig") as file:
+        header = [cell.strip().strip('"').lower() for cell in file.readline().split(",")]
+    labels = [0] if _is_number(header[0]) else [i for i, cell in enumerate(header) if cell == "label"]
+    if table.shape[1] == pixels + 1 and len(labels) == 1:
+        return np.delete(table, labels, axis=1)
+    if table.shape[1] != pixels:
+        raise UserError(f"{path}: has {table.shape[1]} columns; expected {pixels} pixels, with or without a label")
+    return table
+
+
 def _cached(path: Path) -> np.ndarray:
     """The parsed table, from the cache if this very file was parsed before."""
     import platformdirs

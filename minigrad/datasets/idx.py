@@ -28,7 +28,7 @@ def find(folder: Path) -> dict[str, Path] | None:
     Raises:
         UserError: some are there and others are missing.
     """
-    found = {name: next(iter(sorted(folder.glob(f"{stem}[-.]idx?-ubyte*"))), None) for name, stem in STEMS.items()}
+    found = {name: find_one(folder, name) for name in STEMS}
     if not any(found.values()):
         return None
     for name, path in found.items():
@@ -36,6 +36,11 @@ def find(folder: Path) -> dict[str, Path] | None:
             dims = 3 if name.startswith("x") else 1
             raise UserError(f"{folder}: has no {STEMS[name]}-idx{dims}-ubyte or .gz beside the other IDX files")
     return {name: path for name, path in found.items() if path is not None}
+
+
+def find_one(folder: Path, name: str) -> Path | None:
+    """The file of one of the four arrays, say `x_test`, or None."""
+    return next(iter(sorted(folder.glob(f"{STEMS[name]}[-.]idx?-ubyte*"))), None)
 
 
 def read(path: Path) -> np.ndarray:

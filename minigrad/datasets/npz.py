@@ -1,4 +1,4 @@
-"""`.npz` archives in the layout of Keras's mnist.npz: x_train, y_train, x_test, y_test."""
+"""`.npz` archives in the layout of Keras's mnist.npz: x_train, y_train, x_test, y_test. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..runs.errors import UserError
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+IMAGES = ("x_test", "images", "x")  # what images without labels may be called
+
+MNIST = Path(__file__).with_name("mnist.npz")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read the four arrays; nothing is unpickled.
+    """Read the four arrays.
 
     Raises:
         UserError: no archive, cut short, an array missing or holding objects.
     """
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except DAMAGED as error:
-        raise UserError(f"{path}: is empty, cut short or no .npz archive; expected {', '.join(NAMES)}") from error
+    archive = _open(path, ", ".join(NAMES))
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise UserError(f"{path}: is a single array; expected an .npz with {', '.join(NAMES)}")
     with archive:
@@ -34,6 +34,32 @@ def read(path: Path) -> dict[str, np.ndarray]:
             found = ", ".join(archive.files) or "none"
             raise UserError(f"{path}: has no array {missing[0]}; expected {', '.join(NAMES)}, found {found}")
         return {name: _array(path, archive, name) for name in NAMES}
+
+
+def read_images(path: Path) -> tuple[str, np.ndarray]:
+    """Read the array of `IMAGES` that is there, or the only array, with its name; of an .npy its array.
+
+    Raises:
+        UserError: no archive, cut short, several other arrays, or objects.
+    """
+    expected = f"{', '.join(IMAGES)}, or a single array"
+    archive = _open(path, expected)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        return "array", archive
+    with archive:
+        name = next((name for name in IMAGES if name in archive.files), None)
+        if name is None and len(archive.files) == 1:
+            name = archive.files[0]
+        if name is None:
+            raise UserError(f"{path}: has the arrays {', '.join(archive.files) or 'none'}; expected {expected}")
+        return name, _array(path, archive, name)
+
+
+def _open(path: Path, expected: str) -> np.lib.npyio.NpzFile | np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except DAMAGED as error:
+        raise UserError(f"{path}: is empty, cut short or no .npz archive; expected {expected}") from error
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
