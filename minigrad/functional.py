@@ -36,6 +36,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
         for i in numbers:
             tensors[i] = _each(_leaf, args[i])
         value = fn(*tensors, **options)
+        if isinstance(value, (list, tuple, dict)):
+            raise TypeError(f"grad: the function gave a {type(value).__name__}; expected a tensor of one element")
         if isinstance(value, Node) and value.requires_grad:
             Tensor.backward(value)  # type: ignore[arg-type]
         gradients = tuple(_each(_gradient, tensors[i]) for i in numbers)

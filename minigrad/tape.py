@@ -109,7 +109,7 @@ class Node:
     _op: str  # the operation's name, for errors
     _edges: tuple[tuple[Node, Pullback], ...]  # the operands whose gradient is wanted
     _order: int  # when it was made
-    _hooks: list[Hook] | None  # called with the gradient once it is whole
+    _hooks: dict[int, Hook] | None  # called with the gradient once it is whole
     _line: str | None  # where it was recorded, under detect_anomaly
 
     # NumPy's functions refuse a node instead of computing something without a gradient.
@@ -168,7 +168,9 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
             elif type(x) is np.ndarray:
                 settled = settled and (x.dtype.kind == "f" or not places[i])
             elif x is not None and type(x) is not float and type(x) is not int:
-                _no_gradient(name, f"argument {i + 1}", x)
+                plain = _no_gradient(name, f"argument {i + 1}", x)
+                if not places[i]:
+                    values[i] = plain
                 settled = settled and not places[i]
         if kind is None:
             values = [_plain(v) if place else v for v, place in zip(values, places)]  # noqa: B905
@@ -214,7 +216,7 @@ def _no_gradient(name: str, what: str, x: Any) -> Any:
         return x.data
     if type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
         raise TypeError(f"{name}: {what}: a tensor inside a {type(x).__name__} would lose its gradient")
-    return x
+    return x.item() if isinstance(x, np.floating) else x
 
 
 def make(kind: type[Node], data: Any, op: str, edges: tuple[tuple[Node, Pullback], ...]) -> Any:
@@ -265,7 +267,7 @@ def _call_hooks(node: Node, g: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a hook returned another shape.
     """
-    for hook in list(node._hooks or ()):
+    for hook in list((node._hooks or {}).values()):
         changed = hook(g.copy())
         if changed is not None:
             if np.shape(changed) != g.shape:

@@ -13,11 +13,11 @@ from .ops.reduce import Axis
 class Hooked(NamedTuple):
     """A hook in its place."""
 
-    hooks: list[tape.Hook]
-    hook: tape.Hook
+    hooks: dict[int, tape.Hook]
+    key: int
 
     def remove(self) -> None:
-        self.hooks.remove(self.hook)
+        self.hooks.pop(self.key, None)
 
 
 class Tensor(tape.Node):
@@ -39,6 +39,8 @@ class Tensor(tape.Node):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if data is None:
+            raise TypeError("Tensor: None; expected numbers")
         if isinstance(data, tape.Node):
             data = data.data
         self.data = np.asarray(data, None if isinstance(data, (np.ndarray, np.generic)) else np.float32)
@@ -67,9 +69,10 @@ class Tensor(tape.Node):
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
-        self._hooks = self._hooks or []
-        self._hooks.append(hook)
-        return Hooked(self._hooks, hook)
+        self._hooks = {} if self._hooks is None else self._hooks
+        key = next(tape._clock)
+        self._hooks[key] = hook
+        return Hooked(self._hooks, key)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,8 +14,9 @@ __all__ = ["dropout", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "s
 
 
 def logistic(a):
-    """1 / (1 + e^-a), as (1 + tanh(a/2)) / 2, which never overflows."""
-    return 0.5 * np.tanh(0.5 * a) + 0.5
+    """1 / (1 + e^-a), as e^a / (1 + e^a) where a < 0, so that nothing overflows or vanishes early."""
+    e = np.exp(-np.abs(a))
+    return np.where(a < 0, e, 1) / (1 + e)
 
 
 @operation

@@ -65,7 +65,11 @@ def power(a: Array, b: Array):
     """y = a^b.   dL/da = g b a^(b-1),  dL/db = g a^b log a (0 where a = 0, as torch has it)."""
     y = a**b
     # Where b = 0 the first derivative is 0 even at a = 0, where a^-1 is infinite.
-    return y, lambda g: g * b * a ** (b - 1 + (b == 0)), lambda g: g * y * np.log(a + (a == 0), dtype=y.dtype)
+    return (
+        y,
+        lambda g: g * b * a ** (b - 1 + (b == 0)),
+        lambda g: g * y * np.log(a + ((a == 0) & (b >= 0)), dtype=y.dtype),
+    )
 
 
 @operation

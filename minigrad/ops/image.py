@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,8 +24,9 @@ __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
 Pair = int | tuple[int, int]
 
 
-def _pair(x: Pair) -> tuple[int, int]:
-    return (x, x) if isinstance(x, int) else (x[0], x[1])
+def _pair(x: Any) -> tuple[int, int]:
+    height, width = (x, x) if np.ndim(x) == 0 else x
+    return int(height), int(width)
 
 
 def _batch_last(x: np.ndarray, padding: tuple[int, int], value: float = 0.0) -> np.ndarray:
@@ -142,7 +144,7 @@ def conv2d(
         return _batch_last(g, (0, 0)).reshape(groups, o // groups, -1)
 
     def dx(g: np.ndarray) -> np.ndarray:
-        d = (matrix.swapaxes(1, 2) @ rows(g)).reshape(-1, *window, *size, n)
+        d = (matrix.swapaxes(1, 2) @ rows(g)).reshape(len(x), *window, *size, n)
         out = np.zeros_like(x)
         for i, j, at in _offsets(window, size, stride, dilation):
             out[at] += d[:, i, j]
@@ -168,6 +170,8 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     window, padding = _pair(kernel_size), _pair(padding)
     stride = window if stride is None else _pair(stride)
     size = _output_size("max_pool2d", input.shape, window, stride, padding)
+    if 2 * padding[0] > window[0] or 2 * padding[1] > window[1]:
+        raise ValueError(f"max_pool2d: padding {padding}; expected at most half of the window {window}")
     x = _batch_last(input, padding, -np.inf)
     places = [at for _, _, at in _offsets(window, size, stride)]
     y = x[places[0]].copy()

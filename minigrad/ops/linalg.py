@@ -12,8 +12,8 @@ __all__ = ["einsum", "linear", "matmul", "outer"]
 
 
 def _check(name: str, a: np.ndarray, b: np.ndarray) -> None:
-    if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"{name}: {a.shape} @ {b.shape}: a number has no axis to sum over; use multiply")
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        raise ValueError(f"{name}: {np.shape(a)} @ {np.shape(b)}: a number has no axis to sum over; use multiply")
     inner, other = a.shape[-1], b.shape[-2 if b.ndim > 1 else -1]
     if inner != other:
         raise ValueError(f"{name}: {a.shape} @ {b.shape}: inner sizes {inner} and {other} differ")
@@ -52,7 +52,11 @@ def matmul(a: Array, b: Array):
 @operation
 def outer(a: Array, b: Array):
     """y_ij = a_i b_j, of the flattened operands.   dL/da_i = sum_j g_ij b_j,  dL/db_j = sum_i a_i g_ij."""
-    return np.outer(a, b), lambda g: (g @ b.ravel()).reshape(a.shape), lambda g: (a.ravel() @ g).reshape(b.shape)
+    return (
+        np.outer(a, b),
+        lambda g: (g @ np.ravel(b)).reshape(np.shape(a)),
+        lambda g: (np.ravel(a) @ g).reshape(np.shape(b)),
+    )
 
 
 def _spelt_out(subscripts: str, arrays: tuple[np.ndarray, ...]) -> tuple[list[str], str]:
@@ -69,7 +73,7 @@ def _spelt_out(subscripts: str, arrays: tuple[np.ndarray, ...]) -> tuple[list[st
         letters = sorted(set(terms) - set(",."))
         result = ("..." if "..." in terms else "") + "".join(c for c in letters if terms.count(c) == 1)
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in subscripts]
-    hidden = [a.ndim - len(term.replace("...", "")) for term, a in zip(inputs, arrays, strict=True)]
+    hidden = [np.ndim(a) - len(term.replace("...", "")) for term, a in zip(inputs, arrays, strict=True)]
     most = max([n for term, n in zip(inputs, hidden, strict=True) if "..." in term], default=0)
     inputs = [
         term.replace("...", "".join(spare[most - n : most]) if n > 0 else "")
@@ -95,7 +99,8 @@ def _einsum(*operands: Array, subscripts: str):
             # An index that stands in this operand alone was summed: there g is repeated.
             d = np.expand_dims(d, [k for k, c in enumerate(distinct) if c not in seen])
             out = np.zeros(a.shape, g.dtype)
-            diagonal = np.einsum(f"{term}->{distinct}", out)  # a writable view; all of `out` unless an index repeats
+            # A writable view; all of `out` unless an index repeats.
+            diagonal = np.einsum(f"{term}->{distinct}", out) if term else out
             np.copyto(diagonal, unbroadcast(d, diagonal.shape))
             return out
 

@@ -62,6 +62,8 @@ def huber_loss(input: Array, target: Array, reduction: Reduction = "mean", delta
     With c = clip(d), both cases are c (d - c / 2). Huber, 1964.
     """
     _same_shape("huber_loss", input, target)
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta = {delta}; expected a positive number")
     d = input - target
     c = np.clip(d, -delta, delta)
     y, scale = _reduce("huber_loss", c * (d - c / 2), reduction, d.size)
@@ -106,11 +108,19 @@ def _at_labels(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
     if target.dtype.kind not in "iu":
         raise ValueError(f"{name}: target of dtype {target.dtype}; expected integers, a class each")
     n, classes = input.shape
+    places = target.astype(np.intp, copy=False)
     # Seen as unsigned, a negative label is a huge one: one look at the labels instead of two.
-    unsigned = target.view(f"u{target.itemsize}")
-    if n and np.maximum.reduce(unsigned) >= classes:
+    if n and np.maximum.reduce(places.view(np.uintp)) >= classes:
         raise ValueError(f"{name}: labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
-    return target * n + np.arange(n)
+    return places * n + np.arange(n)
+
+
+def _class_weight(name: str, input: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """A weight for each class, ones by default, of the input's dtype."""
+    w = np.ones(input.shape[1:], input.dtype) if weight is None else np.asarray(weight, input.dtype)
+    if w.shape != input.shape[1:]:
+        raise ValueError(f"{name}: weight {w.shape}; expected {input.shape[1:]}, a number a class")
+    return w
 
 
 @operation
@@ -124,7 +134,7 @@ def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None,
     """
     target = np.asarray(target)
     at = _at_labels("nll_loss", input, target)
-    w = np.ones(len(at), input.dtype) if weight is None else np.asarray(weight, input.dtype)[target]
+    w = _class_weight("nll_loss", input, weight)[target]
     y, scale = _reduce("nll_loss", -w * input.T.reshape(-1)[at], reduction, w.sum().item())
 
     def back(g: np.ndarray) -> np.ndarray:
@@ -159,6 +169,8 @@ def cross_entropy(
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
     """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing = {label_smoothing}; expected 0 to 1")
     target = np.asarray(target)
     at = _at_labels("cross_entropy", input, target)
     n, classes = input.shape
@@ -171,10 +183,12 @@ def cross_entropy(
     losses = np.log(s[:, 0]) - z.T.reshape(-1)[at]
     at_label, total = 1.0, float(n)
     if not plain:
-        w = np.ones(classes, input.dtype) if weight is None else np.asarray(weight, input.dtype)
+        w = _class_weight("cross_entropy", input, weight)
         at_label, total = (1 - label_smoothing) * w[target], w[target].sum().item()
         evenly = (label_smoothing / classes) * w
-        losses = at_label * losses + ((np.log(s) - z) * evenly).sum(axis=1)
+        losses = at_label * losses
+        if label_smoothing:  # else 0 times the infinity of a masked logit would be no number
+            losses += ((np.log(s) - z) * evenly).sum(axis=1)
     y, scale = _reduce("cross_entropy", losses, reduction, total)
 
     def back(g: np.ndarray) -> np.ndarray:

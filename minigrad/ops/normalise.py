@@ -74,7 +74,7 @@ def batch_norm(
             running_mean += momentum * (mean.reshape(channels) - running_mean)
             running_var += momentum * (var.reshape(channels) * (n / (n - 1)) - running_var)
     else:
-        mean, var = (np.reshape(x, shape) for x in (running_mean, running_var))  # type: ignore[arg-type]
+        mean, var = (np.reshape(np.asarray(x, input.dtype), shape) for x in (running_mean, running_var))  # type: ignore[arg-type]
     s = np.sqrt(var + eps)
     unit = (input - mean) / s
     y = unit if weight is None else unit * weight.reshape(shape)
@@ -103,7 +103,7 @@ def layer_norm(
     Raises:
         ValueError: the last axes, the weight or the bias have another shape.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape: Any = (normalized_shape,) if np.ndim(normalized_shape) == 0 else tuple(normalized_shape)  # type: ignore[arg-type]
     leading = input.ndim - len(shape)
     for name, found in (
         ("input's last axes", input.shape[max(leading, 0) :]),

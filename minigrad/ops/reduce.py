@@ -148,7 +148,7 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
     top = np.max(size, axis, keepdims=True, initial=0)
     if ord == np.inf:
         return _drop(top, axis, keepdims), lambda g: np.sign(a) * _shared(g, size, top, axis, keepdims)
-    top = np.where(top == 0, 1, top)  # divided out, so that no power overflows
+    top = np.where((top == 0) | np.isinf(top), 1, top)  # divided out, so that no power overflows
     y = top * np.sum((size / top) ** ord, axis, keepdims=True) ** (1 / ord)
 
     def back(g: np.ndarray) -> np.ndarray:

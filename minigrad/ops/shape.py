@@ -50,7 +50,7 @@ def expand_dims(a: Array, axis: Shape):
 @operation
 def transpose(a: Array, axes: tuple[int, ...] | None = None):
     """y = a with its axes permuted (reversed without `axes`).   dL/da = g permuted back."""
-    back = None if axes is None else np.argsort([i % a.ndim for i in axes])
+    back = None if axes is None else np.argsort([i % max(a.ndim, 1) for i in axes])
     return np.transpose(a, axes), lambda g: g.transpose(back)
 
 
@@ -70,7 +70,7 @@ def broadcast_to(a: Array, shape: Shape):
 def tile(a: Array, reps: Shape):
     """y = a laid side by side, reps[i] times along axis i.   dL/da = g summed over the copies."""
     y = np.tile(a, reps)
-    times = (reps,) if isinstance(reps, int) else tuple(reps)
+    times: Any = (reps,) if np.ndim(reps) == 0 else tuple(reps)  # type: ignore[arg-type]
     times = (1,) * (y.ndim - len(times)) + times
     sizes = (1,) * (y.ndim - a.ndim) + a.shape
     pairs = [n for pair in zip(times, sizes, strict=True) for n in pair]
@@ -116,8 +116,18 @@ def _concatenate(*arrays: Array, axis: int):
     def part(start: int, stop: int) -> Any:
         return lambda g: g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)]
 
-    ends = np.cumsum([0, *(a.shape[axis] for a in arrays)])
-    return np.concatenate(arrays, axis), *map(part, ends[:-1], ends[1:])
+    y = np.concatenate(arrays, axis)
+    ends = np.cumsum([0, *(np.shape(a)[axis] for a in arrays)])
+    return y, *map(part, ends[:-1], ends[1:])
+
+
+@operation
+def _stack(*arrays: Array, axis: int):
+    def part(i: int) -> Any:
+        return lambda g: np.moveaxis(g, axis, 0)[i]
+
+    dtype = np.result_type(*arrays) if arrays else None
+    return np.stack(arrays, axis, dtype=dtype), *map(part, range(len(arrays)))
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
@@ -126,8 +136,8 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """y = the arrays along a new axis: `concatenate` of `expand_dims`."""
-    return concatenate([expand_dims(a, axis) for a in arrays], axis)
+    """y = the arrays along a new axis.   dL/da = a's part of g."""
+    return _stack(*arrays, axis=axis)
 
 
 @operation
@@ -151,7 +161,7 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     index = np.asarray(unwrap(indices))
     if axis is None:
         return getitem(reshape(a, -1), index)
-    return getitem(a, (slice(None),) * normalize_axis_index(axis, np.ndim(unwrap(a))) + (index,))
+    return getitem(a, (slice(None),) * normalize_axis_index(axis, np.ndim(unwrap(a)), "take") + (index,))
 
 
 def embedding(input: Any, weight: Any) -> Any:
@@ -175,10 +185,10 @@ def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         ValueError: so many equal parts are not possible.
     """
     shape = np.shape(unwrap(a))
-    axis = normalize_axis_index(axis, len(shape))
+    axis = normalize_axis_index(axis, len(shape), "split")
     n = shape[axis]
     cuts = indices_or_sections
-    if isinstance(cuts, int):
+    if isinstance(cuts, (int, np.integer)):
         if cuts < 1 or n % cuts:
             raise ValueError(f"split: axis {axis} of {shape} has size {n}; expected a multiple of {cuts}")
         cuts = range(n // cuts, n, n // cuts) if n else [0] * (cuts - 1)
