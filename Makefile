@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PACKAGES = minigrad lightning_module keras_model compare
 
-.PHONY: install compare test test-all lint format results
+.PHONY: install compare test test-all lint format results bench
 
 install: .venv/installed
 
@@ -29,15 +29,21 @@ test-all: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) benchmarks
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The engine against its peers: ratios, side by side in one run.
+bench: install
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m compare.report.readme
+
 # Measure anew what the README shows.
 results: install
-	@for recipe in simple advanced; do \
+	@for recipe in simple advanced cnn; do \
 		$(BIN)/python -m compare --config $$recipe --out runs/results-$$recipe --overwrite || exit 1; \
 		cp runs/results-$$recipe/results.json benchmarks/results/$$recipe.json; \
 		cp runs/results-$$recipe/comparison.png benchmarks/results/$$recipe.png; done

@@ -11,26 +11,19 @@ that slows down slows both. Printed and written to
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from compare import environment
-
-THREADS = min(2, environment.cores())
-PINNED = environment.pin(THREADS) | {"MINIGRAD_BENCHMARK": "pinned"}
-if __name__ == "__main__" and "MINIGRAD_BENCHMARK" not in os.environ:
-    # The libraries and the allocator read these when they are loaded: start again with them set.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # JAX counts processors, not variables
-    os.execve(sys.executable, [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]], os.environ | PINNED)
-
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from compare import environment
 from minigrad import datasets
 from minigrad.classifier import Classifier
 from minigrad.recipes import Model
@@ -39,7 +32,9 @@ from minigrad.runs import write_json
 from .peers import PEERS, SCALE, Case
 
 OUT = Path(__file__).parent / "results" / "engine.json"
-BATCH, CHECKED, AGREEMENT = 128, 20, 2e-3
+THREADS = min(2, environment.cores())
+BATCH = 128
+CHECKED, AGREEMENT = 20, 2e-3  # after so many steps no weight may differ by more; Adam amplifies rounding
 
 NETWORKS = {
     "784-10-10": Model(hidden=[10]),
@@ -66,7 +61,8 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
     start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
     order = np.random.default_rng(0).permutation(len(data.labels))
     batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
-    steps, rows = {}, {}
+    steps: dict[str, Any] = {}
+    rows: dict[str, dict[str, Any]] = {}
     reference: dict[str, np.ndarray] = {}
     for peer, build in PEERS.items():
         if peer not in ("minigrad", *only):
@@ -110,6 +106,15 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
             "goal": GOALS.get((name, peer)),
         }
     return list(rows.values())
+
+
+def versions() -> dict[str, str]:
+    """Of the peers that are not among the contenders of `compare`."""
+    found = {}
+    for package in ("autograd", "mygrad", "tinygrad"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
@@ -159,9 +164,20 @@ def main(argv: list[str]) -> None:
     ]
     show(rows, console)
     options.out.parent.mkdir(exist_ok=True)
-    write_json(options.out, {"environment": described, "batch_size": BATCH, "rounds": options.rounds, "rows": rows})
+    found = {"batch_size": BATCH, "rounds": options.rounds, "rows": rows, "versions": versions()}
+    write_json(options.out, {"environment": described, **found})
     console.print(f"written to {options.out}")
 
 
+def pin() -> None:
+    """Start this process again with its threads and its allocator set, which the libraries read when they are loaded."""
+    if "MINIGRAD_PINNED" not in os.environ:
+        if hasattr(os, "sched_setaffinity"):  # JAX counts processors, whatever the variables say
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+        settings = environment.pin(THREADS) | {"MINIGRAD_PINNED": "1"}
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]], os.environ | settings)
+
+
 if __name__ == "__main__":
+    pin()
     main(sys.argv[1:])

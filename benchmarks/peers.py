@@ -178,7 +178,7 @@ def mygrad(case: Case) -> Peer | None:
         logits = mg.matmul(hidden, weights["output.weight"].T) + weights["output.bias"]
         softmax_crossentropy(logits, case.labels[indices]).backward()
         for w in weights.values():
-            w.data -= case.model.learning_rate * w.grad
+            w.data -= case.model.learning_rate * np.asarray(w.grad)
 
     return step, lambda: {name: w.data.copy() for name, w in weights.items()}
 
@@ -210,14 +210,14 @@ def autograd(case: Case) -> Peer | None:
 def tinygrad(case: Case) -> Peer | None:
     if not case.is_simple:
         return None
-    from tinygrad import Tensor, TinyJit
+    from tinygrad import Tensor, TinyJit  # type: ignore[attr-defined]
     from tinygrad.nn.optim import SGD
 
     weights = {name: Tensor(np.ascontiguousarray(w)) for name, w in case.start.items()}
     optimizer = SGD(list(weights.values()), lr=case.model.learning_rate)
 
     @TinyJit
-    @Tensor.train()
+    @Tensor.train()  # type: ignore[attr-defined]
     def compiled(x: Any, expected: Any) -> Any:
         hidden = x.linear(weights["hidden.0.weight"].T, weights["hidden.0.bias"]).relu()
         logits = hidden.linear(weights["output.weight"].T, weights["output.bias"])

@@ -25,11 +25,31 @@ def table(results: dict[str, Any]) -> str:
     return "\n\n".join(["\n".join(lines), *unable, *words.verdict(results), words.conditions(results)])
 
 
+def ratios(results: dict[str, Any]) -> str:
+    """benchmarks/engine.py's results, as Markdown."""
+    lines = ["| network | against | µs a step | minigrad / it | goal |", "| --- | --- | ---: | ---: | ---: |"]
+    for row in results["rows"]:
+        if row["status"] != "ok":
+            lines.append(f"| {row['network']} | {row['peer']} | {row['status']} | | |")
+            continue
+        ratio = "" if row["peer"] == "minigrad" else f"{row['ratio']:.2f}"
+        goal = "" if row["goal"] is None else f"{row['goal']:.2f}, {'met' if row['ratio'] <= row['goal'] else 'missed'}"
+        lines.append(f"| {row['network']} | {row['peer']} | {row['step_us']:,.0f} | {ratio} | {goal} |")
+    e = results["environment"]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in {**e["versions"], **results["versions"]}.items() if version
+    )
+    machine = f"{e['cpu']}, {e['threads']} threads, {', '.join(e['blas'])}; {versions}."
+    return "\n".join(lines) + f"\n\nMedians of {results['rounds']} rounds. {machine}"
+
+
 def fill(page: str, results: dict[str, dict[str, Any]]) -> str:
     """`page` with each block `<!-- results NAME -->` to `<!-- end -->` written anew from results[NAME]."""
 
     def block(found: re.Match[str]) -> str:
-        return f"<!-- results {found[1]} -->\n{table(results[found[1]])}\n<!-- end -->"
+        measured = results[found[1]]
+        text = ratios(measured) if "rows" in measured else table(measured)
+        return f"<!-- results {found[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- results (\S+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
 
