@@ -72,20 +72,44 @@ def choose(
             f"{flags[1]} and --overwrite: one goes on with a run and the other replaces it; give one of them"
         )
     folder = Path(out) if out is not None else numbered(kind, newest=resume)
-    try:
-        folder.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        raise UserError(f"{flags[0]} {str(folder)!r}: can't be a path; expected a folder") from error
+    _refuse_no_path(folder, flags[0], "a folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{flags[0]} {folder}: is a file; expected a folder for the run")
     if folder.is_dir() and holds_run(folder) and not (resume or overwrite):
         raise UserError(f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite")
+    _refuse_unwritable(folder, folder, flags[0])
+    return folder
+
+
+def choose_file(out: str | None, default: Path, *, overwrite: bool = False) -> Path:
+    """The one file that a command may write to; nothing is touched yet.
+
+    Raises:
+        UserError: it is there and `overwrite` was not given, or it can't be written.
+    """
+    path = Path(out) if out is not None else default
+    _refuse_no_path(path, "--out", "a file")
+    if path.is_dir():
+        raise UserError(f"--out {path}: is a folder; expected a file to write")
+    if path.exists() and not overwrite:
+        raise UserError(f"--out {path}: is already there; expected another file or --overwrite")
+    _refuse_unwritable(path, path.parent, "--out")
+    return path
+
+
+def _refuse_no_path(path: Path, flag: str, expected: str) -> None:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        raise UserError(f"{flag} {str(path)!r}: can't be a path; expected {expected}") from error
+
+
+def _refuse_unwritable(path: Path, folder: Path, flag: str) -> None:
     base = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
-        raise UserError(f"{flags[0]} {folder}: can't be written; expected a folder that you may write to")
-    return folder
+        raise UserError(f"{flag} {path}: can't be written; expected a folder that you may write to")
 
 
 def choose_for(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,16 @@ def percent(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def write_predictions(path: Path, logits: np.ndarray) -> None:
-    """Write `index, label, probability_0, ...`: the answer for each row of (n, classes) logits."""
+def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Write `index, label, probability_0, ...`: the answer for each row of (n, classes) logits.
+
+    `names`, the files that the images came from, become a last column `file`.
+    """
     probabilities = np.exp(log_softmax(logits))
+    files = [[name] for name in names] if names is not None else [[]] * len(logits)
     with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["index", "label", *(f"probability_{k}" for k in range(logits.shape[1]))])
-        for index, (label, row) in enumerate(zip(logits.argmax(axis=-1), probabilities, strict=True)):
-            rows.writerow([index, label, *(f"{p:.6g}" for p in row)])
+        columns = ["index", "label", *(f"probability_{k}" for k in range(logits.shape[1]))]
+        rows.writerow(columns if names is None else [*columns, "file"])
+        for index, (label, row, name) in enumerate(zip(logits.argmax(axis=-1), probabilities, files, strict=True)):
+            rows.writerow([index, label, *(f"{p:.6g}" for p in row), *name])

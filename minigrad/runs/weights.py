@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,51 @@ def describe(recipe: Mapping[str, Any], input_shape: tuple[int, ...], classes: i
     network = {"input_shape": list(input_shape), "classes": classes, "input_scale": _scale(scale)}
     # One key, since the format keeps several in no fixed order, and equal runs shall give equal files.
     return {"minigrad": json.dumps({"recipe": recipe, **network})}
+
+
+@dataclass(frozen=True)
+class Network:
+    """What `describe` said: enough to build the network again.
+
+    Attributes:
+        recipe: nested dicts, as `Recipe.from_dict` takes them.
+        input_shape: of one input.
+        classes: the number of logits.
+        scale: what the network multiplies its input by.
+    """
+
+    recipe: dict[str, Any]
+    input_shape: tuple[int, ...]
+    classes: int
+    scale: float
+
+
+def read_network(path: str | Path) -> Network:
+    """Read the metadata that `describe` made.
+
+    Raises:
+        UserError: also where there are none, or they are damaged.
+    """
+    _, metadata = read(path)
+    if "minigrad" not in metadata:
+        raise UserError(
+            f"model.weights: {path} does not say what network it is of; expected a weights.safetensors that minigrad,"
+            " lightning_module or keras_model wrote"
+        )
+    try:
+        found = json.loads(metadata["minigrad"])
+        recipe, shape, classes, scale = (found[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
+        whole = all(type(n) is int and n > 0 for n in [*shape, classes])
+        sections = isinstance(recipe, dict) and all(
+            isinstance(recipe[key], dict) for key in recipe if key != "seed_everything"
+        )
+        if not (shape and whole and sections and scale in (_scale(1), _scale(1 / 255))):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
+        ) from error
+    return Network(recipe, tuple(shape), classes, 1.0 if scale == _scale(1) else 1 / 255)
 
 
 def _scale(scale: float) -> str:

@@ -282,7 +282,7 @@ def test_thousands_of_operations() -> None:
         total = total + h.sum()
     began = time.perf_counter()
     drawing = draw(total, {"w": w, "b": b})
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 60
     assert len(boxes(drawing)) == 2 + 1200 * 4
     assert len(arrows(drawing)) == 1200 * (2 + 1 + 1 + 1) + 1199 + 1199
 

@@ -1,0 +1,28 @@
+"""A trained network, built from nothing but its weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import recipes
+from .classifier import Classifier
+from .recipes import Recipe
+from .runs import UserError, weights
+
+
+def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
+    """The network whose weights are at `path`, ready to predict, what it takes, and the recipe it was trained by.
+
+    Raises:
+        UserError: no such file, or not one that any of the three packages wrote whole.
+    """
+    network = weights.read_network(path)
+    try:
+        recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
+        shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+    except UserError as error:
+        raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
+    net = Classifier(recipe.model, network.input_shape, network.classes, network.scale)
+    net.load_state_dict(weights.read_for(path, shapes, network.scale))
+    net.eval()
+    return net, network, recipe

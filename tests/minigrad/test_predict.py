@@ -1,0 +1,264 @@
+"""predict: from a weights file alone, the answers that the network was trained to give."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from minigrad_helpers import Command, Result
+from PIL import Image
+
+from minigrad import datasets, predict, recipes, trained
+from minigrad.classifier import Classifier
+from minigrad.runs import metrics, run_command, weights
+
+SHAPE, CLASSES = (6, 8), 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (7, *SHAPE)).astype(np.uint8)
+
+
+def save(path: Path, shape: tuple[int, ...] = SHAPE, scale: float = 1 / 255, **model: Any) -> Classifier:
+    """Write a network's weights as a run leaves them; batch norm's statistics are no longer where they started."""
+    recipe = recipes.Recipe(model=recipes.Model(**model))
+    net = Classifier(recipe.model, shape, CLASSES, scale, seed=1)
+    rng = np.random.default_rng(2)
+    for _, buffer in net.named_buffers():
+        buffer.data[...] = rng.uniform(0.5, 2, buffer.shape)
+    weights.write(path, net.state_dict(), weights.describe(recipe.as_dict(), shape, CLASSES, scale))
+    return net
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    save(tmp_path / "run/weights.safetensors")
+    return tmp_path / "run/weights.safetensors"
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Call `python -m minigrad.predict` in process."""
+
+    def call(*argv: object) -> Result:
+        capsys.readouterr()
+        status = run_command(predict.PROG, predict.main, [str(word) for word in argv])
+        return Result(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def says(answer: Command) -> Callable[..., None]:
+    """The command must say no in one line with `words`, and write nothing."""
+
+    def call(argv: tuple[object, ...], *words: str) -> None:
+        before = sorted(Path.cwd().rglob("*"))
+        result = answer(*argv)
+        assert (result.status, result.out) == (2, "")
+        assert result.err.count("\n") == 1, result.err
+        assert result.err.startswith(f"{predict.PROG}: error: ")
+        for word in words:
+            assert word in result.err
+        assert sorted(Path.cwd().rglob("*")) == before
+
+    return call
+
+
+def rows(path: str | Path) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check(path: str | Path, net: Classifier, images: np.ndarray) -> None:
+    logits = net.predict(images)
+    found = rows(path)
+    assert [int(row["index"]) for row in found] == list(range(len(images)))
+    assert [int(row["label"]) for row in found] == logits.argmax(axis=1).tolist()
+    given = [[float(row[f"probability_{k}"]) for k in range(CLASSES)] for row in found]
+    np.testing.assert_allclose(given, np.exp(metrics.log_softmax(logits)), rtol=1e-5)
+
+
+# What it answers.
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_it_answers_as_the_network_did(
+    architecture: str, batch_norm: bool, activation: str, tmp_path: Path, answer: Command
+) -> None:
+    model = {"architecture": architecture, "batch_norm": batch_norm, "activation": activation, "dropout": 0.5}
+    net = save(tmp_path / "w.safetensors", channels=[2, 3], kernel_size=3, hidden=[5], **model)
+    np.savez("images.npz", x=IMAGES)
+    result = answer("--model.weights", "w.safetensors", "--data.path", "images.npz")
+    assert (result.status, result.err) == (0, "")
+    assert result.out == "7 predictions in predictions.csv\n"
+    check("predictions.csv", net, IMAGES)
+
+
+def test_floats_and_other_shapes(tmp_path: Path, answer: Command) -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 9))
+    net = save(tmp_path / "w.safetensors", shape=(9,), scale=1.0)
+    np.savez("vectors.npz", vectors)
+    assert answer("--model.weights", "w.safetensors", "--data.path", "vectors.npz").status == 0
+    check("predictions.csv", net, vectors.astype(np.float32))
+
+
+def test_it_stands_beside_the_weights_or_where_it_was_asked_for(weights_file: Path, answer: Command) -> None:
+    np.savez("images.npz", x=IMAGES)
+    given = ("--model.weights", weights_file, "--data.path", "images.npz")
+    assert answer(*given).status == 0
+    assert answer(*given, "--out", "a/new/folder/mine.csv").status == 0
+    assert (weights_file.parent / "predictions.csv").read_bytes() == Path("a/new/folder/mine.csv").read_bytes()
+
+
+def test_pictures_are_listed_with_their_files(weights_file: Path, answer: Command) -> None:
+    Path("digits").mkdir()
+    for name, image in zip("cab", IMAGES, strict=False):
+        Image.fromarray(image).save(f"digits/{name}.png")
+    assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p.csv").status == 0
+    assert [row["file"] for row in rows("p.csv")] == ["a.png", "b.png", "c.png"]
+    net, _, _ = trained.restore(weights_file)
+    check("p.csv", net, IMAGES[[1, 2, 0]])
+    assert Path("p.csv").read_text().splitlines()[0].endswith("probability_2,file")
+
+
+def test_a_trained_network_is_as_right_as_its_run_said(command: Command, answer: Command) -> None:
+    assert command("--trainer.max_epochs", "1", "--out", "out").status == 0
+    result = answer("--model.weights", "out/weights.safetensors", "--data.path", "mnist")
+    assert result.out == "10,000 predictions in out/predictions.csv\n"
+    labels = np.array([int(row["label"]) for row in rows("out/predictions.csv")])
+    correct = int((labels == datasets.load("mnist").test.labels).sum())
+    assert correct == json.loads(Path("out/metrics.json").read_text())["test_correct"]
+
+
+def test_the_recipe_and_shape_come_from_the_file(tmp_path: Path) -> None:
+    save(tmp_path / "w.safetensors", hidden=[5, 4], dropout=0.3, learning_rate=0.7)
+    net, network, recipe = trained.restore(tmp_path / "w.safetensors")
+    assert (network.input_shape, network.classes, network.scale) == (SHAPE, CLASSES, 1 / 255)
+    assert (recipe.model.hidden, recipe.model.dropout, recipe.model.learning_rate) == ([5, 4], 0.3, 0.7)
+    assert not net.training
+
+
+def test_a_key_that_is_newer_than_the_file_takes_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    net = save(path)
+    arrays, metadata = weights.read(path)
+    found = json.loads(metadata["minigrad"])
+    del found["recipe"]["model"]["batch_norm"], found["recipe"]["early_stopping"]
+    weights.write(path, arrays, {"minigrad": json.dumps(found)})
+    np.testing.assert_array_equal(trained.restore(path)[0].predict(IMAGES), net.predict(IMAGES))
+
+
+# What it refuses.
+
+
+def test_predictions_that_are_there_are_kept_unless_told(weights_file: Path, answer: Command, says: Any) -> None:
+    np.savez("images.npz", x=IMAGES)
+    given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out", "p.csv")
+    Path("p.csv").write_text("mine")
+    says(given, "--out p.csv: is already there", "--overwrite")
+    assert Path("p.csv").read_text() == "mine"
+    assert answer(*given, "--overwrite").status == 0
+    assert len(rows("p.csv")) == 7
+
+
+def test_places_that_cannot_be_written(weights_file: Path, says: Any) -> None:
+    np.savez("images.npz", x=IMAGES)
+    given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out")
+    says((*given, "."), "--out .: is a folder")
+    says((*given, "images.npz/p.csv"), "can't be written")
+    says((*given, "x" * 5000), "can't be a path")
+
+
+def test_a_command_that_says_too_little_or_too_much(weights_file: Path, says: Any) -> None:
+    says((), "required: model.weights, data.path")
+    says(("--model.weights", weights_file), "required: data.path")
+    says(("--model.weights", weights_file, "--data.path", "mnist", "--model.hidden", "[3]"), "--model.hidden")
+
+
+def test_images_that_do_not_fit(weights_file: Path, says: Any) -> None:
+    says(("--model.weights", weights_file, "--data.path", "mnist"), "(28, 28)", "expected (6, 8)")
+    says(("--model.weights", weights_file, "--data.path", "nowhere"), "nowhere does not exist")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello"])
+def test_no_weights(content: bytes | None, says: Any) -> None:
+    if content is not None:
+        Path("w.safetensors").write_bytes(content)
+    says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "model.weights", "w.safetensors")
+
+
+def changed(path: Path, **changes: Any) -> None:
+    """The file with other metadata; a None takes the key away."""
+    arrays, metadata = weights.read(path)
+    found = {**json.loads(metadata["minigrad"]), **changes}
+    weights.write(path, arrays, {"minigrad": json.dumps({k: v for k, v in found.items() if v is not None})})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({key: None} for key in ("recipe", "input_shape", "classes", "input_scale")),
+        *({"input_shape": bad} for bad in ([], 48, [6, -8], [6.0, 8], "68", [True, 8])),
+        *({"classes": bad} for bad in (0, "3", [3])),
+        *({"input_scale": bad} for bad in (1, "1/256", [1])),
+        *({"recipe": bad} for bad in ([], "simple", {"model": 3})),
+    ],
+    ids=str,
+)
+def test_damaged_metadata(changes: dict[str, Any], weights_file: Path, says: Any) -> None:
+    changed(weights_file, **changes)
+    says(("--model.weights", weights_file, "--data.path", "mnist"), "metadata are damaged", "input_scale")
+
+
+@pytest.mark.parametrize(
+    ("model", "word"),
+    [
+        ({"hidden": "abc"}, "model.hidden: abc"),
+        ({"heads": 3}, "model.heads"),
+        ({"kernel_size": 4}, "model.kernel_size: 4"),
+        ({"architecture": "cnn", "channels": [1, 1, 1, 1]}, "model.channels"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense(model: dict[str, Any], word: str, weights_file: Path, says: Any) -> None:
+    changed(weights_file, recipe={"model": model})
+    says(("--model.weights", weights_file, "--data.path", "mnist"), "its recipe makes no sense", word)
+
+
+def test_weights_that_are_not_those_of_the_recipe(weights_file: Path, says: Any) -> None:
+    changed(weights_file, recipe={"model": {"hidden": [11]}})
+    says(("--model.weights", weights_file, "--data.path", "mnist"), "hidden.0", "(10, 48)", "expected (11, 48)")
+
+
+def test_weights_from_elsewhere(tmp_path: Path, says: Any) -> None:
+    for metadata in ({}, {"format": "pt"}):
+        weights.write(tmp_path / "w.safetensors", {"weight": np.ones(3, np.float32)}, metadata)
+        says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "does not say what network it is of")
+    weights.write(tmp_path / "w.safetensors", {"weight": np.ones(3, np.float32)}, {"minigrad": "{"})
+    says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "metadata are damaged")
+
+
+def test_answers_that_are_no_numbers(tmp_path: Path, says: Any) -> None:
+    save(tmp_path / "w.safetensors", shape=(4,), scale=1.0, hidden=[])
+    np.savez("huge.npz", x=np.random.default_rng(0).choice(np.float32([3e38, -3e38]), (50, 4)))
+    says(("--model.weights", "w.safetensors", "--data.path", "huge.npz"), "NaN or infinite", "huge.npz")
+
+
+# As a command.
+
+
+def test_its_help_and_its_status(weights_file: Path) -> None:
+    command = [sys.executable, "-m", "minigrad.predict"]
+    told = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    for word in ("--model.weights FILE", "--data.path PATH", "--out FILE", "predictions.csv beside the weights"):
+        assert word in " ".join(told.split())
+    failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
