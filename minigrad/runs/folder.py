@@ -19,6 +19,7 @@ OWN = (
     *SIGNS,
     CURVES,
     PREDICTIONS,
+    "weights.onnx",
     "checkpoint.*",
     "*.ckpt",
     "model.keras",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from shared import Command, Result, clouds  # noqa: F401 (for those who import from here)
 
-from minigrad.runs import UserError
+from minigrad import recipes
+from minigrad.classifier import Classifier
+from minigrad.runs import UserError, weights
 
 
 def flags(data: str, out: str | Path, *more: str) -> list[str]:
@@ -18,6 +22,18 @@ def flags(data: str, out: str | Path, *more: str) -> list[str]:
         *("--data.path", data, "--data.batch_size", "16", "--data.validation_size", "30"),
         *("--trainer.max_epochs", "3", "--out", str(out), *more),
     ]
+
+
+def save_network(path: Path, shape: tuple[int, ...], classes: int, scale: float, **model: Any) -> Classifier:
+    """Write a network's weights as a run leaves them; batch norm is no longer where it started."""
+    recipe = recipes.Recipe(model=recipes.Model(**model))
+    net = Classifier(recipe.model, shape, classes, scale, seed=1)
+    rng = np.random.default_rng(2)
+    for name, tensor in net.named_tensors():
+        if "norm" in name:
+            tensor.data[...] = rng.uniform(0.5, 2, tensor.shape)
+    weights.write(path, net.state_dict(), weights.describe(recipe.as_dict(), shape, classes, scale))
+    return net
 
 
 def sentence_of(call: Callable[[], object]) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minigrad_helpers import Command, Result
+from minigrad_helpers import Command, Result, save_network
 from PIL import Image
 
-from minigrad import datasets, predict, recipes, trained
+from minigrad import datasets, predict, trained
 from minigrad.classifier import Classifier
 from minigrad.runs import metrics, run_command, weights
 
@@ -24,14 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, *SHAPE)).astype(np.uint8)
 
 
 def save(path: Path, shape: tuple[int, ...] = SHAPE, scale: float = 1 / 255, **model: Any) -> Classifier:
-    """Write a network's weights as a run leaves them; batch norm's statistics are no longer where they started."""
-    recipe = recipes.Recipe(model=recipes.Model(**model))
-    net = Classifier(recipe.model, shape, CLASSES, scale, seed=1)
-    rng = np.random.default_rng(2)
-    for _, buffer in net.named_buffers():
-        buffer.data[...] = rng.uniform(0.5, 2, buffer.shape)
-    weights.write(path, net.state_dict(), weights.describe(recipe.as_dict(), shape, CLASSES, scale))
-    return net
+    return save_network(path, shape, CLASSES, scale, **model)
 
 
 @pytest.fixture
