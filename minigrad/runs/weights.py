@@ -98,11 +98,15 @@ def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[st
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors") from error
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{key}: {path} is not a readable safetensors file ({error})") from error
+    for name, array in weights.items():
+        if array.dtype.kind == "V":  # bfloat16, say, which is read where some other library has taught it to NumPy
+            raise UserError(f"{key}: {path}: {name} is {array.dtype}; expected numbers that NumPy knows by itself")
+    return weights, metadata
 
 
 def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: float) -> Weights:
