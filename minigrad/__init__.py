@@ -8,7 +8,9 @@ A reading order:
 4. `tensor.py`    the class that puts operators on the rules
 5. `nn.py`, `optim.py`   layers and optimisers, as in torch
 6. `gradcheck.py` how to know that it is all true
-7. `classifier.py`, `train.py`   the network of a recipe, trained
+7. `graph.py`     what the tape holds, drawn
+8. `classifier.py`, `train.py`   the network of a recipe, trained
+9. `trained.py`, `predict.py`, `export.py`   what a trained one is good for
 """
 
 from . import nn, ops, optim

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from .datasets import Dataset
 from .recipes import Recipe
 from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
 from .runs.progress import Report, network
+from .tensorboard import Scalars
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
 
 PROG = "python -m minigrad.train"
@@ -25,6 +28,8 @@ def main(argv: Sequence[str]) -> None:
     """Train, test once, and leave a run folder."""
     parser = recipes.recipe_parser(PROG, "Train the network of a recipe with a hand-built autograd in NumPy.")
     recipes.run_options(parser)
+    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+    parser.add_argument("--tensorboard", **flag, help="write scalars for TensorBoard, where it is installed")
     options = parser.parse_args(recipes.resolve(argv))
     recipe = recipes.to_recipe(options)
     out = folder.choose(options.out, "minigrad", resume=options.resume, overwrite=options.overwrite)
@@ -32,14 +37,15 @@ def main(argv: Sequence[str]) -> None:
         print(f"{out} holds a finished run, which is left as it is")
         return
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-    fit(recipe, data, out, overwrite=options.overwrite)
+    fit(recipe, data, out, overwrite=options.overwrite, tensorboard=options.tensorboard)
 
 
-def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) -> None:
+def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, tensorboard: bool = False) -> None:
     """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
 
     Raises:
-        UserError: recipe, data, weights or folder don't fit together, or training diverged.
+        UserError: recipe, data, weights or folder don't fit together, training diverged, or TensorBoard is not
+            installed and was asked for.
         Stopped: Ctrl-C; whole epochs are kept.
     """
     model, size = recipe.model, len(data.train.labels)
@@ -52,6 +58,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
     optimizer = build_optimizer(net.parameters(), model)
     schedule = Schedule(model.schedule, optimizer, steps * recipe.trainer.max_epochs)
     best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
+    scalars = Scalars(out / "tensorboard") if tensorboard else None
 
     epochs: list[Epoch] = []
     if not overwrite and (out / folder.RECIPE).exists():
@@ -67,7 +74,9 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
     report, saved = Report(recipe, data, parameters, steps), len(epochs)
     try:
         # What overflows shows in the loss, which is looked at.
-        with report, np.errstate(over="ignore", invalid="ignore"):
+        with report, scalars or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
+            if scalars:
+                scalars.start(epochs)
             while len(epochs) < recipe.trainer.max_epochs and not (best and best.is_over):
                 epoch, began = len(epochs), time.perf_counter()
                 net.begin_epoch(epoch)
@@ -91,6 +100,8 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False) ->
                 checkpoint.save(out / checkpoint.NAME, len(epochs), net, optimizer, schedule, best)
                 saved = len(epochs)
                 report.epoch(epochs[-1])
+                if scalars:
+                    scalars.epoch(epochs[-1])
     except KeyboardInterrupt:
         raise Stopped(f"{saved} whole epochs are kept in {out}; --out {out} --resume goes on") from None
 
