@@ -71,7 +71,7 @@ class Classifier(nn.Module):
             x = self.dropout(self.activation(norm(x) if norm else x))
         return self.output(x)
 
-    def predict(self, images: np.ndarray, batch_size: int = 4096) -> np.ndarray:
+    def predict(self, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
         """Logits of any number of images, as an array, without dropout and without a tape."""
         training = self.training
         self.eval()

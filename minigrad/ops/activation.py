@@ -74,7 +74,7 @@ def gelu(input: Array, approximate: Literal["none", "tanh"] = "none"):
         below = 0.5 * (1 + erf_of(a / math.sqrt(2)))
         return a * below, lambda g: g * (below + a * (np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)))
     if approximate != "tanh":
-        raise ValueError(f"gelu: approximate = {approximate!r}; expected 'none' or 'tanh'")
+        raise ValueError(f"approximate = {approximate!r}; expected 'none' or 'tanh'")
     c = math.sqrt(2 / math.pi)
     t = np.tanh(c * (a + 0.044715 * a * a * a))
     return 0.5 * a * (1 + t), lambda g: g * (0.5 * (1 + t) + 0.5 * c * a * (1 - t * t) * (1 + 0.134145 * a * a))
@@ -98,7 +98,7 @@ def dropout(input: Array, p: float = 0.5, training: bool = True, rng: np.random.
         ValueError: p is not in [0, 1).
     """
     if not 0 <= p < 1:
-        raise ValueError(f"dropout: p = {p}; expected 0 to below 1")
+        raise ValueError(f"p = {p}; expected 0 to below 1")
     if not training or not p:
         return input, lambda g: g
     rng = rng or np.random.default_rng()

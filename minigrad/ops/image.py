@@ -10,12 +10,9 @@ height, width) to the reader; elementwise operations keep that order.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ..tape import Array, operation
 
@@ -29,7 +26,7 @@ def _pair(x: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _batch_last(x: np.ndarray, padding: tuple[int, int], value: float = 0.0) -> np.ndarray:
+def _batch_last(x: np.ndarray, padding: tuple[int, int] = (0, 0), value: float = 0.0) -> np.ndarray:
     """(n, c, h, w) as contiguous (c, h, w, n), padded; without padding no copy of what lies so already."""
     x = x.transpose(1, 2, 3, 0)
     if padding == (0, 0):
@@ -46,46 +43,32 @@ def _batch_first(x: np.ndarray, padding: tuple[int, int] = (0, 0)) -> np.ndarray
     return x[:, top : h - top, left : w - left].transpose(3, 0, 1, 2)
 
 
-def _output_size(
-    name: str,
-    shape: tuple[int, ...],
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int] = (1, 1),
-) -> tuple[int, int]:
-    """How often the window fits: floor((size + 2 padding - dilation (window - 1) - 1) / stride) + 1.
+def _windows(
+    shape: tuple[int, ...], window: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], dilation=(1, 1)
+) -> tuple[list[int], list[tuple[slice, ...]]]:
+    """How often the window fits each way, and an index for each place in it, row by row.
+
+    The size is floor((n + 2 padding - dilation (window - 1) - 1) / stride) + 1.
+    With x padded and in the order (c, h, w, n), x[index] is what stands at
+    that place of every window, (c, *size, n).
 
     Raises:
-        ValueError: not once, or a setting makes no sense.
+        ValueError: the window fits nowhere, or a setting makes no sense.
     """
     if len(shape) != 4:
-        raise ValueError(f"{name}: input {shape}; expected (n, channels, height, width)")
+        raise ValueError("expected an input (n, channels, height, width)")
+    settings = f"window {window}, stride {stride}, dilation {dilation}, padding {padding}"
     if min(*window, *stride, *dilation) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"{name}: window {window}, stride {stride}, dilation {dilation}, padding {padding}; expected 1 or more,"
-            " padding 0 or more"
-        )
-    sizes = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(shape[2:], window, stride, padding, dilation, strict=True)
-    ]
-    if min(sizes) < 1:
-        raise ValueError(
-            f"{name}: a window of {window}, dilation {dilation}, does not fit {shape[2:]} padded by {padding}"
-        )
-    return sizes[0], sizes[1]
-
-
-def _offsets(
-    window: tuple[int, int], size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
-) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
-    """(i, j, index) for each place in the window: x[index] is what stands there, for every output, as (c, h, w, n)."""
-    for i in range(window[0]):
-        for j in range(window[1]):
-            starts = i * dilation[0], j * dilation[1]
-            rows, columns = (slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(starts, size, stride, strict=True))
-            yield i, j, (slice(None), rows, columns)
+        raise ValueError(f"{settings}; expected 1 or more, padding 0 or more")
+    sides = list(zip(shape[2:], window, stride, padding, dilation, strict=True))
+    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides]
+    if min(size) < 1:
+        raise ValueError(f"{settings}; expected a window that fits into {shape[2:]}, padded")
+    rows, columns = (
+        [slice(o * d, o * d + (m - 1) * s + 1, s) for o in range(k)]
+        for m, (_, k, s, _, d) in zip(size, sides, strict=True)
+    )
+    return size, [(slice(None), row, column) for row in rows for column in columns]
 
 
 @operation
@@ -113,47 +96,52 @@ def conv2d(
     Raises:
         ValueError: the shapes don't fit each other.
     """
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    if weight.ndim != 4:
-        raise ValueError(f"conv2d: weight {weight.shape}; expected (out, in / groups, height, width)")
-    o, c, *kernel = weight.shape
-    window = kernel[0], kernel[1]
-    size = _output_size("conv2d", input.shape, window, stride, padding, dilation)
-    if input.shape[1] != c * groups or o % groups:
-        raise ValueError(
-            f"conv2d: input {input.shape} and weight {weight.shape} in {groups} groups: expected {c * groups} channels"
-            f" and a multiple of {groups} outputs"
-        )
-    if bias is not None and bias.shape != (o,):
-        raise ValueError(f"conv2d: bias {bias.shape}; expected ({o},)")
-    n, x = len(input), _batch_last(input, padding)
+    padding = _pair(padding)
+    if weight.ndim != 4 or input.ndim != 4 or input.shape[1] != weight.shape[1] * groups or len(weight) % groups:
+        raise ValueError(f"expected (n, c, height, width) and (o, c / groups, height, width) with groups = {groups}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"expected a bias of {weight.shape[:1]}")
+    (o, _, *window), n = weight.shape, len(input)
+    size, places = _windows(input.shape, tuple(window), _pair(stride), padding, _pair(dilation))
+    x = _batch_last(input, padding)
     matrix = weight.reshape(groups, o // groups, -1)
 
-    def columns() -> np.ndarray:
-        # Made anew on the way back: copying is cheaper than keeping kernel-size copies of every image.
-        spans = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-        patches = sliding_window_view(x, spans, axis=(1, 2))
-        patches = patches[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
-        return np.ascontiguousarray(patches.transpose(0, 4, 5, 1, 2, 3)).reshape(groups, matrix.shape[2], -1)
+    def patches() -> np.ndarray:
+        # Made anew on the way back: copying is quick, and kept they would be as many images as the window has places.
+        out = np.empty((len(x), len(places), *size, n), x.dtype)
+        for k, at in enumerate(places):
+            out[:, k] = x[at]
+        return out.reshape(groups, matrix.shape[2], -1)
 
-    y = (matrix @ columns()).reshape(o, *size, n)
+    y = (matrix @ patches()).reshape(o, *size, n)
     if bias is not None:
         y += bias[:, None, None, None]
 
     def rows(g: np.ndarray) -> np.ndarray:
-        return _batch_last(g, (0, 0)).reshape(groups, o // groups, -1)
+        return _batch_last(g).reshape(groups, o // groups, -1)
 
     def dx(g: np.ndarray) -> np.ndarray:
-        d = (matrix.swapaxes(1, 2) @ rows(g)).reshape(len(x), *window, *size, n)
+        d = (matrix.swapaxes(1, 2) @ rows(g)).reshape(len(x), len(places), *size, n)
         out = np.zeros_like(x)
-        for i, j, at in _offsets(window, size, stride, dilation):
-            out[at] += d[:, i, j]
+        for k, at in enumerate(places):
+            out[at] += d[:, k]
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:
-        return (rows(g) @ columns().swapaxes(1, 2)).reshape(weight.shape)
+        return (rows(g) @ patches().swapaxes(1, 2)).reshape(weight.shape)
 
     return _batch_first(y), dx, dw, lambda g: rows(g).reshape(o, -1).sum(axis=1)
+
+
+def _pool_windows(
+    input: np.ndarray, kernel_size: Pair, stride: Pair | None, padding: Pair, value: float
+) -> tuple[np.ndarray, list[tuple[slice, ...]], tuple[int, int]]:
+    """(x in the order (c, h, w, n), padded with `value`; an index for each place in the window; the padding)."""
+    window, padding = _pair(kernel_size), _pair(padding)
+    _, places = _windows(input.shape, window, window if stride is None else _pair(stride), padding)
+    if 2 * padding[0] > window[0] or 2 * padding[1] > window[1]:
+        raise ValueError(f"padding {padding}; expected at most half of the window {window}")
+    return _batch_last(input, padding, value), places, padding
 
 
 @operation
@@ -167,13 +155,7 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     Raises:
         ValueError: no window fits.
     """
-    window, padding = _pair(kernel_size), _pair(padding)
-    stride = window if stride is None else _pair(stride)
-    size = _output_size("max_pool2d", input.shape, window, stride, padding)
-    if 2 * padding[0] > window[0] or 2 * padding[1] > window[1]:
-        raise ValueError(f"max_pool2d: padding {padding}; expected at most half of the window {window}")
-    x = _batch_last(input, padding, -np.inf)
-    places = [at for _, _, at in _offsets(window, size, stride)]
+    x, places, padding = _pool_windows(input, kernel_size, stride, padding, -np.inf)
     y = x[places[0]].copy()
     first = np.zeros(y.shape, np.min_scalar_type(len(places)))  # which place won; later winners have larger numbers
     for k, at in enumerate(places[1:], 1):
@@ -200,12 +182,8 @@ def avg_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     Raises:
         ValueError: no window fits.
     """
-    window, padding = _pair(kernel_size), _pair(padding)
-    stride = window if stride is None else _pair(stride)
-    size = _output_size("avg_pool2d", input.shape, window, stride, padding)
-    x = _batch_last(input, padding)
-    area = math.prod(window)
-    places = [at for _, _, at in _offsets(window, size, stride)]
+    x, places, padding = _pool_windows(input, kernel_size, stride, padding, 0.0)
+    area = len(places)
     y = x[places[0]] / area
     for at in places[1:]:
         y += x[at] / area

@@ -20,38 +20,37 @@ __all__ = [
 Reduction = Literal["mean", "sum", "none"]
 
 
-def _reduce(name: str, losses: np.ndarray, reduction: str, total: float | None = None):
+def _reduce(losses: np.ndarray, reduction: str, total: float | None = None):
     """(the reduced losses, how a gradient of them is scaled for each); `total` is what the mean divides by."""
     if reduction == "none":
         return losses, 1.0
     if reduction == "sum":
         return np.add.reduce(losses, axis=None), 1.0
     if reduction != "mean":
-        raise ValueError(f"{name}: reduction = {reduction!r}; expected 'mean', 'sum' or 'none'")
+        raise ValueError(f"reduction = {reduction!r}; expected 'mean', 'sum' or 'none'")
     total = total or np.nan  # the mean of nothing is no number, as in torch
     return np.add.reduce(losses, axis=None) / total, 1 / total
 
 
-def _same_shape(name: str, input: np.ndarray, target: np.ndarray) -> None:
+def _difference(input: np.ndarray, target: np.ndarray) -> np.ndarray:
     if np.shape(input) != np.shape(target):
-        raise ValueError(f"{name}: input {np.shape(input)} and target {np.shape(target)}: expected the same shape")
+        raise ValueError("expected the same shape")
+    return input - target
 
 
 @operation
 def mse_loss(input: Array, target: Array, reduction: Reduction = "mean"):
     """l = (x - t)^2.   dL/dx = 2 g (x - t) = -dL/dt."""
-    _same_shape("mse_loss", input, target)
-    d = input - target
-    y, scale = _reduce("mse_loss", d * d, reduction, d.size)
+    d = _difference(input, target)
+    y, scale = _reduce(d * d, reduction, d.size)
     return y, lambda g: 2 * scale * g * d, lambda g: -2 * scale * g * d
 
 
 @operation
 def l1_loss(input: Array, target: Array, reduction: Reduction = "mean"):
     """l = |x - t|.   dL/dx = g sign(x - t) = -dL/dt (0 at the kink)."""
-    _same_shape("l1_loss", input, target)
-    d = input - target
-    y, scale = _reduce("l1_loss", np.abs(d), reduction, d.size)
+    d = _difference(input, target)
+    y, scale = _reduce(np.abs(d), reduction, d.size)
     return y, lambda g: scale * g * np.sign(d), lambda g: -scale * g * np.sign(d)
 
 
@@ -61,12 +60,11 @@ def huber_loss(input: Array, target: Array, reduction: Reduction = "mean", delta
 
     With c = clip(d), both cases are c (d - c / 2). Huber, 1964.
     """
-    _same_shape("huber_loss", input, target)
+    d = _difference(input, target)
     if not delta > 0:
-        raise ValueError(f"huber_loss: delta = {delta}; expected a positive number")
-    d = input - target
+        raise ValueError(f"delta = {delta}; expected a positive number")
     c = np.clip(d, -delta, delta)
-    y, scale = _reduce("huber_loss", c * (d - c / 2), reduction, d.size)
+    y, scale = _reduce(c * (d - c / 2), reduction, d.size)
     return y, lambda g: scale * g * c, lambda g: -scale * g * c
 
 
@@ -83,13 +81,13 @@ def binary_cross_entropy_with_logits(
     As w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)).   dL/dx = g w ((1 - t) s - p t (1 - s)),
     dL/dt = g w ((p - 1) ln(1 + e^-x) - x).
     """
-    _same_shape("binary_cross_entropy_with_logits", input, target)
+    _difference(input, target)
     x, t = input, target
     w = 1.0 if weight is None else np.asarray(weight, x.dtype)
     p = 1.0 if pos_weight is None else np.asarray(pos_weight, x.dtype)
     softplus = np.logaddexp(0, -x)
     losses = w * ((1 - t) * x + (1 + (p - 1) * t) * softplus)
-    y, scale = _reduce("binary_cross_entropy_with_logits", losses, reduction, losses.size)
+    y, scale = _reduce(losses, reduction, losses.size)
     return (
         y,
         lambda g: scale * g * (w * ((1 - t) * logistic(x) - p * t * logistic(-x))),
@@ -97,29 +95,29 @@ def binary_cross_entropy_with_logits(
     )
 
 
-def _at_labels(name: str, input: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _at_labels(input: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Where each row's label stands in (n, classes) flattened class by class, once all fits.
 
     Raises:
         ValueError: the shapes don't match, or a label is no class.
     """
     if input.ndim != 2 or target.shape != input.shape[:1]:
-        raise ValueError(f"{name}: input {input.shape} and target {target.shape}: expected (n, classes) and (n,)")
+        raise ValueError(f"target {target.shape}; expected (n, classes) and a target (n,)")
     if target.dtype.kind not in "iu":
-        raise ValueError(f"{name}: target of dtype {target.dtype}; expected integers, a class each")
+        raise ValueError(f"target of dtype {target.dtype}; expected integers, a class each")
     n, classes = input.shape
     places = target.astype(np.intp, copy=False)
     # Seen as unsigned, a negative label is a huge one: one look at the labels instead of two.
     if n and np.maximum.reduce(places.view(np.uintp)) >= classes:
-        raise ValueError(f"{name}: labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
+        raise ValueError(f"labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
     return places * n + np.arange(n)
 
 
-def _class_weight(name: str, input: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+def _class_weight(input: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """A weight for each class, ones by default, of the input's dtype."""
     w = np.ones(input.shape[1:], input.dtype) if weight is None else np.asarray(weight, input.dtype)
     if w.shape != input.shape[1:]:
-        raise ValueError(f"{name}: weight {w.shape}; expected {input.shape[1:]}, a number a class")
+        raise ValueError(f"weight {w.shape}; expected {input.shape[1:]}, a number a class")
     return w
 
 
@@ -133,9 +131,9 @@ def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None,
         ValueError: the shapes don't match, or a label is out of range.
     """
     target = np.asarray(target)
-    at = _at_labels("nll_loss", input, target)
-    w = _class_weight("nll_loss", input, weight)[target]
-    y, scale = _reduce("nll_loss", -w * input.T.reshape(-1)[at], reduction, w.sum().item())
+    at = _at_labels(input, target)
+    w = _class_weight(input, weight)[target]
+    y, scale = _reduce(-w * input.T.reshape(-1)[at], reduction, w.sum().item())
 
     def back(g: np.ndarray) -> np.ndarray:
         out = np.zeros(input.size, input.dtype)
@@ -170,9 +168,9 @@ def cross_entropy(
         ValueError: the shapes don't match, or a label is out of range.
     """
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing = {label_smoothing}; expected 0 to 1")
+        raise ValueError(f"label_smoothing = {label_smoothing}; expected 0 to 1")
     target = np.asarray(target)
-    at = _at_labels("cross_entropy", input, target)
+    at = _at_labels(input, target)
     n, classes = input.shape
     plain = weight is None and not label_smoothing
     # One class after the other in memory: along short rows NumPy reduces slowly.
@@ -183,13 +181,13 @@ def cross_entropy(
     losses = np.log(s[:, 0]) - z.T.reshape(-1)[at]
     at_label, total = 1.0, float(n)
     if not plain:
-        w = _class_weight("cross_entropy", input, weight)
+        w = _class_weight(input, weight)
         at_label, total = (1 - label_smoothing) * w[target], w[target].sum().item()
         evenly = (label_smoothing / classes) * w
         losses = at_label * losses
         if label_smoothing:  # else 0 times the infinity of a masked logit would be no number
             losses += ((np.log(s) - z) * evenly).sum(axis=1)
-    y, scale = _reduce("cross_entropy", losses, reduction, total)
+    y, scale = _reduce(losses, reduction, total)
 
     def back(g: np.ndarray) -> np.ndarray:
         d = e / s

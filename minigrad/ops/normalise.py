@@ -11,6 +11,8 @@ at x^, the chain rule through mean and s gives
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..tape import Array, operation
@@ -58,17 +60,17 @@ def batch_norm(
         ValueError: there are no channels, a shape differs, or a batch of one value a channel is to be normalised.
     """
     if input.ndim < 2:
-        raise ValueError(f"batch_norm: input {input.shape}; expected (n, channels, ...)")
+        raise ValueError("expected an input (n, channels, ...)")
     channels, shape = input.shape[1], (1, -1, *[1] * (input.ndim - 2))
     for name, x in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
         if x is not None and x.shape != (channels,):
-            raise ValueError(f"batch_norm: {name} {x.shape}; expected ({channels},), a number a channel")
+            raise ValueError(f"{name} {x.shape}; expected ({channels},), a number a channel")
     axes = (0, *range(2, input.ndim))
     of_batch = training or running_mean is None or running_var is None
     if of_batch:
         n = input.size // max(channels, 1)
         if training and n < 2:
-            raise ValueError(f"batch_norm: input {input.shape}: expected more than one value a channel in training")
+            raise ValueError("expected more than one value a channel in training")
         mean, var = _statistics(input, axes)
         if training and running_mean is not None and running_var is not None:
             running_mean += momentum * (mean.reshape(channels) - running_mean)
@@ -110,7 +112,7 @@ def layer_norm(
         *((name, x.shape) for name, x in (("weight", weight), ("bias", bias)) if x is not None),
     ):
         if found != shape:
-            raise ValueError(f"layer_norm: {name} {found}; expected {shape}, the normalized_shape")
+            raise ValueError(f"{name} {found}; expected {shape}, the normalized_shape")
     axes = tuple(range(leading, input.ndim))
     mean, var = _statistics(input, axes)
     s = np.sqrt(var + eps)

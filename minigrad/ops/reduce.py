@@ -143,7 +143,7 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
         ValueError: ord is not positive.
     """
     if not ord > 0:
-        raise ValueError(f"norm: ord = {ord}; expected a positive number or inf")
+        raise ValueError(f"ord = {ord}; expected a positive number or inf")
     size = np.abs(a)
     top = np.max(size, axis, keepdims=True, initial=0)
     if ord == np.inf:

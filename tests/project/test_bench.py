@@ -1,0 +1,79 @@
+"""The benchmark measures what it says: every peer trains the same network, and the ratios are of this run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import engine, peers
+from minigrad.classifier import Classifier
+from minigrad.recipes import Model
+
+ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (256, 28, 28)).astype(np.uint8)
+LABELS = RNG.integers(0, 10, 256)
+
+
+@pytest.mark.parametrize("network", engine.NETWORKS)
+@pytest.mark.parametrize("peer", ["hand-written NumPy", "torch eager", "JAX jit"])
+def test_a_peer_takes_the_same_steps_as_minigrad(network: str, peer: str) -> None:
+    model = engine.NETWORKS[network]
+    start = Classifier(model, (28, 28), 10, seed=1).state_dict()
+    case = peers.Case(model, IMAGES, LABELS, start)
+    built = peers.PEERS[peer](case)
+    if built is None:
+        assert peer == "hand-written NumPy"
+        assert not case.is_simple
+        return
+    (step, weights), (ours, reference) = built, peers.minigrad(case)
+    for indices in (np.arange(128), np.arange(128, 256), np.arange(128)):
+        step(indices)
+        ours(indices)
+    moved = 0.0
+    for name, expected in reference().items():
+        np.testing.assert_allclose(weights()[name], expected, atol=1e-4)
+        moved = max(moved, float(np.abs(expected - start[name]).max()))
+    assert moved > 1e-3
+
+
+def test_an_optional_peer_is_named_with_its_reason_when_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(case: peers.Case) -> None:
+        raise ModuleNotFoundError("No module named 'mygrad'")
+
+    monkeypatch.setitem(peers.PEERS, "mygrad", missing)
+    monkeypatch.setitem(engine.STEPS, "784-10-10", 2)
+    data = engine.datasets.Split(np.repeat(IMAGES, 10, axis=0), np.repeat(LABELS, 10))
+    rows = engine.measure("784-10-10", Model(), data, 1, ["mygrad"])
+    assert [row["status"] for row in rows] == ["ok", "not measured: No module named 'mygrad'"]
+
+
+def test_a_peer_that_trains_otherwise_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(case: peers.Case) -> peers.Peer:
+        return peers.minigrad(peers.Case(Model(learning_rate=0.2), case.images, case.labels, case.start))
+
+    monkeypatch.setitem(peers.PEERS, "mygrad", wrong)
+    data = engine.datasets.Split(np.repeat(IMAGES, 10, axis=0), np.repeat(LABELS, 10))
+    with pytest.raises(SystemExit, match="mygrad differs from minigrad"):
+        engine.measure("784-10-10", Model(), data, 1, ["mygrad"])
+
+
+def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> None:
+    out = tmp_path / "engine.json"
+    words = ["--rounds", "2", "--networks", "784-10-10", "--peers", "hand-written NumPy", "floor", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.engine", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "hand-written NumPy" in done.stdout
+    found = json.loads(out.read_text())
+    assert found["environment"]["threads"] == engine.THREADS
+    rows = {row["peer"]: row for row in found["rows"]}
+    assert list(rows) == ["minigrad", "hand-written NumPy", "floor"]
+    assert rows["minigrad"]["ratio"] == 1
+    assert all(row["step_us"] > 0 and row["ratio"] > 0 for row in rows.values())
+    assert rows["hand-written NumPy"]["goal"] == 1.05
