@@ -25,8 +25,13 @@ def to_recipe(config: Any) -> Recipe:
     for linked in ("input_shape", "classes", "input_scale"):
         values["model"].pop(linked, None)
     values["data"].pop("seed", None)
-    values["model"]["hidden"] = list(values["model"]["hidden"] or [])
-    epochs = config.trainer.max_epochs
+    for sizes in ("channels", "hidden"):
+        values["model"][sizes] = list(values["model"][sizes] or [])
+    epochs, schedule = config.trainer.max_epochs, values["model"]["schedule"]
+    if epochs == -1 and config.trainer.max_steps == -1 and schedule in ("cosine", "one_cycle"):
+        raise UserError(
+            f"trainer.max_epochs: -1 with model.schedule {schedule}; expected a limit, since the schedule ends with it"
+        )
     values["trainer"] = {"max_epochs": 1000 if epochs in NO_LIMIT else epochs}
     return recipes.check(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
 

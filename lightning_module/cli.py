@@ -161,6 +161,7 @@ class ClassifierCLI(LightningCLI):
         return callbacks
 
     def before_fit(self) -> None:
+        recipes.refuse_misfit(self.recipe, self.datamodule.dataset)
         if is_first_rank() and not self.rehearsal:
             folder.prepare(self.out, overwrite=self.config.fit.overwrite)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from minigrad import datasets
+from minigrad.recipes.schema import Augment
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
+
+# Asked for at each batch, drawn once an epoch.
+epoch_shifts = lru_cache(maxsize=1)(datasets.epoch_shifts)
 
 
 class InMemory(Dataset[Batch]):
@@ -54,6 +59,32 @@ class SeededOrder(Sampler[int]):
         return iter(order[self.rank : self.size - self.size % self.ranks : self.ranks].tolist())
 
 
+class Moving(InMemory):
+    """Training images, their labels, and how far each image is moved in this epoch, (n, 2).
+
+    That follows from the seed, the epoch and the image's index alone, so it
+    does not matter which rank draws a batch, or when a run was resumed. The
+    moving itself is left to the data module, on the device.
+    """
+
+    def __init__(self, split: datasets.Split, order: SeededOrder) -> None:
+        super().__init__(split)
+        self.order = order
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        shifts = epoch_shifts(len(self), self.order.seed, self.order.epoch)
+        return *super().__getitems__(indices), torch.from_numpy(shifts[indices])
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """`datasets.shifted` on the images' device: (n, height, width, ...) by (n, 2) pixels down and right, zeros move in."""
+    height, width, m = images.shape[1], images.shape[2], datasets.MAX_SHIFT
+    channels = (0, 0) * (images.ndim - 3)
+    windows = F.pad(images, (*channels, m, m, m, m)).unfold(1, height, 1).unfold(2, width, 1)
+    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
+    return moved.movedim(1, -1) if channels else moved
+
+
 class Share(SequentialSampler):
     """Every index once, in order, dealt out to the ranks in turn: for validation."""
 
@@ -80,8 +111,8 @@ class ImageDataModule(LightningDataModule):
         path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files.
         batch_size: images a step, on each device.
         validation_size: images held out of training, drawn by the seed.
-        augment: what is done to training images: none.
-        seed: of the held-out images and the batch order.
+        augment: what is done to training images: none, or shift, which moves each by up to a pixel in each direction.
+        seed: of the held-out images, the batch order and the shifts.
 
     Raises:
         UserError: on first use, if the data can't be used or a batch is larger than they are.
@@ -92,7 +123,7 @@ class ImageDataModule(LightningDataModule):
         path: str = "mnist",
         batch_size: int = 128,
         validation_size: int = 5000,
-        augment: str = "none",
+        augment: Augment = "none",
         seed: int = 42,
     ) -> None:
         super().__init__()
@@ -119,8 +150,9 @@ class ImageDataModule(LightningDataModule):
         return self.dataset.input_scale
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        train = InMemory(self.dataset.train)
-        return self._loader(train, SeededOrder(len(train), self.seed, *self._ranks()))
+        split = self.dataset.train
+        order = SeededOrder(len(split.labels), self.seed, *self._ranks())
+        return self._loader(Moving(split, order) if self.augment == "shift" else InMemory(split), order)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         if not self.validation_size:
@@ -134,6 +166,10 @@ class ImageDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.test_dataloader()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        images, labels, *shifts = batch
+        return (shifted(images, *shifts), labels) if shifts else batch
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

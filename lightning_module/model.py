@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -15,40 +14,51 @@ from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from minigrad.recipes.schema import PLATEAU, Activation, Optimizer, Schedule
+from minigrad import recipes
+from minigrad.recipes.schema import ONE_CYCLE, PLATEAU, Activation, Architecture, Optimizer, Schedule
 from minigrad.runs import weights as weights_file
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 class LitClassifier(LightningModule):
-    """Linear layers with activations and dropout between them, from raw input to logits.
+    """From raw input to logits: convolutions with 2x2 max pooling in a cnn, then linear layers.
 
     The first arguments are the recipe's section `model`; the last three come from the data.
 
     Args:
-        architecture: the kind of network: mlp.
-        hidden: the sizes of the hidden layers.
-        activation: what stands after each hidden layer.
+        architecture: the kind of network, mlp or cnn.
+        channels: of a cnn, how many each convolution gives.
+        kernel_size: of a cnn, the height and width of each convolution's window.
+        hidden: the sizes of the hidden linear layers.
+        activation: what stands after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training.
-        batch_norm: normalise each hidden layer over the batch.
+        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule.
         learning_rate: the step size at the start.
         momentum: of sgd.
         weight_decay: added to the gradient as weight_decay * weight; decoupled from it in adamw.
         schedule: how the learning rate moves.
         weights: a weights.safetensors to start from.
-        input_shape: the shape of one image or vector.
+        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
         classes: the number of logits.
         input_scale: multiplies the input, 1/255 for uint8 pixels.
 
     Raises:
-        UserError: the weights file doesn't fit.
+        UserError: the input is no image for a cnn, or the weights file doesn't fit.
     """
 
     def __init__(
         self,
-        architecture: str = "mlp",
+        architecture: Architecture = "mlp",
+        channels: Sequence[int] = (8, 16),
+        kernel_size: int = 5,
         hidden: Sequence[int] = (10,),
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -67,12 +77,18 @@ class LitClassifier(LightningModule):
         # Primitives only, so that checkpoints load with weights_only=True; a path to start from is
         # no property of the trained model.
         self.save_hyperparameters(ignore=["weights"])
-        sizes = [math.prod(input_shape), *hidden]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(sizes[-1], classes)
-        self.input_scale = input_scale
+        model = recipes.Model(architecture, list(channels), kernel_size, list(hidden), batch_norm=batch_norm)
+        sizes = recipes.plan(model, tuple(input_shape), classes)
+        # Under batch norm a layer needs no bias: the norm has one.
+        window: Any = {"kernel_size": kernel_size, "padding": kernel_size // 2, "bias": not batch_norm}
+        norm2d, norm1d = (nn.BatchNorm2d, nn.BatchNorm1d) if batch_norm else (nn.Identity, nn.Identity)
+        self.conv = nn.ModuleList(nn.Conv2d(a, b, **window) for a, b in sizes.conv)
+        self.conv_norm = nn.ModuleList(norm2d(b) for _, b in sizes.conv)
+        self.hidden = nn.ModuleList(nn.Linear(a, b, bias=not batch_norm) for a, b in sizes.hidden)
+        self.hidden_norm = nn.ModuleList(norm1d(b) for _, b in sizes.hidden)
+        self.output = nn.Linear(*sizes.output)
+        self.pool, self.activation, self.dropout = nn.MaxPool2d(2), ACTIVATIONS[activation](), nn.Dropout(dropout)
+        self.image, self.input_scale = sizes.image, input_scale
         if weights is not None:
             self.load_weights(weights)
 
@@ -85,8 +101,15 @@ class LitClassifier(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Raw images (n, *input_shape), uint8 or floating, to logits (n, classes)."""
         x = images.flatten(1).to(self.output.weight.dtype) * self.input_scale
-        for layer in self.hidden:
-            x = self.dropout(self.activation(layer(x)))
+        if self.conv:
+            channels, height, width = self.image
+            x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+            for layer, norm in zip(self.conv, self.conv_norm, strict=True):
+                # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
+                x = self.activation(self.pool(norm(layer(x))))
+            x = x.flatten(1)
+        for layer, norm in zip(self.hidden, self.hidden_norm, strict=True):
+            x = self.dropout(self.activation(norm(layer(x))))
         return cast(Tensor, self.output(x))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -116,20 +139,29 @@ class LitClassifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         h: Any = self.hparams
-        common = {"lr": h.learning_rate, "weight_decay": h.weight_decay}
-        optimizer: torch.optim.Optimizer
+        options: dict[str, Any] = {"lr": h.learning_rate, "weight_decay": h.weight_decay}
         if h.optimizer == "sgd":
-            optimizer = torch.optim.SGD(self.parameters(), momentum=h.momentum, **common)
-        else:
-            optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[h.optimizer](self.parameters(), **common)
-        if h.schedule == "cosine":
-            steps = int(self.trainer.estimated_stepping_batches)
-            cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+            options["momentum"] = h.momentum
+        optimizer = OPTIMIZERS[h.optimizer](self.parameters(), **options)
+        if h.schedule == "constant":
+            return optimizer
+        schedules: Any = torch.optim.lr_scheduler
         if h.schedule == "reduce_on_plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, threshold_mode="abs", **PLATEAU)  # type: ignore[arg-type]
+            plateau = schedules.ReduceLROnPlateau(optimizer, threshold_mode="abs", **PLATEAU)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
-        return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        if h.schedule == "cosine":
+            each_step = schedules.CosineAnnealingLR(optimizer, steps)
+        else:
+            options = {"total_steps": max(steps, 2), "cycle_momentum": False, **ONE_CYCLE}
+            each_step = schedules.OneCycleLR(optimizer, h.learning_rate, **options)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": each_step, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # A run may go on for longer than it was planned for: how long a schedule is, this run says.
+        for state in checkpoint.get("lr_schedulers", ()):
+            for length in ("T_max", "total_steps", "_schedule_phases"):
+                state.pop(length, None)
 
     def load_weights(self, path: str) -> None:
         """Take up a weights.safetensors.
@@ -137,13 +169,14 @@ class LitClassifier(LightningModule):
         Raises:
             UserError: it doesn't fit this network.
         """
-        shapes = {name: tuple(p.shape) for name, p in self.named_parameters()}
-        found = weights_file.read_for(path, shapes, self.input_scale)
+        found = weights_file.read_for(path, {name: a.shape for name, a in self.weights().items()}, self.input_scale)
         self.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()}, strict=False)
 
     def weights(self) -> dict[str, Any]:
-        """The parameters as NumPy arrays, named and laid out as in weights.safetensors."""
-        return {name: p.detach().cpu().numpy() for name, p in self.named_parameters()}
+        """Parameters and running statistics as NumPy arrays, named and laid out as in weights.safetensors."""
+        # torch counts a norm's batches too, which nothing here asks for.
+        state = {name: t for name, t in self.state_dict().items() if not name.endswith("num_batches_tracked")}
+        return {name: t.cpu().numpy() for name, t in state.items()}
 
     def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch

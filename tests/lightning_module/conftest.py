@@ -20,9 +20,17 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """6,000 uint8 images of 3 x 4 pixels in 10 classes to train, as many to test."""
+    """6,000 uint8 images of 4 x 5 pixels in 10 classes to train, as many to test."""
     path = tmp_path_factory.mktemp("images") / "images.npz"
-    np.savez(path, **pixels(0, 6000))
+    np.savez(path, **pixels(0, 6000, shape=(4, 5)))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """120 uint8 images of 4 x 5 pixels in 3 classes to train, as many to test."""
+    path = tmp_path_factory.mktemp("few") / "few.npz"
+    np.savez(path, **pixels(3, 120, 3, (4, 5)))
     return str(path)
 
 

@@ -28,6 +28,14 @@ CHOSEN = "MINIGRAD_RUN_FOLDER"
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
 
+# A small convolutional network with all that a recipe may ask for.
+CNN = (
+    *("--model.architecture", "cnn", "--model.channels", "[3]", "--model.kernel_size", "3", "--model.hidden", "[6]"),
+    *("--model.batch_norm", "true", "--model.optimizer", "adam", "--model.learning_rate", "0.01"),
+    *("--model.schedule", "one_cycle", "--data.augment", "shift"),
+)
+
+
 def pixels(seed: int, count: int, classes: int = 10, shape: tuple[int, ...] = (3, 4)) -> dict[str, np.ndarray]:
     """The same as uint8 images, with as many for testing as for training."""
     rng = np.random.default_rng(seed)
@@ -118,7 +126,7 @@ def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
     recipe = recipes.load(str(Path(out, "recipe.yaml")))
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale)
-    shapes = {name: p.shape for name, p in net.named_parameters()}
+    shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
     net.load_state_dict(weights.read_for(Path(out, "weights.safetensors"), shapes, data.input_scale))
     return net, data
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule, InMemory, SeededOrder
+from lightning_module.data import ImageDataModule, InMemory, Moving, SeededOrder, shifted
+from lightning_module.model import LitClassifier
 from minigrad import datasets
 
 
@@ -115,3 +117,54 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
     assert module.classes == 3
     Path("later.npz").unlink()
     assert module.input_shape == [6], "loaded once"
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (1, 1)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_images_move_as_minigrads_do(shape: tuple[int, ...], dtype: str) -> None:
+    images, shifts = pixels(0, 30, shape=shape)["x_train"].astype(dtype), datasets.epoch_shifts(30, 7, 2)
+    found = shifted(torch.from_numpy(images), torch.from_numpy(shifts)).numpy()
+    assert found.dtype == images.dtype
+    np.testing.assert_array_equal(found, datasets.shifted(images, shifts))
+
+
+def test_how_far_an_image_moves_depends_on_its_index_alone() -> None:
+    np.savez("a.npz", **pixels(0, 40))
+    split = datasets.load("a.npz").train
+    for rank in (0, 1):
+        order = SeededOrder(40, 7, rank, 2)
+        order.set_epoch(3)
+        dealt = list(order)[:6]
+        images, _, shifts = Moving(split, order).__getitems__(dealt)
+        np.testing.assert_array_equal(images.numpy(), split.images[dealt])
+        np.testing.assert_array_equal(shifts.numpy(), datasets.epoch_shifts(40, 7, 3)[dealt])
+
+
+class Seen(Callback):
+    """Keeps the images that training, and that validation, saw."""
+
+    def __init__(self) -> None:
+        self.train: list[np.ndarray] = []
+        self.validation: list[np.ndarray] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.train.append(batch[0].numpy().copy())
+
+    def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+        self.validation.append(batch[0].numpy().copy())
+
+
+def test_training_sees_moved_images_anew_each_epoch_and_validation_none(few: str) -> None:
+    module, data, seen = ImageDataModule(few, 16, 20, "shift", seed=5), datasets.load(few, 20, 5), Seen()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", num_sanity_val_steps=0, enable_model_summary=False, callbacks=[seen], **quiet
+    )  # type: ignore[arg-type]
+    trainer.fit(LitClassifier(input_shape=module.input_shape, classes=module.classes), module)
+    expected = [
+        datasets.shifted(data.train.images[at], datasets.epoch_shifts(100, 5, epoch)[at])
+        for epoch in (0, 1)
+        for at in datasets.batches(100, 16, 5, epoch)
+    ]
+    np.testing.assert_array_equal(np.concatenate(seen.train), np.concatenate(expected))
+    np.testing.assert_array_equal(np.concatenate(seen.validation), np.concatenate([data.validation.images] * 2))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_helpers import call, contents, epochs, flags, interrupted, kept, measured, same_weights, sentence
+from lightning_helpers import CNN, call, contents, epochs, flags, interrupted, kept, measured, same_weights, sentence
 
 SIZE = ("--trainer.max_epochs", "6")  # of 90 images and 6 steps
 OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
@@ -16,6 +16,9 @@ WAYS = {
     "momentum": ("--model.momentum", "0.9", "--model.learning_rate", "0.05"),
     "adamw": ("--model.optimizer", "adamw", "--model.weight_decay", "0.1", "--model.learning_rate", "0.01"),
     "cosine": ("--model.schedule", "cosine"),
+    "one cycle": ("--model.schedule", "one_cycle", "--model.optimizer", "rmsprop", "--model.learning_rate", "0.01"),
+    "batch norm": ("--model.batch_norm", "true", "--model.hidden", "[12, 8]"),
+    "cnn": CNN,
     "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
     "plateau": (*OVERFIT, "--trainer.max_epochs", "10", "--model.schedule", "reduce_on_plateau"),
     "no validation": ("--data.validation_size", "0"),
@@ -25,19 +28,19 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_that_goes_on_equals_one_that_never_stopped(
-    way: str, hard: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    way: str, hard: str, few: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (*SIZE, *WAYS[way])
-    assert call(*flags(hard, "whole", *words)) == 0
+    words, data = (*SIZE, *WAYS[way]), few if way == "cnn" else hard
+    assert call(*flags(data, "whole", *words)) == 0
     capsys.readouterr()
-    assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "parts", *words))) == 130
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(data, "parts", *words))) == 130
     said = capsys.readouterr().err
     assert "stopped; whole epochs are kept in parts" in said
     assert "--ckpt_path last" in said
     assert not Path("parts/metrics.json").exists()
     before = epochs("parts")
     assert 1 <= len(before) < len(epochs("whole"))
-    assert call(*flags(hard, "parts", *words, "--ckpt_path", "last")) == 0
+    assert call(*flags(data, "parts", *words, "--ckpt_path", "last")) == 0
     assert epochs("parts")[: len(before)] == before
     assert epochs("parts") == epochs("whole")
     same_weights("parts", "whole")
@@ -99,6 +102,16 @@ def test_a_longer_run_may_follow(easy: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts"))) == 130
     assert call(*flags(easy, "parts", "--trainer.max_epochs", "5", "--ckpt_path", "last")) == 0
     same_weights("parts", "whole")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_a_schedule_ends_with_the_longer_run(schedule: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--model.schedule", schedule)
+    assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts", *words))) == 130
+    assert call(*flags(easy, "parts", *words, "--trainer.max_epochs", "5", "--ckpt_path", "last")) == 0
+    rates = [row[-1] for row in epochs("parts")]
+    assert len(rates) == 5
+    assert rates[-1] < 1e-3 < rates[-2], "the rate falls until the end of this run, not of the one that was planned"
 
 
 def test_a_run_limited_by_steps_goes_on(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:

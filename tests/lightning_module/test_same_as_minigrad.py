@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning_helpers import call, epochs, flags, kept, measured
+from lightning_helpers import CNN, call, epochs, flags, kept, measured
 
-from minigrad import datasets, train
+from minigrad import datasets, recipes, train
 from minigrad.classifier import Classifier
-from minigrad.recipes import Recipe
 from minigrad.runs import run_command, weights
 
 WAYS = {
@@ -19,6 +19,9 @@ WAYS = {
     "weight decay": ("--model.weight_decay", "0.05"),
     "adam": ("--model.optimizer", "adam", "--model.learning_rate", "0.01", "--model.weight_decay", "0.01"),
     "adamw": ("--model.optimizer", "adamw", "--model.learning_rate", "0.01", "--model.weight_decay", "0.1"),
+    "rmsprop": ("--model.optimizer", "rmsprop", "--model.learning_rate", "0.01", "--model.weight_decay", "0.01"),
+    "one cycle": ("--model.schedule", "one_cycle"),
+    "batch norm": ("--model.batch_norm", "true", "--model.hidden", "[12, 8]", "--data.batch_size", "26"),
     "cosine": ("--model.schedule", "cosine"),
     "tanh": ("--model.activation", "tanh"),
     "sigmoid": ("--model.activation", "sigmoid", "--model.learning_rate", "0.5"),
@@ -27,18 +30,18 @@ WAYS = {
 PLATEAU = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.5", "--trainer.max_epochs", "14")
 
 
-def start(path: str) -> tuple[str, str]:
-    """A weights file of minigrad's for the data at `path`."""
-    data, model = datasets.load(path), Recipe().model
-    net = Classifier(model, data.input_shape, data.classes, data.input_scale, seed=3)
-    described = weights.describe(Recipe().as_dict(), data.input_shape, data.classes, data.input_scale)
-    weights.write(Path("start.safetensors"), {n: p.data for n, p in net.named_parameters()}, described)
+def start(path: str, words: Sequence[str]) -> tuple[str, str]:
+    """A weights file of minigrad's for the data at `path`, and the recipe of `words`."""
+    data, recipe = datasets.load(path), recipes.to_recipe(recipes.recipe_parser("", "").parse_args(list(words)))
+    net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale, seed=3)
+    described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
+    weights.write(Path("start.safetensors"), net.state_dict(), described)
     return "--model.weights", "start.safetensors"
 
 
 def both(path: str, *more: str) -> None:
     """Train in the folders `lightning` and `numpy`."""
-    words = [*start(path), *more]
+    words = [*start(path, more), *more]
     assert call(*flags(path, "lightning", *words)) == 0
     small = ("--data.path", path, "--data.batch_size", "16", "--data.validation_size", "30")
     assert run_command("", train.main, [*small, "--trainer.max_epochs", "3", "--out", "numpy", *words]) == 0
@@ -66,6 +69,11 @@ def test_the_rate_falls_in_the_same_epochs(hard: str) -> None:
     both(hard, *PLATEAU)
     agree(1e-3)
     assert epochs("numpy")[-1][-1] < 0.5, "the rate must have moved for this test to say anything"
+
+
+def test_a_cnn_sees_the_same_moved_images(few: str) -> None:
+    both(few, *CNN)
+    agree(1e-4)
 
 
 def test_pixels_are_scaled_alike(images: str) -> None:
