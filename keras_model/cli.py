@@ -83,6 +83,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
     """
     size, batch_size, seed = len(data.train.labels), recipe.data.batch_size, recipe.seed_everything
     steps, epochs = datasets.steps_per_epoch(size, batch_size), recipe.trainer.max_epochs
+    recipes.refuse_misfit(recipe, data)
     net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
     compile_model(net, recipe.model, steps * epochs)
 
@@ -100,7 +101,12 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
 
     interrupt, current, report = Interrupt(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
     run = RunFolder(out, recipe, data, report, past)
-    order = training_data(data.train, lambda epoch: list(datasets.batches(size, batch_size, seed, epoch)), current)
+    train = training_data(
+        data.train,
+        lambda epoch: list(datasets.batches(size, batch_size, seed, epoch)),
+        current,
+        (lambda epoch: datasets.epoch_shifts(size, seed, epoch)) if recipe.data.augment == "shift" else None,
+    )
     validation = tuple(data.validation) if len(data.validation.labels) else None
     try:
         if state.is_over():
@@ -108,7 +114,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
             epochs = done
         with report, interrupt:
             net.fit(
-                order,
+                train,
                 epochs=epochs,
                 initial_epoch=done,
                 verbose=0,

@@ -1,20 +1,24 @@
 """The recipe's optimisers in torch's formulas.
 
 Keras's own differ by definition: its momentum holds the learning rate, its
-weight decay is always decoupled, its Adam adds epsilon before the bias
-correction. One recipe must mean one training, so these short subclasses
-override the update alone.
+weight decay is always decoupled, its RMSprop adds epsilon under the root and
+its Adam before the bias correction, its CosineDecay is taken in float32. One
+recipe must mean one training, so these short subclasses override the update
+alone, and one schedule serves for all.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from minigrad.recipes import Model
+from minigrad.recipes import ONE_CYCLE, Model
 
 
 class _TorchDecay:
@@ -52,6 +56,18 @@ class SGD(_TorchDecay, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("keras_model")
+class RMSprop(_TorchDecay, keras.optimizers.RMSprop):
+    """v <- rho v + (1-rho) g^2,  w <- w - lr g / (sqrt(v) + eps)."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate, g = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        g = self._decayed(g, variable, rate)
+        v = self._velocities[self._get_variable_index(variable)]
+        v.assign(self.rho * v + (1 - self.rho) * ops.square(g))
+        variable.assign_sub(rate * g / (ops.sqrt(v) + self.epsilon))
+
+
+@keras.saving.register_keras_serializable("keras_model")
 class Adam(_TorchDecay, keras.optimizers.Adam):
     """w <- w - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps)."""
 
@@ -78,12 +94,45 @@ class AdamW(Adam):
     decoupled = True
 
 
+@keras.saving.register_keras_serializable("keras_model")
+class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
+    """Half a cosine from each point, (step, learning rate), to the next; steps are counted from 0.
+
+    Worked out beforehand, since Keras's own cosine is float64 on TensorFlow alone.
+    """
+
+    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
+        self.points = points
+        t = np.arange(points[-1][0] + 2)
+        self.rates = np.full(len(t), np.nan)
+        for (begin, high), (end, low) in reversed(list(pairwise(points))):
+            here = low + (high - low) * (1 + np.cos(np.pi * (t - begin) / (end - begin))) / 2
+            self.rates = np.where((t <= end) | np.isnan(self.rates), here, self.rates)
+
+    def __call__(self, step: Any) -> Any:
+        return ops.take(self.rates, ops.minimum(step, len(self.rates) - 1), axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"points": self.points}
+
+
+def build_schedule(model: Model, total_steps: int) -> Any:
+    """The learning rate that the recipe names: a number, or a function of the step."""
+    rate, steps = model.learning_rate, max(total_steps, 2)
+    if model.schedule == "cosine":
+        return HalfCosines([(0, rate), (steps, 0.0)])
+    if model.schedule == "one_cycle":
+        start = rate / ONE_CYCLE["div_factor"]
+        top = (ONE_CYCLE["pct_start"] * steps - 1, rate)
+        return HalfCosines([(0, start), top, (steps - 1, start / ONE_CYCLE["final_div_factor"])])
+    return rate
+
+
 def build_optimizer(model: Model, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimiser that the recipe names, with its schedule."""
-    rate: Any = model.learning_rate
-    if model.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, max(total_steps, 1))
-    decay = model.weight_decay
+    rate, decay = build_schedule(model, total_steps), model.weight_decay
     if model.optimizer == "sgd":
         return SGD(rate, momentum=model.momentum, decay=decay)
+    if model.optimizer == "rmsprop":
+        return RMSprop(rate, rho=0.99, epsilon=1e-8, decay=decay)
     return {"adam": Adam, "adamw": AdamW}[model.optimizer](rate, epsilon=1e-8, decay=decay)

@@ -28,6 +28,14 @@ def pictures(seed: int, count: int, side: int = 12, classes: int = 10) -> dict[s
     return {"x_train": images[:cut], "y_train": labels[:cut], "x_test": images[cut:], "y_test": labels[cut:]}
 
 
+# A small convolutional network with all that a recipe may ask for.
+CNN = (
+    *("--model.architecture", "cnn", "--model.channels", "[3]", "--model.kernel_size", "3", "--model.hidden", "[6]"),
+    *("--model.batch_norm", "true", "--model.optimizer", "adam", "--model.learning_rate", "0.01"),
+    *("--model.schedule", "one_cycle", "--data.augment", "shift"),
+)
+
+
 def flags(data: str | Path, out: str | Path, *more: str) -> list[str]:
     """The words for a small run, the same for minigrad.train and for this package's fit."""
     return [

@@ -55,6 +55,23 @@ def test_each_epoch_is_images_of_the_batches(kind: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (1, 1)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_images_move_as_minigrads_do(kind: str, shape: tuple[int, ...], dtype: str) -> None:
+    """By the seed, the epoch and their index, and right again where a resumed run begins."""
+    images = np.random.default_rng(0).integers(1, 256, (SIZE, *shape)).astype(dtype)
+    data_split, current = Split(images, np.arange(SIZE, dtype=np.int64)), CurrentEpoch()
+    data = KINDS[kind](data_split, order, current, lambda epoch: datasets.epoch_shifts(SIZE, SEED, epoch))
+    for epoch in (0, 1, 7, 1):
+        current.on_epoch_begin(epoch)
+        shifts = datasets.epoch_shifts(SIZE, SEED, epoch)
+        for (x, y), indices in zip(drawn(data), order(epoch), strict=True):
+            assert x.dtype == images.dtype
+            np.testing.assert_array_equal(x, datasets.shifted(images[indices], shifts[indices]))
+            np.testing.assert_array_equal(y, indices)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_epoch_has_another_order_and_sees_all_once(kind: str) -> None:
     """A shuffle, not a sample."""
     current = CurrentEpoch()

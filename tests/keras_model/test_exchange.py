@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import Command, epochs, flags, measured, weights_of
+from keras_helpers import CNN, Command, epochs, flags, measured, weights_of
 
 from minigrad import train
 
+ONE_CYCLE = ("--model.schedule", "one_cycle")
 NEW = ("--model.hidden", "[12, 8]", "--model.activation", "tanh")
 RECIPES = {
     "momentum and decay": ("--model.momentum", "0.9", "--model.learning_rate", "0.02", "--model.weight_decay", "0.01"),
     "adam, cosine": (*NEW, "--model.optimizer", "adam", "--model.learning_rate", "0.01", "--model.schedule", "cosine"),
+    "rmsprop, one cycle": (*NEW, "--model.optimizer", "rmsprop", "--model.learning_rate", "0.01", *ONE_CYCLE),
+    "batch norm": (*NEW, "--model.batch_norm", "true", "--data.batch_size", "26"),
     "adamw": (*NEW, "--model.optimizer", "adamw", "--model.learning_rate", "0.01", "--model.weight_decay", "0.5"),
 }
 
@@ -34,10 +37,11 @@ def test_weights_of_this_package_are_as_right_in_minigrad(simple_run: Path, pixe
     assert measured("out")["test_loss"] == pytest.approx(measured(simple_run)["test_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_one_recipe_means_one_training(name: str, easy: str, command: Command) -> None:
+@pytest.mark.parametrize("name", [*RECIPES, "cnn"])
+def test_one_recipe_means_one_training(name: str, easy: str, pixels: str, command: Command) -> None:
     """From the same weights: the same losses and accuracies each epoch, the same weights at the end."""
-    words = flags(easy, "", *RECIPES[name])
+    cnn = flags(pixels, "", *CNN, "--data.validation_size", "1000", "--data.batch_size", "100")
+    words = cnn if name == "cnn" else flags(easy, "", *RECIPES[name])
     train.main([*words, "--out", "start", "--trainer.max_epochs", "0", "--seed_everything", "3"])
     start = ("--model.weights", "start/weights.safetensors")
     train.main([*words, *start, "--out", "minigrad"])

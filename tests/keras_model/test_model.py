@@ -8,11 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_model.callbacks import logits
-from keras_model.model import build_model, compile_model, count_parameters, get_weights, set_weights
+from keras_model.model import (
+    BatchNormalization,
+    build_model,
+    compile_model,
+    count_parameters,
+    get_weights,
+    set_weights,
+)
+from minigrad import Tensor, nn
 from minigrad.classifier import Classifier
-from minigrad.recipes import Model
+from minigrad.recipes import Model, plan
 
 RECIPES = {
     "simple": Model(),
@@ -20,33 +29,70 @@ RECIPES = {
     "deep": Model(hidden=[7, 5, 3], activation="tanh"),
     "dropout": Model(hidden=[12, 8], dropout=0.4),
     "sigmoid": Model(hidden=[9], activation="sigmoid", dropout=0.1),
+    "batch norm": Model(hidden=[9, 7], batch_norm=True, dropout=0.1),
+    "cnn": Model("cnn", [3], 3, hidden=[]),
+    "deep cnn": Model("cnn", [4, 3], 5, hidden=[5], activation="tanh"),
+    "cnn with batch norm": Model("cnn", [3], 1, hidden=[5], batch_norm=True),
 }
+SHAPES = {"grey": (4, 5), "colour": (4, 5, 2)}
 
 
 def pair(model: Model, shape: tuple[int, ...], classes: int, scale: float) -> tuple[Classifier, keras.Model]:
-    """The recipe in minigrad and in Keras, with minigrad's weights in both."""
+    """The recipe in minigrad and in Keras, with the same weights, and running statistics as after training, in both."""
     ours, net = Classifier(model, shape, classes, scale), build_model(model, shape, classes, scale)
-    set_weights(net, {name: p.data for name, p in ours.named_parameters()})
+    rng = np.random.default_rng(1)
+    for name, t in ours.named_buffers():
+        t.data[...] = rng.uniform(0.5, 2, t.shape) if "running" in name else t.data
+    set_weights(net, ours.state_dict())
     return ours, net
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_names_layout_and_shapes_are_minigrads(name: str) -> None:
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_names_layout_and_shapes_are_minigrads(name: str, shape: tuple[int, ...]) -> None:
     """The one weights file depends on it; dropout must not move a name."""
-    ours = dict(Classifier(RECIPES[name], (4, 5), 6).named_parameters())
-    found = get_weights(build_model(RECIPES[name], (4, 5), 6))
-    assert {k: a.shape for k, a in found.items()} == {k: p.shape for k, p in ours.items()}
+    ours = Classifier(RECIPES[name], shape, 6).state_dict()
+    found = get_weights(build_model(RECIPES[name], shape, 6))
+    assert {k: a.shape for k, a in found.items()} == {k: a.shape for k, a in ours.items()}
+    assert {k: a.shape for k, a in found.items()} == plan(RECIPES[name], shape, 6).shapes(RECIPES[name])
 
 
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_answers_are_minigrads(name: str, dtype: str) -> None:
+def test_answers_are_minigrads(name: str, shape: tuple[int, ...], dtype: str) -> None:
     """Raw input of either kind, the same logits from the same weights."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (33, 4, 5)).astype(dtype) if dtype == "uint8" else rng.normal(0, 1, (33, 4, 5))
-    images = images.astype(dtype)
-    ours, net = pair(RECIPES[name], (4, 5), 6, 1 / 255 if dtype == "uint8" else 1.0)
+    rng, size = np.random.default_rng(0), (33, *shape)
+    images = (rng.integers(0, 256, size) if dtype == "uint8" else rng.normal(0, 1, size)).astype(dtype)
+    ours, net = pair(RECIPES[name], shape, 6, 1 / 255 if dtype == "uint8" else 1.0)
     np.testing.assert_allclose(logits(net, images), ours.predict(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 4, 5, 3)])
+def test_batch_norm_is_torchs(shape: tuple[int, ...]) -> None:
+    """What comes out, both ways back, and the running statistics, whose variance is over n - 1: minigrad's."""
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(3, 2, shape), rng.normal(0, 1, shape)
+    first = (0, len(shape) - 1, *range(1, len(shape) - 1))  # torch's place for the channels
+    ours = (nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d)(3, dtype=np.float64)
+    theirs = BatchNormalization(dtype="float64")
+    theirs.build(shape)
+    for _ in range(2):
+        seen = Tensor(x.transpose(first), requires_grad=True)
+        expected = ours(seen)
+        (expected * g.transpose(first)).sum().backward()
+        with tf.GradientTape() as tape:
+            image = tf.Variable(x)
+            found = theirs(image, training=True)
+            loss = tf.reduce_sum(found * g)
+        np.testing.assert_allclose(found.numpy().transpose(first), expected.data, rtol=0, atol=1e-13)
+        back = tape.gradient(loss, image).numpy().transpose(first)
+        np.testing.assert_allclose(back, seen.grad, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(theirs.moving_mean.numpy(), ours.running_mean.data, rtol=1e-13)
+    np.testing.assert_allclose(theirs.moving_variance.numpy(), ours.running_var.data, rtol=1e-13)
+    ours.eval()
+    expected = ours(Tensor(x.transpose(first))).data
+    np.testing.assert_allclose(theirs(x, training=False).numpy().transpose(first), expected, rtol=0, atol=1e-13)
 
 
 def test_raw_pixels_go_in_and_logits_come_out() -> None:
@@ -144,9 +190,10 @@ def trained(model: Model) -> tuple[keras.Model, Any, Any]:
     return net, x, y
 
 
-def test_a_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["deep", "dropout", "cnn with batch norm"])
+def test_a_saved_model_gives_the_same_answers(name: str, tmp_path: Path) -> None:
     """Saved whole, and loaded without trusting any code in the file."""
-    net, x, _ = trained(Model(hidden=[5, 4], dropout=0.5, activation="tanh"))
+    net, x, _ = trained(RECIPES[name])
     net.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), net.predict(x, verbose=0))
@@ -158,6 +205,7 @@ def test_a_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
     [
         Model(momentum=0.9, weight_decay=0.1),
         Model(optimizer="adam", learning_rate=0.01),
+        Model("cnn", [3], 3, optimizer="rmsprop", learning_rate=0.01, schedule="one_cycle", batch_norm=True),
         Model(optimizer="adamw", learning_rate=0.01, weight_decay=1.0),
         Model(optimizer="adam", learning_rate=0.01, weight_decay=1.0),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,8 @@ WAYS = {
     "sgd with decay": Model(learning_rate=0.3, weight_decay=0.1),
     "momentum": Model(learning_rate=0.1, momentum=0.9),
     "momentum and decay": Model(learning_rate=0.1, momentum=0.7, weight_decay=0.05),
+    "rmsprop": Model(optimizer="rmsprop", learning_rate=0.02),
+    "rmsprop with decay": Model(optimizer="rmsprop", learning_rate=0.02, weight_decay=0.1),
     "adam": Model(optimizer="adam", learning_rate=0.02),
     "adam with decay": Model(optimizer="adam", learning_rate=0.02, weight_decay=0.1),
     "adamw": Model(optimizer="adamw", learning_rate=0.02, weight_decay=0.3),
@@ -97,29 +98,32 @@ def test_float32_steps_stay_near_float64s(way: str) -> None:
 
 
 @pytest.mark.usefixtures("_float64")
-def test_cosine_is_minigrads_at_each_step() -> None:
-    """The rate of step t, counted from 0, is lr (1 + cos(pi t / T)) / 2, and 0 at the end."""
-    model = Model(schedule="cosine", learning_rate=0.2)
+@pytest.mark.parametrize("steps", [2, 3, 20])
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_a_schedule_is_minigrads_at_each_step(name: str, steps: int) -> None:
+    """To the last digits, after the last step too, where the history reads it."""
+    model = Model(schedule=name, learning_rate=0.2)  # type: ignore[arg-type]
     variable = keras.Variable(np.zeros(1), dtype="float64")
-    theirs = build_optimizer(model, 20)
+    theirs = build_optimizer(model, steps)
     theirs.build([variable])
     ours = Tensor(np.zeros(1), requires_grad=True)
     expected = minigrads([ours], model)
-    schedule = Schedule("cosine", expected, 20)
-    for step in range(20):
-        assert float(theirs.learning_rate) == pytest.approx(expected.lr, abs=1e-7), step
+    schedule = Schedule(name, expected, steps)
+    for step in range(steps):
+        assert float(theirs.learning_rate) == pytest.approx(expected.lr, rel=1e-12, abs=1e-16), step
         ours.grad = np.ones(1)
         expected.step()
         schedule.after_step()
         theirs.apply([keras.ops.ones(1, "float64")], [variable])
-        np.testing.assert_allclose(np.asarray(variable), ours.data, atol=1e-6)
-    assert float(theirs.learning_rate) == pytest.approx(0, abs=1e-9)
+        np.testing.assert_allclose(np.asarray(variable), ours.data, rtol=1e-14)
+    assert float(theirs.learning_rate) == pytest.approx(expected.lr, rel=1e-12, abs=1e-16)
 
 
-def test_cosine_of_no_steps_is_the_rate_itself() -> None:
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_a_schedule_of_no_steps_has_a_rate_all_the_same(name: str) -> None:
     """max_epochs 0 only evaluates, and must not divide by its length."""
-    rate = float(build_optimizer(Model(schedule="cosine", learning_rate=0.2), 0).learning_rate)
-    assert math.isclose(rate, 0.2, rel_tol=1e-6)
+    found = build_optimizer(Model(schedule=name, learning_rate=0.2), 0).learning_rate  # type: ignore[arg-type]
+    assert 0 < float(found) <= 0.2 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("kind", ["falling", "flat", "rising", "wobbling", "barely falling"])

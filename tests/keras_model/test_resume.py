@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_helpers import Command, answers, contents, epochs, flags, measured, same_run, weights_of
+from keras_helpers import CNN, Command, answers, contents, epochs, flags, measured, same_run, weights_of
 
 from keras_model import callbacks, cli
 from minigrad import datasets
@@ -213,3 +213,17 @@ def test_a_history_shorter_than_the_checkpoint_is_refused(
     out = Path(copied(early))
     history.write(out / "history.csv", history.read(out / "history.csv")[:1])
     assert "history.csv" in refused(*stopped_words, "--out", str(out), "--resume")
+
+
+def test_a_cnn_on_moved_images_goes_on_as_if_it_had_never_stopped(
+    pixels: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch norm's statistics, the schedule, the order and how far each image moves: all to the last bit."""
+    words = ("fit", *flags(pixels, "", *CNN, "--data.validation_size", "1000", "--model.dropout", "0.3"))
+    assert command(*words, "--out", "whole").status == 0
+    with monkeypatch.context() as m:
+        interrupt(m, callbacks.ResumableState, "on_epoch_end", 1)
+        assert command(*words, "--out", "parts").status == 130
+    assert len(epochs("parts")) == 1
+    assert command(*words, "--out", "parts", "--resume").status == 0
+    same_run("parts", "whole")
