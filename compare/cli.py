@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
     out = folder.choose(options.out, "compare", overwrite=options.overwrite)
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
+    recipes.refuse_misfit(recipe, data)
     weights = jobs.starting_weights(recipe, data)
     results = _begin(recipe, data, names, options.threads)
     folder.prepare(out, overwrite=options.overwrite)
@@ -114,14 +115,16 @@ def _parity(workshop: jobs.Workshop, contending: list[dict[str, Any]], recipe: R
     taking_part = [parity.REFERENCE, *able]
     rows: dict[str, Any] = {}
     folders: dict[str, Path] = {}
+    rounding: dict[str, Any] = {}
     for i, name in enumerate(taking_part):
         progress.say(f"parity: {contenders.find(name).title} ({i + 1} of {len(taking_part)})")
         folders[name], failed = workshop.run(name, "parity")
         if name == parity.REFERENCE:
             if failed:
                 raise UserError(f"minigrad's own run {failed}; nothing can be compared")
+            rounding = parity.strayed(folders[name])
             continue
-        limits = parity.limits(recipe)
+        limits = parity.limits(recipe, rounding["max_abs_diff"] or 0.0)
         if failed:
             cell: dict[str, Any] = {"passed": False, "steps": 0, "max_abs_diff": None, "by_step": {}, "first": failed}
             rows[name] = {dtype: {**cell, "limit": limit} for dtype, limit in limits.items()}
@@ -131,7 +134,7 @@ def _parity(workshop: jobs.Workshop, contending: list[dict[str, Any]], recipe: R
                 d: parity.compare(reference / f"{d}.npz", folders[name] / f"{d}.npz", limits[d]) for d in limits
             }
         progress.parity(contenders.find(name).title, rows[name])
-    return parity.summarise(rows, {name for name in rows if not contenders.find(name).apart})
+    return parity.summarise(rows, {name for name in rows if not contenders.find(name).apart}, rounding)
 
 
 def _write(out: Path, results: dict[str, Any]) -> None:

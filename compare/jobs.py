@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import recipes
 from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
@@ -91,7 +92,7 @@ def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:
         recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, dtype=np.float64
     )
     if recipe.model.weights is not None:
-        shapes = {name: p.shape for name, p in net.named_parameters()}
+        shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
         net.load_state_dict(weights_file.read_for(recipe.model.weights, shapes, data.input_scale))
     return net.state_dict()
 

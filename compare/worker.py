@@ -45,7 +45,7 @@ def parity(contender: Contender, recipe: Recipe, data: Dataset, weights: Weights
     """Train one epoch in float64 and one in float32, each written down step by step."""
     # Each framework draws its own dropout masks, so there is nothing to agree on.
     recipe = replace(recipe, model=replace(recipe.model, dropout=0.0))
-    batches = Batches(data.train, recipe.data.batch_size, recipe.seed_everything, 1)
+    batches = Batches(data.train, recipe.data.batch_size, recipe.seed_everything, 1, recipe.data.augment)
     for dtype in ("float64", "float32"):
         contender.build(recipe, data, weights, dtype)
         recorder = Recorder(batches.steps)
@@ -57,7 +57,8 @@ def race(
     contender: Contender, recipe: Recipe, data: Dataset, weights: Weights, import_seconds: float
 ) -> dict[str, Any]:
     """Train by the recipe as given, in float32, timing each phase."""
-    batches = Batches(data.train, recipe.data.batch_size, recipe.seed_everything, recipe.trainer.max_epochs)
+    work, seed, epochs = recipe.data, recipe.seed_everything, recipe.trainer.max_epochs
+    batches = Batches(data.train, work.batch_size, seed, epochs, work.augment)
     began = time.perf_counter()
     contender.build(recipe, data, weights, "float32")
     built = time.perf_counter()

@@ -12,6 +12,7 @@ import numpy as np
 from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
+from minigrad.recipes.schema import Augment
 
 Weights = Mapping[str, np.ndarray]
 
@@ -41,16 +42,23 @@ class Watch:
 
 @dataclass(frozen=True)
 class Batches:
-    """The training images, and which of them each step sees: the same for every contender."""
+    """The training images, which of them each step sees, and how they are moved: the same for every contender."""
 
     train: Split
     batch_size: int
     seed: int
     epochs: int
+    augment: Augment = "none"
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """The epoch's index batches, counted from 0."""
         return list(datasets.batches(len(self.train.labels), self.batch_size, self.seed, epoch))
+
+    def shifts(self, epoch: int) -> np.ndarray | None:
+        """How far each image is moved in the epoch, (n, 2) pixels down and right; None where the recipe moves none."""
+        if self.augment == "none":
+            return None
+        return datasets.epoch_shifts(len(self.train.labels), self.seed, epoch)
 
     @property
     def steps(self) -> int:

@@ -20,14 +20,17 @@ class Contender(base.Contender):
     def misfit(cls, recipe: Recipe) -> str | None:
         model = recipe.model
         known = (
+            ("an mlp", model.architecture == "mlp"),
             ("one hidden layer", len(model.hidden) == 1),
             ("relu", model.activation == "relu"),
             ("no dropout", not model.dropout),
+            ("no batch norm", not model.batch_norm),
             (
                 "sgd at a constant rate",
                 model.optimizer == "sgd" and model.schedule in ("constant", "reduce_on_plateau"),
             ),
             ("no momentum or decay", not model.momentum and not model.weight_decay),
+            ("no augmentation", recipe.data.augment == "none"),
         )
         lacking = [what for what, given in known if not given]
         return f"derived for {', '.join(lacking)} only" if lacking else None

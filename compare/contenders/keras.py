@@ -66,7 +66,8 @@ class Contender(base.Contender):
                 watch.after(steps, lambda: float(logs["loss"]), lambda: get_weights(net), gradients)
 
         current = CurrentEpoch()
-        data = training_data(batches.train, batches.order, current)
+        shifts: Any = None if batches.augment == "none" else batches.shifts
+        data = training_data(batches.train, batches.order, current, shifts)
         net.fit(data, epochs=batches.epochs, verbose=0, shuffle=False, callbacks=[current, Watcher()])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def _keep_gradients(net: Any) -> Any:
     """
     import keras
 
-    from keras_model.model import get_weights
+    from keras_model.model import named_variables, to_torch
 
     optimizer, variables = net.optimizer, net.trainable_variables
     optimizer.build(variables)
@@ -111,6 +112,6 @@ def _keep_gradients(net: Any) -> Any:
 
     def read() -> base.Weights:
         kept = {id(v): keras.ops.convert_to_numpy(s) for v, s in zip(variables, slots, strict=True)}
-        return get_weights(net, lambda v: kept[id(v)])
+        return {name: to_torch(kept[id(v)]) for name, v in named_variables(net).items() if v.trainable}
 
     return read

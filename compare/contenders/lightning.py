@@ -61,7 +61,7 @@ class Contender(base.Contender):
 
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
-        module = ImageDataModule(batch_size=batches.batch_size, validation_size=0, seed=batches.seed)
+        module = ImageDataModule("", batches.batch_size, validation_size=0, augment=batches.augment, seed=batches.seed)
         module.dataset = self.data  # loaded once, for all
         trainer = Trainer(
             accelerator="cpu",

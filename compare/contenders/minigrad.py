@@ -43,7 +43,8 @@ class Contender(base.Contender):
 
         for epoch in range(batches.epochs):
             self.net.begin_epoch(epoch)
-            train_epoch(self.net, optimizer, *batches.train, batches.order(epoch), schedule, after_step)
+            order, shifts = batches.order(epoch), batches.shifts(epoch)
+            train_epoch(self.net, optimizer, *batches.train, order, schedule, after_step, shifts)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.net.predict(images)

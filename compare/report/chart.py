@@ -42,18 +42,25 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
     axes.set_xlabel("step (solid float64, dashed float32)")
     for i, (name, row) in enumerate(results["parity"]["contenders"].items()):
         for dtype, cell in words.dtypes(row):
-            steps = {int(step): gap for step, gap in cell["by_step"].items()}
-            looked = [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap]
-            title = titles.get(name, name) + ("" if looked or not steps else " (identical)")
+            looked = _looked_at(cell)
+            title = titles.get(name, name) + ("" if looked or not cell["by_step"] else " (identical)")
             label = title if dtype == "float64" else None
             style = {"ls": "-" if dtype == "float64" else "--", "marker": "os^vDP*"[i % 7], "ms": 4, "lw": 1.4}
             axes.plot(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
+    if own := _looked_at(results["parity"].get("rounding")):
+        axes.plot(*zip(*own, strict=True), color="#999", ls="-.", lw=1.2, label="minigrad's own rounding")
     for dtype, cell in words.dtypes(results["parity"]):
         if cell["limit"]:
             axes.axhline(cell["limit"], color="#999", lw=0.8, ls=":")
             axes.text(1, cell["limit"] * 1.5, f"limit, {dtype}", fontsize=8, color="#666")
     if results["parity"]["contenders"]:
         axes.legend(frameon=False, fontsize=8, loc="center right")
+
+
+def _looked_at(cell: dict[str, Any] | None) -> list[tuple[int, float]]:
+    """(step, largest difference) at the few steps that have weights to look at; what is 0 has no logarithm."""
+    steps = {int(step): gap for step, gap in (cell or {"by_step": {}})["by_step"].items()}
+    return [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap]
 
 
 def _color(name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from types import SimpleNamespace
 from typing import Any
+
+from minigrad.recipes import Recipe
+from minigrad.runs.progress import network
 
 Row = dict[str, Any]
 
@@ -66,7 +69,11 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     if parity["passed"]:
         found = [f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
         steps = parity["float64"]["steps"]
-        return f"They agree: over {steps:,} steps, the largest difference of a loss, gradient or weight is {' and '.join(found)}."
+        line = f"They agree: over {steps:,} steps, the largest difference of a loss, gradient or weight is {' and '.join(found)}."
+        own = (parity.get("rounding") or {}).get("max_abs_diff") or 0.0
+        if 2 * own >= parity["float32"]["limit"]:  # which is then what sets it
+            line += f" The limit in float32 is twice {own:.1e}, by which minigrad's float32 run strays from its float64 run."
+        return line
     for name, row in parity["contenders"].items():
         for dtype, cell in dtypes(row):
             if not cell["passed"]:
@@ -86,16 +93,24 @@ def dtypes(parity: Row) -> list[tuple[str, Row]]:
     return [(dtype, parity[dtype]) for dtype in ("float64", "float32")]
 
 
+def architecture(results: Row) -> str:
+    """The sizes of the network's layers, and whether they are normalised."""
+    recipe = Recipe.from_dict(results["recipe"])
+    data: Any = SimpleNamespace(input_shape=tuple(results["data"]["input_shape"]), classes=results["data"]["classes"])
+    return network(recipe, data) + (" with batch norm" if recipe.model.batch_norm else "")
+
+
 def conditions(results: Row) -> str:
     """On what, and how, the figures were measured."""
     e, r = results["environment"], results["recipe"]
-    sizes = "-".join(
-        map(str, [math.prod(results["data"]["input_shape"]), *r["model"]["hidden"], results["data"]["classes"]])
-    )
+    model, augment = r["model"], r["data"]["augment"]
+    learning = f"{model['optimizer']} at {model['learning_rate']}"
+    learning += f" by {model['schedule']}" if model["schedule"] in ("cosine", "one_cycle") else ""
     trained = f"{r['trainer']['max_epochs']} epochs of {results['data']['train']:,} images in batches of {r['data']['batch_size']}"
+    trained += f" moved by {augment}" if augment != "none" else ""
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
     machine = f"{e['cpu']}, {e['threads']} threads of {e['cores']} processors, {', '.join(e['blas'])}"
     return (
-        f"Closed division: {sizes}, {r['model']['optimizer']} at {r['model']['learning_rate']}, {trained}, float32,"
+        f"Closed division: {architecture(results)}, {learning}, {trained}, float32,"
         f" the same starting weights and batches for all. {machine}; {versions}."
     )

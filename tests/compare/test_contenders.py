@@ -50,6 +50,11 @@ def test_by_hand_says_what_it_does_not_know() -> None:
     assert by_hand.misfit(recipes.load("advanced")) == (
         "derived for one hidden layer, no dropout, sgd at a constant rate only"
     )
+    assert by_hand.misfit(recipes.load("cnn")) == (
+        "derived for an mlp, one hidden layer, sgd at a constant rate, no augmentation only"
+    )
+    norm = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
+    assert by_hand.misfit(norm) == "derived for no batch norm only"
 
 
 @pytest.mark.parametrize(

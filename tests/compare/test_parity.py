@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compare import parity
+from compare.report import words
 from compare.watches import Recorder, is_looked_at
 from minigrad import recipes
 
@@ -84,6 +85,35 @@ def test_float32_has_room_for_adam_only_where_adam_is() -> None:
     recipe = recipes.load("simple")
     assert parity.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
     assert parity.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
+
+
+def test_rmsprop_is_as_adaptive_as_adam() -> None:
+    recipe = recipes.Recipe.from_dict({"model": {"optimizer": "rmsprop", "learning_rate": 0.01}})
+    assert parity.limits(recipe)["float32"] == pytest.approx(0.0201)
+
+
+def test_batch_norm_has_a_limit_of_its_own() -> None:
+    recipe = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
+    assert parity.limits(recipe) == {"float64": 1e-10, "float32": 1e-4}
+
+
+def test_float32_may_stray_as_far_as_minigrads_own_does(tmp_path: Path) -> None:
+    record(tmp_path / "float64.npz")
+    record(tmp_path / "float32.npz", weight_8=0.25, loss_2=1e-3)
+    own = parity.strayed(tmp_path)
+    assert own["max_abs_diff"] == 0.25
+    recipe = recipes.load("simple")
+    assert parity.limits(recipe, own["max_abs_diff"]) == {"float64": 1e-12, "float32": 0.5}
+    assert parity.limits(recipe, 1e-6)["float32"] == 1e-4
+
+
+def test_what_set_the_limit_is_told() -> None:
+    cells = {"float64": 1e-15, "float32": 0.01}
+    told = {d: {"passed": True, "steps": 9, "max_abs_diff": gap, "limit": 0.5} for d, gap in cells.items()}
+    results = {"contenders": [], "parity": {"passed": True, **told, "rounding": {"max_abs_diff": 0.25}}}
+    assert "The limit in float32 is twice 2.5e-01, by which minigrad's float32 run strays" in words.verdict(results)[0]
+    results["parity"]["rounding"] = {"max_abs_diff": 1e-6}
+    assert "twice" not in words.verdict(results)[0]
 
 
 @given(st.integers(1, 10_000))

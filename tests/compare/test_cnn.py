@@ -1,0 +1,115 @@
+"""Convolutional networks: every contender trains them alike, on images that are moved and full of ties."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare import cli, contenders, jobs, parity
+from compare.contenders.base import Batches
+from compare.report import words as told
+from minigrad import datasets, recipes
+from minigrad.recipes import Recipe
+from minigrad.runs import UserError
+
+CNN: dict[str, Any] = {"architecture": "cnn", "channels": [3, 4], "kernel_size": 3, "hidden": [5]}
+ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "one_cycle"}
+RECIPES = {
+    "cnn": {"model": CNN | ADAM, "data": {"augment": "shift"}},
+    "batch norm": {"model": CNN | {"batch_norm": True, "optimizer": "rmsprop", "learning_rate": 0.01}},
+}
+
+
+@pytest.fixture(scope="module")
+def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Saturated 8 x 8 blots on nothing, in two colours: in a blank or full window, each pixel is the largest."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 1, (3, 8, 8, 2))
+    arrays = {}
+    for part, n in (("train", 200), ("test", 60)):
+        labels = np.arange(n) % 3
+        arrays[f"x_{part}"] = np.where(centres[labels] + rng.normal(0, 0.4, (n, 8, 8, 2)) > 0.8, 255, 0).astype(
+            np.uint8
+        )
+        arrays[f"y_{part}"] = labels
+    path = tmp_path_factory.mktemp("blots") / "blots.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_all_agree_step_by_step(name: str, blots: str, tmp_path: Path) -> None:
+    """Losses, gradients, weights and running statistics, each step of an epoch."""
+    recipe = Recipe.from_dict(RECIPES[name])
+    recipe = replace(recipe, data=replace(recipe.data, path=blots, batch_size=20, validation_size=0))
+    data = datasets.load(blots)
+    weights = jobs.starting_weights(recipe, data)
+    assert weights.keys() == recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model).keys()
+    jobs.share(tmp_path, data, weights)
+    workshop = jobs.Workshop(tmp_path, recipe, 1)
+    found = {}
+    for contender in ("minigrad", "torch", "lightning", "keras"):
+        found[contender], failed = workshop.run(contender, "parity")
+        assert failed is None
+    limits = parity.limits(recipe, parity.strayed(found["minigrad"])["max_abs_diff"])
+    for contender in ("torch", "lightning", "keras"):
+        for dtype, limit in limits.items():
+            cell = parity.compare(found["minigrad"] / f"{dtype}.npz", found[contender] / f"{dtype}.npz", limit)
+            assert cell["passed"], (contender, dtype, cell["first"])
+            assert cell["steps"] == 10
+    with np.load(found["minigrad"] / "float64.npz") as recording:
+        kept = {key.split(" ")[1] for key in recording if key.startswith("weight")}
+    assert kept == set(weights), "running statistics are held against each other too"
+
+
+def test_a_cnn_is_told_of(blots: str, tmp_path: Path) -> None:
+    model = [
+        "--model.architecture",
+        "cnn",
+        "--model.channels",
+        "[3]",
+        "--model.kernel_size",
+        "3",
+        "--model.hidden",
+        "[]",
+    ]
+    more = ["--data.augment", "shift", "--model.batch_norm", "true", "--model.schedule", "one_cycle"]
+    data = ["--data.path", blots, "--data.validation_size", "0", "--data.batch_size", "50", "--trainer.max_epochs", "2"]
+    out = ["--contenders", "minigrad", "by_hand", "torch", "--threads", "1", "--out", str(tmp_path / "o")]
+    cli.main([*model, *more, *data, *out])
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    assert [row["status"] == "ok" for row in results["contenders"]] == [True, False, True]
+    said = told.conditions(results)
+    for part in ("8x8x2, 3 channels of 3x3, then 48-3 with batch norm", "sgd at 0.1 by one_cycle", "moved by shift"):
+        assert part in said
+
+
+def test_batches_move_by_the_shared_draws(blots: str) -> None:
+    train = datasets.load(blots).train
+    assert Batches(train, 20, 7, 1).shifts(0) is None
+    np.testing.assert_array_equal(Batches(train, 20, 7, 2, "shift").shifts(1), datasets.epoch_shifts(200, 7, 1))
+
+
+def test_a_cnn_needs_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{what}_{part}": rng.integers(0, 2, (20, 3) if what == "x" else 20)
+        for what in "xy"
+        for part in ("train", "test")
+    }
+    np.savez(tmp_path / "flat.npz", **arrays)
+    words = ["--data.path", str(tmp_path / "flat.npz"), "--data.validation_size", "0", "--data.batch_size", "5"]
+    with pytest.raises(UserError, match=r"model\.architecture: cnn on inputs of shape \(3,\)"):
+        cli.main([*words, "--model.architecture", "cnn", "--out", str(tmp_path / "o")])
+    assert not (tmp_path / "o").exists()
+
+
+def test_every_default_contender_but_by_hand_knows_every_shipped_recipe() -> None:
+    for name in recipes.names():
+        able = [c for c in contenders.DEFAULT if contenders.find(c).misfit(recipes.load(name)) is None]
+        assert [c for c in contenders.DEFAULT if c != "by_hand"] == [c for c in able if c != "by_hand"]
