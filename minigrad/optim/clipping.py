@@ -16,9 +16,9 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     g <- g min(1, max_norm / (|g| + 1e-6)). Pascanu, Mikolov and Bengio, 2013, algorithm 1, in torch's form.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = math.sqrt(math.fsum(float(np.vdot(g, g)) for g in gradients))
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
     scale = max_norm / (norm + 1e-6)
-    if scale < 1:
+    if not scale >= 1:  # a length that is no number makes every gradient so
         for g in gradients:
             g *= scale
     return norm

@@ -64,12 +64,16 @@ class Optimizer:
         """Take up what `state_dict` gave.
 
         Raises:
-            KeyError: an array is missing.
+            KeyError: an array is missing; nothing was taken up then.
+            ValueError: one has another shape; likewise.
         """
+        moments = {f"{name}.{i}": m for name in self.moments for i, m in enumerate(getattr(self, name))}
+        for key, m in moments.items():
+            if state[key].shape != m.shape:
+                raise ValueError(f"load_state_dict: {key} has shape {state[key].shape}; expected {m.shape}")
         self.steps = int(state["steps"])
-        for name in self.moments:
-            for i, m in enumerate(getattr(self, name)):
-                m[...] = state[f"{name}.{i}"]
+        for key, m in moments.items():
+            m[...] = state[key]
 
 
 class SGD(Optimizer):
@@ -139,13 +143,15 @@ class Adam(Optimizer):
     """m <- b1 m + (1-b1) g,  v <- b2 v + (1-b2) g^2,  w <- w - lr m^ / (sqrt(v^) + eps).
 
     m^ = m / (1-b1^t) and v^ = v / (1-b2^t) undo the bias towards the zeros
-    that m and v start from. Kingma and Ba, 2015, algorithm 1. The
-    corrections are Python floats, so they keep float64 beside float32 arrays.
+    that m and v start from; t counts the steps of this parameter. Kingma and
+    Ba, 2015, algorithm 1. The corrections are Python floats, so they keep
+    float64 beside float32 arrays.
     """
 
-    moments = ("first", "second")
+    moments = ("first", "second", "age")
     first: list[np.ndarray]
     second: list[np.ndarray]
+    age: list[np.ndarray]
 
     def __init__(
         self,
@@ -158,16 +164,19 @@ class Adam(Optimizer):
         self.betas = betas
         self.eps = eps
         super().__init__(parameters, lr, weight_decay)
+        self.age = [np.zeros((), np.int64) for _ in self.parameters]
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
         (b1, b2), m, v = self.betas, self.first[i], self.second[i]
+        self.age[i] += 1
+        t = int(self.age[i])
         m += (1 - b1) * (g - m)
         v *= b2
         v += (1 - b2) * (g * g)
         root = np.sqrt(v)
-        root /= math.sqrt(1 - b2**self.steps)
+        root /= math.sqrt(1 - b2**t)
         root += self.eps
-        w -= (self.lr / (1 - b1**self.steps)) * m / root
+        w -= (self.lr / (1 - b1**t)) * m / root
 
 
 class AdamW(Adam):

@@ -112,5 +112,5 @@ class ReduceLROnPlateau:
         else:
             self.bad_epochs += 1
         if self.bad_epochs > self.patience:
-            self.optimizer.lr = max(self.optimizer.lr * self.factor, self.min_lr)
+            self.optimizer.lr = min(self.optimizer.lr, max(self.optimizer.lr * self.factor, self.min_lr))
             self.bad_epochs = 0

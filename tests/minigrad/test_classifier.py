@@ -1,13 +1,19 @@
-"""The network of a recipe: shapes, names, scale, seeds and dropout."""
+"""The network of a recipe: shapes, names, scale, seeds and dropout; and torch's of the same recipe."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from minigrad import Tensor
 from minigrad.classifier import Classifier
-from minigrad.recipes import Model
+from minigrad.recipes import Model, plan
+
+torch.set_num_threads(1)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 4, 3)).astype(np.uint8)
 
@@ -97,3 +103,193 @@ def test_input_is_not_written_to() -> None:
     pixels.flags.writeable = False
     Classifier(Model(), (4, 3), 3)(pixels).sum().backward()
     np.testing.assert_array_equal(pixels, PIXELS)
+
+
+# Convolutions and batch norm.
+
+MODELS: dict[str, tuple[Model, tuple[int, ...]]] = {
+    "mlp": (Model(hidden=[5, 7]), (8, 6)),
+    "mlp without a hidden layer": (Model(hidden=[]), (12,)),
+    "cnn": (Model(architecture="cnn", channels=[3, 4], hidden=[]), (8, 6)),
+    "cnn of colours": (Model(architecture="cnn", channels=[3], kernel_size=3, hidden=[5]), (7, 9, 3)),
+    "cnn of one channel": (Model(architecture="cnn", channels=[2, 3], kernel_size=1, hidden=[6, 5]), (5, 4, 1)),
+    "cnn of a window larger than the image": (
+        Model(architecture="cnn", channels=[3], kernel_size=7, hidden=[]),
+        (3, 2),
+    ),
+}
+
+
+def images_of(shape: tuple[int, ...], count: int = 6, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.uint8)
+
+
+def redrawn(net: Classifier) -> Classifier:
+    """The network with all its numbers drawn anew, those of the norms too."""
+    rng = np.random.default_rng(6)
+    state = {name: rng.normal(size=a.shape) for name, a in net.state_dict().items()}
+    net.load_state_dict({name: a**2 + 0.3 if "running_var" in name else a for name, a in state.items()})
+    return net
+
+
+def variant(name: str, **changes: Any) -> tuple[Model, tuple[int, ...]]:
+    model, shape = MODELS[name]
+    return Model(**{**vars(model), **changes}), shape
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["bare", "normed"])
+def test_names_and_shapes_are_the_plans(name: str, batch_norm: bool) -> None:
+    model, shape = variant(name, batch_norm=batch_norm)
+    net = Classifier(model, shape, 3)
+    shapes = plan(model, shape, 3).shapes(model)
+    assert {key: a.shape for key, a in net.state_dict().items()} == shapes
+    assert {key for key, _ in net.named_buffers()} == {key for key in shapes if "running" in key}
+    assert all(a.dtype == np.float32 for a in net.state_dict().values())
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_there_is_no_bias_before_a_batch_norm(architecture: Any) -> None:
+    model = Model(architecture=architecture, channels=[2, 3], hidden=[5, 4], batch_norm=True)
+    names = Classifier(model, (8, 8), 3).state_dict().keys()
+    assert {key for key in names if key.endswith(".bias") and "norm" not in key} == {"output.bias"}
+
+
+def test_the_built_in_cnn_on_mnist_has_11274_parameters() -> None:
+    net = Classifier(Model(architecture="cnn", hidden=[]), (28, 28), 10)
+    assert sum(p.size for p in net.parameters()) == (25 * 8 + 8) + (8 * 25 * 16 + 16) + (784 * 10 + 10) == 11274
+
+
+class Torchs(torch.nn.Module):
+    """The network of a recipe with torch's layers, in float64."""
+
+    def __init__(self, model: Model, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        wide: dict[str, Any] = {"dtype": torch.float64}
+        k, bias = model.kernel_size, not model.batch_norm
+        height, width, channels = (*shape, 1)[:3] if len(shape) > 1 else (1, shape[0], 1)
+        self.shape = height, width, channels
+        convolutions = model.channels if model.architecture == "cnn" else []
+        self.conv, self.conv_norm, self.hidden, self.hidden_norm = (torch.nn.ModuleList() for _ in range(4))
+        for c in convolutions:
+            self.conv.append(torch.nn.Conv2d(channels, c, k, padding=k // 2, bias=bias, **wide))
+            channels, height, width = c, height // 2, width // 2
+        size = channels * height * width
+        for h in model.hidden:
+            self.hidden.append(torch.nn.Linear(size, h, bias=bias, **wide))
+            size = h
+        if model.batch_norm:
+            self.conv_norm.extend(torch.nn.BatchNorm2d(c, **wide) for c in convolutions)
+            self.hidden_norm.extend(torch.nn.BatchNorm1d(h, **wide) for h in model.hidden)
+        self.output = torch.nn.Linear(size, classes, **wide)
+        self.activation = getattr(torch, model.activation)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.reshape(-1, *self.shape) / 255
+        if self.conv:
+            x = x.permute(0, 3, 1, 2)
+            for layer, norm in zip_longest(self.conv, self.conv_norm):
+                x = layer(x)
+                x = self.activation(torch.nn.functional.max_pool2d(norm(x) if norm else x, 2))
+        x = x.flatten(1)
+        for layer, norm in zip_longest(self.hidden, self.hidden_norm):
+            x = layer(x)
+            x = self.activation(norm(x) if norm else x)
+        return self.output(x)
+
+
+def both(model: Model, shape: tuple[int, ...]) -> tuple[Classifier, Torchs]:
+    """The two networks in float64 with the same weights."""
+    net, theirs = redrawn(Classifier(model, shape, 3, dtype=np.float64)), Torchs(model, shape, 3)
+    found = theirs.load_state_dict({k: torch.from_numpy(a) for k, a in net.state_dict().items()}, strict=False)
+    assert not found.unexpected_keys
+    assert all("num_batches_tracked" in key for key in found.missing_keys)
+    return net, theirs
+
+
+def close(found: np.ndarray, expected: torch.Tensor, what: str = "") -> None:
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9, atol=1e-11, err_msg=what)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["bare", "normed"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_logits_gradients_and_running_statistics_are_torchs(name: str, batch_norm: bool, activation: str) -> None:
+    model, shape = variant(name, batch_norm=batch_norm, activation=activation)
+    net, theirs = both(model, shape)
+    pixels = images_of(shape)
+    for training in (True, False):
+        net.train(training)
+        theirs.train(training)
+        weights = np.random.default_rng(8).normal(size=(6, 3))
+        for p in [*net.parameters(), *theirs.parameters()]:
+            p.grad = None
+        logits, expected = net(pixels), theirs(torch.from_numpy(pixels).double())
+        close(logits.data, expected)
+        logits.backward(weights)
+        expected.backward(torch.from_numpy(weights))
+        gradients = {key: p.grad for key, p in theirs.named_parameters()}
+        assert gradients.keys() == {key for key, _ in net.named_parameters()}
+        for key, p in net.named_parameters():
+            close(p.grad, gradients[key], key)
+        buffers = dict(theirs.named_buffers())
+        for key, b in net.named_buffers():
+            close(b.data, buffers[key], key)
+
+
+def test_grey_images_are_those_of_one_channel() -> None:
+    model, pixels = Model(architecture="cnn", channels=[3], hidden=[]), images_of((6, 4))
+    flat, deep = Classifier(model, (6, 4), 3), Classifier(model, (6, 4, 1), 3)
+    np.testing.assert_array_equal(flat(pixels).data, deep(pixels[..., None]).data)
+
+
+def test_a_cnn_sees_where_channels_stand() -> None:
+    model, pixels = Model(architecture="cnn", channels=[3], hidden=[]), images_of((6, 4, 3))
+    net = redrawn(Classifier(model, (6, 4, 3), 3, dtype=np.float64))
+    w = net.state_dict()["conv.0.weight"]
+    swapped = Classifier(model, (6, 4, 3), 3, dtype=np.float64)
+    swapped.load_state_dict(net.state_dict() | {"conv.0.weight": w[:, ::-1]})
+    np.testing.assert_allclose(net(pixels).data, swapped(pixels[..., ::-1]).data, rtol=1e-12)
+    assert not np.allclose(net(pixels).data, net(pixels[..., ::-1]).data)
+
+
+def test_the_seed_draws_a_cnns_weights() -> None:
+    def drawn(seed: int) -> dict[str, np.ndarray]:
+        return Classifier(Model(architecture="cnn"), (8, 8), 3, seed=seed).state_dict()
+
+    a, b, c = drawn(1), drawn(1), drawn(2)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+        assert (a[key] != c[key]).any()
+
+
+def test_dropout_drops_hidden_units_and_no_convolutions() -> None:
+    pixels = images_of((8, 8))
+    for hidden, dropped in (([], False), ([9], True)):
+        net = Classifier(Model(architecture="cnn", hidden=hidden, dropout=0.5), (8, 8), 3)
+        assert (net(pixels).data != net.eval()(pixels).data).any() == dropped
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "cnn of colours"])
+def test_predict_uses_the_running_statistics_and_leaves_them_alone(name: str) -> None:
+    model, shape = variant(name, batch_norm=True, hidden=[5], dropout=0.5)
+    net, theirs = both(model, shape)
+    for seed in range(3):
+        net(images_of(shape, seed=seed))
+    theirs.load_state_dict({k: torch.from_numpy(a) for k, a in net.state_dict().items()}, strict=False)
+    before, pixels = net.state_dict(), images_of(shape, 7)
+    logits = net.predict(pixels)
+    close(logits, theirs.eval()(torch.from_numpy(pixels).double()))
+    np.testing.assert_allclose(net.predict(pixels, batch_size=1), logits, rtol=1e-9, atol=1e-12)
+    for key, a in net.state_dict().items():
+        np.testing.assert_array_equal(a, before[key])
+    assert all(m.training for m in net.modules())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_the_input_of_a_cnn_is_not_written_to() -> None:
+    pixels = images_of((8, 8, 2))
+    before = pixels.copy()
+    pixels.flags.writeable = False
+    Classifier(Model(architecture="cnn", batch_norm=True), (8, 8, 2), 3)(pixels).sum().backward()
+    np.testing.assert_array_equal(pixels, before)

@@ -246,3 +246,87 @@ def test_each_epoch_and_each_seed_has_its_own_order() -> None:
     orders = {datasets.epoch_order(100, seed, epoch).tobytes() for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
     assert datasets.epoch_order(100, 3, 2).tobytes() in orders
+
+
+# Shifting.
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 300), st.integers(0, 2**32 - 1), st.integers(0, 1000))
+def test_shifts_are_whole_pixels_within_reach_drawn_by_seed_and_epoch(size: int, seed: int, epoch: int) -> None:
+    shifts = datasets.epoch_shifts(size, seed, epoch)
+    assert (shifts.shape, shifts.dtype) == ((size, 2), np.int64)
+    assert np.isin(shifts, range(-datasets.MAX_SHIFT, datasets.MAX_SHIFT + 1)).all()
+    np.testing.assert_array_equal(datasets.epoch_shifts(size, seed, epoch), shifts)
+
+
+def test_each_epoch_and_each_seed_has_its_own_shifts() -> None:
+    drawn = {datasets.epoch_shifts(100, seed, epoch).tobytes() for seed in range(5) for epoch in range(5)}
+    assert len(drawn) == 25
+    assert datasets.epoch_shifts(100, 3, 2).tobytes() in drawn
+
+
+def test_every_shift_is_as_likely_as_any_other() -> None:
+    reach = 2 * datasets.MAX_SHIFT + 1
+    shifts = np.concatenate([datasets.epoch_shifts(1800, 7, epoch) for epoch in range(5)])
+    _, counts = np.unique(shifts, axis=0, return_counts=True)
+    assert len(counts) == reach**2
+    expected = len(shifts) / reach**2
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+SHIFTS = np.array([(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)])
+DTYPES = [np.uint8, np.int64, np.float32, np.float64, np.bool_]
+
+
+def shifted_by_a_loop(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    out = np.zeros_like(images)
+    for n, (down, right) in enumerate(shifts):
+        for y in range(images.shape[1]):
+            for x in range(images.shape[2]):
+                if 0 <= y - down < images.shape[1] and 0 <= x - right < images.shape[2]:
+                    out[n, y, x] = images[n, y - down, x - right]
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (4, 5, 1), (1, 1), (1, 6), (2, 1, 2), (3, 3, 3)], ids=str)
+def test_an_image_is_moved_down_and_right_and_zeros_move_in(shape: tuple[int, ...], dtype: type) -> None:
+    images = RNG.integers(1, 256, (len(SHIFTS), *shape)).astype(dtype)
+    before = images.copy()
+    images.flags.writeable = False
+    moved = datasets.shifted(images, SHIFTS)
+    assert (moved.shape, moved.dtype) == (images.shape, images.dtype)
+    np.testing.assert_array_equal(moved, shifted_by_a_loop(images, SHIFTS))
+    np.testing.assert_array_equal(images, before)
+
+
+def test_a_shift_written_out() -> None:
+    image = np.array([[[1, 2, 3], [4, 5, 6]]])
+    for shift, expected in (
+        ((1, 0), [[0, 0, 0], [1, 2, 3]]),
+        ((0, 1), [[0, 1, 2], [0, 4, 5]]),
+        ((-1, -1), [[5, 6, 0], [0, 0, 0]]),
+    ):
+        np.testing.assert_array_equal(datasets.shifted(image, np.array([shift])), [expected])
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)], ids=str)
+def test_a_shift_by_nothing_gives_a_copy_of_the_same(shape: tuple[int, ...]) -> None:
+    images = RNG.normal(size=(6, *shape))
+    moved = datasets.shifted(images, np.zeros((6, 2), np.int64))
+    np.testing.assert_array_equal(moved, images)
+    assert not np.shares_memory(moved, images)
+
+
+def test_no_image_moved_is_no_image() -> None:
+    moved = datasets.shifted(np.zeros((0, 4, 5), np.uint8), np.zeros((0, 2), np.int64))
+    assert (moved.shape, moved.dtype) == ((0, 4, 5), np.uint8)
+
+
+def test_images_move_each_by_its_own_shift_whatever_stands_beside_it() -> None:
+    images, shifts = RNG.integers(0, 256, (40, 3, 4)), datasets.epoch_shifts(40, 1, 2)
+    order = RNG.permutation(40)[:17]
+    np.testing.assert_array_equal(
+        datasets.shifted(images[order], shifts[order]), datasets.shifted(images, shifts)[order]
+    )

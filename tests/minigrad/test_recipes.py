@@ -18,11 +18,14 @@ from minigrad.recipes import Data, EarlyStopping, Model, Recipe, Trainer
 SECTION_KEYS = {name: [f.name for f in fields(section)] for name, section in recipes.SECTIONS.items()}
 
 
-def test_simple_is_the_default_and_advanced_is_there() -> None:
-    assert {"simple", "advanced"} <= set(recipes.names())
+def test_simple_is_the_default_and_the_others_are_there() -> None:
+    assert {"simple", "advanced", "cnn"} <= set(recipes.names())
     assert recipes.load("simple") == recipes.load() == Recipe()
     advanced = recipes.load("advanced").model
     assert (advanced.hidden, advanced.dropout, advanced.optimizer) == ([128, 64], 0.2, "adam")
+    cnn = recipes.load("cnn")
+    assert (cnn.model.architecture, cnn.model.channels, cnn.model.hidden) == ("cnn", [8, 16], [])
+    assert (cnn.model.optimizer, cnn.model.schedule, cnn.data.augment) == ("adam", "one_cycle", "shift")
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -36,13 +39,17 @@ positive = st.floats(0, 1e6, exclude_min=True)
 fraction = st.floats(0, 1, exclude_max=True)
 models = st.builds(
     Model,
+    architecture=st.sampled_from(["mlp", "cnn"]),
+    channels=st.lists(st.integers(1, 10**6), min_size=1, max_size=3),
+    kernel_size=st.integers(0, 499).map(lambda half: 2 * half + 1),
     hidden=st.lists(st.integers(1, 10**6), max_size=3),
     activation=st.sampled_from(["relu", "tanh", "sigmoid"]),
     dropout=fraction,
-    optimizer=st.sampled_from(["adam", "adamw"]),
+    batch_norm=st.booleans(),
+    optimizer=st.sampled_from(["rmsprop", "adam", "adamw"]),
     learning_rate=positive,
     weight_decay=positive,
-    schedule=st.sampled_from(["constant", "cosine", "reduce_on_plateau"]),
+    schedule=st.sampled_from(["constant", "cosine", "one_cycle", "reduce_on_plateau"]),
     weights=st.none() | st.sampled_from(["w.safetensors", "1", "yes", "a: b", "C:\\weights #1"]),
 )
 whole_recipes = st.builds(
@@ -54,6 +61,7 @@ whole_recipes = st.builds(
         path=st.sampled_from(["mnist", "my data.npz", "1", "no", "[a].npz", "é"]),
         batch_size=st.integers(1, 10**9),
         validation_size=st.integers(1, 10**9),
+        augment=st.sampled_from(["none", "shift"]),
     ),
     trainer=st.builds(Trainer, max_epochs=st.integers(0, 10**9)),
     early_stopping=st.builds(EarlyStopping, patience=st.none() | st.integers(1, 10**9)),
@@ -115,8 +123,27 @@ def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
         ("model: {learning_rate: -0.1}", ("model.learning_rate: -0.1", "from 0")),
         ("model: {learning_rate: .nan}", ("model.learning_rate: nan", "a number")),
         ("model: {learning_rate: .inf}", ("model.learning_rate: inf", "finite")),
-        ("model: {optimizer: lion}", ("model.optimizer: lion", "sgd or adam or adamw")),
+        ("model: {optimizer: lion}", ("model.optimizer: lion", "expected sgd or rmsprop or adam or adamw")),
         ("model: {activation: gelu}", ("model.activation: gelu", "relu or tanh or sigmoid")),
+        ("model: {architecture: rnn}", ("model.architecture: rnn", "expected mlp or cnn")),
+        ("model: {architecture: cnn, channels: []}", ("model.channels: []", "one number or more", "cnn")),
+        ("model: {architecture: cnn, channels: [8, 0]}", ("model.channels: 0", "1 or more")),
+        ("model: {channels: [-1]}", ("model.channels: -1", "1 or more")),
+        ("model: {channels: [1000001]}", ("model.channels: 1000001", "at most 1000000")),
+        ("model: {channels: 8}", ("model.channels: 8", "a list")),
+        ("model: {channels: [1.5]}", ("model.channels", "1.5", "whole number")),
+        ("model: {kernel_size: 4}", ("model.kernel_size: 4", "expected an odd number")),
+        ("model: {architecture: cnn, kernel_size: 2}", ("model.kernel_size: 2", "expected an odd number")),
+        ("model: {kernel_size: 0}", ("model.kernel_size: 0", "1 or more")),
+        ("model: {kernel_size: -3}", ("model.kernel_size: -3", "1 or more")),
+        ("model: {kernel_size: 1001}", ("model.kernel_size: 1001", "at most 1000")),
+        ("model: {kernel_size: [3, 3]}", ("model.kernel_size", "a whole number")),
+        ("model: {batch_norm: maybe}", ("model.batch_norm: maybe", "true or false")),
+        (
+            "model: {schedule: linear}",
+            ("model.schedule: linear", "constant or cosine or one_cycle or reduce_on_plateau"),
+        ),
+        ("model: {momentum: 0.9, optimizer: rmsprop}", ("model.momentum: 0.9", "rmsprop", "only sgd")),
         ("model: {dropout: 1}", ("model.dropout: 1", "below 1")),
         ("model: {momentum: 1.5}", ("model.momentum: 1.5", "below 1")),
         ("model: {momentum: 0.9, optimizer: adam}", ("model.momentum: 0.9", "adam", "only sgd")),
@@ -125,7 +152,7 @@ def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
         ("data: {batch_size: 0}", ("data.batch_size: 0", "1 or more")),
         ("data: {batch_size: 1.5}", ("data.batch_size: 1.5", "whole number")),
         ("data: {validation_size: -1}", ("data.validation_size: -1", "0 or more")),
-        ("data: {augment: flip}", ("data.augment: flip", "none")),
+        ("data: {augment: flip}", ("data.augment: flip", "expected none or shift")),
         ("trainer: {max_epochs: -1}", ("trainer.max_epochs: -1", "0 or more")),
         ("trainer: {max_epochs: many}", ("trainer.max_epochs: many", "whole number")),
         ("early_stopping: {patience: 0}", ("early_stopping.patience: 0", "1 or more")),
@@ -144,6 +171,22 @@ def test_a_recipe_that_makes_no_sense(content: str, words: tuple[str, ...]) -> N
     text = sentence_of(lambda: recipes.load("bad.yaml"))
     for word in words:
         assert word in text, text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "model: {channels: []}",
+        "model: {architecture: cnn, channels: [1], kernel_size: 1, hidden: []}",
+        "model: {architecture: cnn, kernel_size: 999}",
+        "{model: {batch_norm: true, optimizer: rmsprop, schedule: one_cycle}, data: {augment: shift}}",
+    ],
+)
+def test_a_recipe_that_makes_sense(content: str) -> None:
+    Path("good.yaml").write_text(content)
+    read = recipes.load("good.yaml")
+    for section, keys in yaml.safe_load(content).items():
+        assert {key: getattr(getattr(read, section), key) for key in keys} == keys
 
 
 NULLABLE = {"model.weights", "early_stopping.patience"}
@@ -186,6 +229,11 @@ def test_a_recipe_that_is_not_there(argument: str, words: tuple[str, ...]) -> No
         (("extra",), ("unknown option extra",)),
         (("--config",), ("--config", "expected one argument")),
         (("--model.hidden", "[3"), ("model.hidden: [3", "list")),
+        (("--model.channels", "[]", "--model.architecture", "cnn"), ("model.channels: []", "cnn")),
+        (("--model.channels", "[3, 0]"), ("model.channels: 0", "1 or more")),
+        (("--model.kernel_size", "6"), ("model.kernel_size: 6", "odd")),
+        (("--data.augment", "rotate"), ("data.augment: rotate", "none or shift")),
+        (("--model.batch_norm", "2"), ("model.batch_norm: 2", "true or false")),
         (("--model", "nowhere.yaml"), ("model", "nowhere.yaml")),
         (("--data", "binary"), ("section of the recipe", "YAML")),
         (("--overwrite", "maybe"), ("overwrite: maybe", "true or false")),

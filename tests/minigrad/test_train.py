@@ -18,8 +18,10 @@ import pytest
 from minigrad_helpers import Command, flags
 
 import minigrad
-from minigrad import datasets, recipes, train
+from minigrad import datasets, optim, recipes, train
+from minigrad.classifier import Classifier
 from minigrad.runs import history, metrics, weights
+from minigrad.training import build_optimizer
 
 LEFT = ["checkpoint.safetensors", "curves.png", "history.csv", "metrics.json", "recipe.yaml", "weights.safetensors"]
 
@@ -43,9 +45,43 @@ def same_weights(a: str | Path, b: str | Path) -> None:
     assert Path(a, "weights.safetensors").read_bytes() == Path(b, "weights.safetensors").read_bytes()
 
 
+def bars_of(seed: int, count: int) -> dict[str, np.ndarray]:
+    """8x8 pixels with one bar, which lies, stands or leans; moved by a pixel, it is still what it was."""
+    rng = np.random.default_rng(seed)
+    labels, images = np.arange(count) % 3, rng.integers(0, 60, (count, 8, 8)).astype(np.uint8)
+    diagonal = np.arange(8)
+    for label, image in zip(labels, images, strict=True):
+        at = rng.integers(1, 7)
+        where = [(at, slice(None)), (slice(None), at), (diagonal, (diagonal + at) % 8)][label]
+        image[where] = 255
+    cut = count * 4 // 5
+    return {"x_train": images[:cut], "y_train": labels[:cut], "x_test": images[cut:], "y_test": labels[cut:]}
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """120 images to train, 30 to test."""
+    path = tmp_path_factory.mktemp("bars") / "bars.npz"
+    np.savez(path, **bars_of(0, 150))
+    return str(path)
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For the tests that want the picture."""
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave it out elsewhere: it takes longer than all the rest of a small run."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(train.curves, "draw", lambda *_: None)
+
+
 # What it leaves.
 
 
+@pytest.mark.usefixtures("drawn")
 def test_it_learns_and_leaves_a_run_folder(easy: str, command: Command) -> None:
     result = command(*flags(easy, "out"))
     assert (result.status, result.err) == (0, "")
@@ -104,21 +140,103 @@ def test_the_configuration_it_prints_feeds_back_in(
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_each_built_in_recipe_runs(name: str, easy: str, command: Command) -> None:
-    result = command("--config", name, *flags(easy, "out"), "--trainer.max_epochs", "1")
+def test_each_built_in_recipe_runs(name: str, easy: str, bars: str, command: Command) -> None:
+    suits = bars if recipes.load(name).model.architecture == "cnn" else easy
+    result = command("--config", name, *flags(suits, "out"), "--trainer.max_epochs", "1")
     assert result.status == 0
     left, built_in = recipes.load("out/recipe.yaml"), recipes.load(name)
     assert left.model == built_in.model
+    assert left.data.augment == built_in.data.augment
     assert left.trainer.max_epochs == 1
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_each_optimizer_and_activation_learns(optimizer: str, activation: str, easy: str, command: Command) -> None:
     rate = "0.5" if optimizer == "sgd" else "0.02"
     words = ("--model.optimizer", optimizer, "--model.activation", activation, "--model.learning_rate", rate)
     assert command(*flags(easy, "out", *words, "--trainer.max_epochs", "6")).status == 0
     assert measured("out")["test_accuracy"] > 0.8
+
+
+CNN = ("--model.architecture", "cnn", "--model.channels", "[4, 6]", "--model.kernel_size", "3", "--model.hidden", "[]")
+NORM = ("--model.batch_norm", "true")
+SHIFT = ("--data.augment", "shift")
+ONE_CYCLE = ("--model.schedule", "one_cycle")
+RMSPROP = ("--model.optimizer", "rmsprop", "--model.learning_rate", "0.01")
+ADAM = ("--model.optimizer", "adam", "--model.learning_rate", "0.02")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [CNN, (*CNN, *NORM), (*CNN, *SHIFT), (*CNN, *NORM, *SHIFT, *ONE_CYCLE), (*NORM, "--model.hidden", "[20]")],
+    ids=["cnn", "normed", "shifted", "all at once", "normed mlp"],
+)
+def test_it_learns_bars(words: tuple[str, ...], bars: str, command: Command) -> None:
+    result = command(*flags(bars, "out", *words, *ADAM, "--trainer.max_epochs", "15"))
+    assert (result.status, result.err) == (0, "")
+    assert measured("out")["test_accuracy"] > 0.8  # chance is a third
+    net = Classifier(recipes.load("out/recipe.yaml").model, (8, 8), 3)
+    assert measured("out")["parameters"] == sum(p.size for p in net.parameters())
+    if "cnn" in words:
+        assert "8x8, 4-6 channels of 3x3, then 24-3" in result.out
+
+
+def test_an_epoch_moves_each_training_image_and_no_other(bars: str, command: Command) -> None:
+    # At a rate of 0 the weights at the end are those that every image was shown to.
+    still = (*CNN, "--model.learning_rate", "0", "--seed_everything", "5")
+    command(*flags(bars, "moved", *still, *SHIFT))
+    command(*flags(bars, "still", *still))
+    same = [row[3:5] for row in epochs("still")]
+    assert [row[3:5] for row in epochs("moved")] == same
+    assert measured("moved") == measured("still")
+    data = datasets.load(bars, 30, 5)
+    net = Classifier(recipes.load("moved/recipe.yaml").model, (8, 8), 3)
+    net.load_state_dict(weights.read("moved/weights.safetensors")[0])
+    losses = []
+    for epoch, row in enumerate(epochs("moved")):
+        shifts = datasets.epoch_shifts(len(data.train.labels), 5, epoch)
+        expected = metrics.score(net.predict(datasets.shifted(data.train.images, shifts)), data.train.labels)
+        assert row[1] == pytest.approx(expected["loss"], rel=1e-5)
+        assert row[2] == expected["accuracy"]
+        losses.append(row[1])
+    assert len(set(losses)) == 3, "each epoch moves them anew"
+    unmoved = metrics.score(net.predict(data.train.images), data.train.labels)
+    assert epochs("still")[0][1] == pytest.approx(unmoved["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_one_cycle_goes_up_for_3_steps_in_10_and_then_down(optimizer: str, easy: str, command: Command) -> None:
+    words = (*ONE_CYCLE, "--model.optimizer", optimizer, "--model.learning_rate", "0.05", "--trainer.max_epochs", "6")
+    assert command(*flags(easy, "out", *words)).status == 0
+    steps = 9 * 6  # 130 images in batches of 16
+    top, last = 0.3 * steps - 1, steps - 1
+
+    def rate(t: int) -> float:
+        low, part = (0.05 / 25, t / top) if t <= top else (0.05 / 25 / 1e4, 1 - (t - top) / (last - top))
+        return low + (0.05 - low) * (1 - np.cos(np.pi * part)) / 2
+
+    rates = [row[-1] for row in epochs("out")]
+    np.testing.assert_allclose(rates, [rate(9 * epoch) for epoch in range(1, 7)], rtol=1e-9)
+    assert max(rates) == rates[1]
+
+
+@pytest.mark.parametrize("size", ["0", "30"])
+def test_one_cycle_of_a_single_step_runs(size: str, easy: str, command: Command) -> None:
+    words = ("--data.validation_size", size, "--data.batch_size", str(160 - int(size)), "--trainer.max_epochs", "1")
+    assert command(*flags(easy, "out", *words, *ONE_CYCLE)).status == 0
+    assert len(epochs("out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sgd", optim.SGD), ("rmsprop", optim.RMSprop), ("adam", optim.Adam), ("adamw", optim.AdamW)]
+)
+def test_the_optimizer_is_the_one_named_with_the_settings_of_the_recipe(name: Any, kind: type) -> None:
+    momentum = 0.4 if name == "sgd" else 0.0
+    model = recipes.Model(optimizer=name, learning_rate=0.3, weight_decay=0.2, momentum=momentum)
+    optimizer = build_optimizer([], model)
+    assert type(optimizer) is kind
+    assert (optimizer.lr, optimizer.weight_decay, getattr(optimizer, "momentum", 0.0)) == (0.3, 0.2, momentum)
 
 
 def test_it_runs_without_validation(easy: str, command: Command) -> None:
@@ -153,6 +271,51 @@ def test_it_says_the_path_of_the_data_as_it_was_given(name: str, easy: str, comm
 
 
 # Weights.
+
+KINDS = {
+    "cnn": (*CNN, *ADAM),
+    "normed": (*NORM, *RMSPROP),
+    "normed cnn": (*CNN, *NORM, *ADAM, *SHIFT, "--model.hidden", "[7]"),
+    "normed cnn's best epoch": (*CNN, *NORM, *ADAM, "--early_stopping.patience", "1", "--trainer.max_epochs", "9"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_each_kind_evaluate_to_what_they_were_trained_to(kind: str, bars: str, command: Command) -> None:
+    assert command(*flags(bars, "a", *KINDS[kind])).status == 0
+    start = ("--model.weights", "a/weights.safetensors", "--trainer.max_epochs", "0")
+    assert command(*flags(bars, "b", *KINDS[kind], *start)).status == 0
+    a, b = measured("a"), measured("b")
+    assert (b["test_correct"], b["test_loss"], b["epochs"]) == (a["test_correct"], a["test_loss"], 0)
+    found, again = (weights.read(f"{run}/weights.safetensors")[0] for run in ("a", "b"))
+    assert found.keys() == again.keys()
+    assert any("running_mean" in name for name in found) == ("normed" in kind)
+    for name, array in found.items():
+        np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted", "name"),
+    [
+        ((), NORM, "hidden.0.bias"),
+        (NORM, (), "hidden.0.bias"),
+        ((), (*CNN, "--model.hidden", "[10]"), "conv.0.bias"),
+        (CNN, (*CNN, "--model.kernel_size", "5"), "conv.0.weight has shape (4, 1, 3, 3); expected (4, 1, 5, 5)"),
+    ],
+    ids=["without norm", "with norm", "mlp for a cnn", "another window"],
+)
+def test_weights_of_another_kind_are_refused(
+    saved: tuple[str, ...],
+    wanted: tuple[str, ...],
+    name: str,
+    bars: str,
+    command: Command,
+    refused: Callable[..., str],
+) -> None:
+    command(*flags(bars, "a", *saved))
+    text = refused(*flags(bars, "b", *wanted, "--model.weights", "a/weights.safetensors"))
+    assert text.startswith("model.weights: a/weights.safetensors")
+    assert name in text
 
 
 def test_weights_evaluate_to_what_they_were_trained_to(easy: str, command: Command) -> None:
@@ -203,6 +366,12 @@ WAYS = {
     "cosine": ("--model.schedule", "cosine"),
     "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
     "plateau": (*OVERFIT, "--trainer.max_epochs", "14", "--model.schedule", "reduce_on_plateau"),
+    "rmsprop": RMSPROP,
+    "one cycle": (*ONE_CYCLE, "--model.momentum", "0.9", "--model.learning_rate", "0.05"),
+    "batch norm": (*NORM, *ADAM, "--model.hidden", "[12, 8]"),
+    "cnn": (*CNN, *SHIFT, *ADAM),
+    "all at once": (*CNN, *NORM, *SHIFT, *RMSPROP, *ONE_CYCLE, "--model.hidden", "[9]", "--model.dropout", "0.3"),
+    "best epoch of a normed cnn": (*CNN, *NORM, *ADAM, "--early_stopping.patience", "2"),
 }
 
 
@@ -223,20 +392,21 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, at: int) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("method", "at", "kept"), [("epoch", 2, 2), ("step", 7 * 2 + 3, 2), ("step", 2, 0)])
 def test_a_run_that_goes_on_equals_one_that_never_stopped(
-    way: str, method: str, at: int, kept: int, hard: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    way: str, method: str, at: int, kept: int, hard: str, bars: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = ("--trainer.max_epochs", "6", *WAYS[way])  # 90 images to train, 6 steps an epoch
-    assert command(*flags(hard, "whole", *size)).status == 0
+    size = ("--trainer.max_epochs", "6", *WAYS[way])
+    data = bars if "cnn" in size else hard  # 90 images to train in both, 6 steps an epoch
+    assert command(*flags(data, "whole", *size)).status == 0
     with monkeypatch.context() as m:
         interrupt(m, method, at)
-        stopped = command(*flags(hard, "parts", *size))
+        stopped = command(*flags(data, "parts", *size))
     assert stopped.status == 130
     assert f"{kept} whole epochs are kept in parts" in stopped.err
     assert "--resume" in stopped.err
     assert not Path("parts/metrics.json").exists()
     assert Path("parts/history.csv").exists() == bool(kept)
     assert not kept or len(epochs("parts")) == kept
-    assert command(*flags(hard, "parts", *size, "--resume")).status == 0
+    assert command(*flags(data, "parts", *size, "--resume")).status == 0
     assert epochs("parts") == epochs("whole")
     same_weights("parts", "whole")
     assert measured("parts") == measured("whole")
@@ -326,6 +496,9 @@ def test_resume_with_nothing_there_starts_afresh(easy: str, command: Command) ->
         ("--model.learning_rate", "0.2", "0.1"),
         ("--seed_everything", "7", "42"),
         ("--data.batch_size", "8", "16"),
+        ("--model.batch_norm", "True", "False"),
+        ("--model.schedule", "one_cycle", "constant"),
+        ("--model.optimizer", "rmsprop", "sgd"),
     ],
 )
 def test_resume_with_another_recipe_is_refused(
@@ -382,6 +555,17 @@ BAD = {
     "negative hidden": ("--model.hidden", "[-3]"),
     "rate": ("--model.learning_rate", "fast"),
     "optimizer": ("--model.optimizer", "lion"),
+    "kind": ("--model.architecture", "rnn"),
+    "cnn on vectors": ("--model.architecture", "cnn"),
+    "no channels": ("--model.channels", "[]", "--model.architecture", "cnn"),
+    "channels": ("--model.channels", "[0]"),
+    "even window": ("--model.kernel_size", "4"),
+    "augment": ("--data.augment", "flip"),
+    "shift of vectors": ("--data.augment", "shift"),
+    "schedule": ("--model.schedule", "linear"),
+    "momentum of another": ("--model.momentum", "0.9", "--model.optimizer", "rmsprop"),
+    "batch of one": ("--data.batch_size", "129", "--model.batch_norm", "true"),
+    "batches of one": ("--data.batch_size", "1", "--model.batch_norm", "true"),
     "batch": ("--data.batch_size", "0"),
     "large batch": ("--data.batch_size", "131"),
     "validation": ("--data.validation_size", "160"),
@@ -402,6 +586,12 @@ def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
     assert words[0].removeprefix("--") in text
     assert mistake == "key" or words[1].strip("[]") in text
     assert {p.name: p.read_bytes() for p in Path("out").iterdir()} == before
+
+
+def test_images_that_are_pooled_away_are_one_sentence(bars: str, refused: Callable[..., str]) -> None:
+    text = refused(*flags(bars, "out", *CNN, "--model.channels", "[2, 2, 2, 2]"))
+    assert "model.channels: [2, 2, 2, 2] on images of 8x8; expected at most 3 convolutions" in text
+    assert not Path("out").exists()
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_can_be_overwritten(
