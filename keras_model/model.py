@@ -18,8 +18,6 @@ from .optimizers import build_optimizer
 
 # How many steps run between two looks at Python; torch's trainer allows one only.
 STEPS_PER_EXECUTION = {"tensorflow": 32, "jax": 32}
-
-
 # What torch calls Keras's variables; a bias is one in both.
 NAMES = {
     "kernel": "weight",

@@ -51,7 +51,8 @@ class Contender(base.Contender):
         for epoch in range(batches.epochs):
             for indices in batches.order(epoch):
                 expected = labels[indices]
-                loss, gradients, hits = by_hand.step(self.weights, self._scaled(images[indices]), expected, self.lr)
+                loss, gradients, z2 = by_hand.step(self.weights, self._scaled(images[indices]), expected, self.lr)
+                hits = int((z2.argmax(axis=1) == expected).sum())
                 total, correct, seen = total + loss * len(indices), correct + hits, seen + len(indices)
                 watch.after(1, lambda v=loss: v, self._copy, lambda v=gradients: v)  # type: ignore[misc]
 
