@@ -21,6 +21,15 @@ from keras import ops
 from minigrad.recipes import ONE_CYCLE, Model
 
 
+def _widest() -> str:
+    """float64, but float32 on JAX that was not told to have more, and would warn at each cast."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return "float64" if jax.config.read("jax_enable_x64") else "float32"
+    return "float64"
+
+
 class _TorchDecay:
     """Weight decay as torch has it: in the gradient, or with `decoupled` on the weights."""
 
@@ -78,13 +87,14 @@ class Adam(_TorchDecay, keras.optimizers.Adam):
         m, v = self._momentums[i], self._velocities[i]
         m.assign(m + (1 - self.beta_1) * (g - m))
         v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
-        # In float64 (JAX falls back to float32): 1 - 0.999^t would lose four digits at the first steps.
+        # In float64 where there is one: 1 - 0.999^t would lose four digits at the first steps.
         # b^t as e^(t ln b): ops.power takes a Python number through float32 on some backends.
-        t = ops.cast(self.iterations + 1, "float64")
+        wide = _widest()
+        t = ops.cast(self.iterations + 1, wide)
         first = 1 - ops.exp(t * math.log(self.beta_1))
         second = ops.sqrt(1 - ops.exp(t * math.log(self.beta_2)))
         root = ops.sqrt(v) / ops.cast(second, variable.dtype) + self.epsilon
-        variable.assign_sub(ops.cast(ops.cast(rate, "float64") / first, variable.dtype) * m / root)
+        variable.assign_sub(ops.cast(ops.cast(rate, wide) / first, variable.dtype) * m / root)
 
 
 @keras.saving.register_keras_serializable("keras_model")
@@ -98,7 +108,7 @@ class AdamW(Adam):
 class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
     """Half a cosine from each point, (step, learning rate), to the next; steps are counted from 0.
 
-    Worked out beforehand, since Keras's own cosine is float64 on TensorFlow alone.
+    Worked out beforehand, since Keras's own cosine keeps float64 on TensorFlow alone.
     """
 
     def __init__(self, points: Sequence[tuple[float, float]]) -> None:
@@ -110,7 +120,8 @@ class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
             self.rates = np.where((t <= end) | np.isnan(self.rates), here, self.rates)
 
     def __call__(self, step: Any) -> Any:
-        return ops.take(self.rates, ops.minimum(step, len(self.rates) - 1), axis=0)
+        rates = self.rates.astype(keras.config.floatx())  # as Keras keeps a constant rate
+        return ops.take(rates, ops.minimum(step, len(rates) - 1), axis=0)
 
     def get_config(self) -> dict[str, Any]:
         return {"points": self.points}

@@ -16,6 +16,9 @@ from minigrad.recipes.schema import Augment
 
 Weights = Mapping[str, np.ndarray]
 
+# Images, the same for all, since it decides how much memory a convolutional network takes.
+PREDICTED_AT_ONCE = 1000
+
 
 class Watch:
     """Looks on while a contender trains; this one sees nothing.

@@ -51,7 +51,9 @@ class Contender(base.Contender):
         for epoch in range(batches.epochs):
             for indices in batches.order(epoch):
                 expected = labels[indices]
-                loss, gradients, z2 = by_hand.step(self.weights, self._scaled(images[indices]), expected, self.lr)
+                loss, gradients, z2 = by_hand.step(
+                    self.weights, self._scaled(images.take(indices, axis=0)), expected, self.lr
+                )
                 hits = int((z2.argmax(axis=1) == expected).sum())
                 total, correct, seen = total + loss * len(indices), correct + hits, seen + len(indices)
                 watch.after(1, lambda v=loss: v, self._copy, lambda v=gradients: v)  # type: ignore[misc]
@@ -65,7 +67,9 @@ class Contender(base.Contender):
         return {"version": f"NumPy {np.__version__}", "parameters": sum(w.size for w in self.weights.values())}
 
     def _scaled(self, images: np.ndarray) -> np.ndarray:
-        return np.multiply(images.reshape(len(images), -1), self.scale, dtype=self.dtype)
+        x = images.reshape(len(images), -1).astype(self.dtype)
+        x *= self.scale
+        return x
 
     def _copy(self) -> base.Weights:
         return {name: w.copy() for name, w in self.weights.items()}

@@ -73,7 +73,7 @@ class Contender(base.Contender):
     def predict(self, images: np.ndarray) -> np.ndarray:
         if len(images) == 1:
             return np.asarray(self.net.predict_on_batch(images))
-        return np.asarray(self.net.predict(images, batch_size=1000, verbose=0))
+        return np.asarray(self.net.predict(images, batch_size=base.PREDICTED_AT_ONCE, verbose=0))
 
     def describe(self) -> dict[str, Any]:
         import importlib.metadata

@@ -47,7 +47,7 @@ class Contender(base.Contender):
             train_epoch(self.net, optimizer, *batches.train, order, schedule, after_step, shifts)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return self.net.predict(images)
+        return self.net.predict(images, base.PREDICTED_AT_ONCE)
 
     def describe(self) -> dict[str, Any]:
         return {"version": f"NumPy {np.__version__}", "parameters": sum(p.size for p in self.net.parameters())}

@@ -88,7 +88,8 @@ class Contender(base.Contender):
 
         self.net.eval()
         with torch.inference_mode():
-            return self.net(self._input(torch.from_numpy(images))).numpy()  # type: ignore[no-any-return]
+            parts = [self.net(self._input(part)) for part in torch.from_numpy(images).split(base.PREDICTED_AT_ONCE)]
+            return torch.cat(parts).numpy()
 
     def describe(self) -> dict[str, Any]:
         import torch

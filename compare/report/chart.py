@@ -38,14 +38,19 @@ def draw(path: Path, results: dict[str, Any]) -> None:
 
 def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     titles = {row["name"]: row["title"] for row in results["contenders"]}
-    axes.set(xscale="log", yscale="log", ylim=(1e-18, 1), title="Largest difference from minigrad")
+    axes.set(xscale="log", yscale="log", ylim=(1e-18, 10), title="Largest difference from minigrad")
     axes.set_xlabel("step (solid float64, dashed float32)")
     for i, (name, row) in enumerate(results["parity"]["contenders"].items()):
         for dtype, cell in words.dtypes(row):
             looked = _looked_at(cell)
             title = titles.get(name, name) + ("" if looked or not cell["by_step"] else " (identical)")
             label = title if dtype == "float64" else None
-            style = {"ls": "-" if dtype == "float64" else "--", "marker": "os^vDP*"[i % 7], "ms": 4, "lw": 1.4}
+            style: dict[str, Any] = {
+                "ls": "-" if dtype == "float64" else "--",
+                "marker": "os^vDP*"[i % 7],
+                "ms": max(4, 7 - i),
+            }
+            style["lw"] = max(1.4, 3 - 0.6 * i)  # so that a line under another can be seen
             axes.plot(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
     if own := _looked_at(results["parity"].get("rounding")):
         axes.plot(*zip(*own, strict=True), color="#999", ls="-.", lw=1.2, label="minigrad's own rounding")

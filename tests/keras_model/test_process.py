@@ -26,7 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def from_minigrad(pixels: str, run: Path, out: Path) -> list[str]:
     """Two epochs from weights that backends would draw differently."""
     start = ("--model.weights", str(run / "weights.safetensors"), "--trainer.max_epochs", "2")
-    return flags(pixels, out, *start, "--model.momentum", "0.5")
+    adam = ("--model.optimizer", "adam", "--model.learning_rate", "0.001", "--model.schedule", "one_cycle")
+    return flags(pixels, out, *start, *adam)
 
 
 @pytest.fixture(scope="module")
