@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -57,18 +56,23 @@ class Classifier(nn.Module):
 
     def forward(self, images: np.ndarray) -> Tensor:
         """Raw images (n, *input_shape) to logits (n, classes)."""
-        x: Any = np.multiply(images.reshape(len(images), -1), self.scale, dtype=self.dtype)
+        x: Any = images.reshape(len(images), -1).astype(self.dtype)
+        x *= self.scale
         if self.conv:
             channels, height, width = self.image
             x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-            for layer, norm in zip_longest(self.conv, self.conv_norm):
+            for i, layer in enumerate(self.conv):
                 x = layer(x)
+                if self.conv_norm:
+                    x = self.conv_norm[i](x)
                 # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
-                x = self.activation(self.pool(norm(x) if norm else x))
+                x = self.activation(self.pool(x))
             x = ops.flatten(x, 1)
-        for layer, norm in zip_longest(self.hidden, self.hidden_norm):
+        for i, layer in enumerate(self.hidden):
             x = layer(x)
-            x = self.dropout(self.activation(norm(x) if norm else x))
+            if self.hidden_norm:
+                x = self.hidden_norm[i](x)
+            x = self.dropout(self.activation(x))
         return self.output(x)
 
     def predict(self, images: np.ndarray, batch_size: int = 512) -> np.ndarray:

@@ -140,7 +140,8 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     if not operands:
         raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
     by_name = {parameters[i].name for i in operands}
-    # For each argument, where its pullback stands in the rule's result; 0 for an option.
+    # For each argument, where its pullback stands in the rule's result; 0 for an option, and for what is
+    # too much, which the rule then refuses itself.
     places: Any = [operands.index(i) + 1 if i in operands else 0 for i in range(len(parameters) + 9)]
     if parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL:
         places = range(1, sys.maxsize)
@@ -296,7 +297,7 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
             raise ValueError(
                 f"backward: a tensor of shape {root.data.shape} needs a gradient of that shape; only a scalar starts from 1"
             )
-        gradient = np.ones_like(root.data)
+        gradient = np.ones(root.data.shape, root.data.dtype)
     else:
         gradient = np.asarray(gradient, root.data.dtype)
         if gradient.shape != root.data.shape:

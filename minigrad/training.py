@@ -89,7 +89,7 @@ def train_epoch(
     total, correct, seen = 0.0, 0, 0
     for indices in batches:
         expected = labels[indices]
-        batch = images[indices]
+        batch = images.take(indices, axis=0)  # which NumPy does more quickly than images[indices]
         if shifts is not None:
             batch = shifted(batch, shifts[indices])
         logits = net(batch)

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from benchmarks import engine
 from compare.report import readme
-from minigrad import recipes
+from minigrad import ops, recipes
 from minigrad.recipes import Recipe
 
 PAGE = readme.PAGE.read_text(encoding="utf-8")
@@ -19,7 +20,7 @@ def test_its_tables_are_the_committed_results() -> None:
     assert readme.fill(PAGE, RESULTS) == PAGE
 
 
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", recipes.names())
 def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) -> None:
     results = RESULTS[name]
     assert Recipe.from_dict(results["recipe"]) == recipes.load(name)
@@ -28,15 +29,28 @@ def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) ->
 
 
 def test_the_committed_accuracies_are_what_the_network_is_known_for() -> None:
-    simple, advanced = (
+    simple, advanced, cnn = (
         [row["test_accuracy"] for row in RESULTS[n]["contenders"] if row["status"] == "ok"]
-        for n in ("simple", "advanced")
+        for n in ("simple", "advanced", "cnn")
     )
     assert len(simple) == 5
     assert min(simple) >= 0.92
     assert max(simple) - min(simple) <= 0.001
     assert len(advanced) == 4
     assert min(advanced) >= 0.975
+    assert len(cnn) == 4
+    assert min(cnn) >= 0.99
+
+
+def test_it_counts_the_operations() -> None:
+    assert re.search(r"\b(\d+) operations", PAGE)[1] == str(len(ops.__all__))
+
+
+def test_the_engines_ratios_are_those_of_the_goals() -> None:
+    rows = {(row["network"], row["peer"]): row for row in RESULTS["engine"]["rows"] if row["status"] == "ok"}
+    for key, goal in engine.GOALS.items():
+        assert rows[key]["goal"] == goal, key
+    assert all(row["ratio"] == 1 for (_, peer), row in rows.items() if peer == "minigrad")
 
 
 def test_the_make_targets_it_names_exist() -> None:
