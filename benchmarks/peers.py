@@ -172,7 +172,7 @@ def jax(case: Case) -> Peer:
 def mygrad(case: Case) -> Peer | None:
     if not case.is_simple:
         return None
-    import mygrad as mg  # type: ignore[attr-defined]
+    import mygrad as mg
     from mygrad.nnet.losses import softmax_crossentropy
 
     mg.turn_memory_guarding_off()  # as its documentation advises for speed
@@ -216,14 +216,14 @@ def autograd(case: Case) -> Peer | None:
 def tinygrad(case: Case) -> Peer | None:
     if not case.is_simple:
         return None
-    from tinygrad import Tensor, TinyJit  # type: ignore[attr-defined]
+    from tinygrad import Tensor, TinyJit
     from tinygrad.nn.optim import SGD
 
     weights = {name: Tensor(np.ascontiguousarray(w)) for name, w in case.start.items()}
     optimizer = SGD(list(weights.values()), lr=case.model.learning_rate)
 
     @TinyJit
-    @Tensor.train()  # type: ignore[attr-defined]
+    @Tensor.train()
     def compiled(x: Any, expected: Any) -> Any:
         hidden = x.linear(weights["hidden.0.weight"].T, weights["hidden.0.bias"]).relu()
         logits = hidden.linear(weights["output.weight"].T, weights["output.bias"])

@@ -61,15 +61,15 @@ class Classifier(nn.Module):
         if self.conv:
             channels, height, width = self.image
             x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-            for i, layer in enumerate(self.conv):
-                x = layer(x)
+            for i, convolution in enumerate(self.conv):
+                x = convolution(x)
                 if self.conv_norm:
                     x = self.conv_norm[i](x)
                 # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
                 x = self.activation(self.pool(x))
             x = ops.flatten(x, 1)
-        for i, layer in enumerate(self.hidden):
-            x = layer(x)
+        for i, linear in enumerate(self.hidden):
+            x = linear(x)
             if self.hidden_norm:
                 x = self.hidden_norm[i](x)
             x = self.dropout(self.activation(x))
