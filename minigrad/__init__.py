@@ -4,13 +4,13 @@ A reading order:
 
 1. `by_hand.py`   a two-layer network with back-propagation written out: what autograd will spare you
 2. `tape.py`      recording and backward
-3. `ops/`         the table of rules, from `elementwise.py` to `loss.py`
+3. `ops/`         the table of rules: `elementwise.py` first, `image.py` and `linalg.py` for the longer ones
 4. `tensor.py`    the class that puts operators on the rules
-5. `nn.py`, `optim.py`   layers and optimisers, as in torch
-6. `gradcheck.py` how to know that it is all true
-7. `graph.py`     what the tape holds, drawn
-8. `classifier.py`, `train.py`   the network of a recipe, trained
-9. `trained.py`, `predict.py`, `export.py`   what a trained one is good for
+5. `gradcheck.py` how to know that it is all true
+6. `nn/`, `optim/`   layers, optimisers and schedules, as in torch
+7. `functional.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, what the tape holds, drawn
+8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, trained
+9. `trained.py`, `predict.py`, `export.py`   the same network again from its weights file
 """
 
 from . import nn, ops, optim
