@@ -17,6 +17,7 @@ from .classifier import Classifier
 from .datasets import Dataset
 from .recipes import Recipe
 from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
+from .runs.memory import keep_freed
 from .runs.progress import Report, network
 from .tensorboard import Scalars
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
@@ -26,6 +27,7 @@ PROG = "python -m minigrad.train"
 
 def main(argv: Sequence[str]) -> None:
     """Train, test once, and leave a run folder."""
+    keep_freed()
     parser = recipes.recipe_parser(PROG, "Train the network of a recipe with a hand-built autograd in NumPy.")
     recipes.run_options(parser)
     flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}

@@ -19,6 +19,7 @@ from ..tape import Array, operation
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
 
 Pair = int | tuple[int, int]
+BLOCK = 4 << 20  # bytes of patches at a time, so that they are still in the cache when they are multiplied
 
 
 def _pair(x: Any) -> tuple[int, int]:
@@ -105,32 +106,40 @@ def conv2d(
     size, places = _windows(input.shape, tuple(window), _pair(stride), padding, _pair(dilation))
     x = _batch_last(input, padding)
     matrix = weight.reshape(groups, o // groups, -1)
+    step = max(1, BLOCK // max(1, len(x) * len(places) * size[1] * n * x.itemsize))
+    blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
 
-    def patches() -> np.ndarray:
+    def patches(block: slice) -> np.ndarray:
         # Made anew on the way back: copying is quick, and kept they would be as many images as the window has places.
-        out = np.empty((len(x), len(places), *size, n), x.dtype)
+        out = np.empty((len(x), len(places), block.stop - block.start, size[1], n), x.dtype)
         for k, at in enumerate(places):
-            out[:, k] = x[at]
+            out[:, k] = x[at][:, block]
         return out.reshape(groups, matrix.shape[2], -1)
 
-    y = (matrix @ patches()).reshape(o, *size, n)
+    def rows(g: np.ndarray, block: slice) -> np.ndarray:
+        return g.transpose(1, 2, 3, 0)[:, block].reshape(groups, o // groups, -1)
+
+    y = np.empty((o, *size, n), np.result_type(x, weight))
+    for block in blocks:
+        y[:, block] = (matrix @ patches(block)).reshape(y[:, block].shape)
     if bias is not None:
         y += bias[:, None, None, None]
 
-    def rows(g: np.ndarray) -> np.ndarray:
-        return _batch_last(g).reshape(groups, o // groups, -1)
-
     def dx(g: np.ndarray) -> np.ndarray:
-        d = (matrix.swapaxes(1, 2) @ rows(g)).reshape(len(x), len(places), *size, n)
         out = np.zeros_like(x)
-        for k, at in enumerate(places):
-            out[at] += d[:, k]
+        for block in blocks:
+            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(
+                len(x), len(places), block.stop - block.start, size[1], n
+            )
+            for k, at in enumerate(places):
+                out[at][:, block] += d[:, k]
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:
-        return (rows(g) @ patches().swapaxes(1, 2)).reshape(weight.shape)
+        out = sum(patches(block) @ rows(g, block).swapaxes(1, 2) for block in blocks)
+        return out.swapaxes(1, 2).reshape(weight.shape)
 
-    return _batch_first(y), dx, dw, lambda g: rows(g).reshape(o, -1).sum(axis=1)
+    return _batch_first(y), dx, dw, lambda g: g.transpose(1, 2, 3, 0).reshape(o, -1).sum(axis=1)
 
 
 def _pool_windows(
