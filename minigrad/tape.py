@@ -186,7 +186,8 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
             raise ValueError(f"{name}: operands of shape {' and '.join(shapes)}: {error}") from error
         if type(result) is not tuple:
             raise TypeError(f"{name}: its rule gave no tuple; expected (value, pullback, ...)")
-        if _mode.anomaly:
+        looking = _mode.anomaly
+        if looking:
             anomaly.refuse_value(name, result[0], [v for v, place in zip(values, places) if place])  # noqa: B905
         if kind is None:
             return result[0]
@@ -195,7 +196,13 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
             if wanted[-1][1] >= len(result):
                 raise TypeError(f"{name}: its rule gave {len(result) - 1} pullbacks for {len(operands)} operands")
             edges = tuple([(x, result[place]) for x, place in wanted])
-        return make(kind, result[0], name, edges)
+        value, node = result[0], kind.__new__(kind)
+        node.data = value if type(value) is np.ndarray else np.asarray(value)
+        node.grad = node._hooks = None
+        node.requires_grad = True if edges else False  # noqa: SIM210 (quicker than a call of bool)
+        node._op, node._edges, node._order = name, edges, next(_clock)
+        node._line = anomaly.caller() if looking else None
+        return node
 
     return apply
 
@@ -218,17 +225,6 @@ def _no_gradient(name: str, what: str, x: Any) -> Any:
     if type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
         raise TypeError(f"{name}: {what}: a tensor inside a {type(x).__name__} would lose its gradient")
     return x.item() if isinstance(x, np.floating) else x
-
-
-def make(kind: type[Node], data: Any, op: str, edges: tuple[tuple[Node, Pullback], ...]) -> Any:
-    """A node of class `kind` that came from `edges`."""
-    node = kind.__new__(kind)
-    node.data = data if type(data) is np.ndarray else np.asarray(data)
-    node.grad = node._hooks = None
-    node.requires_grad = True if edges else False  # noqa: SIM210 (quicker than a call of bool)
-    node._op, node._edges, node._order = op, edges, next(_clock)
-    node._line = anomaly.caller() if _mode.anomaly else None
-    return node
 
 
 def _plain(x: Any) -> Any:
