@@ -59,7 +59,7 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
             axes.axhline(cell["limit"], color="#999", lw=0.8, ls=":")
             axes.text(1, cell["limit"] * 1.5, f"limit, {dtype}", fontsize=8, color="#666")
     if results["parity"]["contenders"]:
-        axes.legend(frameon=False, fontsize=8, loc="center right")
+        axes.legend(frameon=False, fontsize=8, ncols=3, columnspacing=1, loc="center", bbox_to_anchor=(0.5, 0.41))
 
 
 def _looked_at(cell: dict[str, Any] | None) -> list[tuple[int, float]]:
@@ -78,6 +78,7 @@ def _steps(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> No
     axes.set_yticks(range(len(rows)), [r["title"] for r in rows])
     axes.invert_yaxis()
     axes.margins(x=0.15)
+    axes.locator_params(axis="x", nbins=5)
     axes.set(title="Training time for each update", xlabel="µs (shorter is better)")
 
 
