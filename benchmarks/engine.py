@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import cProfile
 import importlib.metadata
+import io
 import os
+import pstats
 import sys
 import time
 from pathlib import Path
@@ -29,7 +32,7 @@ from minigrad.classifier import Classifier
 from minigrad.recipes import Model
 from minigrad.runs import write_json
 
-from .peers import PEERS, SCALE, Case
+from .peers import PEERS, SCALE, Case, minigrad
 
 OUT = Path(__file__).parent / "results" / "engine.json"
 THREADS = min(2, environment.cores())
@@ -108,6 +111,22 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
     return list(rows.values())
 
 
+def profile(model: Model, data: datasets.Split, steps: int = 400) -> str:
+    """Where minigrad's step goes: the functions that take most time of their own, by cProfile, which slows each call."""
+    start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
+    step, _ = minigrad(Case(model, data.images, data.labels, start))
+    order = np.random.default_rng(0).permutation(len(data.labels))
+    batches = [order[i : i + BATCH] for i in range(0, (steps + CHECKED) * BATCH, BATCH)]
+    for indices in batches[:CHECKED]:
+        step(indices)
+    profiler, text = cProfile.Profile(), io.StringIO()
+    with profiler:
+        for indices in batches[CHECKED:]:
+            step(indices)
+    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(16)
+    return text.getvalue().strip()
+
+
 def versions() -> dict[str, str]:
     """Of the peers that are not among the contenders of `compare`."""
     found = {}
@@ -150,7 +169,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS, metavar="NAME")
     parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    parser.add_argument(
+        "--profile", choices=NETWORKS, metavar="NAME", help="show where minigrad's own step goes instead"
+    )
     options = parser.parse_args(argv)
+    data = datasets.load("mnist").train
+    if options.profile:
+        print(profile(NETWORKS[options.profile], data))
+        return
 
     import torch
 
@@ -158,7 +184,6 @@ def main(argv: list[str]) -> None:
     described = environment.describe(THREADS)
     console = Console(highlight=False)
     console.print(f"{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} rounds")
-    data = datasets.load("mnist").train
     rows = [
         row for name in options.networks for row in measure(name, NETWORKS[name], data, options.rounds, options.peers)
     ]

@@ -63,6 +63,13 @@ def test_a_peer_that_trains_otherwise_is_not_timed(monkeypatch: pytest.MonkeyPat
         engine.measure("784-10-10", Model(), data, 1, ["mygrad"])
 
 
+def test_the_profile_names_the_engines_own_functions() -> None:
+    data = engine.datasets.Split(np.repeat(IMAGES, 20, axis=0), np.repeat(LABELS, 20))
+    text = engine.profile(Model(), data, steps=10)
+    for name in ("tape.py", "backward", "cross_entropy", "'dot'"):
+        assert name in text
+
+
 def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     words = ["--rounds", "2", "--networks", "784-10-10", "--peers", "hand-written NumPy", "floor", "--out", str(out)]
