@@ -56,8 +56,15 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("trained_in", COMMANDS)
+# Each pair is three processes that load a framework; those left to `make test-all` differ least from the others.
+PAIRS = [
+    pytest.param(name, network, marks=pytest.mark.slow) if network == "mlp" and name != "minigrad" else (name, network)
+    for name in COMMANDS
+    for network in NETWORKS
+]
+
+
+@pytest.mark.parametrize(("trained_in", "network"), PAIRS)
 def test_equal_counts(trained_in: str, network: str, clouds: str, tmp_path: Path) -> None:
     flags, parameters = NETWORKS[network]
     words = ["--data.path", clouds, "--data.validation_size", "100", "--data.batch_size", "50", *flags]
