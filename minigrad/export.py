@@ -13,7 +13,7 @@ import numpy as np
 from . import datasets, nn, recipes
 from .classifier import Classifier
 from .runs import UserError, folder, run_command, weights, whole_file
-from .trained import restore
+from .trained import file_options, restore
 
 PROG = "python -m minigrad.export"
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
@@ -120,29 +120,14 @@ def export(path: Path, net: Classifier, network: weights.Network, images: np.nda
 
 def main(argv: Sequence[str]) -> None:
     """Write an .onnx file."""
-    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     parser = recipes.Parser(prog=PROG, description="Write a trained network as ONNX, and check it with ONNX Runtime.")
-    parser.add_argument(
-        "--model.weights",
-        type=str,
-        required=True,
-        metavar="FILE",
-        help="a weights.safetensors of any of the three packages, which says how its network is built",
-    )
+    file_options(parser, "weights.onnx")
     parser.add_argument(
         "--data.path",
         type=str | None,
         default=None,
         help=f"images for the check, of which {IMAGES:,} are taken; null takes the test images of the network's own data",
     )
-    parser.add_argument(
-        "--out",
-        type=str | None,
-        default=None,
-        metavar="FILE",
-        help="the file to write; null writes weights.onnx beside the weights",
-    )
-    parser.add_argument("--overwrite", **flag, help="replace that file")
     options = parser.parse_args(argv)
     import onnx  # noqa: F401 (what is missing is said before anything is read)
     import onnxruntime  # noqa: F401

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from . import recipes
 from .classifier import Classifier
-from .recipes import Recipe
+from .recipes import Parser, Recipe
 from .runs import UserError, weights
+
+
+def file_options(parser: Parser, name: str) -> None:
+    """Add --model.weights, and --out and --overwrite for a file that by default is called `name`."""
+    parser.add_argument(
+        "--model.weights",
+        type=str,
+        required=True,
+        metavar="FILE",
+        help="a weights.safetensors of any of the three packages, which says how its network is built",
+    )
+    beside = f"the file to write; null writes {name} beside the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=beside)
+    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+    parser.add_argument("--overwrite", **flag, help="replace that file")
 
 
 def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
