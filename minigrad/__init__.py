@@ -13,7 +13,7 @@ A reading order:
 9. `trained.py`, `predict.py`, `export.py`   the same network again from its weights file
 """
 
-from . import nn, ops, optim
+from . import graph, nn, ops, optim
 from .functional import grad, value_and_grad
 from .gradcheck import gradcheck
 from .ops import *  # noqa: F403
@@ -21,6 +21,6 @@ from .tape import Array, detect_anomaly, no_grad, operation
 from .tensor import Tensor
 
 __all__ = [
-    "Array", "Tensor", "detect_anomaly", "grad", "gradcheck", "nn", "no_grad", "operation", "ops", "optim",
+    "Array", "Tensor", "detect_anomaly", "grad", "gradcheck", "graph", "nn", "no_grad", "operation", "ops", "optim",
     "value_and_grad", *ops.__all__,
 ]  # fmt: skip

@@ -49,3 +49,8 @@ def test_the_command_loads_no_other_framework_and_no_plots_before_it_draws() -> 
 def test_everything_that_is_promised_is_there() -> None:
     for name in minigrad.__all__:
         assert hasattr(minigrad, name), name
+
+
+def test_the_package_alone_brings_the_parts_that_the_readme_names() -> None:
+    code = "import minigrad; minigrad.graph.draw, minigrad.nn.Linear, minigrad.optim.Adam, minigrad.gradcheck"
+    subprocess.run([sys.executable, "-c", code], check=True)
