@@ -1,7 +1,9 @@
 """python -m keras_model fit|test|predict."""
 
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from minigrad.runs import run_command
 
@@ -10,8 +12,21 @@ from .quiet import quiet_start
 
 def main(argv: Sequence[str]) -> None:
     """Run one command."""
-    with quiet_start():
-        from .cli import main
+    asked = False
+
+    def note(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        with quiet_start():
+            from .cli import main
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:  # and swallowed by some library's bare `except` while it was imported
+        raise KeyboardInterrupt
     main(argv)
 
 
