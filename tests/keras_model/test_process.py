@@ -143,6 +143,7 @@ def test_ctrl_c_while_it_starts_is_one_line(easy: str) -> None:
         _, err = process.communicate(timeout=DEADLINE)
     finally:
         ended([process])
-    assert process.returncode == 130
+    # Where it comes while some library executes a string, Python ends by the signal itself; a shell says 130 of both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in err
     assert [line for line in err.splitlines() if line] == [f"{cli.PROG}: stopped"]
