@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from minigrad.datasets import Dataset
 from minigrad.recipes import PLATEAU, Recipe
-from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, weights
+from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, need_tensorboard, weights
 from minigrad.runs.progress import Report, network
 
 from .model import get_weights
@@ -185,10 +184,7 @@ def build_callbacks(recipe: Recipe, out: Path, tensorboard: bool = False, resume
         options = {"factor": PLATEAU["factor"], "patience": PLATEAU["patience"] + 1, "min_delta": PLATEAU["threshold"]}
         callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, **options))
     if tensorboard:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise UserError(
-                "--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first"
-            )
+        need_tensorboard()
         callbacks.append(keras.callbacks.TensorBoard(str(out / "tensorboard")))
     return callbacks
 

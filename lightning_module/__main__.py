@@ -1,4 +1,4 @@
-"""python -m lightning_module fit|validate|test|predict."""
+"""python -m lightning_module fit|validate|test|predict|export."""
 
 import sys
 from collections.abc import Sequence
@@ -13,5 +13,10 @@ def main(argv: Sequence[str]) -> None:
     main(argv)
 
 
+def command() -> int:
+    """The command; its exit status."""
+    return run_command("python -m lightning_module", main, extra="lightning")
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("python -m lightning_module", main, extra="lightning"))
+    sys.exit(command())

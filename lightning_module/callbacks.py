@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
 
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, curves, folder, history, metrics, weights, write_json
+from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, pictures, weights, write_json
 
-from .data import SeededOrder
+from .loading import SeededOrder
 from .model import LitClassifier
 
 
 class RunFolder(Checkpoint):
-    """Write history.csv, weights.safetensors, curves.png, metrics.json and predictions.csv.
+    """Write history.csv, weights.safetensors, curves.png, metrics.json with its pictures, and predictions.csv.
 
     A `Checkpoint` by class, so that Lightning calls it after the module has
     logged the epoch's metrics.
@@ -83,7 +85,7 @@ class RunFolder(Checkpoint):
         self.epochs.append(epoch)
         if trainer.is_global_zero:
             history.write(self.path / folder.HISTORY, self.epochs)
-            if best or self.recipe.early_stopping.patience is None:
+            if best or not self.stops_early:
                 self.write_weights(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,13 +96,19 @@ class RunFolder(Checkpoint):
         self.logits.append(outputs.float().cpu())
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        labels = trainer.datamodule.dataset.test.labels  # type: ignore[attr-defined]
+        test = trainer.datamodule.dataset.test  # type: ignore[attr-defined]
         logits = self._take_logits()
-        # Several ranks have a share each; `test` says to use one device.
-        if trainer.world_size == 1 and len(logits) == len(labels):
-            tested = metrics.test_metrics(logits, labels)
+        if len(logits) == len(test.labels):  # not so under limit_test_batches
+            tested = metrics.test_metrics(logits, test.labels)
             epochs = {"epochs": len(self.epochs)} if self.epochs else {}  # `test` alone knows no epochs
             parameters = sum(p.numel() for p in pl_module.parameters())
+            drawn = pictures.draw(self.path, test.images, test.labels, logits)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    for path in drawn:
+                        logger.experiment.add_image(
+                            path.stem, np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
+                        )
             write_json(self.path / folder.METRICS, {**tested, "parameters": parameters, **epochs})
             print(f"{metrics.percent(tested)}, in {self.path}")
 
@@ -108,10 +116,13 @@ class RunFolder(Checkpoint):
         self.logits.append(outputs.float().cpu())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logits = self._take_logits()
-        if trainer.world_size == 1:
-            metrics.write_predictions(self.path / folder.PREDICTIONS, logits)
-            print(f"{len(logits):,} predictions in {self.path / folder.PREDICTIONS}")
+        logits, path = self._take_logits(), trainer.datamodule.path  # type: ignore[attr-defined]
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"data.path: {path}: the network's answers are NaN or infinite; expected other images or weights"
+            )
+        metrics.write_predictions(self.path / folder.PREDICTIONS, logits, trainer.datamodule.names)  # type: ignore[attr-defined]
+        print(f"{len(logits):,} predictions in {self.path / folder.PREDICTIONS}")
 
     def state_dict(self) -> dict[str, Any]:
         """The history travels in the checkpoint, so that a resumed run has both from the same moment."""
@@ -123,6 +134,22 @@ class RunFolder(Checkpoint):
     def _take_logits(self) -> np.ndarray:
         logits, self.logits = self.logits, []
         return torch.cat(logits).numpy()
+
+    @property
+    def stops_early(self) -> bool:
+        return self.recipe.early_stopping.patience is not None
+
+    def keep_weights(self, module: LitClassifier) -> None:
+        """At the end of `fit`, give the module the weights that are kept, and write them.
+
+        Those of the best checkpoint under early stopping, else the module's own: averaged, if some callback averages.
+        """
+        best, written = self.path / "best.ckpt", self.path / folder.WEIGHTS
+        if self.stops_early and best.exists():
+            module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+        elif self.stops_early and written.exists():
+            module.load_weights(str(written))
+        self.write_weights(module)
 
     def write_weights(self, module: LightningModule) -> None:
         """Write the module's parameters to weights.safetensors."""

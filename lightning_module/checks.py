@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError
+from minigrad.runs import UserError, weights
+from minigrad.runs.weights import Network
 
 NO_LIMIT = (None, -1)  # what Lightning's max_epochs may say besides a number
 
@@ -36,8 +38,21 @@ def to_recipe(config: Any) -> Recipe:
     return recipes.check(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
 
 
-def refuse_foreign(path: Path) -> None:
-    """Check that a checkpoint can be loaded without running code of its own.
+def trained_network(config: Any) -> Network | None:
+    """What the weights or the checkpoint to be evaluated say that their network is; None where they don't."""
+    if config.ckpt_path is not None:
+        h = refuse_foreign(Path(config.ckpt_path)).get("hyper_parameters", {})
+        if not {"input_shape", "classes", "input_scale"} <= h.keys():
+            return None
+        return Network({}, tuple(h["input_shape"]), h["classes"], h["input_scale"])  # Lightning itself takes the rest
+    if config.model.weights is not None:
+        with contextlib.suppress(UserError):  # which loading them says better
+            return weights.read_network(config.model.weights)
+    return None
+
+
+def refuse_foreign(path: Path) -> dict[str, Any]:
+    """The checkpoint, if it can be loaded without running code of its own.
 
     Raises:
         UserError: it is missing, damaged, holds more than tensors and
@@ -52,3 +67,4 @@ def refuse_foreign(path: Path) -> None:
         raise UserError(f"--ckpt_path {path}: {why}; expected a checkpoint of tensors and primitives") from error
     if not isinstance(found, dict) or not {"state_dict", "pytorch-lightning_version"} <= found.keys():
         raise UserError(f"--ckpt_path {path}: holds no state_dict of Lightning's; expected a checkpoint")
+    return found

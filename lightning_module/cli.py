@@ -8,30 +8,28 @@ import sys
 import types
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+import jsonargparse
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, write_text
+from minigrad.runs.memory import keep_freed
 
+from . import defaults, folders
 from .callbacks import RunFolder
-from .checks import refuse_foreign, to_recipe
+from .checks import to_recipe, trained_network
 from .data import ImageDataModule
+from .export import ExportingTrainer
+from .folders import FLAGS, is_first_rank
 from .model import LitClassifier
 
 PROG = "python -m lightning_module"
-# What a Lightning user knows --out and --resume by.
-FLAGS = ("--trainer.default_root_dir", "--ckpt_path last")
-# DDP starts this command again for each rank; this tells them that the folder is chosen.
-FOLDER = "MINIGRAD_RUN_FOLDER"
 # True of what we do on purpose, or of Lightning's own insides; nothing for a user to act on.
 QUIET = (
     "Checkpoint directory .* exists and is not empty",
@@ -44,181 +42,154 @@ class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc
     """Lightning's parser, whose mistakes are one sentence."""
 
 
-class SaveRecipe(SaveConfigCallback):
-    """Leave Lightning's own config.yaml and the recipe that all four commands read, from `fit` alone."""
-
-    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        if stage == "fit":
-            out = Path(trainer.default_root_dir)
-            self.parser.save(self.config, out / "config.yaml", skip_none=False, overwrite=True)
-            write_text(out / folder.RECIPE, recipes.dump(to_recipe(self.config)))
-
-
 class ClassifierCLI(LightningCLI):
-    """fit, validate, test and predict, by the shared recipe or any YAML of Lightning's."""
+    """fit, validate, test, predict and export, by the shared recipe or any YAML of Lightning's."""
 
-    def __init__(self, args: Sequence[str] | None = None) -> None:
+    def __init__(self, prog: str = PROG) -> None:
         super().__init__(
             LitClassifier,
             ImageDataModule,
-            save_config_callback=SaveRecipe,
-            save_config_kwargs={"save_to_log_dir": False},
-            # SeededOrder and Share deal out their own indices to the ranks.
-            trainer_defaults={"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False},
+            save_config_callback=None,  # `before_fit` saves it: a callback is asked at every hook of every step
+            trainer_class=ExportingTrainer,
+            trainer_defaults=defaults.TRAINER,
             seed_everything_default=Recipe().seed_everything,
             parser_class=Parser,
-            parser_kwargs={"prog": PROG, "description": "Train the network of a recipe with PyTorch Lightning."},
+            parser_kwargs={
+                "prog": prog,
+                "description": "Train the network of a recipe with PyTorch Lightning.",
+                "default_env": True,  # PL_FIT__TRAINER__MAX_EPOCHS=3
+            },
             load_from_checkpoint_support=False,  # hyperparameters are primitives, so plain loading works
-            args=None if args is None else list(args),
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
         parser.add_argument("--early_stopping.patience", type=int | None, default=None, help="null never stops")
         parser.add_argument("--overwrite", **flag, help="replace an earlier run")
+        parser.add_argument("--compile", **flag, help="torch.compile the network")
+        parser.add_argument("--tensorboard", **flag, help="log for TensorBoard too, in the run folder")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for name in ("input_shape", "classes", "input_scale"):
-            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+            parser.link_arguments("data", f"model.{name}", partial(self._of_network, name), apply_on="instantiate")
+
+    def _of_network(self, name: str, data: ImageDataModule) -> Any:
+        """What the network takes: as the data are, or as it was trained when it is to predict."""
+        return getattr(self.trained or data.dataset, name)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
-        config = self.config[self.config.subcommand]
-        self.recipe = to_recipe(config)
-        if config.ckpt_path not in (None, "last", "best"):
-            refuse_foreign(Path(config.ckpt_path))
-
-    def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand]
+        command, config = self.config.subcommand, self.config[self.config.subcommand]
+        self.recipe, self.trained = to_recipe(config), None
         # Lightning's rehearsals leave nothing behind.
         self.rehearsal = bool(config.trainer.fast_dev_run or config.trainer.barebones)
         if not self.rehearsal:
-            self.out = self._choose_folder(config)
-            config.ckpt_path = self._find_checkpoint(config.ckpt_path)
+            self.out = folders.choose(command, config, self.recipe)
+            checkpoint = folders.find_checkpoint(command, self.out, config.ckpt_path)
+            config.ckpt_path = str(checkpoint) if checkpoint else None
+        if command != "fit" and (network := trained_network(config)):
+            # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
+            for name, value in network.recipe.get("model", {}).items():
+                config.model[name] = value if name != "weights" else config.model.weights
+            self.recipe = to_recipe(config)
+            self.trained = network if command in ("predict", "export") else None
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
         if not self.rehearsal:
-            self.trainer_defaults["callbacks"] = self._callbacks(config)
-            options["default_root_dir"] = str(self.out)
-            if config.trainer.logger is None:
-                options["logger"] = CSVLogger(str(self.out), name="", version="") if self.subcommand == "fit" else False
-            if config.trainer.enable_checkpointing is False:
-                options["enable_checkpointing"] = True  # of RunFolder, a Checkpoint by class; ours are left out
+            self.trainer_defaults = {
+                **self.trainer_defaults,
+                "callbacks": defaults.callbacks(self.out, self.recipe, config),
+            }
+            options |= defaults.options(str(self.subcommand), self.out, config)
         try:
             return super().instantiate_trainer(**options)
         except (ValueError, TypeError) as error:
             raise UserError(f"trainer: {error}") from error
 
-    def _choose_folder(self, config: Any) -> Path:
-        """The run folder. The first rank chooses and protects it; the others write where it does."""
-        asked = config.trainer.default_root_dir
-        if not is_first_rank() or FOLDER in os.environ:
-            return Path(os.environ.get(FOLDER) or asked or folder.numbered("lightning", newest=True))
-        if self.subcommand == "fit":
-            resume = config.ckpt_path is not None
-            out = folder.choose(asked, "lightning", resume=resume, overwrite=config.overwrite, flags=FLAGS)
-            if config.ckpt_path == "last" and folder.is_finished(out):
-                print(f"{out} holds a finished run, which is left as it is")
-                raise SystemExit(0)
-            if resume and (out / folder.RECIPE).exists():
-                recipes.refuse_changes(out / folder.RECIPE, self.recipe)
-        else:
-            written = {"test": folder.METRICS, "predict": folder.PREDICTIONS}.get(str(self.subcommand))
-            out = folder.choose_for(asked, "lightning", written, overwrite=config.overwrite, flags=FLAGS)
-        os.environ[FOLDER] = str(out)
-        return out
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # which jsonargparse makes of what a link raises
+            raise (error.__cause__ if isinstance(error.__cause__, UserError) else error) from None
 
-    def _find_checkpoint(self, asked: str | None) -> str | None:
-        """`last` and `best` are files in the run folder; `fit` without a last one starts afresh."""
-        if asked not in ("last", "best"):
-            return asked
-        path = self.out / f"{asked}.ckpt"
-        if self.subcommand == "fit" and asked == "last" and not path.exists():
-            return None
-        refuse_foreign(path)
-        return str(path)
-
-    def _callbacks(self, config: Any) -> list[Any]:
-        """The callbacks that every run has, besides those of the YAML."""
-        given = {str(c.get("class_path")).rpartition(".")[2] for c in config.trainer.callbacks or []}
-        monitor = "val_loss" if self.recipe.data.validation_size else None
-        patience = self.recipe.early_stopping.patience
-        callbacks: list[Any] = [RunFolder(self.out, self.recipe)]
-        if patience is not None and "EarlyStopping" not in given:
-            callbacks.append(EarlyStopping("val_loss", patience=patience))
-        if not given & {"TQDMProgressBar", "RichProgressBar"} and config.trainer.enable_progress_bar is not False:
-            callbacks.append(TQDMProgressBar(refresh_rate=50))
-        if "ModelCheckpoint" not in given and config.trainer.enable_checkpointing is not False:
-            kept: dict[str, Any] = {
-                "dirpath": self.out,
-                "save_on_train_epoch_end": True,
-                "enable_version_counter": False,
-            }
-            # Two, since `save_last` writes only in the epochs that are among the best.
-            callbacks.append(ModelCheckpoint(filename="last", **kept))
-            if monitor:
-                callbacks.append(ModelCheckpoint(filename="best", monitor=monitor, **kept))
-        return callbacks
+    def after_instantiate_classes(self) -> None:
+        if self.config[self.subcommand].compile:
+            self.model.net.compile()  # in place, so that names in checkpoints stay
 
     def before_fit(self) -> None:
         recipes.refuse_misfit(self.recipe, self.datamodule.dataset)
-        if is_first_rank() and not self.rehearsal:
-            folder.prepare(self.out, overwrite=self.config.fit.overwrite)
+        if self.rehearsal or not is_first_rank():
+            return
+        config = self.config.fit.clone()
+        folder.prepare(self.out, overwrite=config.overwrite)
+        config.ckpt_path, config.overwrite = None, False  # fed back, it starts another run
+        self._parser("fit").save(config, self.out / "config.yaml", skip_none=False, overwrite=True)
+        write_text(self.out / folder.RECIPE, recipes.dump(self.recipe))
+        images, ranks = len(self.datamodule.dataset.train.labels), self.trainer.world_size
+        if out_of_step := images % ranks:
+            print(f"{images:,} images on {ranks} devices: in each epoch {out_of_step} sit out, others each time")
 
     def before_validate(self) -> None:
         config = self.config[self.subcommand]
-        if is_first_rank() and not self.rehearsal:
+        if self.rehearsal:
+            return
+        if self.subcommand != "validate" and self.trainer.world_size > 1:
+            devices = self.trainer.world_size
+            raise UserError(f"trainer.devices: {devices} in all; expected 1, since {self.subcommand} writes one file")
+        if is_first_rank():
             folder.prepare(self.out)
             if config.ckpt_path is None and config.model.weights is None:
                 print("neither --ckpt_path nor --model.weights is given: this network is untrained")
 
     before_test = before_predict = before_validate
 
+    def before_export(self) -> None:
+        self.trainer.overwrite = self.config.export.overwrite  # type: ignore[attr-defined]
+        self.before_validate()
+
     def after_fit(self) -> None:
-        """Test once, on the weights that are kept; on one device, since samplers would repeat or drop images."""
-        if self.rehearsal:
+        """Test once, on the weights that are kept; on one device, so that each image counts once."""
+        if self.rehearsal or not is_first_rank():
             return
-        weights = self.out / folder.WEIGHTS
+        run_folder = next(c for c in self.trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
+        run_folder.keep_weights(self.model)
         if self.trainer.world_size > 1:
-            if is_first_rank():
-                words = f"--config {self.out / folder.RECIPE} --model.weights {weights}"
-                print(f"test on one device: {PROG} test {words} --trainer.devices 1 {FLAGS[0]} {self.out}")
+            weights = self.out / folder.WEIGHTS
+            print(
+                f"test on one device: {PROG} test --config {self.out / folder.RECIPE} --model.weights {weights}",
+                end=" ",
+            )
+            print(f"--trainer.devices 1 {FLAGS[0]} {self.out}")
             return
-        if weights.exists():  # the best epoch's under early stopping, else the last one's
-            self.model.load_weights(str(weights))
-        else:
-            self.run_folder.write_weights(self.model)
         self.trainer.test(self.model, self.datamodule, verbose=False)
 
-    @property
-    def run_folder(self) -> RunFolder:
-        return next(c for c in self.trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
 
-
-def is_first_rank() -> bool:
-    """Whether this process is the one of the run that writes."""
-    return not getattr(rank_zero_only, "rank", 0)
-
-
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     """Run LightningCLI.
 
     Raises:
         UserError: something given can't be used.
         Stopped: Ctrl-C.
     """
+    keep_freed()
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
     # A TensorBoard logger would otherwise load all of TensorFlow where that is installed.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+    jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
     try:
-        ClassifierCLI()
+        # A shell completes a command of one word.
+        cli("lightning_module" if "--print_completion" in argv else PROG)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            out = os.environ.get(FOLDER)
+            out = os.environ.get(folders.FOLDER)
             raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} goes on") from None
         raise

@@ -2,113 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch.utils.data import DataLoader
 
 from minigrad import datasets
 from minigrad.recipes.schema import Augment
 
-Batch = tuple[Tensor, ...]
-
-# Asked for at each batch, drawn once an epoch.
-epoch_shifts = lru_cache(maxsize=1)(datasets.epoch_shifts)
-
-
-class InMemory(Dataset[Batch]):
-    """Images and labels in memory; a batch is one indexing operation, not one for each image."""
-
-    def __init__(self, split: datasets.Split) -> None:
-        self.images, self.labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.images[index], self.labels[index]
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        at = torch.as_tensor(indices)
-        return self.images[at], self.labels[at]
-
-
-class SeededOrder(Sampler[int]):
-    """The package's one batch order: a function of the seed and the epoch, dealt out to the ranks in turn.
-
-    Lightning calls `set_epoch`. With several ranks, the few indices that
-    would leave them with unequal counts sit this epoch out.
-    """
-
-    def __init__(self, size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        self.size, self.seed, self.rank, self.ranks, self.epoch = size, seed, rank, ranks, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size // self.ranks
-
-    def __iter__(self) -> Iterator[int]:
-        order = datasets.epoch_order(self.size, self.seed, self.epoch)
-        return iter(order[self.rank : self.size - self.size % self.ranks : self.ranks].tolist())
-
-
-class Moving(InMemory):
-    """Training images, their labels, and how far each image is moved in this epoch, (n, 2).
-
-    That follows from the seed, the epoch and the image's index alone, so it
-    does not matter which rank draws a batch, or when a run was resumed. The
-    moving itself is left to the data module, on the device.
-    """
-
-    def __init__(self, split: datasets.Split, order: SeededOrder) -> None:
-        super().__init__(split)
-        self.order = order
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        shifts = epoch_shifts(len(self), self.order.seed, self.order.epoch)
-        return *super().__getitems__(indices), torch.from_numpy(shifts[indices])
-
-
-def shifted(images: Tensor, shifts: Tensor) -> Tensor:
-    """`datasets.shifted` on the images' device: (n, height, width, ...) by (n, 2) pixels down and right, zeros move in."""
-    height, width, m = images.shape[1], images.shape[2], datasets.MAX_SHIFT
-    channels = (0, 0) * (images.ndim - 3)
-    windows = F.pad(images, (*channels, m, m, m, m)).unfold(1, height, 1).unfold(2, width, 1)
-    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
-    return moved.movedim(1, -1) if channels else moved
-
-
-class Share(SequentialSampler):
-    """Every index once, in order, dealt out to the ranks in turn: for validation."""
-
-    def __init__(self, data: InMemory, rank: int = 0, ranks: int = 1) -> None:
-        super().__init__(data)
-        self.indices = range(rank, len(data), ranks)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-
-def whole(batch: Any) -> Any:
-    """The collate function of a data set that hands out whole batches."""
-    return batch
+from .loading import Batch, InMemory, Moving, SeededOrder, Share, loader, shifted
 
 
 class ImageDataModule(LightningDataModule):
-    """Train, validation and test loaders over one data set.
+    """Train, validation and test loaders over one data set, or images for `predict`.
 
     Args:
-        path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files.
+        path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files. For `predict`, images with or without
+            labels: also a .csv, a PNG or JPEG, or a folder of them.
         batch_size: images a step, on each device.
         validation_size: images held out of training, drawn by the seed.
         augment: what is done to training images: none, or shift, which moves each by up to a pixel in each direction.
@@ -127,6 +39,7 @@ class ImageDataModule(LightningDataModule):
         seed: int = 42,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters()  # a checkpoint says what it was trained on
         self.path, self.batch_size, self.validation_size, self.seed = path, batch_size, validation_size, seed
         self.augment = augment
 
@@ -137,43 +50,38 @@ class ImageDataModule(LightningDataModule):
         datasets.steps_per_epoch(len(data.train.labels), self.batch_size)
         return data
 
-    @property
-    def input_shape(self) -> list[int]:
-        return list(self.dataset.input_shape)
-
-    @property
-    def classes(self) -> int:
-        return self.dataset.classes
-
-    @property
-    def input_scale(self) -> float:
-        return self.dataset.input_scale
+    def images_for(self, module: LightningModule) -> datasets.Unlabelled:
+        """What `predict` answers: the images at `path`, as the module takes them."""
+        h: Any = module.hparams
+        return datasets.load_images(self.path, tuple(h.input_shape), h.input_scale)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         split = self.dataset.train
         order = SeededOrder(len(split.labels), self.seed, *self._ranks())
-        return self._loader(Moving(split, order) if self.augment == "shift" else InMemory(split), order)
+        return loader(Moving(split, order) if self.augment == "shift" else InMemory(*split), order, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        if not self.validation_size:
-            return []
-        validation = InMemory(self.dataset.validation)
-        return self._loader(validation, Share(validation, *self._ranks()))
+        return self._in_order(InMemory(*self.dataset.validation)) if self.validation_size else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        test = InMemory(self.dataset.test)
-        return self._loader(test, Share(test, *self._ranks()))
+        return self._in_order(InMemory(*self.dataset.test))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        return self.test_dataloader()
+        assert self.trainer is not None
+        self.names, images = self.images_for(self.trainer.lightning_module)
+        return self._in_order(InMemory(images))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return tuple(part.to(device, non_blocking=True) for part in batch)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        images, labels, *shifts = batch
-        return (shifted(images, *shifts), labels) if shifts else batch
+        if len(batch) < 3:
+            return batch
+        images, labels, shifts = batch  # of Moving
+        return shifted(images, shifts), labels
+
+    def _in_order(self, data: InMemory) -> DataLoader[Batch]:
+        return loader(data, Share(data, *self._ranks()), self.batch_size)
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _loader(self, data: InMemory, sampler: Sampler[int]) -> DataLoader[Batch]:
-        # In memory there is nothing for workers to do in parallel; sending batches between processes would cost more.
-        return DataLoader(data, batch_size=self.batch_size, sampler=sampler, collate_fn=whole, num_workers=0)

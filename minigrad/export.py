@@ -69,14 +69,16 @@ def to_onnx(net: Classifier, network: weights.Network) -> Any:
         x = add(activation, normalised(x, f"hidden_norm.{i}", norm))
     add("Gemm", x, *weighted("output", net.output), transB=1, output="logits")
 
-    kind = TensorProto.FLOAT if network.scale == 1 else TensorProto.UINT8
+    kind = TensorProto.FLOAT if network.input_scale == 1 else TensorProto.UINT8
     images = helper.make_tensor_value_info("images", kind, ["n", *network.input_shape])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", network.classes])
     graph = helper.make_graph(nodes, "classifier", [images], [logits], constants)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="minigrad"
     )
-    helper.set_model_props(model, weights.describe(network.recipe, network.input_shape, network.classes, network.scale))
+    helper.set_model_props(
+        model, weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale)
+    )
     return model
 
 
@@ -135,7 +137,7 @@ def main(argv: Sequence[str]) -> None:
     weights_path = Path(options.model.weights)
     net, network, recipe = restore(weights_path)
     out = folder.choose_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite)
-    _, images = datasets.load_images(options.data.path or recipe.data.path, network.input_shape, network.scale)
+    _, images = datasets.load_images(options.data.path or recipe.data.path, network.input_shape, network.input_scale)
     images = images[:IMAGES]
     found = export(out, net, network, images)
     print(f"{out}: differs from minigrad by at most {found:.1e} over {len(images):,} images")

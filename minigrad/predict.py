@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     path = Path(options.model.weights)
     net, network, _ = restore(path)
     out = folder.choose_file(options.out, path.with_name(folder.PREDICTIONS), overwrite=options.overwrite)
-    names, images = datasets.load_images(options.data.path, network.input_shape, network.scale)
+    names, images = datasets.load_images(options.data.path, network.input_shape, network.input_scale)
     with np.errstate(over="ignore", invalid="ignore"):
         logits = net.predict(images)
     if not np.isfinite(logits).all():

@@ -39,7 +39,7 @@ class Contender(base.Contender):
         )
         self.module.to(getattr(torch, dtype))
         state = {name: torch.from_numpy(np.ascontiguousarray(w)) for name, w in weights.items()}
-        self.module.load_state_dict(state, strict=False)
+        self.module.net.load_state_dict(state, strict=False)
 
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
         import logging
@@ -54,7 +54,7 @@ class Contender(base.Contender):
 
             def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
                 if watch.wants_gradients():
-                    self.gradients = {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
+                    self.gradients = {name: p.grad.numpy().copy() for name, p in module.net.named_parameters()}
 
             def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
                 watch.after(1, outputs["loss"].item, lambda: _copies(module.weights()), lambda: self.gradients)

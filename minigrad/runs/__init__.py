@@ -1,7 +1,7 @@
 """The ground floor of all three packages: run folders, whole-file writes, history, curves, weights, errors."""
 
-from . import curves, folder, history, metrics, weights
-from .errors import Stopped, UserError, run_command
+from . import curves, folder, history, metrics, pictures, weights
+from .errors import Stopped, UserError, need_tensorboard, run_command
 from .files import whole_file, write_json, write_text
 from .history import Epoch
 
@@ -13,6 +13,8 @@ __all__ = [
     "folder",
     "history",
     "metrics",
+    "need_tensorboard",
+    "pictures",
     "run_command",
     "weights",
     "whole_file",

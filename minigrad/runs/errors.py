@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,16 @@ class UserError(Exception):
     The message is one sentence that names the thing, the value and what was
     expected. A command prints it and exits with status 2, without a traceback.
     """
+
+
+def need_tensorboard() -> None:
+    """Check that --tensorboard can be kept.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UserError("--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first")
 
 
 class Stopped(Exception):

@@ -10,6 +10,7 @@ from .errors import UserError
 
 RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
 WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
+CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 RESULTS = "results.json"
 
 # Any of these makes a folder one that holds a run.
@@ -19,14 +20,19 @@ OWN = (
     *SIGNS,
     CURVES,
     PREDICTIONS,
-    "weights.onnx",
+    CONFUSION,
+    MISTAKES,
+    "*.onnx",
+    "*.pt2",
+    "best.safetensors",
+    "last.safetensors",
     "checkpoint.*",
     "*.ckpt",
     "model.keras",
     "metrics.csv",
     "comparison.png",
     "report.html",
-    "tensorboard/*/events.out.tfevents.*",
+    "tensorboard/**/events.out.tfevents.*",
 )
 
 

@@ -39,13 +39,13 @@ class Network:
         recipe: nested dicts, as `Recipe.from_dict` takes them.
         input_shape: of one input.
         classes: the number of logits.
-        scale: what the network multiplies its input by.
+        input_scale: what the network multiplies its input by.
     """
 
     recipe: dict[str, Any]
     input_shape: tuple[int, ...]
     classes: int
-    scale: float
+    input_scale: float
 
 
 def read_network(path: str | Path) -> Network:

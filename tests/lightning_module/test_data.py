@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule, InMemory, Moving, SeededOrder, shifted
+from lightning_module.data import ImageDataModule
+from lightning_module.loading import InMemory, Moving, SeededOrder, shifted
 from lightning_module.model import LitClassifier
 from minigrad import datasets
 
@@ -73,7 +74,6 @@ def test_validation_and_test_come_whole_and_in_order() -> None:
     for loader, split in (
         (module.val_dataloader(), data.validation),
         (module.test_dataloader(), data.test),
-        (module.predict_dataloader(), data.test),
     ):
         parts = list(loader)
         np.testing.assert_array_equal(torch.cat([x for x, _ in parts]).numpy(), split.images)
@@ -89,20 +89,22 @@ def test_without_validation_there_is_no_loader_for_it(easy: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "shape", "classes", "scale"),
     [
-        (clouds(0, 60, 1.0, classes=7, width=9), [9], 7, 1.0),
-        (pixels(0, 60, 4, (2, 5)), [2, 5], 4, 1 / 255),
-        (pixels(0, 60, 2, (2, 5, 3)), [2, 5, 3], 2, 1 / 255),
+        (clouds(0, 60, 1.0, classes=7, width=9), (9,), 7, 1.0),
+        (pixels(0, 60, 4, (2, 5)), (2, 5), 4, 1 / 255),
+        (pixels(0, 60, 2, (2, 5, 3)), (2, 5, 3), 2, 1 / 255),
     ],
 )
-def test_it_says_what_the_network_needs_to_know(arrays: Any, shape: list[int], classes: int, scale: float) -> None:
+def test_it_says_what_the_network_needs_to_know(
+    arrays: Any, shape: tuple[int, ...], classes: int, scale: float
+) -> None:
     np.savez("a.npz", **arrays)
-    module = ImageDataModule("a.npz", 8, 5)
-    assert (module.input_shape, module.classes, module.input_scale) == (shape, classes, scale)
+    data = ImageDataModule("a.npz", 8, 5).dataset
+    assert (data.input_shape, data.classes, data.input_scale) == (shape, classes, scale)
 
 
 def test_one_index_and_many_agree(easy: str) -> None:
     split = datasets.load(easy).train
-    data = InMemory(split)
+    data = InMemory(*split)
     images, labels = data.__getitems__([5, 2, 9])
     assert len(data) == 160
     for row, index in enumerate((5, 2, 9)):
@@ -114,9 +116,9 @@ def test_one_index_and_many_agree(easy: str) -> None:
 def test_nothing_is_loaded_before_it_is_needed() -> None:
     module = ImageDataModule("later.npz", 8, 5)
     np.savez("later.npz", **clouds(0, 60, 1.0))
-    assert module.classes == 3
+    assert module.dataset.classes == 3
     Path("later.npz").unlink()
-    assert module.input_shape == [6], "loaded once"
+    assert module.dataset.input_shape == (6,), "loaded once"
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (1, 1)])
@@ -160,7 +162,7 @@ def test_training_sees_moved_images_anew_each_epoch_and_validation_none(few: str
     trainer = Trainer(
         max_epochs=2, accelerator="cpu", num_sanity_val_steps=0, enable_model_summary=False, callbacks=[seen], **quiet
     )  # type: ignore[arg-type]
-    trainer.fit(LitClassifier(input_shape=module.input_shape, classes=module.classes), module)
+    trainer.fit(LitClassifier(input_shape=module.dataset.input_shape, classes=module.dataset.classes), module)
     expected = [
         datasets.shifted(data.train.images[at], datasets.epoch_shifts(100, 5, epoch)[at])
         for epoch in (0, 1)

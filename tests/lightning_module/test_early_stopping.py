@@ -38,7 +38,7 @@ def test_the_best_epochs_weights_are_kept_and_measured(stopped: Path, hard: str)
 def test_the_best_checkpoint_is_the_weights_file(stopped: Path) -> None:
     state = torch.load(stopped / "best.ckpt", weights_only=True)["state_dict"]
     for name, array in kept(stopped).items():
-        np.testing.assert_array_equal(state[name].numpy(), array)
+        np.testing.assert_array_equal(state[f"net.{name}"].numpy(), array)
 
 
 def test_without_it_the_last_epochs_weights_are_kept(hard: str) -> None:
@@ -46,4 +46,4 @@ def test_without_it_the_last_epochs_weights_are_kept(hard: str) -> None:
     assert best(Path("out")) < 12, "the last must not be the best for this test to say anything"
     state = torch.load("out/last.ckpt", weights_only=True)["state_dict"]
     for name, array in kept("out").items():
-        np.testing.assert_array_equal(state[name].numpy(), array)
+        np.testing.assert_array_equal(state[f"net.{name}"].numpy(), array)

@@ -42,7 +42,7 @@ def started(net: Classifier) -> dict[str, np.ndarray]:
 
 
 def loaded(lit: LitClassifier, state: dict[str, np.ndarray]) -> LitClassifier:
-    lit.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()}, strict=False)
+    lit.net.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()}, strict=False)
     return lit
 
 
@@ -55,7 +55,7 @@ def test_its_weights_are_those_of_minigrad(variant: str, shape: tuple[int, ...])
     theirs = LitClassifier(**values, input_shape=shape, classes=6)
     assert {name: a.shape for name, a in theirs.weights().items()} == expected
     assert list(theirs.weights()) == list(expected), "in the same order"
-    counted = {name for name in theirs.state_dict() if not name.endswith("num_batches_tracked")}
+    counted = {name for name in theirs.net.state_dict() if not name.endswith("num_batches_tracked")}
     assert counted == set(expected) == set(recipes.plan(model, shape, 6).shapes(model))
 
 
@@ -64,7 +64,9 @@ def test_a_built_in_recipe_has_minigrads_parameters(name: str) -> None:
     recipe = recipes.load(name)
     ours = Classifier(recipe.model, (28, 28), 10)
     theirs = LitClassifier(**vars(recipe.model))
-    assert {n: tuple(p.shape) for n, p in theirs.named_parameters()} == {n: p.shape for n, p in ours.named_parameters()}
+    assert {n: tuple(p.shape) for n, p in theirs.net.named_parameters()} == {
+        n: p.shape for n, p in ours.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -160,9 +162,9 @@ def trained(schedule: str, path: str) -> Trainer:
     data = ImageDataModule(path, 16, 30)
     lit = LitClassifier(
         schedule=schedule,  # type: ignore[arg-type]
-        input_shape=data.input_shape,
-        classes=data.classes,
-        input_scale=data.input_scale,
+        input_shape=data.dataset.input_shape,
+        classes=data.dataset.classes,
+        input_scale=data.dataset.input_scale,
     )
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet)  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def test_a_trained_network_is_as_right_as_its_run_said(command: Command, answer:
 def test_the_recipe_and_shape_come_from_the_file(tmp_path: Path) -> None:
     save(tmp_path / "w.safetensors", hidden=[5, 4], dropout=0.3, learning_rate=0.7)
     net, network, recipe = trained.restore(tmp_path / "w.safetensors")
-    assert (network.input_shape, network.classes, network.scale) == (SHAPE, CLASSES, 1 / 255)
+    assert (network.input_shape, network.classes, network.input_scale) == (SHAPE, CLASSES, 1 / 255)
     assert (recipe.model.hidden, recipe.model.dropout, recipe.model.learning_rate) == ([5, 4], 0.3, 0.7)
     assert not net.training
 

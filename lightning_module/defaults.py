@@ -1,0 +1,59 @@
+"""What every run has, besides what the YAML and the flags ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from minigrad.recipes import Recipe
+from minigrad.runs import need_tensorboard
+
+from .callbacks import RunFolder
+from .lean import Checkpoints, Unprofiled
+
+# SeededOrder and Share deal out their own indices to the ranks.
+TRAINER = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
+
+
+def callbacks(out: Path, recipe: Recipe, config: Any) -> list[Callback]:
+    """The run folder, the recipe's early stopping, a cheap progress bar, the best and the last checkpoint."""
+    given = {str(c.get("class_path")).rpartition(".")[2] for c in config.trainer.callbacks or []}
+    found: list[Callback] = [RunFolder(out, recipe)]
+    if recipe.early_stopping.patience is not None and "EarlyStopping" not in given:
+        found.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
+    if not given & {"TQDMProgressBar", "RichProgressBar"} and config.trainer.enable_progress_bar is not False:
+        found.append(TQDMProgressBar(refresh_rate=50))
+    if "ModelCheckpoint" not in given and config.trainer.enable_checkpointing is not False:
+        kept: dict[str, Any] = {"dirpath": out, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        # Two, since `save_last` writes only in the epochs that are among the best. The best comes first, so that the
+        # last knows of it: a run killed between them repeats the epoch.
+        if recipe.data.validation_size:
+            found.append(Checkpoints(filename="best", monitor="val_loss", **kept))
+        found.append(Checkpoints(filename="last", **kept))
+    return found
+
+
+def options(command: str, out: Path, config: Any) -> dict[str, Any]:
+    """What the Trainer is given where the user has said nothing."""
+    trainer = config.trainer
+    found: dict[str, Any] = {"default_root_dir": str(out)}
+    if trainer.profiler is None:
+        found["profiler"] = Unprofiled()
+    if trainer.logger is None:
+        found["logger"] = _loggers(out, config.tensorboard) if command == "fit" else False
+    if trainer.enable_checkpointing is False:
+        found["enable_checkpointing"] = True  # of RunFolder, a Checkpoint by class; ours are left out
+    if command in ("test", "predict", "export") and trainer.devices == "auto":
+        found["devices"] = 1
+    return found
+
+
+def _loggers(out: Path, tensorboard: bool) -> list[Any]:
+    if tensorboard:
+        need_tensorboard()
+    csv = CSVLogger(str(out), name="", version="")
+    return [csv, TensorBoardLogger(str(out), name="tensorboard", version="")] if tensorboard else [csv]

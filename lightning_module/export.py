@@ -1,0 +1,134 @@
+"""`export`: a trained network as ONNX, by torch.export and as safetensors, each read in a fresh process before it is there."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from contextlib import ExitStack, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+
+from minigrad import recipes
+from minigrad.recipes import Recipe
+from minigrad.runs import UserError, folder, weights, whole_file
+
+from .data import ImageDataModule
+from .folders import FLAGS
+from .model import LitClassifier
+
+IMAGES, LIMIT = 1000, 1e-4
+
+
+class ExportingTrainer(Trainer):
+    """A Trainer with one more thing to do, which LightningCLI makes a subcommand of."""
+
+    overwrite = False
+
+    def export(
+        self,
+        model: LitClassifier | None = None,
+        datamodule: ImageDataModule | None = None,
+        ckpt_path: str | Path | None = None,
+    ) -> None:
+        """Write a trained network as .onnx, .pt2 (torch.export) and .safetensors.
+
+        Each takes raw images, any number of them. Before the files are there,
+        a fresh process reads them and answers images, as the model does.
+
+        Args:
+            model: what is exported.
+            datamodule: where the images for the check are; a thousand are taken.
+            ckpt_path: the checkpoint to export; without it the model is, as it stands.
+
+        Raises:
+            UserError: a file is there already, or its answers differ from the model's.
+        """
+        assert model is not None
+        assert datamodule is not None
+        if ckpt_path is not None:
+            model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+        images = datamodule.images_for(model).images[:IMAGES]
+        stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
+        paths = {kind: Path(self.default_root_dir, stem + kind) for kind in WRITERS}
+        if ckpt_path is None:
+            del paths[".safetensors"]  # which it was read from
+        for path in paths.values():
+            if path.exists() and not self.overwrite:
+                raise UserError(f"{path}: is already there; expected another {FLAGS[0]} or --overwrite")
+        folder.prepare(Path(self.default_root_dir))
+        model.cpu().eval()
+        with torch.inference_mode():
+            expected = model.net(torch.from_numpy(images)).numpy()
+        # Of two images, so that their number stays free.
+        two = torch.from_numpy(images[[0, -1]])
+        program = torch.export.export(model.net, (two,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        with ExitStack() as stack:
+            for kind, path in paths.items():
+                draft = stack.enter_context(whole_file(path))
+                WRITERS[kind](draft, program, model)
+                found = difference(draft, images, expected)
+                if not found <= LIMIT:
+                    raise UserError(
+                        f"{path}: its answers differ from the model's by {found:.1e}; expected at most {LIMIT:.0e},"
+                        " so nothing was written"
+                    )
+                print(f"{path}: differs from the model by at most {found:.1e} over {len(images):,} images")
+
+
+def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
+    """ONNX, with its weights inside and the metadata of a weights file."""
+    import onnx
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):  # it reports its own progress
+        warnings.simplefilter("ignore")
+        options: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "external_data": False}
+        torch.onnx.export(program, (), path, dynamo=True, verbose=False, **options)
+    exported = onnx.load(path)
+    onnx.helper.set_model_props(exported, describe(model))
+    onnx.checker.check_model(exported, full_check=True)
+    onnx.save(exported, path)
+
+
+def write_program(path: Path, program: Any, model: LitClassifier) -> None:
+    """What torch.export.load reads, without this package."""
+    torch.export.save(program, path, extra_files=describe(model))
+
+
+def write_weights(path: Path, program: Any, model: LitClassifier) -> None:
+    """The weights file that all three packages read."""
+    weights.write(path, model.weights(), describe(model))
+
+
+WRITERS = {".onnx": write_onnx, ".pt2": write_program, ".safetensors": write_weights}
+
+
+def describe(model: LitClassifier) -> dict[str, str]:
+    """The metadata of a weights file; of the recipe, a module alone knows its own section."""
+    h: Any = model.hparams
+    known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
+    recipe = Recipe(model=recipes.Model(**known | {"channels": list(h.channels), "hidden": list(h.hidden)}))
+    return weights.describe(recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
+
+
+def difference(path: Path, images: np.ndarray, expected: np.ndarray) -> float:
+    """How far a fresh process's answers from `path` are from `expected`: the largest difference, over the largest logit
+    where that is above 1. The images are answered together and the first one alone."""
+    with tempfile.TemporaryDirectory() as place:
+        given, answers = Path(place, "images.npy"), Path(place, "answers.npy")
+        np.save(given, images)
+        words = [sys.executable, "-m", "lightning_module.exported", str(path), str(given), str(answers)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise UserError(f"{path.suffix}: a fresh process can't read it ({why[0]}), so nothing was written")
+        found = np.load(answers)
+    return float(np.abs(found - np.concatenate([expected, expected[:1]])).max() / max(1.0, np.abs(expected).max()))
