@@ -29,16 +29,17 @@ test-all: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES) benchmarks
+	$(BIN)/mypy $(PACKAGES) benchmarks examples
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The engine against its peers: ratios, side by side in one run.
+# The engine and the Trainer against their peers: ratios, side by side in one run.
 bench: install
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.lightning
 	$(BIN)/python -m compare.report.readme
 
 # Measure anew what the README shows.

@@ -15,7 +15,6 @@ import contextlib
 import cProfile
 import importlib.metadata
 import io
-import os
 import pstats
 import sys
 import time
@@ -24,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from compare import environment
 from minigrad import datasets
@@ -32,10 +30,10 @@ from minigrad.classifier import Classifier
 from minigrad.recipes import Model
 from minigrad.runs import write_json
 
+from .harness import THREADS, pin, ratio, show
 from .peers import PEERS, SCALE, Case, minigrad
 
 OUT = Path(__file__).parent / "results" / "engine.json"
-THREADS = min(2, environment.cores())
 BATCH = 128
 CHECKED, AGREEMENT = 20, 2e-3  # after so many steps no weight may differ by more; Adam amplifies rounding
 
@@ -98,16 +96,9 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
                 step(indices)
             seconds[peer].append((time.perf_counter() - began) / STEPS[name])
         turns = turns[1:] + turns[:1]  # nobody always follows the same one
-    ours = np.array(seconds["minigrad"][1:])  # the first round warms up
-    for peer in steps:
-        ratios = ours / np.array(seconds[peer][1:])
-        low, middle, high = np.percentile(ratios, [25, 50, 75])
-        rows[peer] |= {
-            "step_us": float(np.median(seconds[peer][1:])) * 1e6,
-            "ratio": float(middle),
-            "quartiles": [float(low), float(high)],
-            "goal": GOALS.get((name, peer)),
-        }
+    for peer in steps:  # the first round warms up
+        rows[peer] |= ratio(seconds["minigrad"][1:], seconds[peer][1:])
+        rows[peer] |= {"step_us": float(np.median(seconds[peer][1:])) * 1e6, "goal": GOALS.get((name, peer))}
     return list(rows.values())
 
 
@@ -136,32 +127,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    """A table, a line for each network and peer: the ratio with its quartiles."""
-    table = Table(box=None, header_style="bold")
-    for name in ("network", "against"):
-        table.add_column(name, no_wrap=True)
-    for name in ("µs a step", "minigrad / it", "goal"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for row in rows:
-        if row["status"] == "ok":
-            ratio = (
-                "" if row["peer"] == "minigrad" else "{:.2f} ({:.2f}-{:.2f})".format(row["ratio"], *row["quartiles"])
-            )
-            table.add_row(row["network"], row["peer"], f"{row['step_us']:,.0f}", ratio, verdict(row))
-    console.print(table)
-    for row in rows:
-        if row["status"] != "ok":
-            console.print(f"{row['network']}, {row['peer']}: {row['status']}")
-
-
-def verdict(row: dict[str, Any]) -> str:
-    """The goal and whether it was met."""
-    if row["goal"] is None:
-        return ""
-    return f"{row['goal']:.2f} {'met' if row['ratio'] <= row['goal'] else 'missed'}"
-
-
 def main(argv: list[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.engine", description=__doc__.partition("\n")[0])
@@ -187,22 +152,13 @@ def main(argv: list[str]) -> None:
     rows = [
         row for name in options.networks for row in measure(name, NETWORKS[name], data, options.rounds, options.peers)
     ]
-    show(rows, console)
+    show(rows, "minigrad", console)
     options.out.parent.mkdir(exist_ok=True)
-    found = {"batch_size": BATCH, "rounds": options.rounds, "rows": rows, "versions": versions()}
+    found = {"subject": "minigrad", "batch_size": BATCH, "rounds": options.rounds, "rows": rows, "versions": versions()}
     write_json(options.out, {"environment": described, **found})
     console.print(f"written to {options.out}")
 
 
-def pin() -> None:
-    """Start this process again with its threads and its allocator set, which the libraries read when they are loaded."""
-    if "MINIGRAD_PINNED" not in os.environ:
-        if hasattr(os, "sched_setaffinity"):  # JAX counts processors, whatever the variables say
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-        settings = environment.pin(THREADS) | {"MINIGRAD_PINNED": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]], os.environ | settings)
-
-
 if __name__ == "__main__":
-    pin()
+    pin("benchmarks.engine")
     main(sys.argv[1:])

@@ -12,7 +12,7 @@ several starts the time from the prompt to the end of the first step.
 from __future__ import annotations
 
 import argparse
-import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,12 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import Callback
+from rich.console import Console
 
 from compare import environment
+from compare.report import words
 from minigrad import datasets
+from minigrad.runs import write_json
+
+from .harness import THREADS, pin, ratio, show
 
 OUT = Path(__file__).parent / "results" / "lightning.json"
-THREADS = min(2, environment.cores())
+SUBJECT, FIRST = "Lightning", "first step ended at "
 BATCH, SEED, RATE, SCALE = 128, 42, 0.1, 1 / 255
 AGREEMENT = 1e-4  # of every weight after one epoch, in float32
 # Hidden units, and at most how many times the bare loop's epoch.
@@ -74,10 +80,8 @@ class Bare:
         return max(float(np.abs(found[name] - weights[name]).max()) for name in self.names)
 
 
-def epochs(name: str, rounds: int) -> dict[str, Any]:
+def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
     """One network: the Trainer's epochs and the bare loop's, in turns."""
-    from lightning.pytorch import Callback
-
     from lightning_module.cli import ClassifierCLI
     from lightning_module.cli import main as fit
 
@@ -116,38 +120,74 @@ def epochs(name: str, rounds: int) -> dict[str, Any]:
             return trainer
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--config", "simple", "--model.hidden", f"[{hidden}]", "--data.validation_size", "0"]
-        words += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", str(rounds + 1)]
-        fit(["fit", *words, "--trainer.default_root_dir", folder], CLI)
+        given = ["--config", "simple", "--model.hidden", f"[{hidden}]", "--data.validation_size", "0"]
+        given += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", str(rounds + 1)]
+        fit(["fit", *given, "--trainer.default_root_dir", folder], CLI)
     steps = datasets.steps_per_epoch(60_000, BATCH)
-    ratios = np.array(trained[1:]) / np.array(bare[1:])  # the first epoch warms up
-    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    found = {"network": name, "status": "ok"}
+    us = [float(np.median(seconds[1:])) / steps * 1e6 for seconds in (trained, bare)]  # the first epoch warms up
+    return [
+        {**found, "peer": SUBJECT, "step_us": us[0], "ratio": 1.0, "quartiles": [1.0, 1.0], "goal": None},
+        {**found, "peer": "bare torch loop", "step_us": us[1], **ratio(trained[1:], bare[1:]), "goal": goal},
+    ]
+
+
+def start(rounds: int) -> dict[str, Any]:
+    """Seconds from the prompt to the end of the first step, and those of importing lightning: medians, in turns."""
+    imports, first = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds + 1):
+            began = time.time()
+            subprocess.run([sys.executable, "-c", "import lightning"], check=True, capture_output=True)
+            imports.append(time.time() - began)
+            began = time.time()
+            given = ["fit", "--config", "simple", "--trainer.max_steps", "1", "--trainer.default_root_dir", folder]
+            given += ["--overwrite", "--trainer.callbacks+=benchmarks.lightning.FirstStep"]
+            done = subprocess.run(
+                [sys.executable, "-m", "lightning_module", *given], check=True, capture_output=True, text=True
+            )
+            first.append(float(done.stdout.partition(FIRST)[2].split()[0]) - began)  # the bar may stand before it
     return {
-        "network": name,
-        "trainer_us": float(np.median(trained[1:])) / steps * 1e6,
-        "bare_us": float(np.median(bare[1:])) / steps * 1e6,
-        "ratio": float(middle),
-        "quartiles": [float(low), float(high)],
-        "goal": goal,
+        "import_s": float(np.median(imports[1:])),  # the first round fills the system's cache of files
+        "first_step_s": float(np.median(first[1:])),
+        "goal_s": START_GOAL,
     }
 
 
+class FirstStep(Callback):
+    """Say when the first step has ended."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        print(f"{FIRST}{time.time()}")
+
+
 def main(argv: list[str]) -> None:
+    """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.lightning", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=11, help="epochs counted, after one that is not")
+    parser.add_argument("--starts", type=int, default=5, help="starts counted, after one that is not; 0 for none")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
     options = parser.parse_args(argv)
-    for name in options.networks:
-        print(epochs(name, options.rounds))
 
+    import torch
 
-def pin() -> None:
-    """Start this process again with its threads and its allocator set, which the libraries read when they are loaded."""
-    if "MINIGRAD_PINNED" not in os.environ:
-        settings = environment.pin(THREADS) | {"MINIGRAD_PINNED": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.lightning", *sys.argv[1:]], os.environ | settings)
+    torch.set_num_threads(THREADS)
+    described = environment.describe(THREADS)
+    console = Console(highlight=False)
+    found = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds}
+    if options.starts:
+        found["start"] = start(options.starts)
+    rows = [row for name in options.networks for row in epochs(name, options.rounds)]
+    console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
+    show(rows, SUBJECT, console)
+    if options.starts:
+        console.print(words.start(found["start"]))
+    options.out.parent.mkdir(exist_ok=True)
+    write_json(options.out, {"environment": described, **found, "rows": rows})
+    console.print(f"written to {options.out}")
 
 
 if __name__ == "__main__":
-    pin()
+    pin("benchmarks.lightning")
     main(sys.argv[1:])

@@ -115,7 +115,7 @@ def torch(case: Case) -> Peer:
 
     def step(indices: np.ndarray) -> None:
         at = torch.from_numpy(indices)
-        loss = nn.functional.cross_entropy(net(images[at].float() * SCALE), labels[at])
+        loss = nn.functional.cross_entropy(net(images.index_select(0, at).float() * SCALE), labels.index_select(0, at))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
 from minigrad.recipes import Recipe
@@ -102,13 +103,8 @@ class RunFolder(Checkpoint):
             tested = metrics.test_metrics(logits, test.labels)
             epochs = {"epochs": len(self.epochs)} if self.epochs else {}  # `test` alone knows no epochs
             parameters = sum(p.numel() for p in pl_module.parameters())
-            drawn = pictures.draw(self.path, test.images, test.labels, logits)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    for path in drawn:
-                        logger.experiment.add_image(
-                            path.stem, np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
-                        )
+            for path in pictures.draw(self.path, test.images, test.labels, logits):
+                log_picture(trainer.loggers, path)
             write_json(self.path / folder.METRICS, {**tested, "parameters": parameters, **epochs})
             print(f"{metrics.percent(tested)}, in {self.path}")
 
@@ -157,3 +153,10 @@ class RunFolder(Checkpoint):
         h: Any = module.hparams
         described = weights.describe(self.recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
         weights.write(self.path / folder.WEIGHTS, module.weights(), described)
+
+
+def log_picture(loggers: Sequence[Logger], path: Path) -> None:
+    """Show a picture in TensorBoard, if the run logs for it."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(path.stem, np.asarray(Image.open(path).convert("RGB")), dataformats="HWC")

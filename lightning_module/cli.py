@@ -35,6 +35,8 @@ QUIET = (
     "Checkpoint directory .* exists and is not empty",
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "The dirpath has changed",
+    "Experiment logs directory .* exists and is not empty",
+    "Total length of `list` across ranks is zero",
 )
 
 

@@ -130,7 +130,8 @@ class LitClassifier(LightningModule):
         """Parameters and running statistics as NumPy arrays, named and laid out as in weights.safetensors."""
         # torch counts a norm's batches too, which nothing here asks for.
         state = {name: t for name, t in self.net.state_dict().items() if not name.endswith("num_batches_tracked")}
-        return {name: t.cpu().numpy() for name, t in state.items()}
+        # NumPy knows no bfloat16.
+        return {name: (t if t.dtype.itemsize > 2 else t.float()).cpu().numpy() for name, t in state.items()}
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch

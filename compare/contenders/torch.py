@@ -68,7 +68,8 @@ class Contender(base.Contender):
             shifts = batches.shifts(epoch)
             for order in batches.order(epoch):
                 indices = torch.from_numpy(order)
-                expected, batch = labels[indices], images[indices]
+                # Quicker than labels[indices], by the time that a small network's forward pass takes.
+                expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
                 if shifts is not None:
                     batch = _shifted(batch, torch.from_numpy(shifts[order]))
                 logits = self.net(self._input(batch))

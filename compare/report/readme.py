@@ -26,21 +26,22 @@ def table(results: dict[str, Any]) -> str:
 
 
 def ratios(results: dict[str, Any]) -> str:
-    """benchmarks/engine.py's results, as Markdown."""
-    lines = ["| network | against | µs a step | minigrad / it | goal |", "| --- | --- | ---: | ---: | ---: |"]
+    """A benchmark's results, as Markdown."""
+    subject = results["subject"]
+    lines = [f"| network | against | µs a step | {subject} / it | goal |", "| --- | --- | ---: | ---: | ---: |"]
     for row in results["rows"]:
         if row["status"] != "ok":
             lines.append(f"| {row['network']} | {row['peer']} | {row['status']} | | |")
             continue
-        ratio = "" if row["peer"] == "minigrad" else f"{row['ratio']:.2f}"
-        goal = "" if row["goal"] is None else f"{row['goal']:.2f}, {'met' if row['ratio'] <= row['goal'] else 'missed'}"
-        lines.append(f"| {row['network']} | {row['peer']} | {row['step_us']:,.0f} | {ratio} | {goal} |")
+        ratio = "" if row["peer"] == subject else f"{row['ratio']:.2f}"
+        lines.append(f"| {row['network']} | {row['peer']} | {row['step_us']:,.0f} | {ratio} | {words.goal(row)} |")
     e = results["environment"]
     versions = ", ".join(
-        f"{name} {version}" for name, version in {**e["versions"], **results["versions"]}.items() if version
+        f"{name} {version}" for name, version in {**e["versions"], **results.get("versions", {})}.items() if version
     )
     machine = f"{e['cpu']}, {e['threads']} threads, {', '.join(e['blas'])}; {versions}."
-    return "\n".join(lines) + f"\n\nMedians of {results['rounds']} rounds. {machine}"
+    start = [words.start(results["start"])] if "start" in results else []
+    return "\n\n".join(["\n".join(lines), *start, f"Medians of {results['rounds']} rounds. {machine}"])
 
 
 def fill(page: str, results: dict[str, dict[str, Any]]) -> str:

@@ -81,6 +81,23 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     return "They do NOT agree."
 
 
+def goal(row: Row) -> str:
+    """A benchmark's goal, at most so many times the peer's step, and whether it was met."""
+    if row["goal"] is None:
+        return ""
+    return f"{row['goal']:.2f}, {'met' if row['ratio'] <= row['goal'] else 'missed'}"
+
+
+def start(row: Row) -> str:
+    """How long a command takes from the prompt to the end of its first step, beside a bare import."""
+    beyond = row["first_step_s"] - row["import_s"]
+    met = "met" if beyond <= row["goal_s"] else "missed"
+    return (
+        f"From the prompt to the end of the first step: {row['first_step_s']:.1f} s; importing lightning by itself takes"
+        f" {row['import_s']:.1f} s, so {beyond:.1f} s beyond it (goal {row['goal_s']:.1f}, {met})."
+    )
+
+
 def difference(cell: Row) -> str:
     """The largest difference of one contender in one dtype."""
     if cell["max_abs_diff"] is None:

@@ -84,3 +84,26 @@ def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> Non
     assert rows["minigrad"]["ratio"] == 1
     assert all(row["step_us"] > 0 and row["ratio"] > 0 for row in rows.values())
     assert rows["hand-written NumPy"]["goal"] == 1.05
+
+
+def test_the_bare_loop_takes_lightnings_steps(tmp_path: Path) -> None:
+    out = tmp_path / "lightning.json"
+    words = ["--rounds", "1", "--starts", "0", "--networks", "784-10-10", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.lightning", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "bare torch loop" in done.stdout
+    trainer, bare = json.loads(out.read_text())["rows"]
+    assert trainer["peer"] == "Lightning"
+    assert trainer["step_us"] / bare["step_us"] == pytest.approx(bare["ratio"])
+
+
+def test_a_bare_loop_that_trains_otherwise_is_not_timed(tmp_path: Path) -> None:
+    words = ["--rounds", "1", "--starts", "0", "--networks", "784-10-10", "--out", str(tmp_path / "lightning.json")]
+    planted = "import sys; from benchmarks import lightning; lightning.RATE = 0.2; lightning.main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", planted, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "784-10-10: after an epoch a weight differs by" in done.stderr
+    assert not (tmp_path / "lightning.json").exists()
