@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
 # Each library reads its number of threads from its own variable, once, when it is loaded.
 THREADS = (
@@ -29,7 +31,7 @@ def cores() -> int:
 STEERING = ("OPENBLAS_", "MKL_", "OMP_", "ONEDNN_", "TF_ENABLE_", "XLA_", "NPY_")
 # glibc gives freed blocks of over 128 kB back to the system until a larger one has been freed, and fetching them
 # anew, page by page, costs small networks in NumPy more than their arithmetic. All keep what they freed instead.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD), "MALLOC_TRIM_THRESHOLD_": str(TRIM_THRESHOLD)}
 
 
 def pin(threads: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from minigrad.recipes import PLATEAU, Recipe
 from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, need_tensorboard, weights
 from minigrad.runs.progress import Report, network
 
+from .interrupt import CtrlC
 from .model import get_weights
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
@@ -165,6 +166,20 @@ class ResumableState(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         both = (("model", model.variables), ("optimizer", model.optimizer.variables))
         return {f"{part}.{i}": v for part, variables in both for i, v in enumerate(variables)}
+
+
+class HearCtrlC(keras.callbacks.Callback):
+    """Raise KeyboardInterrupt again if training went on after it."""
+
+    def __init__(self, ctrl_c: CtrlC) -> None:
+        super().__init__()
+        self.ctrl_c = ctrl_c
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.ctrl_c.raise_again()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.ctrl_c.raise_again()
 
 
 def build_callbacks(recipe: Recipe, out: Path, tensorboard: bool = False, resumed: bool = False) -> list[Any]:

@@ -14,9 +14,9 @@ from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, folder, history, metrics, write_json, write_text
 from minigrad.runs.progress import Report
 
-from .callbacks import CHECKPOINT, LOG, ResumableState, RunFolder, build_callbacks, logits
+from .callbacks import CHECKPOINT, LOG, HearCtrlC, ResumableState, RunFolder, build_callbacks, logits
 from .data import CurrentEpoch, training_data
-from .interrupt import Interrupt
+from .interrupt import CtrlC
 from .model import build_model, compile_model, count_parameters
 from .quiet import quiet_start
 
@@ -99,7 +99,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
         write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
     write_text(out / folder.RECIPE, recipes.dump(recipe))
 
-    interrupt, current, report = Interrupt(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
+    ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
     run = RunFolder(out, recipe, data, report, past)
     train = training_data(
         data.train,
@@ -112,7 +112,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
         if state.is_over():
             net.set_weights(state.best)
             epochs = done
-        with report, interrupt:
+        with report, ctrl_c:
             net.fit(
                 train,
                 epochs=epochs,
@@ -121,7 +121,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
                 shuffle=False,  # the order is given
                 validation_data=validation,
                 validation_batch_size=1000,
-                callbacks=[interrupt, current, run, *callbacks, state],
+                callbacks=[HearCtrlC(ctrl_c), current, run, *callbacks, state],
             )
     except KeyboardInterrupt:
         raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None

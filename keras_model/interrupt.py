@@ -6,19 +6,17 @@ import signal
 import threading
 from typing import Any
 
-import keras
 
-
-class Interrupt(keras.callbacks.Callback):
-    """As a context, note Ctrl-C and raise KeyboardInterrupt; as a callback, raise it again if training went on.
+class CtrlC:
+    """As a context, note Ctrl-C as KeyboardInterrupt is raised.
 
     The exception can come up inside some library's bare `except`, where it is
-    lost, and the run would go on for hours.
+    lost, and the run would go on for hours; `raise_again` brings it back.
     """
 
     asked = False
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> CtrlC:
         self.in_charge = threading.current_thread() is threading.main_thread()
         if self.in_charge:
             self.before = signal.signal(signal.SIGINT, self._note)
@@ -28,16 +26,11 @@ class Interrupt(keras.callbacks.Callback):
         if self.in_charge:
             signal.signal(signal.SIGINT, self.before)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._raise_again()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._raise_again()
-
-    def _note(self, *_: object) -> None:
-        self.asked = True
-        raise KeyboardInterrupt
-
-    def _raise_again(self) -> None:
+    def raise_again(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was noted."""
         if self.asked:
             raise KeyboardInterrupt
+
+    def _note(self, *_: Any) -> None:
+        self.asked = True
+        raise KeyboardInterrupt

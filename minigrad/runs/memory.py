@@ -7,7 +7,8 @@ import sys
 
 # Parameters of mallopt(3); 32 MiB is the largest threshold that glibc takes.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-THRESHOLD = 32 << 20
+MMAP_THRESHOLD = 32 << 20
+TRIM_THRESHOLD = 8 * MMAP_THRESHOLD
 
 
 def keep_freed() -> bool:
@@ -23,4 +24,4 @@ def keep_freed() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, THRESHOLD)) and bool(mallopt(M_TRIM_THRESHOLD, 8 * THRESHOLD))
+    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD))

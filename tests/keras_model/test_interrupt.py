@@ -10,7 +10,7 @@ import pytest
 from keras_helpers import flags
 
 from keras_model import cli
-from keras_model.interrupt import Interrupt
+from keras_model.interrupt import CtrlC
 from minigrad.runs import Stopped
 
 
@@ -30,6 +30,6 @@ def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPa
 
 def test_what_was_there_before_is_there_again() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Interrupt():
+    with CtrlC():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
