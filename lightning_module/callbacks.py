@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
@@ -37,7 +37,7 @@ class RunFolder(Checkpoint):
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path, self.recipe = path, recipe
         self.epochs: list[Epoch] = []
-        self.began, self.trained, self.validated = 0.0, False, False
+        self.began, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,6 +46,10 @@ class RunFolder(Checkpoint):
             for config in trainer.lr_scheduler_configs:
                 if config.reduce_on_plateau:
                     config.scheduler.step(self.epochs[-1].val_loss)  # type: ignore[arg-type]
+        # Nor does the checkpoint of the epoch at which a run stops early say that it was the last.
+        for stopper in trainer.early_stopping_callbacks:
+            if self.epochs and 0 < stopper.stopped_epoch == self.epochs[-1].epoch - 1:
+                trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.began, self.trained, self.validated = time.perf_counter(), False, False
@@ -55,7 +59,8 @@ class RunFolder(Checkpoint):
             sampler.set_epoch(trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.trained = True
+        # A pass without steps is no epoch: StochasticWeightAveraging makes one for the batch norms' statistics.
+        self.trained = not trainer.fit_loop._skip_backward
         # Dropout is drawn from the seed and the epoch alone, so that a resumed run drops the same units. At the
         # first batch, since the loader draws from the same generator when its epoch begins.
         if batch_idx == 0:
@@ -87,9 +92,18 @@ class RunFolder(Checkpoint):
         if trainer.is_global_zero:
             history.write(self.path / folder.HISTORY, self.epochs)
             if best or not self.stops_early:
-                self.write_weights(pl_module)
+                averages = [c._average_model for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
+                self.write_weights(cast(LightningModule, averages[0].module) if averages and averages[0] else pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Resumed after its last epoch, a run begins nothing, and Lightning ends only what it began: averaged weights
+        # would not be taken up, nor curves drawn.
+        if self.epochs and not self.ended:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.ended = True
         if trainer.is_global_zero and self.epochs:
             curves.draw(self.path / folder.CURVES, self.epochs, "PyTorch Lightning")
 
@@ -117,7 +131,9 @@ class RunFolder(Checkpoint):
             raise UserError(
                 f"data.path: {path}: the network's answers are NaN or infinite; expected other images or weights"
             )
-        metrics.write_predictions(self.path / folder.PREDICTIONS, logits, trainer.datamodule.names)  # type: ignore[attr-defined]
+        names = trainer.datamodule.names  # type: ignore[attr-defined]
+        folder.prepare(self.path)
+        metrics.write_predictions(self.path / folder.PREDICTIONS, logits, names and names[: len(logits)])
         print(f"{len(logits):,} predictions in {self.path / folder.PREDICTIONS}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -138,12 +154,11 @@ class RunFolder(Checkpoint):
     def keep_weights(self, module: LitClassifier) -> None:
         """At the end of `fit`, give the module the weights that are kept, and write them.
 
-        Those of the best checkpoint under early stopping, else the module's own: averaged, if some callback averages.
+        Those of the best epoch under early stopping, else the module's own: averaged, if some callback averages.
         """
-        best, written = self.path / "best.ckpt", self.path / folder.WEIGHTS
-        if self.stops_early and best.exists():
-            module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
-        elif self.stops_early and written.exists():
+        written = self.path / folder.WEIGHTS
+        averaged = any(isinstance(c, StochasticWeightAveraging) for c in module.trainer.callbacks)  # type: ignore[attr-defined]
+        if self.stops_early and not averaged and written.exists():
             module.load_weights(str(written))
         self.write_weights(module)
 

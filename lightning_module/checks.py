@@ -38,15 +38,19 @@ def to_recipe(config: Any) -> Recipe:
     return recipes.check(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
 
 
-def trained_network(config: Any) -> Network | None:
-    """What the weights or the checkpoint to be evaluated say that their network is; None where they don't."""
+def trained_network(config: Any, needed: bool) -> Network | None:
+    """What the weights or the checkpoint to be evaluated say that their network is; None where they don't.
+
+    Raises:
+        UserError: the weights don't say it, or can't be read, and it is needed.
+    """
     if config.ckpt_path is not None:
         h = refuse_foreign(Path(config.ckpt_path)).get("hyper_parameters", {})
         if not {"input_shape", "classes", "input_scale"} <= h.keys():
             return None
         return Network({}, tuple(h["input_shape"]), h["classes"], h["input_scale"])  # Lightning itself takes the rest
     if config.model.weights is not None:
-        with contextlib.suppress(UserError):  # which loading them says better
+        with contextlib.nullcontext() if needed else contextlib.suppress(UserError):  # loading them says it better
             return weights.read_network(config.model.weights)
     return None
 

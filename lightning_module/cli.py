@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 import jsonargparse
+import jsonargparse.typing
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
@@ -92,12 +94,13 @@ class ClassifierCLI(LightningCLI):
             self.out = folders.choose(command, config, self.recipe)
             checkpoint = folders.find_checkpoint(command, self.out, config.ckpt_path)
             config.ckpt_path = str(checkpoint) if checkpoint else None
-        if command != "fit" and (network := trained_network(config)):
+        answers = command in ("predict", "export")
+        if command != "fit" and (network := trained_network(config, needed=answers)):
             # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
             for name, value in network.recipe.get("model", {}).items():
                 config.model[name] = value if name != "weights" else config.model.weights
             self.recipe = to_recipe(config)
-            self.trained = network if command in ("predict", "export") else None
+            self.trained = network if answers else None
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
@@ -143,7 +146,8 @@ class ClassifierCLI(LightningCLI):
             devices = self.trainer.world_size
             raise UserError(f"trainer.devices: {devices} in all; expected 1, since {self.subcommand} writes one file")
         if is_first_rank():
-            folder.prepare(self.out)
+            if self.subcommand in ("validate", "test"):  # the others have nothing to write yet
+                folder.prepare(self.out)
             if config.ckpt_path is None and config.model.weights is None:
                 print("neither --ckpt_path nor --model.weights is given: this network is untrained")
 
@@ -184,6 +188,8 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     # A TensorBoard logger would otherwise load all of TensorFlow where that is installed.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
+    # StochasticWeightAveraging takes one; config.yaml must say it so that it can be fed back.
+    jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
     sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
     try:
         # A shell completes a command of one word.

@@ -13,7 +13,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import need_tensorboard
 
 from .callbacks import RunFolder
-from .lean import Checkpoints, Unprofiled
+from .lean import Checkpoints, Unprofiled, WholeFiles
 
 # SeededOrder and Share deal out their own indices to the ranks.
 TRAINER = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
@@ -43,6 +43,8 @@ def options(command: str, out: Path, config: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"default_root_dir": str(out)}
     if trainer.profiler is None:
         found["profiler"] = Unprofiled()
+    if not trainer.plugins:
+        found["plugins"] = [WholeFiles()]
     if trainer.logger is None:
         found["logger"] = _loggers(out, config.tensorboard) if command == "fit" else False
     if trainer.enable_checkpointing is False:

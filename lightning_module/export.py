@@ -70,6 +70,7 @@ class ExportingTrainer(Trainer):
         # Of two images, so that their number stays free.
         two = torch.from_numpy(images[[0, -1]])
         program = torch.export.export(model.net, (two,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        differences = {}
         with ExitStack() as stack:
             for kind, path in paths.items():
                 draft = stack.enter_context(whole_file(path))
@@ -80,7 +81,9 @@ class ExportingTrainer(Trainer):
                         f"{path}: its answers differ from the model's by {found:.1e}; expected at most {LIMIT:.0e},"
                         " so nothing was written"
                     )
-                print(f"{path}: differs from the model by at most {found:.1e} over {len(images):,} images")
+                differences[path] = found
+        for path, found in differences.items():
+            print(f"{path}: differs from the model by at most {found:.1e} over {len(images):,} images")
 
 
 def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:

@@ -81,6 +81,9 @@ def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, logits: np
     for axes in grid:
         axes.set_axis_off()
     top = 255 if images.dtype == np.uint8 else None
+    if top is None and images.ndim == 4:  # matplotlib takes colours from 0 to 1
+        low, high = images[worst].min(), images[worst].max()
+        images = (images - low) / (high - low or 1)
     for axes, i in zip(grid, worst, strict=False):
         image = images[i] if images.ndim == 3 or images.shape[3] > 1 else images[i, ..., 0]
         axes.imshow(image, cmap="gray_r", vmin=None if top is None else 0, vmax=top)

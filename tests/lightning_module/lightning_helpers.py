@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from shared import clouds  # noqa: F401 (for those who import from here)
 
 import lightning_module
@@ -88,12 +89,13 @@ def sentence(*argv: str) -> str:
     return text
 
 
-def process(*argv: str, module: bool = True) -> subprocess.Popen[str]:
-    """A real process of the command, or of `python` with other words."""
+def process(*argv: str, module: bool = True, group: bool = False) -> subprocess.Popen[str]:
+    """A real process of the command, or of `python` with other words; alone, or at the head of a group of its own."""
     words = [sys.executable, *(("-m", "lightning_module") if module else ()), *argv]
     env = {k: v for k, v in os.environ.items() if k not in (CHOSEN, "PL_GLOBAL_SEED")}
     env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+    return subprocess.Popen(words, start_new_session=group, **options)
 
 
 def measured(out: str | Path) -> dict[str, Any]:
@@ -115,6 +117,26 @@ def same_weights(a: str | Path, b: str | Path) -> None:
     assert x.keys() == y.keys()
     for name in x:
         assert x[name].tobytes() == y[name].tobytes(), name
+
+
+def same_run(a: str | Path, b: str | Path) -> None:
+    """Equal to the last bit in all that training leaves: weights, history, metrics, checkpoints; and no file is missing."""
+    same_weights(a, b)
+    assert epochs(a) == epochs(b)
+    assert measured(a) == measured(b)
+    for name in ("last.ckpt", "best.ckpt"):
+        x, y = (torch.load(Path(out, name), weights_only=True) for out in (a, b))
+        assert (x["epoch"], x["global_step"]) == (y["epoch"], y["global_step"])
+        assert x["state_dict"].keys() == y["state_dict"].keys()
+        for key, tensor in x["state_dict"].items():
+            assert torch.equal(tensor, y["state_dict"][key]), key
+        assert x["callbacks"].keys() == y["callbacks"].keys()
+        for key, state in x["callbacks"].items():
+            for word in ("best_model_score", "wait_count", "best_score", "stopped_epoch"):
+                assert state.get(word) == y["callbacks"][key].get(word), (key, word)
+    # But for drafts, which a kill leaves behind.
+    files = [{name for name in contents(out) if not name.startswith(".")} for out in (a, b)]
+    assert files[0] == files[1]
 
 
 def contents(out: str | Path) -> dict[str, bytes]:

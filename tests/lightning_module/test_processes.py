@@ -1,4 +1,4 @@
-"""Real processes: exit statuses, Ctrl-C, several devices, and what is not imported."""
+"""Real processes: exit statuses, Ctrl-C, and what is not imported."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from lightning_helpers import PROG, call, epochs, flags, kept, measured, network, process, same_weights
-
-import minigrad.runs.history as history
+from lightning_helpers import PROG, call, epochs, flags, measured, process, same_weights
 
 OVERALL = 200  # seconds that no healthy process comes near
-
-
-def ends(*argv: str) -> tuple[int, str, str]:
-    ended = process(*argv)
-    out, err = ended.communicate(timeout=OVERALL)
-    return ended.returncode, out, err
 
 
 def test_a_mistake_exits_with_2_in_one_sentence(easy: str) -> None:
@@ -81,26 +72,3 @@ def test_tensorboard_does_not_bring_tensorflow(easy: str) -> None:
     assert out.strip().splitlines()[-1] == "[]"
     assert list(Path("board").rglob("events.out.tfevents.*"))
     assert measured("out")["epochs"] == 3
-
-
-def test_two_processes_equal_one_with_batches_twice_as_large(easy: str) -> None:
-    words = ("--data.validation_size", "32", "--model.hidden", "[7]", "--trainer.strategy", "ddp")
-    two = ("--data.batch_size", "16", "--trainer.devices", "2")
-    status, out, err = ends(*flags(easy, "two", *words, *two))
-    assert status == 0, err
-    one = ("--data.batch_size", "32", "--trainer.devices", "1", "--trainer.strategy", "auto")
-    assert call(*flags(easy, "one", *words, *one)) == 0
-    for name, array in kept("one").items():
-        np.testing.assert_allclose(kept("two")[name], array, rtol=0, atol=1e-6)
-    a, b = history.read(Path("two/history.csv")), history.read(Path("one/history.csv"))
-    assert [e.epoch for e in a] == [1, 2, 3]
-    np.testing.assert_allclose([e.train_loss for e in a], [e.train_loss for e in b], rtol=1e-5)
-    np.testing.assert_allclose([e.val_loss for e in a], [e.val_loss for e in b], rtol=1e-5)  # type: ignore[arg-type]
-    # The test is made on one device, with the words that it prints.
-    assert not Path("two/metrics.json").exists()
-    printed = [line for line in out.splitlines() if PROG in line]
-    assert len(printed) == 1, out
-    how = printed[0].split(PROG)[1].split()
-    assert how[0] == "test"
-    assert call(*how, *network(easy)[6:]) == 0
-    assert measured("two")["test_correct"] == measured("one")["test_correct"]

@@ -1,0 +1,193 @@
+"""The command line: what it prints can be fed back, the environment, completion, every recipe, the README's YAML."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning_helpers import CNN, QUIET, ROOT, call, epochs, flags, kept, measured, network, process, sentence
+
+from minigrad import recipes
+
+OVERALL = 200  # seconds that no healthy process comes near
+
+
+def weights_file(out: str) -> bytes:
+    return Path(out, "weights.safetensors").read_bytes()
+
+
+# Fed back.
+
+
+WAYS = {
+    "dropout": ("--model.hidden", "[9, 6]", "--model.dropout", "0.3", "--early_stopping.patience", "2"),
+    "cnn": CNN,
+    "lightning's own": (
+        *("--optimizer", "Adam", "--optimizer.lr", "0.02", "--lr_scheduler", "ExponentialLR"),
+        *(
+            "--lr_scheduler.gamma",
+            "0.5",
+            "--trainer.callbacks+=LearningRateMonitor",
+            "--trainer.gradient_clip_val",
+            "1",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "way", ["lightning's own", *(pytest.param(w, marks=pytest.mark.slow) for w in ("dropout", "cnn"))]
+)
+def test_what_it_prints_and_what_it_saves_give_the_same_run(
+    way: str, easy: str, few: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = flags(few if way == "cnn" else easy, "a", *WAYS[way])
+    assert call(*words, "--print_config") == 0
+    Path("printed.yaml").write_text(capsys.readouterr().out)
+    assert not Path("a").exists(), "only printed"
+    assert call(*words) == 0
+    for out, config in (("b", "printed.yaml"), ("c", "a/config.yaml")):
+        assert call("fit", "--config", config, "--trainer.default_root_dir", out) == 0
+        assert weights_file(out) == weights_file("a")
+        assert epochs(out) == epochs("a")
+        assert measured(out) == measured("a")
+
+
+# Seed and environment.
+
+
+def test_the_seed_is_42_and_two_runs_are_equal(easy: str) -> None:
+    dropout = ("--model.hidden", "[9, 6]", "--model.dropout", "0.3")
+    for out, more in (("a", ()), ("b", ()), ("c", ("--seed_everything", "42"))):
+        assert call(*flags(easy, out, *dropout, *more)) == 0
+        assert weights_file(out) == weights_file("a")
+        assert epochs(out) == epochs("a")
+    assert recipes.load("a/recipe.yaml").seed_everything == 42
+
+
+def test_the_environment_counts_and_flags_beat_it(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_FIT__TRAINER__MAX_EPOCHS", "2")
+    monkeypatch.setenv("PL_FIT__MODEL__HIDDEN", "[7]")
+    words = ["fit", *network(easy), "--trainer.default_root_dir"]
+    assert call(*words, "a") == 0
+    assert (len(epochs("a")), kept("a")["hidden.0.weight"].shape) == (2, (7, 6))
+    left = recipes.load("a/recipe.yaml")
+    assert (left.trainer.max_epochs, left.model.hidden) == (2, [7])
+    assert call(*words, "b", "--trainer.max_epochs", "1", "--model.hidden", "[5]") == 0
+    assert (len(epochs("b")), kept("b")["hidden.0.weight"].shape) == (1, (5, 6))
+
+
+def test_a_mistake_in_the_environment_is_one_sentence(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value, words in (
+        ("PL_FIT__MODEL__HIDDEN", "[-3]", ("model.hidden: -3", "whole number of 1 or more")),
+        ("PL_FIT__MODEL__SCHEDULE", "steep", ("model.schedule", "steep", "constant or cosine or one_cycle")),
+    ):
+        with monkeypatch.context() as m:
+            m.setenv(name, value)
+            said = sentence(*flags(easy, "out"))
+        for word in words:
+            assert word in said
+    assert not Path("out").exists()
+
+
+# Completion.
+
+
+COMPLETE = """
+source script.sh
+answers() {
+    COMP_WORDS=(lightning_module "$@"); COMP_CWORD=$#; COMPREPLY=()
+    _shtab_lightning_module
+    echo "${COMPREPLY[*]}"
+}
+answers fi
+answers exp
+answers fit --trainer.max_ep
+answers fit --model.learning
+answers fit --model.schedule co
+complete -p lightning_module
+"""
+
+
+@pytest.mark.slow
+def test_bash_completes_the_command() -> None:
+    pytest.importorskip("shtab")
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    printing = process("--print_completion", "shtab-bash")
+    script, err = printing.communicate(timeout=OVERALL)
+    assert (printing.returncode, err) == (0, "")
+    Path("script.sh").write_text(script)
+    subprocess.run([bash, "-n", "script.sh"], check=True, timeout=OVERALL)
+    done = subprocess.run([bash, "--norc", "-c", COMPLETE], capture_output=True, text=True, check=True, timeout=OVERALL)
+    *answers, completed = done.stdout.splitlines()
+    assert answers == ["fit", "export", "--trainer.max_epochs", "--model.learning_rate", "constant cosine"]
+    assert "-F _shtab_lightning_module lightning_module" in completed
+
+
+# Recipes and YAML.
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "simple")) for n in recipes.names()])
+def test_every_recipe_is_fitted_validated_and_tested(
+    name: str, images: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--config", name, "--data.path", images, "--trainer.accelerator", "cpu", *QUIET)
+    words += ("--trainer.default_root_dir", "out")
+    assert call("fit", *words, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3") == 0
+    assert torch.load("out/last.ckpt", weights_only=True)["global_step"] == 3
+    found = measured("out")
+    capsys.readouterr()
+    assert call("validate", *words, "--ckpt_path", "last") == 0
+    said = re.search(r"val_loss\W+([\d.]+)", capsys.readouterr().out)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(epochs("out")[0][3], rel=1e-6)
+    assert call("test", *words, "--ckpt_path", "last", "--overwrite") == 0
+    again = measured("out")
+    assert again["test_correct"] == found["test_correct"]
+    assert again["test_loss"] == pytest.approx(found["test_loss"], rel=1e-6)
+
+
+def readme_blocks() -> list[str]:
+    """The README's YAML that `fit` is to read: each says by which command in its first line."""
+    (section,) = re.findall(r"^## Train with Lightning\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)
+    blocks = re.findall(r"^```yaml\n(.*?)^```", section, re.M | re.S)
+    return [b for b in blocks if not b.startswith("#") or " fit " in b.splitlines()[0]]
+
+
+def holds(config: Any, given: Any) -> bool:
+    """Whether what was given stands in the config; there, classes have their full names."""
+    if isinstance(given, dict):
+        return all(key in config and holds(config[key], value) for key, value in given.items())
+    if isinstance(given, list):
+        return len(given) == len(config) and all(map(holds, config, given))
+    return str(config) == str(given) or (isinstance(given, str) and str(config).endswith(f".{given}"))
+
+
+def test_the_readme_shows_some_yaml() -> None:
+    assert readme_blocks()
+
+
+@pytest.mark.parametrize("block", readme_blocks(), ids=lambda block: f"{len(block)} letters")
+def test_the_readmes_yaml_runs(block: str, images: str) -> None:
+    Path("extra.yaml").write_text(block)
+    first = block.splitlines()[0]
+    said = shlex.split(first.removeprefix("#")) if first.startswith("#") else ["--config", "simple", "--config"]
+    asked = said[said.index("--config") : -1] if "--config" in said else ["--config"]
+    small = ("--data.path", images, "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", *QUIET)
+    limit = ("--trainer.limit_train_batches", "5", "--trainer.default_root_dir", "out")
+    assert call("fit", *asked, "extra.yaml", *small, *limit) == 0
+    given, config = yaml.safe_load(block), yaml.safe_load(Path("out/config.yaml").read_text())
+    for section in given.values():
+        if isinstance(section, dict):
+            section.pop("max_epochs", None)
+            section.pop("limit_train_batches", None)
+    assert holds(config, given)

@@ -1,0 +1,70 @@
+"""`fit` and `test` draw which classes are taken for which, and the images that were taken for others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning_helpers import call, flags, in_numpy, measured, network
+
+from minigrad.runs import pictures
+
+PICTURES = ("confusion.png", "mistakes.png")
+
+
+@pytest.fixture(scope="module")
+def wrong(few: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is right about some test images only."""
+    out = tmp_path_factory.mktemp("wrong") / "out"
+    assert call(*flags(few, out)) == 0
+    assert 0 < measured(out)["test_accuracy"] < 1, "or these tests say nothing"
+    return out
+
+
+def drawn(out: str | Path) -> dict[str, bytes]:
+    return {name: Path(out, name).read_bytes() for name in PICTURES if Path(out, name).exists()}
+
+
+def test_a_run_leaves_both(wrong: Path) -> None:
+    # The same pixels as of what minigrad answers with the same weights.
+    net, data = in_numpy(wrong)
+    Path("numpy").mkdir()
+    pictures.draw(Path("numpy"), data.test.images, data.test.labels, net.predict(data.test.images))
+    assert drawn(wrong).keys() == set(PICTURES)
+    assert drawn(wrong) == drawn("numpy")
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "weights"])
+def test_so_does_test(source: str, wrong: Path, few: str) -> None:
+    given = ("--ckpt_path", str(wrong / "last.ckpt"))
+    if source == "weights":
+        given = ("--model.weights", str(wrong / "weights.safetensors"))
+    assert call("test", *network(few), *given, "--trainer.default_root_dir", "out") == 0
+    assert drawn("out") == drawn(wrong)
+
+
+def test_of_vectors_there_are_no_pictures(run: Path) -> None:
+    assert drawn(run).keys() == {"confusion.png"}
+
+
+def test_an_old_one_goes_where_all_is_right(wrong: Path, few: str) -> None:
+    with np.load(few) as data:
+        arrays = dict(data)
+    net, data = in_numpy(wrong)
+    arrays["y_test"] = net.predict(data.test.images).argmax(axis=1)
+    np.savez("right.npz", **arrays)
+    shutil.copytree(wrong, "out")
+    words = ("--ckpt_path", "last", "--trainer.default_root_dir", "out", "--overwrite")
+    assert call("test", *network("right.npz"), *words) == 0
+    assert measured("out")["test_accuracy"] == 1
+    assert drawn("out").keys() == {"confusion.png"}
+    assert drawn("out")["confusion.png"] != drawn(wrong)["confusion.png"]
+
+
+def test_of_a_part_of_the_test_images_there_are_none(wrong: Path, few: str) -> None:
+    words = ("--ckpt_path", str(wrong / "last.ckpt"), "--trainer.default_root_dir", "out")
+    assert call("test", *network(few), *words, "--trainer.limit_test_batches", "2") == 0
+    assert not drawn("out")
+    assert not Path("out/metrics.json").exists()
