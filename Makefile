@@ -17,14 +17,13 @@ install: .venv/installed
 compare: install
 	$(BIN)/python -m compare
 
-# torch and TensorFlow must never share a process, so each package's tests run in one of their own.
-test: install
-	@for package in $(PACKAGES) project; do \
-		echo "== tests/$$package"; $(BIN)/python -m pytest -m 'not slow' tests/$$package || exit 1; done
+# torch and TensorFlow must never share a process, so each package's tests run in one of their own; two at a time.
+TESTS = keras_model lightning_module compare project minigrad
+test test-all: install
+	@printf '%s\n' $(TESTS) | xargs -P 2 -I {} sh -c 'OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) tests/{} \
+		> .venv/tests-{}.log 2>&1; ended=$$?; echo "== tests/{}"; cat .venv/tests-{}.log; exit $$ended'
 
-test-all: install
-	@for package in $(PACKAGES) project; do \
-		echo "== tests/$$package"; $(BIN)/python -m pytest tests/$$package || exit 1; done
+test: MARKS = -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .

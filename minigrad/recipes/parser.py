@@ -176,7 +176,7 @@ def dump(recipe: Recipe) -> str:
 def sentence(message: str, keys: Sequence[str] = ()) -> str:
     """One line of a parser's complaint: the key, the value, what was expected."""
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
-    text = re.sub(r'^Parser key "([^"]+)":', r"\1:", text)
+    text = re.sub(r'^Parser key "([^"]+)"(?: element \d+)?:', r"\1:", text)
     if m := re.match(
         r"(\S+): Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: .*Given value: (.*)$", text
     ):

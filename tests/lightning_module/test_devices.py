@@ -119,6 +119,7 @@ def test_under_torchrun_two_processes_equal_one_with_batches_twice_as_large(few:
     close("out", "one")
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_batches_twice_as_large(easy: str) -> None:
     words = ("--data.validation_size", "32", "--model.hidden", "[7]")
     status, out, err = ended(process(*flags(easy, "two", *words, "--data.batch_size", "16", *DDP)))

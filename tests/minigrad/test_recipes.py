@@ -247,3 +247,8 @@ def test_a_flag_that_makes_no_sense(
     text = refused(*flags)
     for word in words:
         assert word in text, text
+
+
+def test_an_element_of_a_list_is_refused_as_the_list_is() -> None:
+    said = recipes.sentence("Parser key \"rates\" element 1: Expected a <class 'float'>. Got value: x")
+    assert said == "rates: x; expected a number"

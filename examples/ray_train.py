@@ -1,0 +1,135 @@
+"""`python -m lightning_module fit` with its processes placed by Ray Train: one network, by DDP, on many machines.
+
+On one machine:
+
+    pip install '.[ray]'
+    python examples/ray_train.py --config simple --workers 2
+    python examples/ray_train.py --config simple --workers 2 --gpu
+
+On a cluster whose machines all have this package, from a shell on one of them, or as a job from anywhere, for which Ray
+wants ray[default]. `--out` is then a folder that all of them see:
+
+    python examples/ray_train.py --address auto --workers 8 --gpu --out /shared/run
+    ray job submit --address http://HEAD:8265 --working-dir . -- python examples/ray_train.py --workers 8 --out /shared/run
+
+Every key of a recipe is a flag; data.batch_size is each worker's. It comes to what Lightning's own DDP comes to with
+as many processes, and leaves the same run folder. The test is made afterwards, on one device, as is then printed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping
+from ray.train import RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
+from ray.train.torch import TorchTrainer
+
+from lightning_module.callbacks import RunFolder
+from lightning_module.data import ImageDataModule
+from lightning_module.model import LitClassifier
+from minigrad import recipes
+from minigrad.recipes import Recipe
+from minigrad.runs import Stopped, UserError, folder, history, run_command, write_text
+
+PROG = "python examples/ray_train.py"
+
+
+def train(config: dict[str, Any]) -> None:
+    """What each worker runs: Lightning as ever, with Ray's word for which rank it is."""
+    recipe: Recipe = config["recipe"]
+    data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
+    shape = {name: getattr(data.dataset, name) for name in ("input_shape", "classes", "input_scale")}
+    seed_everything(recipe.seed_everything, verbose=False)
+    callbacks: list[Callback] = [RunFolder(config["out"], recipe)]
+    if recipe.early_stopping.patience is not None:
+        callbacks.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
+    trainer = Trainer(
+        max_epochs=recipe.trainer.max_epochs,
+        accelerator="gpu" if config["gpu"] else "cpu",
+        devices="auto",  # what Ray lets this worker see
+        strategy=RayDDPStrategy(),
+        plugins=[RayLightningEnvironment()],
+        use_distributed_sampler=False,  # the data module deals out its own indices
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    prepare_trainer(trainer).fit(LitClassifier(**vars(recipe.model), **shape), data)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train on the workers, and leave a run folder without its test.
+
+    Raises:
+        UserError: something given can't be used.
+        Stopped: Ctrl-C.
+    """
+    parser = recipes.recipe_parser(PROG, "Train the network of a recipe with Lightning under Ray Train.")
+    recipes.run_options(parser, resume=False)
+    parser.add_argument("--workers", type=int, default=2, help="processes that train together")
+    parser.add_argument("--gpu", type=bool, nargs="?", const=True, default=False, help="a GPU for each of them")
+    # `ray job submit` sets RAY_ADDRESS in its jobs.
+    address = os.environ.get("RAY_ADDRESS", "local")
+    parser.add_argument("--address", type=str, default=address, help="of a Ray cluster; auto is the one this is in")
+    options = parser.parse_args(recipes.resolve(argv))
+
+    recipe, workers = recipes.to_recipe(options), options.workers
+    for key, value in (("--workers", workers), ("trainer.max_epochs", recipe.trainer.max_epochs)):
+        if value < 1:
+            raise UserError(f"{key}: {value}; expected 1 or more")
+    if recipe.data.path != "mnist":  # a worker runs in a folder of its own
+        recipe.data.path = str(Path(recipe.data.path).absolute())
+    recipes.refuse_misfit(recipe, ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset)
+    out = folder.choose(options.out, "ray", overwrite=options.overwrite).absolute()
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local = {"num_cpus": workers} if options.address == "local" else {}  # they may share processors
+    try:
+        if options.address not in ("local", "auto"):  # where nobody answers, Ray would wait for minutes
+            host, _, port = options.address.rpartition("/")[2].rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        context = ray.init(
+            options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--address {options.address}: no Ray cluster can be joined; expected auto or HOST:PORT"
+        ) from error
+    with context:
+        if local and options.gpu and (found := ray.cluster_resources().get("GPU", 0)) < workers:
+            raise UserError(f"--workers: {workers} with --gpu; expected at most {found:g}, the GPUs of this machine")
+        folder.prepare(out, overwrite=options.overwrite)
+        write_text(out / folder.RECIPE, recipes.dump(recipe))
+        trainer = TorchTrainer(
+            train,
+            train_loop_config={"recipe": recipe, "out": out, "gpu": options.gpu},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=options.gpu),
+            run_config=RunConfig(name=out.name, storage_path=str(out.parent)),
+        )
+        try:
+            trainer.fit()
+        except WorkerGroupError as error:
+            causes = [getattr(e, "_base_exc", e) for e in error.worker_failures.values()]
+            raise next((cause for cause in causes if isinstance(cause, UserError)), error) from None
+        except SystemExit:  # what Ray makes of Ctrl-C
+            raise Stopped(f"the weights of the last whole epoch are kept in {out}") from None
+    last = history.read(out / folder.HISTORY)[-1]
+    print(f"{last.epoch} epochs, training loss {last.train_loss:.4f}, in {out}; test on one device:")
+    print(
+        f"python -m lightning_module test --config {out / folder.RECIPE} --model.weights {out / folder.WEIGHTS}",
+        f"--trainer.devices 1 --trainer.default_root_dir {out}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PROG, main))
