@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import types
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import jsonargparse
-import jsonargparse.typing
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
@@ -30,16 +24,9 @@ from .data import ImageDataModule
 from .export import ExportingTrainer
 from .folders import FLAGS, is_first_rank
 from .model import LitClassifier
+from .quiet import quiet_start
 
 PROG = "python -m lightning_module"
-# True of what we do on purpose, or of Lightning's own insides; nothing for a user to act on.
-QUIET = (
-    "Checkpoint directory .* exists and is not empty",
-    ".*isinstance.treespec, LeafSpec.* is deprecated",
-    "The dirpath has changed",
-    "Experiment logs directory .* exists and is not empty",
-    "Total length of `list` across ranks is zero",
-)
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
@@ -105,10 +92,7 @@ class ClassifierCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
         if not self.rehearsal:
-            self.trainer_defaults = {
-                **self.trainer_defaults,
-                "callbacks": defaults.callbacks(self.out, self.recipe, config),
-            }
+            self.trainer_defaults = {"callbacks": defaults.callbacks(self.out, self.recipe, config)}
             options |= defaults.options(str(self.subcommand), self.out, config)
         try:
             return super().instantiate_trainer(**options)
@@ -135,8 +119,10 @@ class ClassifierCLI(LightningCLI):
         self._parser("fit").save(config, self.out / "config.yaml", skip_none=False, overwrite=True)
         write_text(self.out / folder.RECIPE, recipes.dump(self.recipe))
         images, ranks = len(self.datamodule.dataset.train.labels), self.trainer.world_size
-        if out_of_step := images % ranks:
-            print(f"{images:,} images on {ranks} devices: in each epoch {out_of_step} sit out, others each time")
+        if left := images % ranks:
+            print(
+                f"{images:,} images on {ranks} devices: {left} sit{'s' * (left == 1)} out in each epoch, others each time"
+            )
 
     def before_validate(self) -> None:
         config = self.config[self.subcommand]
@@ -164,12 +150,8 @@ class ClassifierCLI(LightningCLI):
         run_folder = next(c for c in self.trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
         run_folder.keep_weights(self.model)
         if self.trainer.world_size > 1:
-            weights = self.out / folder.WEIGHTS
-            print(
-                f"test on one device: {PROG} test --config {self.out / folder.RECIPE} --model.weights {weights}",
-                end=" ",
-            )
-            print(f"--trainer.devices 1 {FLAGS[0]} {self.out}")
+            words = f"--config {self.out / folder.RECIPE} --model.weights {self.out / folder.WEIGHTS}"
+            print(f"test on one device: {PROG} test {words} --trainer.devices 1 {FLAGS[0]} {self.out}")
             return
         self.trainer.test(self.model, self.datamodule, verbose=False)
 
@@ -182,14 +164,7 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
         Stopped: Ctrl-C.
     """
     keep_freed()
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
-    # A TensorBoard logger would otherwise load all of TensorFlow where that is installed.
-    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
-    jsonargparse.set_parsing_settings(add_print_completion_argument=True)
-    # StochasticWeightAveraging takes one; config.yaml must say it so that it can be fed back.
-    jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
+    quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
     try:
         # A shell completes a command of one word.

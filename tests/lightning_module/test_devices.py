@@ -87,7 +87,7 @@ def close(a: str, b: str) -> None:
 
 def test_each_image_is_drawn_once_an_epoch_and_an_odd_one_sits_out(hard: str) -> None:
     said = noted(*flags(hard, "out", "--data.validation_size", "29", *DDP))
-    assert said.count("91 images on 2 devices: in each epoch 1 sit out, others each time") == 1
+    assert said.count("91 images on 2 devices: 1 sits out in each epoch, others each time") == 1
     ranks = [drawn(rank, 91, 45) for rank in (0, 1)]
     assert [len(rank) for rank in ranks] == [3, 3]
     both = [first + second for first, second in zip(*ranks, strict=True)]
