@@ -91,10 +91,11 @@ def goal(row: Row) -> str:
 def start(row: Row) -> str:
     """How long a command takes from the prompt to the end of its first step, beside a bare import."""
     beyond = row["first_step_s"] - row["import_s"]
+    more = f"{abs(beyond):.1f} s {'more' if beyond > 0 else 'less'} than importing lightning by itself"
     met = "met" if beyond <= row["goal_s"] else "missed"
     return (
-        f"From the prompt to the end of the first step: {row['first_step_s']:.1f} s; importing lightning by itself takes"
-        f" {row['import_s']:.1f} s, so {beyond:.1f} s beyond it (goal {row['goal_s']:.1f}, {met})."
+        f"From the prompt to the end of the first step: {row['first_step_s']:.1f} s, {more}"
+        f" (goal: at most {row['goal_s']:.1f} more, {met})."
     )
 
 
