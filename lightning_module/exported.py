@@ -9,18 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.runs import onnx_runtime
+
 Answer = Callable[[np.ndarray], np.ndarray]
-
-
-def onnx(path: Path) -> Answer:
-    """By ONNX Runtime, without torch."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: np.asarray(session.run(None, {name: images})[0])
 
 
 def program(path: Path) -> Answer:
@@ -50,7 +41,7 @@ def safetensors(path: Path) -> Answer:
     return lambda images: network(torch.from_numpy(images)).detach().numpy()
 
 
-READERS = {".onnx": onnx, ".pt2": program, ".safetensors": safetensors}
+READERS = {".onnx": onnx_runtime.answering, ".pt2": program, ".safetensors": safetensors}
 
 
 def main(file: str, images: str, answers: str) -> None:

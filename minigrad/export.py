@@ -12,7 +12,7 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .runs import UserError, folder, run_command, weights, whole_file
+from .runs import UserError, folder, onnx_runtime, run_command, weights, whole_file
 from .trained import file_options, restore
 
 PROG = "python -m minigrad.export"
@@ -87,15 +87,11 @@ def difference(path: Path, net: Classifier, images: np.ndarray) -> float:
 
     The images are answered together and the first one alone.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    answer = onnx_runtime.answering(path)
     with np.errstate(over="ignore", invalid="ignore"):  # a NaN is a difference too
         expected = net.predict(images)
-        answers = [session.run(["logits"], {"images": part})[0] for part in (images, images[:1])]
-        errors = [np.abs(answer - expected[: len(answer)]).max() for answer in answers]
+        answers = [answer(part) for part in (images, images[:1])]
+        errors = [np.abs(found - expected[: len(found)]).max() for found in answers]
         return float(np.max(errors) / max(1.0, np.abs(expected).max()))
 
 
@@ -132,7 +128,8 @@ def main(argv: Sequence[str]) -> None:
     )
     options = parser.parse_args(argv)
     import onnx  # noqa: F401 (what is missing is said before anything is read)
-    import onnxruntime  # noqa: F401
+
+    onnx_runtime.load()
 
     weights_path = Path(options.model.weights)
     net, network, recipe = restore(weights_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import onnxruntime
 import pytest
 from minigrad_helpers import Command, Result, save_network
 
+import minigrad
 from minigrad import export, predict, recipes
 from minigrad.classifier import ACTIVATIONS
 from minigrad.runs import run_command, weights
@@ -23,6 +25,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (9, 8, 6)).astype(np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (9, 8, 6, 3)).astype(np.uint8)
 VECTORS = np.random.default_rng(2).normal(size=(9, 5)).astype(np.float32)
 W = "weights.safetensors"
+
+
+ROOT = Path(minigrad.__file__).parents[1]
 
 
 @pytest.fixture
@@ -193,3 +198,16 @@ def test_its_help_needs_no_onnx() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert "--out FILE" in told.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the cache's place is Linux's")
+def test_onnx_runtime_is_told_to_report_nothing(call: Command) -> None:
+    exported(call, IMAGES, hidden=[4])  # leaves the weights and the images here
+    words = [sys.executable, "-m", "minigrad.export", "--model.weights", str(Path(W).absolute()), "--overwrite"]
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    home = Path("home").absolute()
+    home.mkdir()
+    env |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": str(ROOT)}
+    words += ["--data.path", str(Path("images.npz").absolute())]
+    subprocess.run(words, env=env, cwd=home, check=True, capture_output=True, timeout=120)
+    assert not [p for p in home.rglob("*") if "onnxruntime" in p.name]
