@@ -18,13 +18,12 @@ from lightning.pytorch import Trainer
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError, folder, weights, whole_file
+from minigrad.runs import UserError, folder, metrics, weights, whole_file
+from minigrad.runs.metrics import CHECKED, LIMIT
 
 from .data import ImageDataModule
 from .folders import FLAGS
 from .model import LitClassifier
-
-IMAGES, LIMIT = 1000, 1e-4
 
 
 class ExportingTrainer(Trainer):
@@ -55,7 +54,7 @@ class ExportingTrainer(Trainer):
         assert datamodule is not None
         if ckpt_path is not None:
             model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
-        images = datamodule.images_for(model).images[:IMAGES]
+        images = datamodule.images_for(model).images[:CHECKED]
         stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
         paths = {kind: Path(self.default_root_dir, stem + kind) for kind in WRITERS}
         if ckpt_path is None:
@@ -123,8 +122,7 @@ def describe(model: LitClassifier) -> dict[str, str]:
 
 
 def difference(path: Path, images: np.ndarray, expected: np.ndarray) -> float:
-    """How far a fresh process's answers from `path` are from `expected`: the largest difference, over the largest logit
-    where that is above 1. The images are answered together and the first one alone."""
+    """How far a fresh process's answers from `path` are from `expected`: of the images together, and of the first one alone."""
     with tempfile.TemporaryDirectory() as place:
         given, answers = Path(place, "images.npy"), Path(place, "answers.npy")
         np.save(given, images)
@@ -134,4 +132,4 @@ def difference(path: Path, images: np.ndarray, expected: np.ndarray) -> float:
             why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise UserError(f"{path.suffix}: a fresh process can't read it ({why[0]}), so nothing was written")
         found = np.load(answers)
-    return float(np.abs(found - np.concatenate([expected, expected[:1]])).max() / max(1.0, np.abs(expected).max()))
+    return metrics.difference(found, np.concatenate([expected, expected[:1]]))

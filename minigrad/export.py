@@ -12,14 +12,13 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .runs import UserError, folder, onnx_runtime, run_command, weights, whole_file
+from .runs import UserError, folder, metrics, onnx_runtime, run_command, weights, whole_file
+from .runs.metrics import CHECKED, LIMIT
 from .trained import file_options, restore
 
 PROG = "python -m minigrad.export"
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 OPSET, IR = 17, 8  # of 2022, so that other runtimes read it too
-LIMIT = 1e-4
-IMAGES = 1000  # so many are answered by both
 
 
 def to_onnx(net: Classifier, network: weights.Network) -> Any:
@@ -83,16 +82,13 @@ def to_onnx(net: Classifier, network: weights.Network) -> Any:
 
 
 def difference(path: Path, net: Classifier, images: np.ndarray) -> float:
-    """How far ONNX Runtime's logits are from minigrad's: the largest difference, over the largest logit where that is above 1.
-
-    The images are answered together and the first one alone.
-    """
+    """How far ONNX Runtime's logits are from minigrad's: of the images together, and of the first one alone."""
     answer = onnx_runtime.answering(path)
-    with np.errstate(over="ignore", invalid="ignore"):  # a NaN is a difference too
+    with np.errstate(over="ignore", invalid="ignore"):
         expected = net.predict(images)
-        answers = [answer(part) for part in (images, images[:1])]
-        errors = [np.abs(found - expected[: len(found)]).max() for found in answers]
-        return float(np.max(errors) / max(1.0, np.abs(expected).max()))
+        return metrics.difference(
+            np.concatenate([answer(images), answer(images[:1])]), np.concatenate([expected, expected[:1]])
+        )
 
 
 def export(path: Path, net: Classifier, network: weights.Network, images: np.ndarray) -> float:
@@ -124,7 +120,7 @@ def main(argv: Sequence[str]) -> None:
         "--data.path",
         type=str | None,
         default=None,
-        help=f"images for the check, of which {IMAGES:,} are taken; null takes the test images of the network's own data",
+        help=f"images for the check, of which {CHECKED:,} are taken; null takes the test images of the network's own data",
     )
     options = parser.parse_args(argv)
     import onnx  # noqa: F401 (what is missing is said before anything is read)
@@ -135,7 +131,7 @@ def main(argv: Sequence[str]) -> None:
     net, network, recipe = restore(weights_path)
     out = folder.choose_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite)
     _, images = datasets.load_images(options.data.path or recipe.data.path, network.input_shape, network.input_scale)
-    images = images[:IMAGES]
+    images = images[:CHECKED]
     found = export(out, net, network, images)
     print(f"{out}: differs from minigrad by at most {found:.1e} over {len(images):,} images")
 

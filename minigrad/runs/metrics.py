@@ -58,6 +58,16 @@ def percent(metrics: Mapping[str, Any]) -> str:
     )
 
 
+# An exported network answers so many images, and no logit may be further from the network's own.
+CHECKED, LIMIT = 1000, 1e-4
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """How far logits are from those expected, both (n, classes): the largest difference, over the largest logit where
+    that is above 1. A NaN is a difference too."""
+    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+
+
 def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Write `index, label, probability_0, ...`: the answer for each row of (n, classes) logits.
 
