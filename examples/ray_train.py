@@ -18,15 +18,13 @@ as many processes, and leaves the same run folder. The test is made afterwards, 
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from cluster import add_address, connect
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping
 from ray.train import RunConfig, ScalingConfig, WorkerGroupError
@@ -78,9 +76,7 @@ def main(argv: Sequence[str]) -> None:
     recipes.run_options(parser, resume=False)
     parser.add_argument("--workers", type=int, default=2, help="processes that train together")
     parser.add_argument("--gpu", type=bool, nargs="?", const=True, default=False, help="a GPU for each of them")
-    # `ray job submit` sets RAY_ADDRESS in its jobs.
-    address = os.environ.get("RAY_ADDRESS", "local")
-    parser.add_argument("--address", type=str, default=address, help="of a Ray cluster; auto is the one this is in")
+    add_address(parser)
     options = parser.parse_args(recipes.resolve(argv))
 
     recipe, workers = recipes.to_recipe(options), options.workers
@@ -92,21 +88,8 @@ def main(argv: Sequence[str]) -> None:
     recipes.refuse_misfit(recipe, ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset)
     out = folder.choose(options.out, "ray", overwrite=options.overwrite).absolute()
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    local = {"num_cpus": workers} if options.address == "local" else {}  # they may share processors
-    try:
-        if options.address not in ("local", "auto"):  # where nobody answers, Ray would wait for minutes
-            host, _, port = options.address.rpartition("/")[2].rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
-        context = ray.init(
-            options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--address {options.address}: no Ray cluster can be joined; expected auto or HOST:PORT"
-        ) from error
-    with context:
-        if local and options.gpu and (found := ray.cluster_resources().get("GPU", 0)) < workers:
+    with connect(options.address, processors=workers):  # which may share processors
+        if options.address == "local" and options.gpu and (found := ray.cluster_resources().get("GPU", 0)) < workers:
             raise UserError(f"--workers: {workers} with --gpu; expected at most {found:g}, the GPUs of this machine")
         folder.prepare(out, overwrite=options.overwrite)
         write_text(out / folder.RECIPE, recipes.dump(recipe))

@@ -22,10 +22,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import math
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +32,7 @@ from typing import Any
 
 import pyarrow.fs
 import ray
+from cluster import add_address, connect
 from lightning.pytorch import Trainer, seed_everything
 from ray import tune
 from ray.tune.integration.pytorch_lightning import TuneReportCheckpointCallback
@@ -64,9 +63,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--resume", type=bool, nargs="?", const=True, default=False, help="go on with a stopped sweep")
     parser.add_argument("--cpus", type=int, default=1, help="of each trial")
     parser.add_argument("--gpus", type=float, default=0.0, help="of each trial; with 0.5 two share one")
-    # `ray job submit` sets RAY_ADDRESS in its jobs.
-    address = os.environ.get("RAY_ADDRESS", "local")
-    parser.add_argument("--address", type=str, default=address, help="of a Ray cluster; auto is the one this is in")
+    add_address(parser)
     options = parser.parse_args(recipes.resolve(argv))
 
     recipe, rates, widths = recipes.to_recipe(options), sorted(set(options.rates)), sorted(set(options.widths))
@@ -79,7 +76,9 @@ def main(argv: Sequence[str]) -> None:
     out = options.out or str(folder.numbered("sweep", newest=options.resume))
     out = out.rstrip("/") if "://" in out else str(Path(out).absolute())
     asked = {"recipe": recipe.as_dict(), "rates": rates, "widths": widths}
-    with connect(options):
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one talks even when told not to
+    with connect(options.address):
+        refuse_too_large(options)
         claim(out, json.dumps(asked, indent=2) + "\n", options.resume)
         rows, errors = sweep(recipe, rates, widths, out, options)
     write(out, "sweep.csv", as_csv(rows))
@@ -168,29 +167,15 @@ def refuse_senseless(recipe: Recipe, options: Any) -> None:
             raise UserError(f"{key}: {value}; expected {expected}")
 
 
-def connect(options: Any) -> Any:
-    """Ray, on this machine or in a cluster, until the `with` that it is used in ends.
+def refuse_too_large(options: Any) -> None:
+    """Check that one trial fits into this machine; a cluster may grow.
 
     Raises:
-        UserError: there is no such cluster, or this machine is too small for a single trial.
+        UserError: it is too small.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one talks even when told not to
-    try:
-        if options.address not in ("local", "auto"):  # where nobody answers, Ray would wait for minutes
-            host, _, port = options.address.rpartition("/")[2].rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
-        context = ray.init(options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--address {options.address}: no Ray cluster can be joined; expected auto or HOST:PORT"
-        ) from error
     for flag, asked, there in (("--cpus", options.cpus, "CPU"), ("--gpus", options.gpus, "GPU")):
-        # A cluster may grow; a machine does not.
         if options.address == "local" and asked > (found := ray.cluster_resources().get(there, 0)):
-            ray.shutdown()
             raise UserError(f"{flag}: {asked}; expected at most {found:g}, which this machine has")
-    return context
 
 
 class Say(tune.Callback):  # type: ignore[misc]

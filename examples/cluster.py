@@ -1,0 +1,37 @@
+"""Ray, on this machine or in a cluster: what both scripts say of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+
+import ray
+
+from minigrad.recipes import Parser
+from minigrad.runs import UserError
+
+
+def add_address(parser: Parser) -> None:
+    """Add --address."""
+    # `ray job submit` sets RAY_ADDRESS in its jobs.
+    address = os.environ.get("RAY_ADDRESS", "local")
+    parser.add_argument("--address", type=str, default=address, help="of a Ray cluster; auto is the one this is in")
+
+
+def connect(address: str, processors: int | None = None) -> Any:
+    """Ray until the `with` that this is used in ends; `processors` is how many a local one takes this machine to have.
+
+    Raises:
+        UserError: there is no such cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local: dict[str, Any] = {"num_cpus": processors} if address == "local" else {}
+    try:
+        if address not in ("local", "auto"):  # where nobody answers, Ray would wait for minutes
+            host, _, port = address.rpartition("/")[2].rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        return ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray cluster can be joined; expected auto or HOST:PORT") from error
