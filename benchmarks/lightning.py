@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback
 from rich.console import Console
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
 
 from compare import environment
 from compare.report import words
@@ -43,9 +46,6 @@ class Bare:
     """A training loop in plain torch."""
 
     def __init__(self, split: datasets.Split, weights: dict[str, Any]) -> None:
-        import torch
-        from torch import nn
-
         self.images, self.labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
         hidden, size = weights["hidden.0.weight"].shape
         classes = len(weights["output.bias"])
@@ -58,9 +58,6 @@ class Bare:
 
     def epoch(self, number: int) -> tuple[float, float]:
         """Train over every image once; the mean loss and accuracy."""
-        import torch
-        from torch.nn import functional as F  # noqa: N812
-
         total, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for order in datasets.batches(len(self.labels), BATCH, SEED, number):
             indices = torch.from_numpy(order)
@@ -169,8 +166,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
     options = parser.parse_args(argv)
-
-    import torch
 
     torch.set_num_threads(THREADS)
     described = environment.describe(THREADS)

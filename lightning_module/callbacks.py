@@ -165,9 +165,7 @@ class RunFolder(Checkpoint):
     def write_weights(self, module: LightningModule) -> None:
         """Write the module's parameters to weights.safetensors."""
         assert isinstance(module, LitClassifier)
-        h: Any = module.hparams
-        described = weights.describe(self.recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
-        weights.write(self.path / folder.WEIGHTS, module.weights(), described)
+        weights.write(self.path / folder.WEIGHTS, module.weights(), module.describe(self.recipe))
 
 
 def log_picture(loggers: Sequence[Logger], path: Path) -> None:

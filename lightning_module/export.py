@@ -118,7 +118,7 @@ def describe(model: LitClassifier) -> dict[str, str]:
     h: Any = model.hparams
     known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
     recipe = Recipe(model=recipes.Model(**known | {"channels": list(h.channels), "hidden": list(h.hidden)}))
-    return weights.describe(recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
+    return model.describe(recipe)
 
 
 def difference(path: Path, images: np.ndarray, expected: np.ndarray) -> float:

@@ -133,6 +133,11 @@ class LitClassifier(LightningModule):
         # NumPy knows no bfloat16.
         return {name: (t if t.dtype.itemsize > 2 else t.float()).cpu().numpy() for name, t in state.items()}
 
+    def describe(self, recipe: recipes.Recipe) -> dict[str, str]:
+        """The metadata of its weights file, where `recipe` is what it was trained by."""
+        h: Any = self.hparams
+        return weights_file.describe(recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
+
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self.net(images)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,14 @@ def call(*argv: str) -> int:
         sys.argv = words
         os.environ.pop(CHOSEN, None)
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning's shutdown leaves Ctrl-C ignored
+
+
+def runs_of(networks: Mapping[str, tuple[str, ...]], data: str, out: Path) -> dict[str, Path]:
+    """A finished run of each network, given by its flags, in a folder of its name."""
+    for name, words in networks.items():
+        # Not tested whole: its pictures would take longer than the training.
+        assert call(*flags(data, out / name, *words, "--trainer.limit_test_batches", "1")) == 0
+    return {name: out / name for name in networks}
 
 
 def sentence(*argv: str) -> str:

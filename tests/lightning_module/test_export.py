@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning_helpers import CNN, QUIET, call, contents, flags, network, sentence
+from lightning_helpers import CNN, QUIET, call, contents, network, runs_of, sentence
 
 from lightning_module import export
 from lightning_module.model import LitClassifier
@@ -29,11 +29,7 @@ COUNTS = (1, 3, 130)
 @pytest.fixture(scope="module")
 def runs(few: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each network."""
-    out = tmp_path_factory.mktemp("networks")
-    for name, words in NETWORKS.items():
-        # Not tested whole: its pictures would take longer than the training.
-        assert call(*flags(few, out / name, *words, "--trainer.limit_test_batches", "1")) == 0
-    return {name: out / name for name in NETWORKS}
+    return runs_of(NETWORKS, few, tmp_path_factory.mktemp("networks"))
 
 
 def exporting(data: str, *more: str) -> list[str]:

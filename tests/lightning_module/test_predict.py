@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning_helpers import CNN, QUIET, call, contents, flags, in_numpy, kept, sentence
+from lightning_helpers import CNN, QUIET, call, contents, flags, in_numpy, kept, runs_of, sentence
 from PIL import Image
 
 from minigrad.runs import metrics, weights
@@ -24,11 +24,7 @@ NETWORKS = {
 @pytest.fixture(scope="module")
 def trained(few: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each network."""
-    out = tmp_path_factory.mktemp("networks")
-    for name, words in NETWORKS.items():
-        # Not tested whole: its pictures would take longer than the training.
-        assert call(*flags(few, out / name, *words, "--trainer.limit_test_batches", "1")) == 0
-    return {name: out / name for name in NETWORKS}
+    return runs_of(NETWORKS, few, tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture(scope="module")
