@@ -1,21 +1,10 @@
-"""python -m keras_model fit|test|predict."""
+"""python -m keras_model fit|test|predict|export|plot."""
 
 import sys
-from collections.abc import Sequence
 
 from minigrad.runs import run_command
 
-from .interrupt import CtrlC
-from .quiet import quiet_start
-
-
-def main(argv: Sequence[str]) -> None:
-    """Run one command."""
-    with CtrlC() as ctrl_c, quiet_start():
-        from .cli import main
-    ctrl_c.raise_again()
-    main(argv)
-
+from .cli import PROG, main
 
 if __name__ == "__main__":
-    sys.exit(run_command("python -m keras_model", main, extra="keras"))
+    sys.exit(run_command(PROG, main, extra="keras"))

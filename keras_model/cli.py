@@ -1,137 +1,133 @@
-"""The command line: fit, test and predict by a recipe."""
+"""The command line: fit by a recipe, and what one does with a trained network.
+
+Keras is imported once the words make sense, since that takes seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import keras
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
-from minigrad.datasets import Dataset
-from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, folder, history, metrics, write_json, write_text
-from minigrad.runs.progress import Report
+from minigrad.recipes import Parser
+from minigrad.runs import folder, need_tensorboard
 
-from .callbacks import CHECKPOINT, LOG, HearCtrlC, ResumableState, RunFolder, build_callbacks, logits
-from .data import CurrentEpoch, training_data
-from .interrupt import CtrlC
-from .model import build_model, compile_model, count_parameters
-from .quiet import quiet_start
+from . import devices
+from .options import Options, check
+from .quiet import starting
 
 PROG = "python -m keras_model"
-COMMANDS = {
-    "fit": "Train, test once, and leave a run folder.",
-    "test": "Measure --model.weights on the test set.",
-    "predict": "Answer each image of the test set with --model.weights.",
-}
+FLAG: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
 
 
-def build_parser() -> recipes.Parser:
+class Command(NamedTuple):
+    """One of the commands."""
+
+    help: str
+    parser: Callable[[str, str], Parser]
+    run: Callable[[Any], None]
+
+
+def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = recipes.Parser(prog=PROG, description="Train the network of a recipe with Keras.")
+    parser = Parser(prog=PROG, description="Train the network of a recipe with Keras.")
     commands = parser.add_subcommands()
-    for name, described in COMMANDS.items():
-        command = recipes.recipe_parser(f"{PROG} {name}", described)
-        recipes.run_options(command, resume=name == "fit")
-        if name == "fit":
-            flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
-            command.add_argument("--tensorboard", **flag, help="write scalars for TensorBoard, where it is installed")
-        commands.add_subcommand(name, command, help=described)
+    for name, command in COMMANDS.items():
+        one = command.parser(f"{PROG} {name}", command.help)
+        commands.add_subcommand(name, one, help=command.help)
     return parser
 
 
 def main(argv: Sequence[str]) -> None:
     """Run one command."""
     options = build_parser().parse_args(recipes.resolve(argv))
-    command = options.subcommand
-    options = options[command]
-    recipe = recipes.to_recipe(options)
-    if command == "fit":
-        out = folder.choose(options.out, "keras", resume=options.resume, overwrite=options.overwrite)
-        if options.resume and folder.is_finished(out):
-            print(f"{out} holds a finished run, which is left as it is")
-            return
-    else:
-        written = {"test": folder.METRICS, "predict": folder.PREDICTIONS}[command]
-        out = folder.choose_for(options.out, "keras", written, overwrite=options.overwrite)
-    with quiet_start():  # on JAX this loads TensorFlow, if it is there
-        keras.utils.set_random_seed(recipe.seed_everything)
-    held_out = recipe.data.validation_size if command == "fit" else 0
-    data = datasets.load(recipe.data.path, held_out, recipe.seed_everything)
-    if command == "fit":
-        fit(recipe, data, out, overwrite=options.overwrite, tensorboard=options.tensorboard)
+    COMMANDS[options.subcommand].run(options[options.subcommand])
+
+
+def fit_parser(prog: str, description: str) -> Parser:
+    parser = recipes.recipe_parser(prog, description)
+    recipes.run_options(parser)
+    parser.add_class_arguments(Options, skip={"tensorboard"})
+    parser.add_argument("--tensorboard", **FLAG, help="write for TensorBoard, where it is installed")
+    return parser
+
+
+def fit(given: Any) -> None:
+    recipe = recipes.to_recipe(given)
+    options = check(Options(**{name: given[name] for name in vars(Options())}))
+    if options.tensorboard:
+        need_tensorboard()
+    rank, _ = devices.process()
+    # Of several processes the first one writes, and may have begun to.
+    overwrite = given.overwrite or (rank > 0 and not given.resume)
+    out = folder.choose(given.out, "keras", resume=given.resume, overwrite=overwrite)
+    if given.resume and folder.is_finished(out):
+        print(f"{out} holds a finished run, which is left as it is")
         return
-    net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
-    if recipe.model.weights is None:
-        print("model.weights is null: this network is untrained")
+    with starting():
+        import keras
+
+        from . import training
+
+    keras.utils.set_random_seed(recipe.seed_everything)
+    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    training.fit(recipe, data, out, options, overwrite=given.overwrite)
+
+
+def trained_parser(prog: str, description: str) -> Parser:
+    """For a trained network: of the recipe its data matter, since the weights' file says what network it is."""
+    parser = recipes.recipe_parser(prog, description)
+    recipes.run_options(parser, resume=False)
+    return parser
+
+
+def test(given: Any) -> None:
+    recipe = recipes.to_recipe(given)
+    out = folder.choose_for(given.out, "keras", folder.METRICS, overwrite=given.overwrite)
+    with starting():
+        from . import evaluation, saved
+
+    data = datasets.load(recipe.data.path)
+    net = saved.network_for(recipe, data)
     folder.prepare(out)
-    if command == "test":
-        test(net, data, out)
-    else:
-        metrics.write_predictions(out / folder.PREDICTIONS, logits(net, data.test.images))
-        print(f"{len(data.test.labels):,} predictions in {out / folder.PREDICTIONS}")
+    evaluation.test(net, data.test, out)
 
 
-def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, tensorboard: bool = False) -> None:
-    """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
+def predict(given: Any) -> None:
+    recipe = recipes.to_recipe(given)
+    out = folder.choose_for(given.out, "keras", folder.PREDICTIONS, overwrite=given.overwrite)
+    with starting():
+        from . import evaluation, saved
 
-    Raises:
-        UserError: recipe, data, weights or folder don't fit together, or training diverged.
-        Stopped: Ctrl-C; whole epochs are kept.
-    """
-    size, batch_size, seed = len(data.train.labels), recipe.data.batch_size, recipe.seed_everything
-    steps, epochs = datasets.steps_per_epoch(size, batch_size), recipe.trainer.max_epochs
-    recipes.refuse_misfit(recipe, data)
-    net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
-    compile_model(net, recipe.model, steps * epochs)
+    net, network = saved.restore(recipe.model.weights)
+    names, images = datasets.load_images(recipe.data.path, network.input_shape, network.input_scale)
+    folder.prepare(out)
+    evaluation.predict(net, images, names, out)
 
-    resumed = not overwrite and (out / folder.RECIPE).exists()
-    callbacks = build_callbacks(recipe, out, tensorboard, resumed)
-    state, done = ResumableState(out / CHECKPOINT, callbacks), 0
-    if resumed:
-        recipes.refuse_changes(out / folder.RECIPE, recipe)
-        done = state.restore(net) if (out / CHECKPOINT).exists() else 0
-    past = history.read(out / folder.HISTORY, done) if done else []
-    folder.prepare(out, overwrite=overwrite)
-    if resumed and (out / LOG).exists():  # an epoch that is trained again shall be logged once
-        write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
-    write_text(out / folder.RECIPE, recipes.dump(recipe))
 
-    ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
-    run = RunFolder(out, recipe, data, report, past)
-    train = training_data(
-        data.train,
-        lambda epoch: list(datasets.batches(size, batch_size, seed, epoch)),
-        current,
-        (lambda epoch: datasets.epoch_shifts(size, seed, epoch)) if recipe.data.augment == "shift" else None,
+def plot_parser(prog: str, description: str) -> Parser:
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run folder of any of the three packages")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        metavar="FILE",
+        help="null writes curves.png: in the run's folder, or here",
     )
-    validation = tuple(data.validation) if len(data.validation.labels) else None
-    try:
-        if state.is_over():
-            net.set_weights(state.best)
-            epochs = done
-        with report, ctrl_c:
-            net.fit(
-                train,
-                epochs=epochs,
-                initial_epoch=done,
-                verbose=0,
-                shuffle=False,  # the order is given
-                validation_data=validation,
-                validation_batch_size=1000,
-                callbacks=[HearCtrlC(ctrl_c), current, run, *callbacks, state],
-            )
-    except KeyboardInterrupt:
-        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None
-    run.set_model(net)
-    run.write_weights()
-    test(net, data, out, epochs=len(run.epochs))
+    parser.add_argument("--overwrite", **FLAG, help="replace that file")
+    return parser
 
 
-def test(net: keras.Model, data: Dataset, out: Path, **more: Any) -> None:
-    """Write metrics.json and print its sentence."""
-    tested = metrics.test_metrics(logits(net, data.test.images), data.test.labels)
-    write_json(out / folder.METRICS, {**tested, "parameters": count_parameters(net), **more})
-    print(f"{metrics.percent(tested)}, in {out}")
+def plot(given: Any) -> None:
+    from . import plot
+
+    plot.plot(given.runs, given.out, overwrite=given.overwrite)
+
+
+COMMANDS = {
+    "fit": Command("Train, test once, and leave a run folder.", fit_parser, fit),
+    "test": Command("Measure --model.weights on the test images.", trained_parser, test),
+    "plot": Command("Draw loss, accuracy and learning rate of runs, side by side.", plot_parser, plot),
+    "predict": Command("Answer the images at --data.path with --model.weights.", trained_parser, predict),
+}

@@ -16,6 +16,9 @@ import numpy as np
 
 from minigrad.datasets import MAX_SHIFT, Split, shifted
 
+from .devices import Place
+
+EVALUATED = 1000  # images at once
 # The index batches of an epoch, counted from 0.
 Order = Callable[[int], list[np.ndarray]]
 # How far each image is moved in an epoch, (n, 2).
@@ -94,6 +97,28 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
 
     data = tf.data.Dataset.range(1).flat_map(epoch_of).map(gather).prefetch(8)
     return data.apply(tf.data.experimental.assert_cardinality(len(first)))
+
+
+def validation_data(split: Split, current: CurrentEpoch, place: Place) -> Any:
+    """What `fit` takes to validate on: the same batches in each epoch; None where nothing is held out."""
+    if not len(split.labels):
+        return None
+    size = EVALUATED - EVALUATED % place.devices
+    batches = [np.arange(len(split.labels))[start : start + size] for start in range(0, len(split.labels), size)]
+    if keras.backend.backend() != "tensorflow":
+        return Gather(split, lambda epoch: [place.share(batch) for batch in batches], current)
+    import tensorflow as tf
+
+    # Cut beforehand, since a gather would cost more than the network does.
+    full = len(split.labels) // size * size
+    parts = []
+    if full:
+        stacked = (array[:full].reshape(-1, size, *array.shape[1:]) for array in split)
+        parts.append(tf.data.Dataset.from_tensor_slices(tuple(stacked)))
+    if full < len(split.labels):
+        parts.append(tf.data.Dataset.from_tensors(tuple(array[full:] for array in split)))
+    data = parts[0] if len(parts) == 1 else parts[0].concatenate(parts[1])
+    return data.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
 def shifted_in_tensorflow(images: Any, shifts: Any) -> Any:

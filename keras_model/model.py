@@ -14,10 +14,9 @@ from keras import ops
 from minigrad.recipes import Model, plan
 from minigrad.runs import weights as weights_file
 
+from .layers import BatchNormalization
 from .optimizers import build_optimizer
 
-# How many steps run between two looks at Python; torch's trainer allows one only.
-STEPS_PER_EXECUTION = {"tensorflow": 32, "jax": 32}
 # What torch calls Keras's variables; a bias is one in both.
 NAMES = {
     "kernel": "weight",
@@ -28,33 +27,6 @@ NAMES = {
 }
 # What brings a kernel into torch's layout: (in, out) to (out, in), and (height, width, in, out) to (out, in, height, width).
 TO_TORCH = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
-
-
-@keras.saving.register_keras_serializable("keras_model")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's own with torch's settings and torch's moving variance: of n values in a channel it takes up the sum
-    of squares over n - 1, where Keras's takes the one over n. And float64 stays, where Keras's is float32 on JAX.
-    """
-
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **options: Any) -> None:
-        super().__init__(momentum=momentum, epsilon=epsilon, **options)
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        mean, variance = self.moving_mean, self.moving_variance
-        if training and self.trainable:
-            *others, _ = ops.shape(inputs)
-            n = ops.cast(math.prod(others), inputs.dtype)
-
-            def total(x: Any) -> Any:
-                # Image by image first: TensorFlow adds one after another, and 100,000 numbers in a row lose digits.
-                within = list(range(1, len(others)))
-                return ops.sum(ops.sum(x, within) if within else x, 0)
-
-            mean = total(inputs) / n
-            variance = total(ops.square(inputs - ops.stop_gradient(mean))) / n  # whose slope in the mean is 0
-            for moving, seen in ((self.moving_mean, mean), (self.moving_variance, variance * (n / (n - 1)))):
-                moving.assign(self.momentum * moving + (1 - self.momentum) * seen)
-        return ops.batch_normalization(inputs, mean, variance, -1, self.beta, self.gamma, self.epsilon)
 
 
 def build_model(
@@ -110,24 +82,55 @@ def build_model(
     return net
 
 
-def compile_model(net: keras.Model, model: Model, total_steps: int, steps_per_execution: int | None = None) -> None:
+def compile_model(
+    net: keras.Model,
+    model: Model,
+    steps: int,
+    epochs: int = 1,
+    *,
+    steps_per_execution: int | None = None,
+    **averaging: Any,
+) -> None:
     """Compile for training by the recipe: its optimiser, cross-entropy from logits, accuracy.
 
     Args:
         net: what `build_model` gave.
         model: the recipe's section.
-        total_steps: of the whole training, for a schedule that ends with it.
+        steps: of an epoch.
+        epochs: of the whole training, for a schedule that ends with it.
         steps_per_execution: None takes what is quickest on this backend.
+        averaging: what `build_optimizer` takes besides.
     """
     if steps_per_execution is None:
-        steps_per_execution = STEPS_PER_EXECUTION.get(keras.backend.backend(), 1)
+        most = most_steps_per_execution()
+        steps_per_execution = math.ceil(steps / max(1, math.ceil(steps / most)))  # equal parts of an epoch
     net.compile(
-        build_optimizer(model, total_steps),
+        build_optimizer(model, steps * epochs, **averaging),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=max(1, min(steps_per_execution, total_steps)),
-        jit_compile=keras.backend.backend() == "jax",  # on TensorFlow's CPU it made steps this small slower
+        steps_per_execution=max(1, steps_per_execution),
+        jit_compile=jit_compile(),
     )
+
+
+def most_steps_per_execution() -> int:
+    """How many steps may run between two looks at Python, by measurement."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return 1 if tf.distribute.has_strategy() else 128  # MirroredStrategy fails in a loop of steps
+    return {"jax": 128}.get(backend, 1)  # torch's trainer knows no other
+
+
+def jit_compile() -> bool | str:
+    """Whether XLA compiles the step: on JAX yes; on TensorFlow's CPU it makes steps this small slower."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return "auto" if tf.config.list_physical_devices("GPU") else False
+    return backend == "jax"
 
 
 def named_variables(net: keras.Model) -> dict[str, Any]:

@@ -139,11 +139,11 @@ def build_schedule(model: Model, total_steps: int) -> Any:
     return rate
 
 
-def build_optimizer(model: Model, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser that the recipe names, with its schedule."""
-    rate, decay = build_schedule(model, total_steps), model.weight_decay
+def build_optimizer(model: Model, total_steps: int, **options: Any) -> keras.optimizers.Optimizer:
+    """The optimiser that the recipe names, with its schedule; `options` are Keras's, such as `use_ema`."""
+    rate, options = build_schedule(model, total_steps), {"decay": model.weight_decay, **options}
     if model.optimizer == "sgd":
-        return SGD(rate, momentum=model.momentum, decay=decay)
+        return SGD(rate, momentum=model.momentum, **options)
     if model.optimizer == "rmsprop":
-        return RMSprop(rate, rho=0.99, epsilon=1e-8, decay=decay)
-    return {"adam": Adam, "adamw": AdamW}[model.optimizer](rate, epsilon=1e-8, decay=decay)
+        return RMSprop(rate, rho=0.99, epsilon=1e-8, **options)
+    return {"adam": Adam, "adamw": AdamW}[model.optimizer](rate, epsilon=1e-8, **options)

@@ -1,4 +1,4 @@
-"""Keep TensorFlow's start-up remarks off the terminal: its C++ writes them before any log level is heard."""
+"""A quiet start: of TensorFlow's remarks nothing is seen, since its C++ writes them before any log level is heard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .interrupt import CtrlC
 
 
 @contextmanager
@@ -23,3 +25,24 @@ def quiet_start() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Import Keras in this: quietly, with Ctrl-C heard, and without TensorFlow beside another backend."""
+    with CtrlC() as ctrl_c, quiet_start():
+        one_framework()
+        yield
+    ctrl_c.raise_again()
+
+
+def one_framework() -> None:
+    """Keep Keras on another backend from loading TensorFlow: beside torch it can hang, and it takes seconds.
+
+    Keras looks for it in passing, in `set_random_seed` for one, and does without where it is not.
+    """
+    import keras
+    from keras.src.utils.module_utils import tensorflow
+
+    if keras.backend.backend() != "tensorflow":
+        tensorflow._available = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from .recipes import Recipe
 from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
 from .runs.memory import keep_freed
 from .runs.progress import Report, network
-from .tensorboard import Scalars
+from .runs.tensorboard import Scalars
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
 
 PROG = "python -m minigrad.train"
@@ -76,7 +75,7 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
     report, saved = Report(recipe, data, parameters, steps), len(epochs)
     try:
         # What overflows shows in the loss, which is looked at.
-        with report, scalars or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
+        with report, np.errstate(over="ignore", invalid="ignore"):
             if scalars:
                 scalars.start(epochs)
             while len(epochs) < recipe.trainer.max_epochs and not (best and best.is_over):

@@ -21,8 +21,9 @@ class Contender(base.Contender):
     environment = {"KERAS_BACKEND": "tensorflow"}
 
     def load(self) -> None:
-        import keras  # noqa: F401
+        from keras_model.quiet import one_framework
 
+        one_framework()
         import keras_model.model  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
@@ -45,7 +46,9 @@ class Contender(base.Contender):
         from keras_model.model import compile_model, get_weights
 
         net = self.net
-        compile_model(net, self.recipe.model, batches.steps, steps_per_execution=1 if watch.every_step else None)
+        steps = batches.steps // batches.epochs
+        each = {"steps_per_execution": 1} if watch.every_step else {}
+        compile_model(net, self.recipe.model, steps, batches.epochs, **each)
         gradients = _keep_gradients(net) if watch.every_step else dict
 
         class Watcher(keras.callbacks.Callback):
@@ -61,9 +64,9 @@ class Contender(base.Contender):
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 if watch.every_step and hasattr(self.model, "jax_state_sync"):
                     self.model.jax_state_sync()  # on JAX the variables are stale until asked for
-                last = min(batch, batches.steps // batches.epochs - 1)
-                steps, self.done = last + 1 - self.done, last + 1
-                watch.after(steps, lambda: float(logs["loss"]), lambda: get_weights(net), gradients)
+                last = min(batch, steps - 1)
+                new, self.done = last + 1 - self.done, last + 1
+                watch.after(new, lambda: float(logs["loss"]), lambda: get_weights(net), gradients)
 
         current = CurrentEpoch()
         shifts: Any = None if batches.augment == "none" else batches.shifts

@@ -17,7 +17,15 @@ from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
 
 LEFT = {
-    *("checkpoint.safetensors", "curves.png", "history.csv", "metrics.csv", "metrics.json", "model.keras"),
+    *(
+        "checkpoint.safetensors",
+        "confusion.png",
+        "curves.png",
+        "history.csv",
+        "metrics.csv",
+        "metrics.json",
+        "model.keras",
+    ),
     *("recipe.yaml", "tensorboard", "weights.safetensors"),
 }
 

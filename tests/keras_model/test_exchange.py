@@ -24,7 +24,7 @@ RECIPES = {
 def test_weights_of_minigrad_are_as_right_here(minigrad_run: Path, pixels: str, command: Command) -> None:
     """The same count of test images."""
     start = ("--model.weights", str(minigrad_run / "weights.safetensors"))
-    assert command("test", *start, "--data.path", pixels, "--data.validation_size", "30", "--out", "out").status == 0
+    assert command("test", *start, "--data.path", pixels, "--out", "out").status == 0
     assert measured("out")["test_correct"] == measured(minigrad_run)["test_correct"]
     assert measured("out")["test_loss"] == pytest.approx(measured(minigrad_run)["test_loss"], rel=1e-5)
 

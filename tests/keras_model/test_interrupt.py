@@ -9,13 +9,13 @@ import keras
 import pytest
 from keras_helpers import flags
 
-from keras_model import cli
+from keras_model import cli, training
 from keras_model.interrupt import CtrlC
 from minigrad.runs import Stopped
 
 
 def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cli.build_callbacks
+    real = training.build_callbacks
 
     class Swallow(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -23,7 +23,7 @@ def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPa
                 with pytest.raises(KeyboardInterrupt):
                     signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli, "build_callbacks", lambda *args: [Swallow(), *real(*args)])
+    monkeypatch.setattr(training, "build_callbacks", lambda *args, **options: [Swallow(), *real(*args, **options)])
     with pytest.raises(Stopped, match="2 whole epochs are kept in out"):
         cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
 

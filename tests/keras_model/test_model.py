@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_model.callbacks import logits
+from keras_model.evaluation import logits
 from keras_model.model import (
     BatchNormalization,
     build_model,
@@ -149,12 +149,12 @@ def test_dropout_works_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "total", "expected"), [(None, 1000, 32), (None, 7, 7), (4, 1000, 4), (1, 9, 1), (8, 0, 1)]
+    ("asked", "total", "expected"), [(None, 1000, 125), (None, 430, 108), (None, 7, 7), (4, 1000, 4), (1, 9, 1)]
 )
 def test_steps_per_execution_is_chosen(asked: int | None, total: int, expected: int) -> None:
-    """32 at a time on TensorFlow, never more than there are, and what is asked for where it is."""
+    """Equal parts of an epoch, of at most 128 steps; and what is asked for where it is."""
     net = build_model(Model(), (6,), 3)
-    compile_model(net, Model(), total, asked)
+    compile_model(net, Model(), total, steps_per_execution=asked)
     assert net.steps_per_execution == expected
 
 
@@ -165,7 +165,7 @@ def test_steps_per_execution_changes_nothing_but_time(steps_per_execution: int) 
     x, y = rng.normal(0, 1, (20, 3)).astype(np.float32), rng.integers(0, 2, 20)
     net = build_model(Model(hidden=[]), (3,), 2, 1.0)
     set_weights(net, {"output.weight": np.zeros((2, 3)), "output.bias": np.zeros(2)})
-    compile_model(net, Model(hidden=[], learning_rate=0.5), 10, steps_per_execution)
+    compile_model(net, Model(hidden=[], learning_rate=0.5), 10, steps_per_execution=steps_per_execution)
     net.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
     w, b = np.zeros((2, 3)), np.zeros(2)
     for start in [*range(0, 20, 4)] * 2:
@@ -183,7 +183,7 @@ def trained(model: Model) -> tuple[keras.Model, Any, Any]:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (16, 3, 3)).astype(np.uint8), rng.integers(0, 4, 16)
     net = build_model(model, (3, 3), 4)
-    compile_model(net, model, 100, 1)
+    compile_model(net, model, 100, steps_per_execution=1)
     for _ in range(3):
         net.train_on_batch(x, y)
     return net, x, y

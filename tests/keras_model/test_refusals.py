@@ -94,7 +94,9 @@ def test_the_other_commands_refuse_likewise(
     """One sentence, and no new folder is left behind."""
     monkeypatch.chdir(trained)
     words, named = BAD[mistake]
-    text = refused(subcommand, "--data.path", easy, "--data.validation_size", "30", "--out", "new", *words)
+    text = refused(
+        subcommand, "--data.path", easy, "--out", "new", "--model.weights", "out/weights.safetensors", *words
+    )
     for part in named:
         assert part in text
     assert not Path("new").exists()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras_helpers import CNN, Command, answers, contents, epochs, flags, measured, same_run, weights_of
 
-from keras_model import callbacks, cli
+from keras_model import callbacks, cli, state
 from minigrad import datasets
 from minigrad.runs import Stopped, history, run_command, weights
 
@@ -38,7 +38,7 @@ def part(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
     def make(at: int) -> Path:
         out = tmp_path_factory.mktemp("part") / "out"
         with pytest.MonkeyPatch.context() as m:
-            interrupt(m, callbacks.ResumableState, "on_epoch_end", at)
+            interrupt(m, state.ResumableState, "on_epoch_end", at)
             assert run_command(cli.PROG, cli.main, [*stopped_words, "--out", str(out)]) == 130
         return out
 
@@ -222,7 +222,7 @@ def test_a_cnn_on_moved_images_goes_on_as_if_it_had_never_stopped(
     words = ("fit", *flags(pixels, "", *CNN, "--data.validation_size", "1000", "--model.dropout", "0.3"))
     assert command(*words, "--out", "whole").status == 0
     with monkeypatch.context() as m:
-        interrupt(m, callbacks.ResumableState, "on_epoch_end", 1)
+        interrupt(m, state.ResumableState, "on_epoch_end", 1)
         assert command(*words, "--out", "parts").status == 130
     assert len(epochs("parts")) == 1
     assert command(*words, "--out", "parts", "--resume").status == 0

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from minigrad_helpers import Command, flags
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import STORE_EVERYTHING_SIZE_GUIDANCE, EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as Shown
+from tensorboard.util import tensor_util
 
 from minigrad import train
-from minigrad.runs import history
+from minigrad.runs import Epoch, history
+from minigrad.runs.tensorboard import Histograms
 
 
 def curve(part: str, tag: str, out: str = "out") -> list[tuple[int, float]]:
@@ -128,3 +133,122 @@ def test_no_framework_is_loaded(easy: str) -> None:
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "tensorboard"
+
+
+# Histograms.
+
+
+def row(epoch: int) -> Epoch:
+    return Epoch(epoch, 1.0, 0.5, None, None, 0.1, 1.0)
+
+
+def draws(epoch: int) -> dict[str, np.ndarray]:
+    """Weights that no two epochs share."""
+    rng = np.random.default_rng(epoch)
+    return {"output.weight": rng.normal(size=(10, 30)).astype(np.float32), "output.bias": rng.normal(size=10)}
+
+
+def write_histograms(past: int, until: int) -> None:
+    """Train the epochs after `past`, up to `until`."""
+    histograms = Histograms(Path("out"))
+    histograms.start([row(epoch) for epoch in range(1, past + 1)])
+    for epoch in range(past + 1, until + 1):
+        histograms.epoch(row(epoch), draws(epoch))
+
+
+def spread(tag: str) -> list[tuple[int, Any]]:
+    """The (step, histogram) of each epoch."""
+    events = EventAccumulator("out/weights", STORE_EVERYTHING_SIZE_GUIDANCE)
+    events.Reload()
+    return [(event.step, event.histogram_value) for event in events.Histograms(tag)]
+
+
+def shown(tag: str) -> list[tuple[int, np.ndarray]]:
+    """The (step, (buckets, 3) array of left, right, count) of each epoch, as the HISTOGRAMS tab draws them."""
+    events = Shown("out/weights")
+    events.Reload()
+    return [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
+
+
+def same_as_drawn(epochs: int) -> None:
+    for tag, array in draws(1).items():
+        found = spread(tag)
+        assert [step for step, _ in found] == [step for step, _ in shown(tag)] == list(range(epochs))
+        for step, h in found:
+            x = draws(step + 1)[tag].astype(float)
+            assert (h.num, sum(h.bucket), h.min, h.max) == (array.size, array.size, x.min(), x.max())
+            assert (h.sum, h.sum_squares) == (pytest.approx(x.sum()), pytest.approx((x**2).sum()))
+            assert np.cumsum(h.bucket).tolist() == [(x <= limit).sum() for limit in h.bucket_limit]
+
+
+def test_histograms_count_every_weight() -> None:
+    write_histograms(0, 3)
+    same_as_drawn(3)
+    assert [p.name for p in Path("out").iterdir()] == ["weights"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_after_a_kill_each_epoch_has_one_histogram(kept: int) -> None:
+    """Three were written and `kept` of them are in the checkpoint; twice over, all within one second."""
+    write_histograms(0, 3)
+    write_histograms(kept, 3)
+    write_histograms(kept, 3)
+    write_histograms(3, 5)
+    same_as_drawn(5)
+
+
+def test_a_torn_record_hides_none_of_the_others() -> None:
+    """Killed while it wrote the third."""
+    write_histograms(0, 3)
+    (path,) = Path("out/weights").iterdir()
+    path.write_bytes(path.read_bytes()[:-40])
+    write_histograms(2, 4)
+    same_as_drawn(4)
+
+
+def test_a_tensorboard_that_is_open_shows_each_epoch_once() -> None:
+    """It has read what was not kept, and reads on in the new file."""
+    write_histograms(0, 3)
+    events = Shown("out/weights")
+    events.Reload()
+    write_histograms(2, 4)
+    events.Reload()
+    assert [event.step for event in events.Tensors("output.bias")] == [0, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("numbers", "counted"),
+    [
+        ([], 0),
+        ([math.nan, math.inf, -math.inf], 0),
+        ([math.nan, 1.0, math.inf, 2.0, 2.0], 3),
+        ([0.0] * 7, 7),
+        ([1.0, 1.0 + 2**-52], 2),
+        ([-5e-324, 5e-324], 2),
+        ([-1e308, 1e308, 3.0], 1),
+        ([-3e38, 3e38], 2),
+    ],
+)
+def test_histograms_of_odd_numbers(numbers: list[float], counted: int) -> None:
+    """What can't be drawn isn't counted, and nothing fails."""
+    histograms = Histograms(Path("out"))
+    histograms.start([])
+    histograms.epoch(row(1), {"x": np.array(numbers)})
+    ((step, found),) = spread("x")
+    assert (step, found.num, sum(found.bucket)) == (0, counted, counted)
+    ((_, drawn),) = shown("x")
+    assert drawn[:, 2].sum() == counted
+    assert np.isfinite(drawn).all()
+
+
+def test_scalars_leave_the_histograms(easy: str, command: Command) -> None:
+    """One folder holds both, and a run that goes on with scalars alone keeps what is there."""
+    write_histograms(0, 3)
+    Path("out/weights").rename("weights")
+    command(*flags(easy, "out", "--tensorboard"))
+    Path("weights").rename("out/tensorboard/weights")
+    Path("out/metrics.json").unlink()
+    assert command(*flags(easy, "out", "--tensorboard", "--resume")).status == 0
+    assert len(list(Path("out/tensorboard/weights").iterdir())) == 1
+    same_as_the_history()

@@ -1,0 +1,40 @@
+"""What `fit` takes besides the recipe: settings that Keras has and a recipe has no key for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from minigrad.runs import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How Keras trains.
+
+    Args:
+        ema: keep the exponential moving average of the weights with this momentum, such as 0.99; it is what is
+            validated, kept and tested. null keeps none.
+        precision: Keras's dtype policy; mixed ones multiply in half precision and keep weights in float32.
+        devices: how many train together, GPUs where there are any, else virtual CPU devices: by MirroredStrategy
+            on TensorFlow, by DataParallel on JAX.
+        tensorboard: write scalars and weight histograms for TensorBoard, where it is installed.
+    """
+
+    ema: float | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    devices: int = 1
+    tensorboard: bool = False
+
+
+def check(options: Options) -> Options:
+    """The options, if they make sense.
+
+    Raises:
+        UserError: one doesn't.
+    """
+    if options.ema is not None and not 0 < options.ema < 1:
+        raise UserError(f"ema: {options.ema}; expected a momentum above 0 and below 1, or null")
+    if options.devices < 1:
+        raise UserError(f"devices: {options.devices}; expected 1 or more")
+    return options

@@ -1,0 +1,150 @@
+"""`fit`: a recipe trained by Keras in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from minigrad import datasets, recipes
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
+from minigrad.runs import Stopped, folder, history, write_text
+from minigrad.runs.progress import Report
+
+from . import devices
+from .average import Averaged
+from .callbacks import CHECKPOINT, LOG, HearCtrlC, RunFolder, TerminateOnNaN, build_callbacks
+from .data import CurrentEpoch, training_data, validation_data
+from .evaluation import test
+from .interrupt import CtrlC
+from .model import build_model, compile_model, count_parameters, get_weights, set_weights
+from .options import Options
+from .state import ResumableState
+from .tensorboard import TensorBoard
+
+
+def fit(
+    recipe: Recipe,
+    data: Dataset,
+    out: Path,
+    options: Options = Options(),  # noqa: B008 (it is frozen)
+    *,
+    overwrite: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
+
+    Args:
+        recipe: what is trained, and how.
+        data: what it is trained on.
+        out: the run folder.
+        options: Keras's own settings.
+        overwrite: replace the run that is there.
+        callbacks: the caller's own; they come first, and a resumed run knows nothing of theirs.
+
+    Raises:
+        UserError: recipe, data, weights, devices or folder don't fit together, or training diverged.
+        Stopped: Ctrl-C; whole epochs are kept.
+    """
+    recipes.refuse_misfit(recipe, data)
+    datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
+    place = devices.take(options.devices)
+    devices.refuse_indivisible(place, recipe.data.batch_size, len(data.validation.labels))
+    with place.scope(), dtype_policy(options.precision), devices.own_folder(place, out, overwrite) as own:
+        net, epochs = train(recipe, data, own, options, place, overwrite, callbacks)
+    if place.rank:
+        return
+    if place.devices > 1 or options.precision != "float32":
+        # However it was trained, it is tested as any reader of the weights file will see it.
+        found, net = get_weights(net), build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
+        set_weights(net, found)
+    test(net, data.test, out, epochs=epochs)
+
+
+def train(
+    recipe: Recipe,
+    data: Dataset,
+    out: Path,
+    options: Options,
+    place: devices.Place,
+    overwrite: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> tuple[keras.Model, int]:
+    """`fit` without its test: the trained network, and how many epochs it has seen."""
+    size, seed, epochs = len(data.train.labels), recipe.seed_everything, recipe.trainer.max_epochs
+
+    def order(epoch: int) -> list[np.ndarray]:
+        shares = (place.share(batch) for batch in datasets.batches(size, recipe.data.batch_size, seed, epoch))
+        return [share for share in shares if len(share)]
+
+    def shifts(epoch: int) -> np.ndarray:
+        return datasets.epoch_shifts(size, seed, epoch)
+
+    steps = len(order(0))
+    net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
+    averaging: dict[str, Any] = {} if options.ema is None else {"use_ema": True, "ema_momentum": options.ema}
+    compile_model(net, recipe.model, steps, epochs, **averaging)
+
+    resumed = not overwrite and (out / folder.RECIPE).exists()
+    averaged = [Averaged()] if options.ema is not None else []
+    by_recipe = build_callbacks(recipe, out, resumed=resumed)
+    state, done = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options), 0
+    if resumed:
+        recipes.refuse_changes(out / folder.RECIPE, recipe)
+        done = state.restore(net) if (out / CHECKPOINT).exists() else 0
+    past = history.read(out / folder.HISTORY, done) if done else []
+    folder.prepare(out, overwrite=overwrite)
+    if resumed and (out / LOG).exists():  # an epoch that is trained again shall be logged once
+        write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
+    write_text(out / folder.RECIPE, recipes.dump(recipe))
+
+    ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
+    if left := size % place.devices:
+        print(f"{size:,} images on {place.devices} devices: {left} sit out in each epoch, others each time")
+    diverged = TerminateOnNaN(recipe.model.learning_rate)
+    run = RunFolder(out, recipe, data, report, past)
+    boards = [TensorBoard(out / "tensorboard", run.epochs)] if options.tensorboard else []
+    if state.is_over():
+        epochs = done
+    try:
+        with report, ctrl_c:
+            net.fit(
+                training_data(data.train, order, current, shifts if recipe.data.augment == "shift" else None),
+                epochs=epochs,
+                initial_epoch=done,
+                verbose=0,
+                shuffle=False,  # the order is given
+                validation_data=validation_data(data.validation, current, place),
+                callbacks=[
+                    HearCtrlC(ctrl_c),
+                    current,
+                    *callbacks,
+                    *averaged,
+                    diverged,
+                    run,
+                    *boards,
+                    *by_recipe,
+                    state,
+                ],
+            )
+    except KeyboardInterrupt:
+        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+    run.set_model(net)
+    run.write_weights()
+    return net, len(run.epochs)
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """What layers are built with by default, and afterwards as before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(before if name == "float32" else name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
