@@ -6,14 +6,15 @@ Keras is imported once the words make sense, since that takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Parser
-from minigrad.runs import folder, need_tensorboard
+from minigrad.runs import folder, need_tensorboard, weights
 
 from . import devices
-from .options import Options, check
+from .options import Kind, Options, check
 from .quiet import starting
 
 PROG = "python -m keras_model"
@@ -105,6 +106,35 @@ def predict(given: Any) -> None:
     evaluation.predict(net, images, names, out)
 
 
+def export_parser(prog: str, description: str) -> Parser:
+    parser = trained_parser(prog, description)
+    words = "which to write; null writes all that the backend can, but h5, the weights in Keras's historical layout"
+    parser.add_argument("--kinds", type=Kind, nargs="+", default=None, help=words)
+    return parser
+
+
+def export(given: Any) -> None:
+    recipe = recipes.to_recipe(given)
+    with starting():
+        from . import export, saved
+
+    net, network = saved.restore(recipe.model.weights)
+    data = datasets.load(recipe.data.path)
+    saved.refuse_misfit(network, data)
+    source = Path(str(recipe.model.weights))
+    export.export(
+        net,
+        weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale),
+        *data.test,
+        Path(given.out) if given.out else source.parent,
+        source.stem,
+        given.kinds,
+        calibration=data.train.images,
+        source=source,
+        overwrite=given.overwrite,
+    )
+
+
 def plot_parser(prog: str, description: str) -> Parser:
     parser = Parser(prog=prog, description=description)
     parser.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run folder of any of the three packages")
@@ -128,6 +158,7 @@ def plot(given: Any) -> None:
 COMMANDS = {
     "fit": Command("Train, test once, and leave a run folder.", fit_parser, fit),
     "test": Command("Measure --model.weights on the test images.", trained_parser, test),
-    "plot": Command("Draw loss, accuracy and learning rate of runs, side by side.", plot_parser, plot),
     "predict": Command("Answer the images at --data.path with --model.weights.", trained_parser, predict),
+    "export": Command("Write --model.weights in the formats of deployment, each checked.", export_parser, export),
+    "plot": Command("Draw loss, accuracy and learning rate of runs, side by side.", plot_parser, plot),
 }

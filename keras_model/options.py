@@ -7,6 +7,8 @@ from typing import Literal
 
 from minigrad.runs import UserError
 
+Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "h5"]  # of an exported file
+
 
 @dataclass(frozen=True)
 class Options:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,10 +65,7 @@ def read(file: Path) -> list[history.Epoch]:
     Raises:
         UserError: the file is damaged, or there are none.
     """
-    try:
-        epochs = history.read(file)
-    except csv.Error as error:
-        raise UserError(f"{file}: is damaged ({error}); expected the history of a run") from error
+    epochs = history.read(file)
     if not epochs:
         raise UserError(f"{file}: has no epochs; expected the history of a run that has trained")
     return epochs

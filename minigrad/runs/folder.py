@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from .errors import UserError
@@ -15,7 +16,7 @@ RESULTS = "results.json"
 
 # Any of these makes a folder one that holds a run.
 SIGNS = (RECIPE, HISTORY, WEIGHTS, METRICS, RESULTS)
-# What `--overwrite` removes: our own files by name, never the folder.
+# What `--overwrite` removes: our own files by name (a SavedModel is a folder), never the run folder.
 OWN = (
     *SIGNS,
     CURVES,
@@ -24,11 +25,15 @@ OWN = (
     MISTAKES,
     "*.onnx",
     "*.pt2",
+    "*.tflite",
+    "*.savedmodel",
+    "*.weights.h5",
+    "*.keras",
     "best.safetensors",
     "last.safetensors",
+    "model.safetensors",
     "checkpoint.*",
     "*.ckpt",
-    "model.keras",
     "metrics.csv",
     "comparison.png",
     "report.html",
@@ -153,6 +158,6 @@ def prepare(folder: Path, *, overwrite: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
             for path in (p for pattern in OWN for p in folder.glob(pattern)):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
         raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error

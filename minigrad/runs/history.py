@@ -53,7 +53,7 @@ def read(path: Path, epochs: int | None = None) -> list[Epoch]:
             Epoch(int(r["epoch"]), *(float(r[c]) if r[c] else None for c in COLUMNS[1:]))  # type: ignore[arg-type]
             for r in rows
         ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: is not a history.csv with the columns {', '.join(COLUMNS)}") from error
     if epochs is not None and len(found) < epochs:
         raise UserError(f"{path}: has {len(found)} epochs; expected {epochs}, as the checkpoint beside it says")

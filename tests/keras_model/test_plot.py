@@ -214,7 +214,7 @@ def test_what_is_no_run_is_refused(refused: Callable[..., str]) -> None:
         "bytes": "bytes/history.csv: is not a history.csv",
         "columns": "columns/history.csv: is not a history.csv",
         "cell": "cell/history.csv: is not a history.csv",
-        "long": "long/history.csv: is damaged",
+        "long": "long/history.csv: is not a history.csv",
         "blank": "blank/history.csv: has no epochs",
         "none": "none/history.csv: has no epochs",
     }.items():

@@ -1,0 +1,443 @@
+"""`export`: what other programs read answers any number of raw images as the network does, or is never there."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras_helpers import CNN, clouds, flags, pictures
+
+from keras_model import export as exporting
+from keras_model import exported as reading
+from keras_model.export import export
+from keras_model.model import build_model
+from minigrad import recipes, train, trained
+from minigrad.runs import UserError, weights
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+if keras.backend.backend() == "tensorflow":
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("ai_edge_litert")
+
+BACKEND = keras.backend.backend()
+WRITTEN = {
+    "tensorflow": ["savedmodel", "onnx", "litert", "int8", "keras", "safetensors"],
+    "jax": ["savedmodel", "keras", "safetensors"],
+    "torch": ["onnx", "keras", "safetensors"],
+}[BACKEND]
+# Those that a fresh process reads without Keras and TensorFlow are tested soonest.
+QUICK = "safetensors" if BACKEND == "jax" else "onnx"
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone writes LiteRT")
+COUNTS = (1, 3, 130)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A trained network and its images."""
+
+    weights: Path
+    net: keras.Model
+    described: dict[str, str]
+    images: np.ndarray
+    labels: np.ndarray
+    calibration: np.ndarray
+
+    def export(self, out: Path, kinds: list[str] | None, **more: Any) -> list[str]:
+        """Export to `out`, returning the lines said."""
+        said = io.StringIO()
+        options = {"calibration": self.calibration, "overwrite": False, **more}
+        with redirect_stdout(said):
+            export(self.net, self.described, self.images, self.labels, out, "digits", kinds, **options)
+        return said.getvalue().splitlines()
+
+    def expected(self, images: np.ndarray) -> np.ndarray:
+        """What minigrad answers with the same weights."""
+        return trained.restore(self.weights)[0].predict(images)
+
+
+def given(path: Path, data: str) -> Given:
+    found = weights.read_network(path)
+    model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=str(path))
+    net = build_model(model, found.input_shape, found.classes, found.input_scale)
+    with np.load(data) as arrays:
+        images = (arrays["x_test"], arrays["y_test"], arrays["x_train"])
+    return Given(path, net, weights.read(path)[1], *images)
+
+
+@pytest.fixture(scope="session")
+def digits(minigrad_run: Path, pixels: str) -> Given:
+    return given(minigrad_run / "weights.safetensors", pixels)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder of exports, and what was said."""
+
+    folder: Path
+    lines: list[str]
+
+    def path(self, kind: str) -> Path:
+        return self.folder / f"digits{exporting.SUFFIXES[kind]}"
+
+    def line(self, kind: str) -> str:
+        (line,) = [line for line in self.lines if line.startswith(f"{self.path(kind)}: ")]
+        return line
+
+
+@pytest.fixture(scope="session")
+def made(digits: Given, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Every kind that this backend can write."""
+    folder = tmp_path_factory.mktemp("exports") / "a/b"
+    had = "tensorflow" in sys.modules
+    lines = digits.export(folder, None)
+    assert BACKEND != "torch" or had or "tensorflow" not in sys.modules, "the two can hang in one process"
+    return Made(folder, lines)
+
+
+def wrong(net: keras.Model) -> keras.Model:
+    """Another network of the same shape."""
+    other = keras.models.clone_model(net)
+    other.set_weights([-array for array in net.get_weights()])
+    other(np.zeros((1, *net.input.shape[1:]), net.input.dtype))  # Keras exports no network that was never called
+    return other
+
+
+def answered_by(path: Path, digits: Given) -> Callable[[np.ndarray], np.ndarray]:
+    """As a program of somebody else's would ask the file, in this process."""
+    if path.suffix == ".safetensors":
+        return trained.restore(path)[0].predict
+    return reading.READERS[path.suffix](path)
+
+
+def test_all_kinds_are_there_with_a_line_each(made: Made) -> None:
+    assert sorted(p.name for p in made.folder.iterdir()) == sorted(made.path(kind).name for kind in WRITTEN)
+    for kind in WRITTEN:
+        assert made.line(kind).split()[-1] == "kB"
+        if kind != "int8":
+            assert float(made.line(kind).split("differs from the model by at most ")[1].split()[0]) <= 1e-4
+            assert "over 400 images, " in made.line(kind)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITTEN if kind != "int8"])
+def test_each_answers_raw_images_as_minigrad_does(kind: str, made: Made, digits: Given) -> None:
+    answer = answered_by(made.path(kind), digits)
+    for count in COUNTS:
+        images = digits.images[-count:]
+        np.testing.assert_allclose(answer(images), digits.expected(images), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_are_written_unchanged(made: Made, digits: Given) -> None:
+    written, metadata = weights.read(made.path("safetensors"))
+    original = weights.read(digits.weights)[0]
+    assert metadata == digits.described
+    assert written.keys() == original.keys()
+    for name in original:
+        np.testing.assert_array_equal(written[name], original[name])
+
+
+@pytest.mark.skipif("onnx" not in WRITTEN, reason="this backend writes none")
+def test_onnx_is_as_the_other_packages_write_it(made: Made, digits: Given) -> None:
+    import onnx
+
+    model = onnx.load(made.path("onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    assert {p.key: p.value for p in model.metadata_props} == digits.described
+    (images,), (logits,) = model.graph.input, model.graph.output
+    shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in (images, logits)]
+    assert (images.name, logits.name, shapes) == ("images", "logits", [["n", 12, 12], ["n", 10]])
+    assert images.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_no_file_names_a_folder_of_this_machine(made: Made) -> None:
+    files = [p for p in made.folder.rglob("*") if p.is_file()]
+    here = [str(Path(exporting.__file__).parents[1]).encode(), str(made.folder.parent).encode()]
+    assert [p.name for p in files if any(place in p.read_bytes() for place in here)] == []
+
+
+@on_tensorflow
+def test_int8_says_what_it_loses_and_what_it_saves(made: Made, digits: Given) -> None:
+    found = answered_by(made.path("int8"), digits)(digits.images)
+    right = [
+        100 * float((logits.argmax(1) == digits.labels).mean()) for logits in (found, digits.expected(digits.images))
+    ]
+    small, large = (made.path(kind).stat().st_size / 1000 for kind in ("int8", "litert"))
+    assert made.line("int8").split(": ")[1] == (
+        f"{right[0]:.2f} % right of 400 where the model has {right[1]:.2f} %;"
+        f" {small:.1f} kB where digits.tflite has {large:.1f} kB"
+    )
+    assert right[1] > 90, "it must have learnt something for this test to say anything"
+    assert right[0] >= right[1] - 1
+    assert small < large
+
+
+@on_tensorflow
+def test_int8_computes_in_integers_from_raw_pixels(made: Made) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(made.path("int8")))
+    (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (images["dtype"], images["quantization"], list(images["shape_signature"])) == (
+        np.uint8,
+        (1, 0),
+        [-1, 12, 12],
+    )
+    floats = {t["index"] for t in interpreter.get_tensor_details() if t["dtype"] == np.float32}
+    assert floats == {logits["index"]}
+
+
+# What can't be written.
+
+
+def test_what_this_backend_cannot_write_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exporting.possible(None) == WRITTEN
+    missing = [kind for kind in exporting.SUFFIXES if kind not in [*WRITTEN, "h5"]]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == missing
+    assert all(f": not on the {BACKEND} backend; KERAS_BACKEND=tensorflow " in line for line in lines)
+
+
+def test_asked_for_it_is_refused_before_any_work(digits: Given) -> None:
+    for kind in exporting.SUFFIXES:
+        if kind not in [*WRITTEN, "h5"]:
+            with pytest.raises(UserError, match=f"{kind}: not on the {BACKEND} backend; KERAS_BACKEND=tensorflow "):
+                digits.export(Path("out"), ["safetensors", kind])
+    with pytest.raises(UserError, match="kinds: pickle; expected some of savedmodel, onnx, "):
+        digits.export(Path("out"), ["pickle"])
+    assert not Path("out").exists()
+
+
+MODULES = {
+    "tensorflow": {"tf2onnx": "onnx", "ai_edge_litert": "litert"},
+    "torch": {"onnxruntime": "onnx"},
+    "jax": {"tensorflow": "keras"},
+}
+
+
+@pytest.mark.parametrize(("module", "extra"), MODULES[BACKEND].items())
+def test_a_missing_library_is_one_sentence(
+    module: str, extra: str, digits: Given, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    kind = {"onnx": "onnx", "litert": "int8", "keras": "savedmodel"}[extra]
+    said = f"{kind}: needs {module}; expected pip install '.[{extra}]' first"
+    with pytest.raises(UserError) as refused:
+        digits.export(Path("out"), [kind])
+    assert str(refused.value) == said
+    assert kind not in exporting.possible(None)
+    assert said in capsys.readouterr().out
+    assert not Path("out").exists()
+
+
+# What is there already.
+
+
+def test_a_file_that_is_there_is_refused_before_any_work(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "WRITERS", {})
+    Path("out").mkdir()
+    Path("out/digits.keras").write_text("mine")
+    with pytest.raises(UserError) as refused:
+        digits.export(Path("out"), None)
+    assert str(refused.value) == "out/digits.keras: is already there; expected another --out or --overwrite"
+    assert [(p.name, p.read_text()) for p in Path("out").iterdir()] == [("digits.keras", "mine")]
+
+
+def test_the_file_that_was_read_is_not_written_again(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "answers", lambda kind, path, images, _: repeated(digits, images))
+    Path("out").mkdir()
+    source = Path("out/digits.safetensors")
+    source.write_text("mine")
+    digits.export(Path("out"), None, source=source.absolute())
+    assert source.read_text() == "mine"
+    assert Path("out/digits.keras").exists()
+
+
+def repeated(digits: Given, images: np.ndarray) -> np.ndarray:
+    """The answers that a fresh process should give."""
+    return digits.expected(np.concatenate([images, images[:1]]))
+
+
+def test_overwriting_replaces_and_is_quiet(
+    digits: Given, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exporting, "answers", lambda kind, path, images, _: repeated(digits, images))
+    Path("out/digits.savedmodel").mkdir(parents=True)
+    for name in ("digits.savedmodel/saved_model.pb", "digits.savedmodel/old", "digits.keras", "other.txt"):
+        Path("out", name).write_text("old")
+    capfd.readouterr()
+    lines = digits.export(Path("out"), WRITTEN, overwrite=True)
+    assert capfd.readouterr() == ("", "")
+    assert len(lines) == len(WRITTEN)
+    replaced = "savedmodel" in WRITTEN
+    assert sorted(p.name for p in Path("out").iterdir()) == sorted(
+        [
+            "other.txt",
+            *(f"digits{exporting.SUFFIXES[kind]}" for kind in WRITTEN),
+            *([] if replaced else ["digits.savedmodel"]),
+        ]
+    )
+    assert Path("out/digits.keras").read_bytes() != b"old"
+    assert Path("out/digits.savedmodel/old").exists() != replaced
+    assert Path("out/other.txt").read_text() == "old"
+
+
+def test_what_is_no_export_is_never_overwritten(digits: Given) -> None:
+    Path("out/digits.safetensors").mkdir(parents=True)
+    Path("out/digits.savedmodel").mkdir()
+    Path("out/digits.savedmodel/thesis.txt").touch()
+    with pytest.raises(UserError, match=r"digits\.safetensors: is a folder; expected a file to overwrite"):
+        digits.export(Path("out"), ["safetensors"], overwrite=True)
+    if "savedmodel" in WRITTEN:
+        with pytest.raises(UserError, match=r"digits\.savedmodel: is no SavedModel; expected one to overwrite"):
+            digits.export(Path("out"), ["savedmodel"], overwrite=True)
+    assert Path("out/digits.savedmodel/thesis.txt").exists()
+
+
+# What answers otherwise.
+
+
+def failing(digits: Given, kinds: list[str]) -> str:
+    """Export over an old file, which must fail and leave that file alone; returns the sentence."""
+    Path("out").mkdir()
+    old = Path("out", f"digits{exporting.SUFFIXES[kinds[0]]}")
+    old.write_text("old")
+    with pytest.raises(UserError) as refused:
+        digits.export(Path("out"), kinds, overwrite=True)
+    assert [(p, p.read_text()) for p in Path("out").iterdir()] == [(old, "old")]
+    return str(refused.value)
+
+
+def writing_the_wrong_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = exporting.WRITERS[kind]
+    monkeypatch.setitem(exporting.WRITERS, kind, lambda path, net, *more: writer(path, wrong(net), *more))
+
+
+def test_a_file_that_answers_otherwise_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing_the_wrong_network(QUICK, monkeypatch)
+    said = failing(digits, [QUICK])
+    assert said.startswith(f"out/digits.{QUICK}: its answers differ from the model's by ")
+    assert said.endswith("; expected at most 1e-04, so nothing was written")
+
+
+def test_one_image_alone_must_be_answered_too(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answers(kind: str, path: Path, images: np.ndarray, _: Any) -> np.ndarray:
+        found = repeated(digits, images)
+        found[-1] += 1
+        return found
+
+    monkeypatch.setattr(exporting, "answers", answers)
+    assert "its answers differ" in failing(digits, [QUICK])
+
+
+def test_a_file_that_cannot_be_read_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(exporting.WRITERS, QUICK, lambda path, *_: path.write_bytes(b"nothing"))
+    assert failing(digits, [QUICK]).startswith(f"{QUICK}: a fresh process can't read it (")
+
+
+@on_tensorflow
+def test_int8_that_is_less_often_right_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one whose pixels were scaled twice."""
+    writer = exporting.WRITERS["int8"]
+
+    def twice(path: Path, net: keras.Model, *more: Any) -> None:
+        scaled = chain(net, [keras.layers.Rescaling(1 / 255), *net.layers[1:]], "uint8")
+        writer(path, scaled, *more)
+
+    monkeypatch.setitem(exporting.WRITERS, "int8", twice)
+    said = failing(digits, ["int8"])
+    assert " % right of 400 where the model has " in said
+    assert said.endswith("; expected at most 1 % less, so nothing was written")
+
+
+@on_tensorflow
+def test_int8_that_takes_other_pixels_than_raw_is_not_read(digits: Given) -> None:
+    """A network without its scale takes each pixel as a 255th."""
+    import tensorflow as tf
+
+    chain(digits.net, digits.net.layers[2:], "float32").export(
+        "scaled.tflite",
+        format="litert",
+        verbose=False,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([np.float32(image[None] / 255)] for image in digits.images[:9]),
+        inference_input_type=tf.uint8,
+    )
+    with pytest.raises(ValueError, match=r"its pixels are quantised by \(0.003.*; expected a scale of 1 from 0"):
+        reading.litert(Path("scaled.tflite"))
+
+
+def chain(net: keras.Model, layers: list[Any], dtype: str) -> keras.Model:
+    """One layer after another."""
+    x = images = keras.Input(net.input.shape[1:], dtype=dtype)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(images, x)
+
+
+def test_without_labels_int8_is_held_against_the_model() -> None:
+    expected = np.eye(10)[np.arange(100) % 10]
+    found = expected.copy()
+    found[:5] = expected[1:6]
+    assert exporting.accuracy(Path("x"), found, expected, None) == "95.00 % of 100 answered as by the model"
+    found[5] = expected[6]
+    with pytest.raises(UserError, match=r"94.00 % of 100 answered as by the model; expected at most 5 % less"):
+        exporting.accuracy(Path("x"), found, expected, None)
+    labels = expected.argmax(1)
+    assert exporting.accuracy(Path("x"), expected[:50], expected[:50], labels[:50]).startswith("100.00 % right of 50 ")
+    with pytest.raises(
+        UserError, match=r"94.00 % right of 100 where the model has 100.00 %; expected at most 1 % less"
+    ):
+        exporting.accuracy(Path("x"), found, expected, labels)
+
+
+@pytest.mark.slow
+def test_an_h5_is_written_on_request(digits: Given) -> None:
+    (line,) = digits.export(Path("out"), ["h5"])
+    assert line.startswith("out/digits.weights.h5: differs from the model by at most ")
+    net = wrong(digits.net)
+    net.load_weights("out/digits.weights.h5")
+    for array, original in zip(net.get_weights(), digits.net.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+# Other networks.
+
+MLP = ("--model.hidden", "[32]", "--model.dropout", "0.2", "--model.optimizer", "adam", "--model.learning_rate", "0.01")
+NETWORKS = {
+    "dropout": ("--data.path", "pixels", *MLP),
+    "tanh": ("--data.path", "vectors", *MLP, "--model.activation", "tanh", "--model.batch_norm", "true"),
+    "cnn": ("--data.path", "pixels", *CNN, "--trainer.max_epochs", "8"),
+    "colours": ("--data.path", "colours", *CNN, "--trainer.max_epochs", "8", "--model.activation", "sigmoid"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_all_kinds(name: str, tmp_path: Path) -> None:
+    grey = pictures(2, 2000)
+    colours = {key: np.stack([array] * 3, -1) if key.startswith("x") else array for key, array in grey.items()}
+    for data, arrays in (("pixels", grey), ("colours", colours), ("vectors", clouds(0, 400, 0.5))):
+        np.savez(data, **arrays)
+    _, data, *words = NETWORKS[name]
+    train.main([*flags(f"{data}.npz", "run"), *words])
+    network = given(Path("run/weights.safetensors"), f"{data}.npz")
+    lines = network.export(tmp_path / "out", WRITTEN)
+    assert len(lines) == len(WRITTEN)
+    assert json.loads(network.described["minigrad"])["input_shape"] == list(network.images.shape[1:])
+    for kind in WRITTEN:
+        path = tmp_path / "out" / f"digits{exporting.SUFFIXES[kind]}"
+        found = answered_by(path, network)(network.images)
+        expected = network.expected(network.images)
+        if kind == "int8":
+            assert np.mean(found.argmax(1) == network.labels) >= np.mean(expected.argmax(1) == network.labels) - 0.01
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
