@@ -17,11 +17,13 @@ install: .venv/installed
 compare: install
 	$(BIN)/python -m compare
 
-# torch and TensorFlow must never share a process, so each package's tests run in one of their own; two at a time.
-TESTS = keras_model lightning_module compare project minigrad
+# torch and TensorFlow must never share a process, so each package's tests run in one of their own, and Keras's in one
+# for each backend; two at a time.
+TESTS = lightning_module keras_model:tensorflow keras_model:jax keras_model:torch compare project minigrad
 test test-all: install
-	@printf '%s\n' $(TESTS) | xargs -P 2 -I {} sh -c 'OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) tests/{} \
-		> .venv/tests-{}.log 2>&1; ended=$$?; echo "== tests/{}"; cat .venv/tests-{}.log; exit $$ended'
+	@printf '%s\n' $(TESTS) | xargs -P 2 -I {} sh -c 'tests={}; log=.venv/tests-$$tests.log; export OMP_NUM_THREADS=1; \
+		case $$tests in *:*) export KERAS_BACKEND=$${tests#*:};; esac; \
+		$(BIN)/python -m pytest $(MARKS) tests/$${tests%:*} > $$log 2>&1; ended=$$?; echo "== tests/$$tests"; cat $$log; exit $$ended'
 
 test: MARKS = -m "not slow"
 
@@ -34,11 +36,12 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The engine and the Trainer against their peers: ratios, side by side in one run.
+# The engine, the Trainer and Keras against their peers: ratios, side by side in one run.
 bench: install
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lightning
+	$(BIN)/python -m benchmarks.keras
 	$(BIN)/python -m compare.report.readme
 
 # Measure anew what the README shows.

@@ -41,7 +41,26 @@ def ratios(results: dict[str, Any]) -> str:
     )
     machine = f"{e['cpu']}, {e['threads']} threads, {', '.join(e['blas'])}; {versions}."
     start = [words.start(results["start"])] if "start" in results else []
-    return "\n\n".join(["\n".join(lines), *start, f"Medians of {results['rounds']} rounds. {machine}"])
+    tried = [settings(results["settings"])] if "settings" in results else []
+    said = ["\n".join(f"- {line}" for line in results["exports"])] if "exports" in results else []
+    return "\n\n".join(["\n".join(lines), *start, *tried, *said, f"Medians of {results['rounds']} rounds. {machine}"])
+
+
+def settings(tried: list[dict[str, Any]]) -> str:
+    """What `fit` takes for a step, in µs, by how many run at once, as Markdown."""
+    columns = sorted({row["steps_per_execution"] for row in tried})
+    lines = [
+        "| µs a step, by steps at once | " + " | ".join(map(str, columns)) + " |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    ways = dict.fromkeys((row["backend"], row["jit_compile"]) for row in tried)
+    for way in ways:
+        found = {
+            r["steps_per_execution"]: f"{r['step_us']:,.0f}" for r in tried if (r["backend"], r["jit_compile"]) == way
+        }
+        name = f"{way[0]}, {'compiled by XLA' if way[1] else 'not compiled by XLA'}"
+        lines.append(f"| {name} | " + " | ".join(found.get(n, "") for n in columns) + " |")
+    return "\n".join(lines)
 
 
 def fill(page: str, results: dict[str, dict[str, Any]]) -> str:

@@ -1,0 +1,174 @@
+"""python -m benchmarks.keras: an epoch of `keras_model fit` beside plain Keras and a hand-written loop, in one run.
+
+An epoch is training and validation, with accuracy. Ours is the command's own
+`fit`, with its callbacks: history, Keras's log, model file, weights file and
+resumable state. The default is what most write: `fit` on arrays, nothing but
+a batch size said. The loop is a `tf.function` for each step. A backend has
+processes of its own, so every trainer has one; they take turns, an epoch each,
+over the same batches from the same weights, and after the first epoch their
+weights must agree, or nothing is timed. Printed and written to
+`benchmarks/results/keras.json` are medians, and what `export` says of its files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from compare import environment
+from minigrad.runs import write_json
+
+from .harness import THREADS, pin, ratio, show
+from .keras_trainers import BATCH, TRAINERS, work
+
+OUT = Path(__file__).parent / "results" / "keras.json"
+SUBJECT, AGREEMENT = "Keras", 1e-3  # of every weight after one epoch, in float32
+OURS, DEFAULT, LOOP = SUBJECT, "default fit", "tf.function loop"
+# (backend, its peers as (backend, trainer, at most how many times its epoch)).
+RACES: dict[str, list[tuple[str, str, float | None]]] = {
+    "tensorflow": [("tensorflow", DEFAULT, 0.4), ("tensorflow", LOOP, 1.2)],
+    "jax": [("tensorflow", DEFAULT, 0.25), ("jax", DEFAULT, None)],
+    "torch": [("torch", DEFAULT, None)],
+}
+# What is tried besides: steps between two looks at Python, and whether XLA compiles them.
+SETTINGS: dict[str, list[tuple[int, bool]]] = {
+    "tensorflow": [(1, False), (8, False), (32, False), (128, False), (430, False), (128, True)],
+    "jax": [(1, True), (8, True), (32, True), (128, True), (430, True), (128, False)],
+}
+
+
+class Worker:
+    """A trainer in a process of its own, which does nothing between its epochs."""
+
+    def __init__(self, backend: str, trainer: str, folder: Path, rounds: int, *setting: Any) -> None:
+        self.weights = Path(tempfile.mkstemp(".npz", dir=folder)[1])
+        words = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
+        self.words = [sys.executable, "-m", "benchmarks.keras", "--work", *words]
+        self.process = subprocess.Popen(
+            self.words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"KERAS_BACKEND": backend},
+        )
+        self.seconds: list[float] = []
+
+    def epoch(self) -> None:
+        """Have it train one epoch."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("seconds "):
+                self.seconds.append(float(line.split()[1]))
+                return
+        raise SystemExit(f"ended early: {' '.join(self.words)}")
+
+
+def run(workers: dict[Any, Worker], rounds: int) -> None:
+    """Epochs in turns: one that warms up, and `rounds` that count."""
+    for _ in range(rounds + 1):
+        for worker in workers.values():
+            worker.epoch()
+    for worker in workers.values():
+        worker.process.communicate()
+    first: dict[Any, dict[str, np.ndarray]] = {key: dict(np.load(w.weights)) for key, w in workers.items()}
+    expected = next(iter(first.values()))
+    for key, found in first.items():
+        far = max(float(np.abs(found[name] - expected[name]).max()) for name in expected)
+        if not far < AGREEMENT:
+            raise SystemExit(f"{key}: after an epoch a weight differs by {far:.2g}")
+
+
+def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """All trainers of all backends."""
+    wanted = {(backend, OURS) for backend in RACES} | {(b, t) for peers in RACES.values() for b, t, _ in peers}
+    workers = {key: Worker(*key, folder, rounds) for key in sorted(wanted)}
+    run(workers, rounds)
+    seconds = {key: worker.seconds[1:] for key, worker in workers.items()}
+    rows = []
+    for backend, peers in RACES.items():
+        ours = seconds[backend, OURS]
+        for place, trainer, goal in [(backend, OURS, None), *peers]:
+            theirs = seconds[place, trainer]
+            row = {"network": f"784-10-10 on {backend}", "status": "ok", "step_us": microseconds(theirs), "goal": goal}
+            peer = trainer if place == backend else f"{trainer} on {place}"
+            rows.append({**row, "peer": peer, **ratio(ours, theirs)})
+    return rows
+
+
+def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """`fit` alone at each setting."""
+    keys = [(backend, *setting) for backend, tried in SETTINGS.items() for setting in tried]
+    workers = {key: Worker(key[0], "setting", folder, rounds, *key[1:]) for key in keys}
+    run(workers, rounds)
+    names = ("backend", "steps_per_execution", "jit_compile")
+    return [
+        {**dict(zip(names, key, strict=True)), "step_us": microseconds(w.seconds[1:])} for key, w in workers.items()
+    ]
+
+
+def exports(folder: Path) -> list[str]:
+    """What `export` says of the files of a trained network, for two recipes."""
+    said = []
+    for recipe in ("simple", "cnn"):
+        out = folder / recipe
+        weights = out / "weights.safetensors"
+        for words in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
+            command = [sys.executable, "-m", "keras_model", *words]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+        said += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
+    return said
+
+
+def microseconds(seconds: list[float]) -> float:
+    """Of an epoch, for each of its steps."""
+    return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
+
+
+def main(argv: list[str]) -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser("python -m benchmarks.keras", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15, help="epochs counted, after one that is not")
+    parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    options = parser.parse_args(argv)
+    if options.work:
+        trainer, weights, rounds, *setting = options.work
+        work(TRAINERS[trainer], Path(weights), int(rounds) + 1, *map(int, setting))
+        return
+
+    console = Console(highlight=False)
+    described = environment.describe(THREADS)
+    with tempfile.TemporaryDirectory() as folder:
+        exported, rows = exports(Path(folder)), race(Path(folder), options.rounds)
+        tried = settings(Path(folder), options.rounds)
+    console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
+    show(rows, SUBJECT, console)
+    for row in tried:
+        how = f"{row['backend']}, {row['steps_per_execution']} steps at once, jit_compile {row['jit_compile']}"
+        console.print(f"{how}: {row['step_us']:.0f} µs")
+    for line in exported:
+        console.print(line)
+    options.out.parent.mkdir(exist_ok=True)
+    found = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows, "settings": tried}
+    found["exports"] = exported
+    write_json(options.out, {"environment": described, **found})
+    console.print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    pin("benchmarks.keras")
+    main(sys.argv[1:])
