@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def fit_parser(prog: str, description: str) -> Parser:
+    """A recipe, a run folder, and Keras's own settings."""
     parser = recipes.recipe_parser(prog, description)
     recipes.run_options(parser)
     parser.add_class_arguments(Options, skip={"tensorboard"})
@@ -54,6 +55,7 @@ def fit_parser(prog: str, description: str) -> Parser:
 
 
 def fit(given: Any) -> None:
+    """Train in a new run folder, or go on in one."""
     recipe = recipes.to_recipe(given)
     options = check(Options(**{name: given[name] for name in vars(Options())}))
     if options.tensorboard:
@@ -76,13 +78,14 @@ def fit(given: Any) -> None:
 
 
 def trained_parser(prog: str, description: str) -> Parser:
-    """For a trained network: of the recipe its data matter, since the weights' file says what network it is."""
+    """A recipe, of which the data matter and the weights, whose file says what network it is of; and a run folder."""
     parser = recipes.recipe_parser(prog, description)
     recipes.run_options(parser, resume=False)
     return parser
 
 
 def test(given: Any) -> None:
+    """Leave metrics.json."""
     recipe = recipes.to_recipe(given)
     out = folder.choose_for(given.out, "keras", folder.METRICS, overwrite=given.overwrite)
     with starting():
@@ -95,6 +98,7 @@ def test(given: Any) -> None:
 
 
 def predict(given: Any) -> None:
+    """Leave predictions.csv."""
     recipe = recipes.to_recipe(given)
     out = folder.choose_for(given.out, "keras", folder.PREDICTIONS, overwrite=given.overwrite)
     with starting():
@@ -107,13 +111,17 @@ def predict(given: Any) -> None:
 
 
 def export_parser(prog: str, description: str) -> Parser:
-    parser = trained_parser(prog, description)
+    """A recipe, as for the others; and what is written where."""
+    parser = recipes.recipe_parser(prog, description)
     words = "which to write; null writes all that the backend can, but h5, the weights in Keras's historical layout"
     parser.add_argument("--kinds", type=Kind, nargs="+", default=None, help=words)
+    parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes that of the weights")
+    parser.add_argument("--overwrite", **FLAG, help="replace what is there")
     return parser
 
 
 def export(given: Any) -> None:
+    """Leave the network in other formats."""
     recipe = recipes.to_recipe(given)
     with starting():
         from . import export, saved
@@ -136,6 +144,7 @@ def export(given: Any) -> None:
 
 
 def plot_parser(prog: str, description: str) -> Parser:
+    """Run folders, and a picture's file."""
     parser = Parser(prog=prog, description=description)
     parser.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run folder of any of the three packages")
     parser.add_argument(
@@ -150,6 +159,7 @@ def plot_parser(prog: str, description: str) -> Parser:
 
 
 def plot(given: Any) -> None:
+    """Leave a picture."""
     from . import plot
 
     plot.plot(given.runs, given.out, overwrite=given.overwrite)

@@ -7,7 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from minigrad.runs import UserError
+
 from .interrupt import CtrlC
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 @contextmanager
@@ -29,7 +33,13 @@ def quiet_start() -> Iterator[None]:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Import Keras in this: quietly, with Ctrl-C heard, and without TensorFlow beside another backend."""
+    """Import Keras in this: quietly, with Ctrl-C heard, and without TensorFlow beside another backend.
+
+    Raises:
+        UserError: KERAS_BACKEND names none that trains.
+    """
+    if (backend := os.environ["KERAS_BACKEND"]) not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND: {backend}; expected {', '.join(BACKENDS)}")
     with CtrlC() as ctrl_c, quiet_start():
         one_framework()
         yield
