@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, folder, history, write_text
+from minigrad.runs import Epoch, Stopped, folder, history, write_text
 from minigrad.runs.progress import Report
 
 from . import devices
@@ -93,14 +93,9 @@ def train(
     resumed = not overwrite and (out / folder.RECIPE).exists()
     averaged = [Averaged()] if options.ema is not None else []
     by_recipe = build_callbacks(recipe, out, resumed=resumed)
-    state, done = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options), 0
-    if resumed:
-        recipes.refuse_changes(out / folder.RECIPE, recipe)
-        done = state.restore(net) if (out / CHECKPOINT).exists() else 0
-    past = history.read(out / folder.HISTORY, done) if done else []
+    state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options)
+    past = take_up(recipe, out, net, state) if resumed else []
     folder.prepare(out, overwrite=overwrite)
-    if resumed and (out / LOG).exists():  # an epoch that is trained again shall be logged once
-        write_text(out / LOG, "".join((out / LOG).read_text().splitlines(keepends=True)[: done + 1]))
     write_text(out / folder.RECIPE, recipes.dump(recipe))
 
     ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
@@ -109,14 +104,12 @@ def train(
     diverged = TerminateOnNaN(recipe.model.learning_rate)
     run = RunFolder(out, recipe, data, report, past)
     boards = [TensorBoard(out / "tensorboard", run.epochs)] if options.tensorboard else []
-    if state.is_over():
-        epochs = done
     try:
         with report, ctrl_c:
             net.fit(
                 training_data(data.train, order, current, shifts if recipe.data.augment == "shift" else None),
-                epochs=epochs,
-                initial_epoch=done,
+                epochs=len(past) if state.is_over() else epochs,
+                initial_epoch=len(past),
                 verbose=0,
                 shuffle=False,  # the order is given
                 validation_data=validation_data(data.validation, current, place),
@@ -137,6 +130,19 @@ def train(
     run.set_model(net)
     run.write_weights()
     return net, len(run.epochs)
+
+
+def take_up(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) -> list[Epoch]:
+    """Have `net` and `state` go on with the run that is in `out`; the epochs that it has behind it.
+
+    Raises:
+        UserError: it was made otherwise, or its files are damaged.
+    """
+    recipes.refuse_changes(out / folder.RECIPE, recipe)
+    past = history.read(out / folder.HISTORY, state.restore(net)) if (out / CHECKPOINT).exists() else []
+    if (log := out / LOG).exists():  # an epoch that is trained again shall be logged once
+        write_text(log, "".join(log.read_text().splitlines(keepends=True)[: len(past) + 1]))
+    return past
 
 
 @contextmanager

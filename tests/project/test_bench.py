@@ -107,3 +107,14 @@ def test_a_bare_loop_that_trains_otherwise_is_not_timed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "784-10-10: after an epoch a weight differs by" in done.stderr
     assert not (tmp_path / "lightning.json").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_keras_runs_and_its_trainers_agree(tmp_path: Path) -> None:
+    """It times nothing unless all weights agree after an epoch."""
+    out = tmp_path / "keras.json"
+    subprocess.run([sys.executable, "-m", "benchmarks.keras", "--rounds", "1", "--out", out], check=True, cwd=ROOT)
+    found = json.loads(out.read_text())
+    assert {row["network"] for row in found["rows"]} == {f"784-10-10 on {b}" for b in ("tensorflow", "jax", "torch")}
+    assert all(row["step_us"] > 0 for row in (*found["rows"], *found["settings"]))
+    assert sum("int8" in line for line in found["exports"]) == 2
