@@ -1,15 +1,17 @@
 """A trained network from its file, without running code that the file brings.
 
 A weights.safetensors holds numbers, and how the network is built. Of a
-model.keras every class that it names must be one that this package builds
-networks of, before Keras loads it in safe mode; its weights then go into a
-network of our own.
+model.keras Keras is given the numbers alone: the configuration in it is read
+as plain JSON and must be, word for word, that of a network which we build.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import warnings
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +20,18 @@ import numpy as np
 
 from minigrad import recipes
 from minigrad.datasets import Dataset
-from minigrad.recipes import Model, Recipe
+from minigrad.recipes import Recipe
 from minigrad.runs import UserError, weights
 from minigrad.runs.weights import Network
 
 from .model import build_model, get_weights, set_weights
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-LAYERS = (
+# Parts of a configuration that say nothing of what is computed, or, as the precision, not for us.
+PASSING = {"build_config", "compile_config", "dtype", "shared_object_id"}
+LAYERS = {
     *("InputLayer", "Rescaling", "Reshape", "Permute", "Flatten", "Conv2D", "MaxPooling2D", "Dense", "Activation"),
-    "Dropout",
-)
-# (module, class) of all that a model.keras of ours names.
-KNOWN = {
-    *(("keras.layers", name) for name in LAYERS),
-    *(("keras.initializers", name) for name in ("GlorotUniform", "Ones", "Zeros")),
-    ("keras.src.models.functional", "Functional"),
-    ("keras", "DTypePolicy"),
-    ("keras_model.layers", "BatchNormalization"),
-    (None, "__keras_tensor__"),
+    *("BatchNormalization", "Dropout"),
 }
 
 
@@ -69,9 +64,9 @@ def from_weights(path: Path) -> tuple[keras.Model, Network]:
     """The network of a weights.safetensors."""
     network = weights.read_network(path)
     try:
-        recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
+        recipe = _recipe(network)
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
-    except UserError as error:
+    except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
     found = weights.read_for(path, shapes, network.input_scale)
     recipe.model.weights = None
@@ -82,70 +77,86 @@ def from_weights(path: Path) -> tuple[keras.Model, Network]:
 
 def from_keras(path: Path) -> tuple[keras.Model, Network]:
     """The network of a model.keras."""
-    refuse_foreign(path)
+    config = read_config(path)
     try:
-        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-        model, network = read_off(loaded)
-        net = build_model(model, network.input_shape, network.classes, network.input_scale)
-        found, expected = get_weights(loaded), get_weights(net)
-        if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in expected.items()}:
-            raise ValueError("its layers are not in the order of a recipe's")
-    except Exception as error:  # a tampered file can break Keras anywhere
+        network = read_off(config)
+        recipe = _recipe(network)
+        shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+        if 4 * sum(math.prod(shape) for shape in shapes.values()) > path.stat().st_size:
+            raise ValueError("it holds fewer numbers than its network has")
+        net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
+        if _plain(config) != _plain(json.loads(net.to_json())):
+            raise ValueError("its configuration is another")
+        with warnings.catch_warnings(action="ignore"):  # Keras's, of what doesn't fit, which it refuses then
+            net.load_weights(path)
+    except Exception as error:  # a tampered file can break anything
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"model.weights: {path} is no model.keras of this package ({why})") from error
-    for name, array in found.items():
+        raise UserError(
+            f"model.weights: {path}: {why}; expected a model.keras that keras_model wrote with Keras {keras.__version__}"
+        ) from error
+    for name, array in get_weights(net).items():
         if not np.isfinite(array).all():
             raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
-    set_weights(net, found)
     return net, network
 
 
-def refuse_foreign(path: Path) -> None:
-    """Check that a .keras file is an archive that names only what we build networks of.
+def read_config(path: Path) -> Any:
+    """The configuration in a .keras archive that has no damage and nothing that Keras doesn't write.
 
     Raises:
-        UserError: it isn't.
+        UserError: it is none.
     """
-    if not path.is_file():
-        raise UserError(f"model.weights: {path} does not exist; expected a model.keras or a weights.safetensors")
     try:
+        if not path.is_file():
+            raise ValueError("no such file")
         with zipfile.ZipFile(path) as archive:
-            if odd := set(archive.namelist()) ^ MEMBERS:
-                raise ValueError(f"{min(odd)} is {'in it' if min(odd) not in MEMBERS else 'missing'}")
+            members = [part.filename for part in archive.infolist()]
+            if sorted(members) != sorted(MEMBERS):
+                raise ValueError(f"it holds {', '.join(members)[:100]}")
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is compressed, as Keras's are not")
             if damaged := archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
-            config = json.loads(archive.read("config.json"))
-        config.pop("compile_config", None)  # which is not loaded
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise UserError(
-            f"model.weights: {path} is no archive that Keras wrote ({error}); expected a model.keras"
-        ) from error
-    for module, name in sorted(set(_named(config)) - KNOWN, key=str):
-        raise UserError(
-            f"model.weights: {path} holds {module}.{name}; expected only layers that keras_model builds networks of"
-        )
+            refuse_odd_weights(archive.read("model.weights.h5"))
+            return json.loads(archive.read("config.json"))
+    except Exception as error:  # of which the reader of archives has many kinds
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"model.weights: {path}: {why}; expected a model.keras") from error
 
 
-def _named(config: Any) -> list[tuple[Any, Any]]:
-    """(module, class) of all objects in a model's configuration."""
-    found, left = [], [config]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            if "class_name" in part:
-                found.append((str(part["module"]) if part.get("module") else None, str(part["class_name"])))
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
-    return found
+def refuse_odd_weights(content: bytes) -> None:
+    """Check that an HDF5 file holds plain numbers of its own, no more than its size.
+
+    Raises:
+        ValueError: it holds others, or refers to another file.
+    """
+    import h5py
+
+    with h5py.File(BytesIO(content)) as file:
+        numbers: list[Any] = []
+
+        def look(name: str, link: Any) -> None:
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{name} is a link")
+            if isinstance(part := file[name], h5py.Dataset):
+                numbers.append(part)
+
+        file.visititems_links(look)
+        if any(part.external or part.is_virtual or part.dtype.kind not in "fiu" for part in numbers):
+            raise ValueError("it holds other than its own numbers")
+        if sum(part.nbytes for part in numbers) > len(content):
+            raise ValueError("it holds compressed numbers, as Keras's are not")
+
+
+def _recipe(network: Network) -> Recipe:
+    return recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
+
+
+def _plain(config: Any) -> Any:
+    """A configuration without what says nothing of the computation."""
+    if isinstance(config, dict):
+        return {name: _plain(part) for name, part in config.items() if name not in PASSING}
+    return [_plain(part) for part in config] if isinstance(config, list) else config
 
 
 def refuse_misfit(network: Network, data: Dataset) -> None:
@@ -163,24 +174,26 @@ def refuse_misfit(network: Network, data: Dataset) -> None:
             raise UserError(f"data.path: {what} is {given}; expected {taken}, which the network was trained on")
 
 
-def read_off(net: keras.Model) -> tuple[Model, Network]:
-    """The recipe's section that a network of this package was built by, and what it takes."""
+def read_off(config: Any) -> Network:
+    """What a network takes, and the recipe that it was built by, from its configuration."""
 
-    def each(kind: Any) -> list[Any]:
-        return [layer for layer in net.layers if isinstance(layer, kind)]
+    def each(kind: str) -> list[Any]:
+        return [layer["config"] for layer in config["config"]["layers"] if layer["class_name"] == kind]
 
-    conv, (*hidden, output) = each(keras.layers.Conv2D), each(keras.layers.Dense)
-    dropout, scale = each(keras.layers.Dropout), each(keras.layers.Rescaling)[0].scale
-    activation: Any = next((layer.activation.__name__ for layer in each(keras.layers.Activation)), "relu")
-    model = Model(
-        architecture="cnn" if conv else "mlp",
-        hidden=[layer.units for layer in hidden],
-        activation=activation,
-        dropout=dropout[0].rate if dropout else 0.0,
-        batch_norm=bool(each(keras.layers.BatchNormalization)),
-    )
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] not in LAYERS:
+            raise ValueError(f"it holds a layer of class {layer['class_name']}")
+    conv, (*hidden, output), dropout = each("Conv2D"), each("Dense"), each("Dropout")
+    model: dict[str, Any] = {
+        "architecture": "cnn" if conv else "mlp",
+        "hidden": [layer["units"] for layer in hidden],
+        "activation": next((layer["activation"] for layer in each("Activation")), "relu"),
+        "dropout": dropout[0]["rate"] if dropout else 0.0,
+        "batch_norm": bool(each("BatchNormalization")),
+    }
     if conv:
-        model.channels, model.kernel_size = [layer.filters for layer in conv], conv[0].kernel_size[0]
-    recipe = recipes.check(Recipe(model=model))
-    shape: tuple[int, ...] = tuple(net.input_shape[1:])
-    return model, Network(recipe.as_dict(), shape, output.units, 1.0 if scale == 1 else 1 / 255)
+        model |= {"channels": [layer["filters"] for layer in conv], "kernel_size": conv[0]["kernel_size"][0]}
+    shape, scale = each("InputLayer")[0]["batch_shape"][1:], each("Rescaling")[0]["scale"]
+    if not all(type(n) is int and n > 0 for n in [*shape, output["units"]]):
+        raise ValueError("its sizes are no sizes")
+    return Network({"model": model}, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)

@@ -36,7 +36,7 @@ def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
     try:
         recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
-    except UserError as error:
+    except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
     net = Classifier(recipe.model, network.input_shape, network.classes, network.input_scale)
     net.load_state_dict(weights.read_for(path, shapes, network.input_scale))

@@ -32,6 +32,11 @@ class Stopped(Exception):
     """Ctrl-C ended a run; the message says what is kept and how to go on."""
 
 
+def _printable(message: object) -> str:
+    """One line, whatever a file's own words would do to a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
+
+
 def run_command(
     prog: str,
     main: Callable[[Sequence[str]], None],
@@ -50,7 +55,7 @@ def run_command(
     try:
         main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        print(f"{prog}: error: {_printable(error)}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if extra is None:

@@ -69,7 +69,7 @@ def read_network(path: str | Path) -> Network:
         )
         if not (shape and whole and sections and scale in (_scale(1), _scale(1 / 255))):
             raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
         ) from error
@@ -127,7 +127,7 @@ def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: flo
             raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
     try:
         trained_on = json.loads(metadata.get("minigrad", "{}")).get("input_scale", _scale(scale))
-    except ValueError as error:
+    except (AttributeError, ValueError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its metadata are damaged; expected JSON under minigrad") from error
     if trained_on != _scale(scale):
         raise UserError(
