@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minigrad.recipes import Recipe
 from minigrad.runs import UserError
 
 VARIABLE = "KERAS_DISTRIBUTION_{}"
@@ -101,7 +103,15 @@ def on_tensorflow(devices: int, rank: int, processes: int) -> Place:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     found = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
     _refuse_fewer(devices, len(found), kind)
-    return Place(tf.distribute.MirroredStrategy(found[:devices]).scope, devices)
+    return Place(mirrored(*found[:devices]).scope, devices)
+
+
+@cache  # since two strategies in one process mix up what they send
+def mirrored(*names: str) -> Any:
+    """The strategy for these devices."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
 
 
 def on_jax(devices: int, rank: int, processes: int) -> Place:
@@ -128,13 +138,13 @@ def _refuse_fewer(devices: int, found: int, kind: str) -> None:
         raise UserError(f"devices: {devices}; expected at most {found}, the {kind} devices that are here")
 
 
-def refuse_indivisible(place: Place, batch_size: int, held_out: int) -> None:
-    """Check that batches can be shared equally; only an epoch's last one may leave images over.
+def refuse_misfit(place: Place, recipe: Recipe, held_out: int) -> None:
+    """Check that a recipe can be shared: batches equally, of which only an epoch's last may leave images over.
 
     Raises:
-        UserError: they can't.
+        UserError: it can't be.
     """
-    for name, size in (("data.batch_size", batch_size), ("data.validation_size", held_out)):
+    for name, size in (("data.batch_size", recipe.data.batch_size), ("data.validation_size", held_out)):
         if size % place.devices:
             raise UserError(f"{name}: {size} on {place.devices} devices; expected a multiple of {place.devices}")
 

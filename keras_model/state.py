@@ -100,9 +100,13 @@ class ResumableState(keras.callbacks.Callback):
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    model.optimizer.build(model.trainable_variables)
-    both = (("model", model.variables), ("optimizer", model.optimizer.variables))
-    return {f"{part}.{i}": v for part, variables in both for i, v in enumerate(variables)}
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    # What wraps an optimiser for mixed_float16 lists the other's variables in no fixed order.
+    inner = getattr(optimizer, "inner_optimizer", optimizer).variables
+    wrapper = [v for v in optimizer.variables if all(v is not other for other in inner)]
+    parts = (("model", model.variables), ("optimizer", inner), ("wrapper", wrapper))
+    return {f"{part}.{i}": v for part, variables in parts for i, v in enumerate(variables)}
 
 
 def _numbered(name: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

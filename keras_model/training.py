@@ -54,7 +54,7 @@ def fit(
     recipes.refuse_misfit(recipe, data)
     datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
     place = devices.take(options.devices)
-    devices.refuse_indivisible(place, recipe.data.batch_size, len(data.validation.labels))
+    devices.refuse_misfit(place, recipe, len(data.validation.labels))
     with place.scope(), dtype_policy(options.precision), devices.own_folder(place, out, overwrite) as own:
         net, epochs = train(recipe, data, own, options, place, overwrite, callbacks)
     if place.rank:

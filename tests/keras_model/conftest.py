@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,26 @@ sys.path.insert(0, str(Path(__file__).parent))
 # First of all, since it names the backend.
 import keras_model  # noqa: F401
 
+if os.environ["KERAS_BACKEND"] == "jax":
+    # Most of the time would go into compiling the same few networks again; read when JAX is imported.
+    COMPILED = tempfile.TemporaryDirectory()
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": COMPILED.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
 # isort: split
-from keras_helpers import Command, Result, flags, pictures
+import keras
+from keras_helpers import BACKEND, OVERFIT, PATIENT, Command, Result, flags, moments
+from keras_helpers import pictures as patterns
 
 from keras_model import cli
+from keras_model.quiet import one_framework
 from minigrad import train
-from minigrad.runs import run_command
+from minigrad.runs import curves, pictures, run_command
+
+one_framework()  # for the tests that don't go through the command
 
 
 def _saved(factory: pytest.TempPathFactory, name: str, arrays: dict[str, np.ndarray]) -> str:
@@ -33,7 +49,7 @@ def _saved(factory: pytest.TempPathFactory, name: str, arrays: dict[str, np.ndar
 @pytest.fixture(scope="session")
 def pixels(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Pictures of 12 x 12 uint8 pixels, 10 classes: 1,600 to train, 400 to test."""
-    return _saved(tmp_path_factory, "pixels", pictures(2, 2000))
+    return _saved(tmp_path_factory, "pixels", patterns(2, 2000))
 
 
 @pytest.fixture
@@ -46,6 +62,34 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         return Result(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without their pictures, which take most of the time of one so small."""
+    monkeypatch.setattr(curves, "draw", lambda *_: None)
+    monkeypatch.setattr(pictures, "draw", lambda *_: None)
+
+
+@pytest.fixture
+def _float64() -> Iterator[None]:
+    """Keras in double precision, and back."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # the layers' own, fixed at the first layer
+    # Here alone, so that all other tests see JAX as a user does.
+    _jax_enable_x64(True)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(policy)
+    _jax_enable_x64(False)
+
+
+def _jax_enable_x64(wanted: bool) -> None:
+    if BACKEND == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", wanted)
 
 
 @pytest.fixture
@@ -67,9 +111,6 @@ def refused(command: Command) -> Callable[..., str]:
 
 # Runs made once.
 
-OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
-PATIENT = ("--early_stopping.patience", "5", "--model.schedule", "reduce_on_plateau")
-
 
 @pytest.fixture(scope="session")
 def simple_run(pixels: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -87,9 +128,10 @@ def stopped_words(hard: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def stopped_run(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run, never interrupted."""
+    """That run, never interrupted; beside it what SIGKILL would have left at many a moment."""
     out = tmp_path_factory.mktemp("stopped") / "out"
-    cli.main([*stopped_words, "--out", str(out)])
+    with moments(out):
+        cli.main([*stopped_words, "--out", str(out)])
     return out
 
 

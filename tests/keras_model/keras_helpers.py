@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
 import numpy as np
+import pytest
 from shared import Command, Result, clouds  # noqa: F401 (for those who import from here)
 
 import minigrad
+from keras_model import callbacks, training
 from minigrad.runs import history, weights
+
+BACKEND = keras.backend.backend()
+# How near it comes to NumPy in float64: on torch Keras multiplies matrices in float32 whatever the dtype.
+FLOAT64 = {"tensorflow": 1e-10, "jax": 1e-10, "torch": 3e-7}[BACKEND]
+# How many steps may run in one call; torch's trainer refuses more than one.
+MOST_STEPS = {"tensorflow": 128, "jax": 128, "torch": 1}[BACKEND]
 
 
 def pictures(seed: int, count: int, side: int = 12, classes: int = 10) -> dict[str, np.ndarray]:
@@ -34,6 +48,9 @@ CNN = (
     *("--model.batch_norm", "true", "--model.optimizer", "adam", "--model.learning_rate", "0.01"),
     *("--model.schedule", "one_cycle", "--data.augment", "shift"),
 )
+# A network that soon knows its images by heart, and a recipe that sees it.
+OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
+PATIENT = ("--early_stopping.patience", "5", "--model.schedule", "reduce_on_plateau")
 
 
 def flags(data: str | Path, out: str | Path, *more: str) -> list[str]:
@@ -83,15 +100,89 @@ def same_run(a: str | Path, b: str | Path) -> None:
     assert measured(a) == measured(b)
 
 
-def started(*argv: str, module: str = "keras_model", **environment: str) -> subprocess.Popen[str]:
-    """`python -m MODULE ARGV` as a process, listening to Ctrl-C."""
+def same_model(a: str | Path, b: str | Path) -> None:
+    """model.keras holds the same numbers to the last bit, those of the optimiser too, and the same layers."""
+    x, y = (_numbers(Path(run, "model.keras")) for run in (a, b))
+    assert x.keys() == y.keys()
+    for name in x:
+        assert x[name].tobytes() == y[name].tobytes(), name
+
+
+def _numbers(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as file:
+        file.visititems(visit)
+    return found
+
+
+@contextmanager
+def moments(out: Path) -> Iterator[None]:
+    """Copy the run folder at each moment at which it changes: what SIGKILL would leave there, drafts included.
+
+    A copy is `at(out, NAME, N, WHEN)`: before or after the file NAME is
+    renamed into place for the N-th time, in the middle of its draft; after the
+    N-th call of `steps`; before the `test`.
+    """
+    replace, seen = os.replace, Counter[str]()
+
+    def keep(name: str, when: str, draft: str = "") -> None:
+        copy = at(out, name, seen[name], when)
+        shutil.copytree(out, copy)
+        if draft:
+            content = (copy / draft).read_bytes()
+            (copy / draft).write_bytes(content[: len(content) // 2])
+
+    def replaced(source: Any, target: Any, **options: Any) -> None:
+        name, ours = Path(target).name, Path(target).parent == out
+        seen[name] += ours
+        if ours:
+            keep(name, "before", Path(source).name)
+        replace(source, target, **options)
+        if ours:
+            keep(name, "after")
+
+    def noted(real: Any, name: str, when: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            seen[name] += 1
+            if when == "before":
+                keep(name, when)
+            found = real(*args, **options)
+            if when == "after":
+                keep(name, when)
+            return found
+
+        return call
+
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(os, "replace", replaced)
+        m.setattr(os, "rename", replaced)
+        steps = callbacks.RunFolder.on_train_batch_end
+        m.setattr(callbacks.RunFolder, "on_train_batch_end", noted(steps, "steps", "after"))
+        m.setattr(training, "test", noted(training.test, "test", "before"))
+        yield
+
+
+def at(out: Path, name: str, number: int, when: str) -> Path:
+    """The copy that `moments` made of the run folder."""
+    return out.parent / f"{name}-{number}-{when}"
+
+
+def started(*argv: str, first: str = "", **environment: str) -> subprocess.Popen[str]:
+    """`python -m keras_model ARGV` as a process on this backend, listening to Ctrl-C; `first` is run before it."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS_", "TF_"))}
+    program = ["-c", f"{first}\nimport runpy\nrunpy.run_module('keras_model', run_name='__main__')"]
+    root = str(Path(minigrad.__file__).parents[1])
     return subprocess.Popen(
-        [sys.executable, "-m", module, *argv],
+        [sys.executable, *(program if first else ["-m", "keras_model"]), *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**kept, "PYTHONPATH": str(Path(minigrad.__file__).parents[1]), **environment},
+        env={**kept, "KERAS_BACKEND": BACKEND, "PYTHONPATH": root, **environment},
         # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )

@@ -16,6 +16,8 @@ from keras_helpers import Command, answers, epochs, flags, measured, weights_of
 from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
 
+pytestmark = pytest.mark.usefixtures("_undrawn")
+
 LEFT = {
     *(
         "checkpoint.safetensors",
@@ -24,10 +26,12 @@ LEFT = {
         "history.csv",
         "metrics.csv",
         "metrics.json",
+        "mistakes.png",
         "model.keras",
     ),
     *("recipe.yaml", "tensorboard", "weights.safetensors"),
 }
+DRAWN = {"confusion.png", "curves.png", "mistakes.png"}
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -100,8 +104,8 @@ def test_tensorboard_has_event_files(simple_run: Path) -> None:
 
 
 def test_without_tensorboard_there_are_none(stopped_run: Path) -> None:
-    """It is asked for, never the default."""
-    assert {p.name for p in stopped_run.iterdir()} == LEFT - {"tensorboard"}
+    """It is asked for, never the default; and vectors are no pictures to show."""
+    assert {p.name for p in stopped_run.iterdir()} == LEFT - {"tensorboard", "mistakes.png"}
 
 
 def test_the_weights_file_says_what_it_expects(simple_run: Path) -> None:
@@ -119,7 +123,7 @@ def test_the_history_holds_the_rate_as_it_was_given(simple_run: Path) -> None:
 @pytest.mark.parametrize("name", recipes.names())
 def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Command) -> None:
     """Only the data and the length are ours."""
-    words = ("--data.path", pixels, "--data.validation_size", "100", "--trainer.max_epochs", "1")
+    words = ("--data.path", pixels, "--data.validation_size", "64", "--trainer.max_epochs", "1")
     result = command("fit", "--config", name, *words, "--out", "out")
     assert (result.status, result.err) == (0, "")
     assert result.out.strip().endswith(f"{metrics.percent(measured('out'))}, in out")
@@ -171,9 +175,10 @@ def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command
     short = ("--trainer.max_epochs", "1")
     assert command("fit", *flags(easy, "out", *short, "--tensorboard")).status == 0
     Path("out/mine.txt").write_text("keep me")
-    Path("out/predictions.csv").write_text("of the earlier run")
+    for name in ("predictions.csv", *DRAWN):
+        Path("out", name).write_text("of the earlier run")
     assert command("fit", *flags(easy, "out", *short, "--overwrite")).status == 0
-    assert {p.name for p in Path("out").iterdir()} - {"tensorboard"} == (LEFT - {"tensorboard"}) | {"mine.txt"}
+    assert {p.name for p in Path("out").iterdir()} - {"tensorboard"} == LEFT - {"tensorboard"} - DRAWN | {"mine.txt"}
     assert not list(Path("out").rglob("events.out.*"))
     assert len(rows_of(Path("out/metrics.csv"))) == 1
 

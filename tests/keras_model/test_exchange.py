@@ -10,6 +10,8 @@ from keras_helpers import CNN, Command, epochs, flags, measured, weights_of
 
 from minigrad import train
 
+pytestmark = pytest.mark.usefixtures("_undrawn")
+
 ONE_CYCLE = ("--model.schedule", "one_cycle")
 NEW = ("--model.hidden", "[12, 8]", "--model.activation", "tanh")
 RECIPES = {

@@ -1,7 +1,9 @@
-"""As processes: quiet, killed, interrupted, refused."""
+"""As processes: quiet, with one framework, killed, interrupted, refused."""
 
 from __future__ import annotations
 
+import json
+import math
 import signal
 import subprocess
 import time
@@ -9,13 +11,68 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
-from keras_helpers import Command, Result, ended, epochs, flags, same_run, started, weights_of
+from keras_helpers import (
+    BACKEND,
+    CNN,
+    MOST_STEPS,
+    Command,
+    Result,
+    at,
+    contents,
+    ended,
+    epochs,
+    flags,
+    moments,
+    same_model,
+    same_run,
+    started,
+)
 
 from keras_model import cli
 
+pytestmark = pytest.mark.usefixtures("_undrawn")
+
 DEADLINE = 120  # seconds; only a hang comes near it
+
+# What a process does before the command: leave word of all that it has loaded in the end ...
+TELL = """
+import atexit, json, sys
+
+def tell():
+    with open({path!r}, "w") as file:
+        json.dump(sorted({{name.split(".")[0] for name in sys.modules}}), file)
+
+atexit.register(tell)
+"""
+# ... or end itself by SIGKILL, at the n-th call of a function ...
+DIE = """
+import os, signal
+from keras_model import callbacks
+
+def dying(real, calls=[]):
+    def call(*args, **options):
+        calls.append(1)
+        if len(calls) == {number}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **options)
+    return call
+
+callbacks.RunFolder.on_train_batch_end = dying(callbacks.RunFolder.on_train_batch_end)
+"""
+# ... or before a file is renamed into place for the second time.
+DIE_BEFORE = """
+import os, signal
+real, seen = os.replace, []
+
+def replace(source, target):
+    seen.append(os.path.basename(target))
+    if seen.count({name!r}) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target)
+
+os.replace = replace
+"""
 
 
 @pytest.fixture(scope="module")
@@ -23,30 +80,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("processes")
 
 
-def from_minigrad(pixels: str, run: Path, out: Path) -> list[str]:
-    """Two epochs from weights that backends would draw differently."""
-    start = ("--model.weights", str(run / "weights.safetensors"), "--trainer.max_epochs", "2")
-    adam = ("--model.optimizer", "adam", "--model.learning_rate", "0.001", "--model.schedule", "one_cycle")
-    return flags(pixels, out, *start, *adam)
+@pytest.fixture(scope="module")
+def advanced(pixels: str) -> list[str]:
+    """The recipe, with its dropout and Adam, in steps of more than one call an epoch; the folder is added."""
+    words = ["fit", "--config", "advanced", "--data.path", pixels, "--data.validation_size", "1000"]
+    return [*words, "--data.batch_size", "4", "--trainer.max_epochs", "3", "--out"]
 
 
 @pytest.fixture(scope="module")
-def outcome(folder: Path, easy: str, pixels: str, minigrad_run: Path) -> Iterator[Callable[[str], Result]]:
-    """How each of these ended; begun together, since each spends its time starting up."""
-    processes = {
-        "fit": started("fit", *flags(easy, folder / "fit", "--trainer.max_epochs", "1")),
+def processes(folder: Path, easy: str, advanced: list[str]) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Begun together, since each spends its time starting up."""
+    calls = math.ceil(150 / MOST_STEPS)  # an epoch
+    begun = {
+        "fit": started(
+            *("fit", *flags(easy, folder / "fit", "--trainer.max_epochs", "1")),
+            first=TELL.format(path=str(folder / "loaded.json")),
+            JAX_ENABLE_COMPILATION_CACHE="false",  # as a user has it
+        ),
+        "killed": started(*advanced, str(folder / "killed"), first=DIE.format(number=calls + calls // 2)),
+        "endless": started("fit", *flags(easy, folder / "endless", "--trainer.max_epochs", "100000")),
         "hidden": started("fit", *flags(easy, folder / "hidden", "--model.hidden", "[0]")),
-        "path": started("test", "--data.path", "nowhere.npz", "--out", str(folder / "path")),
-        "jax": started("fit", *from_minigrad(pixels, minigrad_run, folder / "jax"), KERAS_BACKEND="jax"),
     }
+    yield begun
+    ended(begun.values())
+
+
+@pytest.fixture(scope="module")
+def outcome(processes: dict[str, subprocess.Popen[str]]) -> Callable[[str], Result]:
+    """How one of them ended."""
 
     @cache
     def ask(name: str) -> Result:
         out, err = processes[name].communicate(timeout=DEADLINE)
         return Result(processes[name].returncode, out, err)
 
-    yield ask
-    ended(processes.values())
+    return ask
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -57,88 +125,105 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     assert path.exists(), process.communicate()
 
 
-@pytest.mark.parametrize("name", ["fit", "jax"])
-def test_fit_is_quiet(name: str, outcome: Callable[[str], Result], folder: Path) -> None:
-    """TensorFlow's remarks on the machine are no news, on any backend; the run's lines are on stdout."""
-    result = outcome(name)
+def test_ctrl_c_ends_with_130_and_keeps_whole_epochs(
+    processes: dict[str, subprocess.Popen[str]],
+    outcome: Callable[[str], Result],
+    folder: Path,
+    easy: str,
+    command: Command,
+) -> None:
+    """One line says how to go on, and that goes on."""
+    out = str(folder / "endless")
+    wait_for(Path(out, "checkpoint.safetensors"), processes["endless"])
+    time.sleep(0.2)
+    processes["endless"].send_signal(signal.SIGINT)
+    result = outcome("endless")
+    assert result.status == 130
+    lines = [line for line in result.err.splitlines() if line]
+    assert len(lines) == 1, result.err
+    done = epochs(out)
+    kept = int(lines[0].split(f" whole epochs are kept in {out}")[0].split()[-1])
+    assert len(done) - kept in (0, 1)  # the history is written just before the checkpoint
+    assert f"--out {out} --resume goes on" in lines[0]
+    longer = str(kept + 1)
+    assert command("fit", *flags(easy, out, "--trainer.max_epochs", longer), "--resume").status == 0
+    assert epochs(out)[:-1] == done[:kept]
+
+
+def test_fit_is_quiet(outcome: Callable[[str], Result], folder: Path) -> None:
+    """A framework's remarks on the machine are no news; the run's lines are on stdout."""
+    result = outcome("fit")
     assert (result.status, result.err) == (0, "")
     assert result.out.strip().splitlines()[-1].startswith("test accuracy")
-    assert (folder / name / "metrics.json").exists()
+    assert (folder / "fit" / "metrics.json").exists()
 
 
-@pytest.mark.parametrize(("name", "said"), [("hidden", "model.hidden: 0; expected"), ("path", "data.path: nowhere")])
-def test_a_mistake_ends_with_2_and_one_line(
-    name: str, said: str, outcome: Callable[[str], Result], folder: Path
-) -> None:
-    """No traceback, and nothing of TensorFlow's."""
-    result = outcome(name)
+def test_fit_loads_one_framework_alone(outcome: Callable[[str], Result], folder: Path) -> None:
+    """Torch and TensorFlow in one process can hang, and each takes seconds; Keras itself looks for JAX."""
+    assert outcome("fit").status == 0
+    loaded = set(json.loads((folder / "loaded.json").read_text()))
+    assert {"keras", BACKEND} <= loaded
+    assert loaded & {"tensorflow", "torch"} == {BACKEND} - {"jax"}
+
+
+def test_a_mistake_ends_with_2_and_one_line(outcome: Callable[[str], Result], folder: Path) -> None:
+    """No traceback, and no framework has been started for it."""
+    result = outcome("hidden")
     assert (result.status, result.out, len(result.err.splitlines())) == (2, "", 1)
-    assert result.err.startswith(f"{cli.PROG}: error: {said}")
-    assert not (folder / name).exists()
+    assert result.err.startswith(f"{cli.PROG}: error: model.hidden: 0; expected")
+    assert not (folder / "hidden").exists()
 
 
-def test_on_jax_it_is_the_same_training(
-    outcome: Callable[[str], Result], folder: Path, pixels: str, minigrad_run: Path, command: Command
+def test_killed_in_mid_epoch_it_goes_on_to_the_same_end(
+    outcome: Callable[[str], Result], folder: Path, advanced: list[str], command: Command
 ) -> None:
-    """Batches come by the PyDataset there; from the same weights, the same losses in the same order."""
-    assert command("fit", *from_minigrad(pixels, minigrad_run, folder / "tensorflow")).status == 0
-    assert outcome("jax").status == 0
-    np.testing.assert_allclose(epochs(folder / "jax"), epochs(folder / "tensorflow"), rtol=1e-4)
-    for name, array in weights_of(folder / "tensorflow").items():
-        np.testing.assert_allclose(weights_of(folder / "jax")[name], array, atol=1e-4, err_msg=name)
+    """SIGKILL in the second epoch of `advanced`; both runs end byte for byte alike, in whatever process."""
+    out = str(folder / "killed")
+    assert outcome("killed").status == -signal.SIGKILL
+    assert len(epochs(out)) == 1
+    assert command(*advanced, out, "--resume").status == 0
+    assert command(*advanced, "whole").status == 0
+    same_run(out, "whole")
+    same_model(out, "whole")
 
 
-def test_killed_it_goes_on_to_the_same_end(pixels: str) -> None:
-    """SIGKILL in the middle of `advanced`, with its dropout and Adam; both runs end byte for byte alike."""
-    words = ["fit", "--config", "advanced", "--data.path", pixels, "--data.validation_size", "100"]
-    words += ["--data.batch_size", "4", "--trainer.max_epochs", "6"]
-    killed = started(*words, "--out", "parts")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.keras", "checkpoint.safetensors"])
+def test_a_copy_of_the_folder_is_what_sigkill_leaves(name: str, pixels: str, command: Command) -> None:
+    """So test_resume.py may go on from copies; only a draft is whole here, and named after its process."""
+    words = ("fit", *flags(pixels, "", *CNN, "--data.validation_size", "1500"))
+    process = started(*words, "--out", "killed", first=DIE_BEFORE.format(name=name))
     try:
-        wait_for(Path("parts/checkpoint.safetensors"), killed)
-        time.sleep(0.3)  # somewhere in a later epoch
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate(timeout=DEADLINE)
-        assert not Path("parts/metrics.json").exists(), "it must have been killed for this test to say anything"
-        again = started(*words, "--out", "parts", "--resume")
-        cli.main([*words, "--out", "whole"])
-        _, err = again.communicate(timeout=DEADLINE)
-    finally:
-        ended([killed])
-    assert (again.returncode, err) == (0, "")
-    same_run("parts", "whole")
-
-
-def test_ctrl_c_ends_with_130_and_keeps_whole_epochs(easy: str, command: Command) -> None:
-    """One line says how to go on, and that goes on."""
-    process = started("fit", *flags(easy, "out", "--trainer.max_epochs", "100000"))
-    try:
-        wait_for(Path("out/checkpoint.safetensors"), process)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=DEADLINE)
+        process.communicate(timeout=DEADLINE)
     finally:
         ended([process])
-    assert process.returncode == 130
-    lines = [line for line in err.splitlines() if line]
-    assert len(lines) == 1, err
-    done = epochs("out")
-    kept = int(lines[0].split(" whole epochs are kept in out")[0].split()[-1])
-    assert len(done) - kept in (0, 1)  # the history is written just before the checkpoint
-    assert "--out out --resume goes on" in lines[0]
-    longer = str(kept + 1)
-    assert command("fit", *flags(easy, "out", "--trainer.max_epochs", longer), "--resume").status == 0
-    assert epochs("out")[:-1] == done[:kept]
+    assert process.returncode == -signal.SIGKILL
+    whole = Path("whole/out")
+    with moments(whole):
+        assert command(*words, "--out", str(whole)).status == 0
+    killed, copy = contents("killed"), contents(at(whole, name, 2, "before"))
+    assert len(killed) == len(copy)
+    for file in ("checkpoint.safetensors", "metrics.csv", "recipe.yaml", "weights.safetensors"):
+        assert killed[file] == copy[file], file
+    assert epochs("killed") == epochs(at(whole, name, 2, "before"))
+    assert command(*words, "--out", "killed", "--resume").status == 0
+    same_run("killed", whole)
+    same_model("killed", whole)
+
+
+# The libraries by which /proc shows that a backend is being imported.
+LIBRARY = {"tensorflow": "tensorflow", "jax": "jaxlib", "torch": "libtorch"}[BACKEND]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc for what a process has loaded")
 def test_ctrl_c_while_it_starts_is_one_line(easy: str) -> None:
-    """Importing TensorFlow takes seconds, in which a user may well change their mind."""
+    """Importing a framework takes seconds, in which a user may well change their mind."""
     process = started("fit", *flags(easy, "out"))
     try:
         end = time.monotonic() + DEADLINE
-        while "tensorflow" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
+        while LIBRARY not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
             time.sleep(0.02)
-        time.sleep(0.5)  # let it make its remarks
+        time.sleep(0.5 if BACKEND == "tensorflow" else 0.1)  # let it make its remarks
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=DEADLINE)
     finally:

@@ -8,14 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras_helpers import CNN, Command, answers, contents, epochs, flags, measured, same_run, weights_of
+from keras_helpers import (
+    CNN,
+    MOST_STEPS,
+    OVERFIT,
+    PATIENT,
+    Command,
+    at,
+    contents,
+    epochs,
+    flags,
+    measured,
+    moments,
+    same_model,
+    same_run,
+)
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_model import callbacks, cli, state
-from minigrad import datasets
 from minigrad.runs import Stopped, history, run_command, weights
+
+pytestmark = pytest.mark.usefixtures("_undrawn")
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at: int) -> None:
@@ -32,23 +47,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at:
 
 
 @pytest.fixture(scope="module")
-def part(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """The early-stopping run, interrupted at the end of an epoch; a fresh copy each time."""
-
-    def make(at: int) -> Path:
-        out = tmp_path_factory.mktemp("part") / "out"
-        with pytest.MonkeyPatch.context() as m:
-            interrupt(m, state.ResumableState, "on_epoch_end", at)
-            assert run_command(cli.PROG, cli.main, [*stopped_words, "--out", str(out)]) == 130
-        return out
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def early(part: Callable[[int], Path]) -> Path:
-    """Interrupted after two epochs; to be copied, not changed."""
-    return part(2)
+def early(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The early-stopping run, interrupted after two epochs; to be copied, not changed."""
+    out = tmp_path_factory.mktemp("early") / "out"
+    with pytest.MonkeyPatch.context() as m:
+        interrupt(m, state.ResumableState, "on_epoch_end", 2)
+        assert run_command(cli.PROG, cli.main, [*stopped_words, "--out", str(out)]) == 130
+    return out
 
 
 def copied(folder: Path) -> str:
@@ -64,27 +69,125 @@ def test_whole_epochs_are_kept(early: Path, stopped_run: Path) -> None:
         assert (early / name).exists(), name
 
 
+def same_end(a: str | Path, b: str | Path) -> None:
+    """All that two runs leave is equal to the last bit, but the seconds."""
+    same_run(a, b)
+    same_model(a, b)
+    assert Path(a, "metrics.csv").read_bytes() == Path(b, "metrics.csv").read_bytes()
+    assert boards(a) == boards(b)
+
+
+def boards(out: str | Path) -> dict[str, list[Any]]:
+    """What TensorBoard shows of the run, without the times."""
+    found: dict[str, list[Any]] = {}
+    for part in sorted(Path(out, "tensorboard").glob("*")):
+        events = EventAccumulator(str(part)).Reload()
+        for tag in events.Tags()["scalars"]:
+            found[f"{part.name}/{tag}"] = [(e.step, e.value) for e in events.Scalars(tag)]
+        for tag in events.Tags()["histograms"]:
+            found[f"{part.name}/{tag}"] = [(e.step, e.histogram_value) for e in events.Histograms(tag)]
+    return found
+
+
+# Killed: gone on with from copies of the folder, which are what SIGKILL leaves.
+
+FILES = ("history.csv", "weights.safetensors", "model.keras", "checkpoint.safetensors")
+CHECKPOINT = "checkpoint.safetensors"
+
+
 @pytest.mark.parametrize("before", [1, 4])
 def test_what_was_waited_for_is_remembered(
-    before: int, stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command
+    before: int, stopped_run: Path, stopped_words: list[str], command: Command
 ) -> None:
-    """Interrupted in the middle of a wait, `before` epochs before its end: patience and plateau go on counting."""
-    out = str(part(len(epochs(stopped_run)) - before))
+    """Killed in the middle of a wait, `before` epochs before its end: patience and plateau go on counting."""
+    out = copied(at(stopped_run, CHECKPOINT, len(epochs(stopped_run)) - before, "after"))
     assert command(*stopped_words, "--out", out, "--resume").status == 0
-    same_run(out, stopped_run)
+    same_end(out, stopped_run)
 
 
-def test_model_keras_stays_the_best_epochs(
-    stopped_run: Path, stopped_words: list[str], part: Callable[[int], Path], command: Command, hard: str
+@pytest.mark.parametrize(("name", "number"), [("weights.safetensors", 1), ("model.keras", 2)])
+def test_killed_while_the_best_epoch_is_kept(
+    name: str, number: int, stopped_run: Path, stopped_words: list[str], command: Command
 ) -> None:
-    """The best epoch is behind the interruption, so no later one may take its place in model.keras."""
-    out = str(part(len(epochs(stopped_run)) - 2))
-    # A kill may leave half a draft behind, which must not become the model.
-    Path(out, ".model.keras").write_bytes(b"half a file")
+    """One file is of the epoch, the other not yet, and of a draft there is a half."""
+    out = copied(at(stopped_run, name, number, "before"))
     assert command(*stopped_words, "--out", out, "--resume").status == 0
-    images = datasets.load(hard).test.images
-    net = keras.saving.load_model(Path(out, "model.keras"), safe_mode=True)
-    np.testing.assert_allclose(net.predict(images, verbose=0), answers(weights_of(out), images), rtol=1e-4, atol=1e-4)
+    same_end(out, stopped_run)
+
+
+def test_killed_once_it_had_stopped_early(stopped_run: Path, stopped_words: list[str], command: Command) -> None:
+    """Nothing is left to train; the best epoch's weights are measured all the same."""
+    out = copied(at(stopped_run, CHECKPOINT, len(epochs(stopped_run)), "after"))
+    assert command(*stopped_words, "--out", out, "--resume").status == 0
+    same_end(out, stopped_run)
+
+
+# With a draw of every kind: dropout's masks, how far each image moves; batch norm's statistics, an average, a schedule.
+ALL = (*CNN, "--model.dropout", "0.3", "--ema", "0.9", "--tensorboard", "--data.validation_size", "1500")
+
+
+@pytest.fixture(scope="module")
+def all_words(pixels: str) -> list[str]:
+    """Three epochs of 7 steps; the folder is added by who uses it."""
+    return ["fit", *flags(pixels, "", *ALL)]
+
+
+@pytest.fixture(scope="module")
+def all_run(all_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, never interrupted; beside it what SIGKILL would have left at many a moment."""
+    out = tmp_path_factory.mktemp("all") / "out"
+    with moments(out):
+        cli.main([*all_words, "--out", str(out)])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "when"),
+    [*((name, 2, "before") for name in FILES), (CHECKPOINT, 2, "after"), ("test", 1, "before")],
+)
+def test_killed_at_any_moment_it_ends_as_if_it_had_never_been(
+    name: str, number: int, when: str, all_run: Path, all_words: list[str], command: Command
+) -> None:
+    """At the end of the second epoch, file by file, and when only the measurement is missing."""
+    out = copied(at(all_run, name, number, when))
+    assert command(*all_words, "--out", out, "--resume").status == 0
+    same_end(out, all_run)
+
+
+SLOW = {
+    "simple": ("--config", "simple"),
+    "advanced": ("--config", "advanced"),
+    "cnn": (*CNN, "--model.dropout", "0.3", "--data.validation_size", "1500"),
+    "ema": ("--config", "advanced", "--ema", "0.9"),
+    "tensorboard": ("--config", "simple", "--tensorboard"),
+    "stopping": (*OVERFIT, *PATIENT),
+    "stopping, ema, tensorboard": (*OVERFIT, *PATIENT, "--ema", "0.9", "--tensorboard", "--model.dropout", "0.1"),
+    "not validated": ("--config", "advanced", "--data.validation_size", "0", "--ema", "0.9"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SLOW)
+def test_killed_at_every_moment(name: str, easy: str, hard: str, pixels: str, command: Command) -> None:
+    """Each of them, from the first file to the last, and after every call of steps."""
+    data = pixels if name == "cnn" else hard if "stopping" in name else easy
+    words, whole = ["fit", *flags(data, "", *SLOW[name])], Path("whole/out").absolute()
+    with moments(whole):
+        assert command(*words, "--out", str(whole)).status == 0
+    copies = sorted(path for path in whole.parent.iterdir() if path != whole)
+    assert len(copies) > 30
+    for copy in copies:
+        shutil.copytree(copy, "parts")
+        assert command(*words, "--out", "parts", "--resume").status == 0, copy.name
+        try:
+            same_end("parts", whole)
+        except AssertionError as error:
+            raise AssertionError(f"killed at {copy.name}") from error
+        shutil.rmtree("parts")
+
+
+# Interrupted by Ctrl-C.
 
 
 def test_an_early_interruption_costs_nothing_either(
@@ -101,24 +204,15 @@ def test_an_early_interruption_costs_nothing_either(
 def test_stopped_in_the_middle_of_an_epoch(
     stopped_run: Path, stopped_words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The half epoch is trained again: 90 images make 6 steps, which Keras here runs in one call."""
+    """The half epoch is trained again: 90 images make 6 steps, which are one call where the backend can."""
+    calls = 1 if MOST_STEPS > 1 else 6
     with monkeypatch.context() as m:
-        interrupt(m, callbacks.RunFolder, "on_train_batch_end", 3)
+        interrupt(m, callbacks.RunFolder, "on_train_batch_end", 2 * calls + (calls + 1) // 2)
         result = command(*stopped_words, "--out", "parts")
     assert result.status == 130
     assert "2 whole epochs are kept in parts" in result.err
     assert command(*stopped_words, "--out", "parts", "--resume").status == 0
-    same_run("parts", stopped_run)
-
-
-def test_stopped_between_the_last_epoch_and_the_measurement(
-    stopped_run: Path, stopped_words: list[str], command: Command
-) -> None:
-    """Nothing is left to train; the best epoch's weights are measured all the same."""
-    out = copied(stopped_run)
-    Path(out, "metrics.json").unlink()
-    assert command(*stopped_words, "--out", out, "--resume").status == 0
-    same_run(out, stopped_run)
+    same_end("parts", stopped_run)
 
 
 @pytest.fixture(scope="module")
@@ -213,17 +307,3 @@ def test_a_history_shorter_than_the_checkpoint_is_refused(
     out = Path(copied(early))
     history.write(out / "history.csv", history.read(out / "history.csv")[:1])
     assert "history.csv" in refused(*stopped_words, "--out", str(out), "--resume")
-
-
-def test_a_cnn_on_moved_images_goes_on_as_if_it_had_never_stopped(
-    pixels: str, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Batch norm's statistics, the schedule, the order and how far each image moves: all to the last bit."""
-    words = ("fit", *flags(pixels, "", *CNN, "--data.validation_size", "1000", "--model.dropout", "0.3"))
-    assert command(*words, "--out", "whole").status == 0
-    with monkeypatch.context() as m:
-        interrupt(m, state.ResumableState, "on_epoch_end", 1)
-        assert command(*words, "--out", "parts").status == 130
-    assert len(epochs("parts")) == 1
-    assert command(*words, "--out", "parts", "--resume").status == 0
-    same_run("parts", "whole")

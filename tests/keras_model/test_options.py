@@ -1,0 +1,379 @@
+"""What `fit` takes besides a recipe: the average of the weights, half precision; and what the package sets as it comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from keras_helpers import CNN, Command, answers, epochs, flags, measured, same_run, weights_of
+
+import minigrad
+from keras_model import model, state, training
+from keras_model.model import get_weights
+from keras_model.options import Options
+from minigrad import datasets
+from minigrad.recipes import Recipe
+from minigrad.runs import metrics, weights
+
+EMA = ("--ema", "0.9")
+Arrays = dict[str, np.ndarray]
+
+
+def stop(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Ctrl-C at the end of an epoch, once all of it is kept."""
+    real = state.ResumableState.on_epoch_end
+
+    def call(self: Any, epoch: int, logs: Any = None) -> None:
+        real(self, epoch, logs)
+        if epoch + 1 == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(state.ResumableState, "on_epoch_end", call)
+
+
+class Steps(keras.callbacks.Callback):
+    """Keep the weights as they are after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Arrays] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen.append({name: np.array(a, np.float64) for name, a in get_weights(self.model).items()})
+
+
+class Ends(keras.callbacks.Callback):
+    """Keep the weights in training as each epoch begins: an average is shown between the epochs only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Arrays] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == 0:
+            self.seen.append({name: np.array(a) for name, a in get_weights(self.model).items()})
+
+
+def recipe_of(**section: Any) -> Recipe:
+    """Three epochs of three steps."""
+    recipe = Recipe()
+    recipe.data.batch_size, recipe.data.validation_size, recipe.trainer.max_epochs = 48, 30, 3
+    for name, value in section.items():
+        setattr(recipe.model, name, value)
+    return recipe
+
+
+def trained(recipe: Recipe, path: str, out: str, options: Options, *callbacks: keras.callbacks.Callback) -> None:
+    """`fit` as the command calls it, with callbacks."""
+    keras.utils.set_random_seed(recipe.seed_everything)
+    data = datasets.load(path, recipe.data.validation_size, recipe.seed_everything)
+    training.fit(recipe, data, Path(out), options, callbacks=callbacks)
+
+
+def averages(steps: list[Arrays], momentum: float) -> list[Arrays]:
+    """By Keras's rule: the first step is copied, and then each is let in a little."""
+    found = [steps[0]]
+    for step in steps[1:]:
+        found.append({name: momentum * found[-1][name] + (1 - momentum) * step[name] for name in step})
+    return found
+
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "schedule": "one_cycle"},
+}
+
+
+@pytest.mark.parametrize("name", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
+def test_the_average_is_kerass_and_training_is_unchanged(name: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worked out from the steps of a plain run: what is validated, kept and tested is it, and it alone."""
+    recipe, steps, plain_ends, ends = recipe_of(**SECTIONS[name]), Steps(), Ends(), Ends()
+    with monkeypatch.context() as m:
+        m.setattr(model, "most_steps_per_execution", lambda: 1)  # so that each step is seen
+        trained(recipe, easy, "plain", Options(), steps, plain_ends)
+    trained(recipe, easy, "averaged", Options(ema=0.9), ends)
+    assert len(steps.seen) == 9
+    expected = averages(steps.seen, 0.9)[2::3]
+    for array_name, array in weights_of("averaged").items():
+        np.testing.assert_allclose(array, expected[-1][array_name], rtol=1e-5, atol=1e-6)
+        assert np.abs(array - steps.seen[-1][array_name]).max() > 1e-4, "else the test would say nothing"
+    data = datasets.load(easy, 30, 42)
+    for row, plain, average in zip(epochs("averaged"), epochs("plain"), expected, strict=True):
+        assert row[1:3] == pytest.approx(plain[1:3], rel=1e-6), "the loss in training"
+        found = metrics.score(answers(average, data.validation.images), data.validation.labels)
+        assert row[3:5] == pytest.approx((found["loss"], found["accuracy"]), rel=1e-5)
+        assert row[3] != pytest.approx(plain[3], rel=1e-4)
+    found = metrics.score(answers(expected[-1], data.test.images), data.test.labels)
+    assert measured("averaged")["test_loss"] == pytest.approx(found["loss"], rel=1e-5)
+    assert measured("averaged")["test_correct"] == found["correct"]
+    # And each epoch begins where the last one's steps ended, not where its average is.
+    for begun, plain_begun in zip(ends.seen, plain_ends.seen, strict=True):
+        for array_name in begun:
+            np.testing.assert_allclose(begun[array_name], plain_begun[array_name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_both_files_hold_the_average(easy: str, command: Command) -> None:
+    """model.keras and weights.safetensors measure alike, as metrics.json has it."""
+    assert command("fit", *flags(easy, "out", *EMA)).status == 0
+    expected = {k: v for k, v in measured("out").items() if k != "epochs"}
+    for file in ("model.keras", "weights.safetensors"):
+        words = ("--data.path", easy, "--model.weights", f"out/{file}", "--out", f"by {file}")
+        assert command("test", *words).status == 0
+        assert measured(f"by {file}") == pytest.approx(expected)
+
+
+PRECISIONS = ["mixed_bfloat16", "mixed_float16"]
+
+
+@pytest.mark.parametrize(
+    "precision", [pytest.param(p, marks=pytest.mark.slow) for p in ("float32", "mixed_bfloat16")] + ["mixed_float16"]
+)
+def test_a_run_with_an_average_goes_on_exactly(
+    precision: str, easy: str, command: Command, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights in training, their average, and the scale of float16's loss; with other settings it does not."""
+    words = ("--model.optimizer", "adam", "--model.learning_rate", "0.01", "--model.dropout", "0.2", *EMA)
+    words += ("--precision", precision, "--data.batch_size", "48")
+    assert command("fit", *flags(easy, "whole", *words)).status == 0
+    with monkeypatch.context() as m:
+        stop(m, 2)
+        assert command("fit", *flags(easy, "parts", *words)).status == 130
+    for other, now in ((("--ema", "0.8"), "0.8"), (("--ema", "null"), "None")):
+        text = refused("fit", *flags(easy, "parts", *words, *other), "--resume")
+        assert f"--resume: ema is {now}, but the run was made with 0.9; expected 0.9" in text
+    other = next(p for p in ("float32", *PRECISIONS) if p != precision)
+    text = refused("fit", *flags(easy, "parts", *words, "--precision", other), "--resume")
+    assert f"--resume: precision is {other}, but the run was made with {precision}" in text
+    assert command("fit", *flags(easy, "parts", *words), "--resume").status == 0
+    same_run("parts", "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_cnn_with_an_average_goes_on_exactly(
+    at: int, pixels: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch norm's statistics, which are none of the weights, are those in training."""
+    words = (*CNN, *EMA, "--data.validation_size", "1000", "--early_stopping.patience", "2")
+    assert command("fit", *flags(pixels, "whole", *words)).status == 0
+    with monkeypatch.context() as m:
+        stop(m, at)
+        assert command("fit", *flags(pixels, "parts", *words)).status == 130
+    assert command("fit", *flags(pixels, "parts", *words), "--resume").status == 0
+    same_run("parts", "whole")
+
+
+def best_is_kept(out: str, data: str, validation_size: int = 30) -> None:
+    """What is kept is what the best epoch was validated by."""
+    best = min(epochs(out), key=lambda row: row[3])
+    held_out = datasets.load(data, validation_size, 42).validation
+    found = metrics.score(answers(weights_of(out), held_out.images), held_out.labels)
+    assert (found["loss"], found["accuracy"]) == pytest.approx(best[3:5], rel=1e-5)
+
+
+@pytest.mark.parametrize("ends", ["by itself", pytest.param("while it waits", marks=pytest.mark.slow)])
+def test_early_stopping_keeps_the_best_epochs_average(
+    ends: str, stopped_words: list[str], hard: str, command: Command
+) -> None:
+    """Whether it stops the run or the run ends while it waits."""
+    assert command(*stopped_words, "--out", "stopped", *EMA).status == 0
+    rows = epochs("stopped")
+    assert 5 < len(rows) < 40, "it must have stopped for this test to say anything"
+    assert min(rows, key=lambda row: row[3])[0] == len(rows) - 5
+    best_is_kept("stopped", hard)
+    if ends == "by itself":
+        return
+    waiting = str(len(rows) - 2)
+    assert command(*stopped_words, "--out", "waiting", *EMA, "--trainer.max_epochs", waiting).status == 0
+    best_is_kept("waiting", hard)
+    for name, array in weights_of("stopped").items():
+        np.testing.assert_array_equal(weights_of("waiting")[name], array)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [1, 3])
+def test_early_stopping_with_an_average_goes_on_exactly(
+    before: int, stopped_words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best epoch's average is among what is kept."""
+    assert command(*stopped_words, "--out", "whole", *EMA).status == 0
+    with monkeypatch.context() as m:
+        stop(m, len(epochs("whole")) - before)
+        assert command(*stopped_words, "--out", "parts", *EMA).status == 130
+    assert command(*stopped_words, "--out", "parts", *EMA, "--resume").status == 0
+    same_run("parts", "whole")
+
+
+@pytest.mark.slow
+def test_a_reduced_rate_with_an_average(hard: str, command: Command) -> None:
+    """The plateau is the average's, since that is what is validated."""
+    words = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.5", "--trainer.max_epochs", "30")
+    assert command("fit", *flags(hard, "out", *words, *EMA)).status == 0
+    rates = [row[5] for row in epochs("out")]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.5
+
+
+@pytest.mark.slow
+def test_no_epoch_at_all(easy: str, command: Command) -> None:
+    """Nothing to average, and the weights as they begin are measured."""
+    assert command("fit", *flags(easy, "plain", "--trainer.max_epochs", "0")).status == 0
+    assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "0", *EMA)).status == 0
+    assert measured("out") == measured("plain")
+
+
+# Half precision.
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_half_precision(precision: str, easy: str, command: Command) -> None:
+    """It learns; weights stay float32 and are measured as any reader would; afterwards all is as before."""
+    before = keras.config.dtype_policy().name
+    assert command("fit", *flags(easy, "out", "--precision", precision)).status == 0
+    assert keras.config.dtype_policy().name == before
+    assert {array.dtype for array in weights_of("out").values()} == {np.dtype("float32")}
+    losses = [row[1] for row in epochs("out")]
+    assert losses == sorted(losses, reverse=True)
+    assert [row[5] for row in epochs("out")] == [0.1] * 3
+    assert measured("out")["test_accuracy"] > 0.8
+    words = ("--data.path", easy, "--model.weights", "out/weights.safetensors", "--out", "again")
+    assert command("test", *words).status == 0
+    assert measured("out") == {**measured("again"), "epochs": 3}
+
+
+def test_half_precision_is_what_is_computed_in(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside `fit` the layers have the policy; a mistake there leaves it behind no more than an end does."""
+    seen: list[Any] = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            seen.extend((layer.compute_dtype, layer.dtype) for layer in self.model.layers if layer.weights)
+            raise ZeroDivisionError
+
+    before = keras.config.dtype_policy().name
+    with pytest.raises(ZeroDivisionError):
+        trained(recipe_of(), easy, "out", Options(precision="mixed_bfloat16"), Look())
+    assert seen == [("bfloat16", "float32")] * 2
+    assert keras.config.dtype_policy().name == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("schedule", ["one_cycle", "reduce_on_plateau"])
+def test_half_precision_of_a_cnn(schedule: str, precision: str, pixels: str, command: Command) -> None:
+    """Convolutions, batch norm, moved images, Adam, an average and a rate that moves: it learns all the same."""
+    words = (*CNN, "--data.validation_size", "400", "--precision", precision, "--model.schedule", schedule)
+    assert command("fit", *flags(pixels, "out", *words, "--ema", "0.5"))[::2] == (0, "")
+    rates = [row[5] for row in epochs("out")]
+    assert rates == sorted(rates, reverse=True) if schedule == "reduce_on_plateau" else rates[0] > rates[-1]
+    assert measured("out")["test_accuracy"] > 0.3
+    words = ("--data.path", pixels, "--model.weights", "out/weights.safetensors", "--out", "again")
+    assert command("test", *words).status == 0
+    assert measured("out") == {**measured("again"), "epochs": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", *PRECISIONS])
+def test_a_rate_is_reduced_in_any_precision(precision: str, hard: str, command: Command) -> None:
+    """float16's optimiser wraps ours, and the rate is ours."""
+    words = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.5", "--trainer.max_epochs", "25")
+    assert command("fit", *flags(hard, "out", *words, "--precision", precision))[::2] == (0, "")
+    assert sorted({round(row[5], 6) for row in epochs("out")}, reverse=True)[:2] == [0.5, 0.05]
+
+
+@pytest.mark.slow
+def test_divergence_in_half_precision_is_one_sentence(easy: str, refused: Callable[..., str]) -> None:
+    """As in float32."""
+    text = refused("fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--precision", "mixed_bfloat16"))
+    assert "model.learning_rate: 1e+30" in text
+
+
+# What is refused, and where options may stand.
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-1", "1.5", "nan", "inf", "much", "[0.9]", "true"])
+def test_no_momentum(value: str, easy: str, refused: Callable[..., str]) -> None:
+    """One sentence with the key, and no folder."""
+    assert refused("fit", *flags(easy, "out", f"--ema={value}")).startswith("ema: ")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("value", ["float8", "float16", "mixed", "null", "16", "MIXED_BFLOAT16"])
+def test_no_precision(value: str, easy: str, refused: Callable[..., str]) -> None:
+    """The sentence names those that there are."""
+    text = refused("fit", *flags(easy, "out", f"--precision={value}"))
+    for word in ("precision: ", "float32", "mixed_bfloat16", "mixed_float16"):
+        assert word in text
+    assert not Path("out").exists()
+
+
+def test_options_beside_the_recipe_in_one_file(easy: str, command: Command, refused: Callable[..., str]) -> None:
+    """It is read as flags are; a flag behind it wins; and a mistake in it is one sentence."""
+    content = {"model": {"hidden": [4]}, "data": {"batch_size": 48}, "trainer": {"max_epochs": 1}, "ema": 0.9}
+    Path("mine.yaml").write_text(yaml.safe_dump(content))
+    data = ("--data.path", easy, "--data.validation_size", "30")
+    assert command("fit", "--config", "mine.yaml", *data, "--out", "out").status == 0
+    assert weights_of("out")["hidden.0.weight"].shape == (4, 6)
+    assert json.loads(weights.read("out/checkpoint.safetensors")[1]["state"])["made_with"]["ema"] == 0.9
+    assert "ema: 1.0; expected" in refused("fit", "--config", "mine.yaml", *data, "--ema", "1", "--out", "new")
+    for key, value in (("ema", 2.0), ("ema", "much"), ("precision", "half"), ("emma", 0.9)):
+        Path("bad.yaml").write_text(yaml.safe_dump({**content, key: value}))
+        assert key in refused("fit", "--config", "bad.yaml", *data, "--out", "new")
+    assert not Path("new").exists()
+
+
+def test_the_averages_momentum_is_no_key_of_a_recipe(easy: str, refused: Callable[..., str]) -> None:
+    """The other commands don't train, and say which key they don't know."""
+    Path("mine.yaml").write_text(yaml.safe_dump({"ema": 0.9}))
+    assert "ema" in refused("test", "--config", "mine.yaml", "--data.path", easy)
+    assert "model.ema" in refused("fit", *flags(easy, "out", "--model.ema", "0.9"))
+
+
+@pytest.mark.parametrize(
+    "given", ["[cosine, reduce_on_plateau]", "cosine, reduce_on_plateau", "cosine+reduce_on_plateau"]
+)
+def test_a_schedule_or_a_plateau(given: str, easy: str, refused: Callable[..., str]) -> None:
+    """Never both: the key takes one, and the sentence names them."""
+    text = refused("fit", *flags(easy, "out", "--model.schedule", given))
+    assert text.startswith("model.schedule: ")
+    for word in ("expected", "constant", "cosine", "one_cycle", "reduce_on_plateau"):
+        assert word in text
+    assert not Path("out").exists()
+
+
+# What importing the package sets.
+
+SET = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def seen_by_a_program(**given: str) -> list[str]:
+    """Those variables in a process that has imported the package, which imports no framework by that."""
+    program = (
+        f"import os, sys, keras_model; assert 'keras' not in sys.modules; print(*map(os.environ.get, {list(SET)}))"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in SET}
+    root = str(Path(minigrad.__file__).parents[1])
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env={**kept, "PYTHONPATH": root, **given}, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_gpus_memory_is_taken_as_it_is_needed() -> None:
+    """So that what else runs there has some, whatever the backend."""
+    assert seen_by_a_program() == list(SET.values())
+
+
+@pytest.mark.parametrize("name", SET)
+def test_unless_the_user_said_otherwise(name: str) -> None:
+    """What is set already stays, whatever it is."""
+    assert seen_by_a_program(**{name: "mine"}) == ["mine" if key == name else value for key, value in SET.items()]
