@@ -9,6 +9,7 @@ _PROCESS_ID.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from minigrad.recipes import Recipe
 from minigrad.runs import UserError
 
 VARIABLE = "KERAS_DISTRIBUTION_{}"
+ADDRESSES = VARIABLE.format("JOB_ADDRESSES")
+ADDRESS = re.compile(r"(?:[^\s:\[\]]+|\[[\da-fA-F:.]+\]):(\d{1,5})")
 
 
 def process() -> tuple[int, int]:
@@ -42,7 +45,14 @@ def process() -> tuple[int, int]:
             f"{VARIABLE.format('PROCESS_ID')}: {given[0]} of {given[1]} processes; expected 0 up to below"
             f" {VARIABLE.format('NUM_PROCESSES')}"
         )
-    return int(given[0]), int(given[1])
+    rank, processes = map(int, given)
+    found = [ADDRESS.fullmatch(part) for part in os.environ.get(ADDRESSES, "").split(",")]
+    whole = all(match and int(match[1]) < 65536 for match in found) and len(found) in (1, processes)
+    if processes > 1 and ADDRESSES in os.environ and not whole:  # without any JAX may find it by itself
+        raise UserError(
+            f"{ADDRESSES}: {os.environ[ADDRESSES]!r}; expected HOST:PORT of the first process, or of each, with commas"
+        )
+    return rank, processes
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,12 @@ def on_jax(devices: int, rank: int, processes: int) -> Place:
     with suppress(RuntimeError):  # JAX runs already, with the devices that it has
         jax.config.update("jax_num_cpu_devices", devices)
     if processes > 1:
-        keras.distribution.initialize()
+        try:
+            keras.distribution.initialize()
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{ADDRESSES}: {os.environ.get(ADDRESSES)}; expected HOST:PORT of the first process ({error})"
+            ) from error
     _refuse_fewer(devices, jax.local_device_count(), jax.default_backend().upper())
     by_process = [[d for d in jax.devices() if d.process_index == p][:devices] for p in range(processes)]
     names = [f"{d.platform}:{d.id}" for found in by_process for d in found]

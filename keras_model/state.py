@@ -101,8 +101,8 @@ class ResumableState(keras.callbacks.Callback):
 
 def _variables(model: keras.Model) -> dict[str, Any]:
     optimizer = model.optimizer
-    optimizer.build(model.trainable_variables)
-    # What wraps an optimiser for mixed_float16 lists the other's variables in no fixed order.
+    if not optimizer.built:  # what wraps one for mixed_float16 would add its variables again, and begin anew
+        optimizer.build(model.trainable_variables)
     inner = getattr(optimizer, "inner_optimizer", optimizer).variables
     wrapper = [v for v in optimizer.variables if all(v is not other for other in inner)]
     parts = (("model", model.variables), ("optimizer", inner), ("wrapper", wrapper))

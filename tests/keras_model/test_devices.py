@@ -451,6 +451,7 @@ def test_several_processes_elsewhere(
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_one_process_that_says_so(easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A launcher may say that there is one."""
     with_environment(environment("127.0.0.1:1", 1, 0), monkeypatch)

@@ -116,5 +116,4 @@ def test_the_benchmark_of_keras_runs_and_its_trainers_agree(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-m", "benchmarks.keras", "--rounds", "1", "--out", out], check=True, cwd=ROOT)
     found = json.loads(out.read_text())
     assert {row["network"] for row in found["rows"]} == {f"784-10-10 on {b}" for b in ("tensorflow", "jax", "torch")}
-    assert all(row["step_us"] > 0 for row in (*found["rows"], *found["settings"]))
-    assert sum("int8" in line for line in found["exports"]) == 2
+    assert all(row["step_us"] > 0 for row in found["rows"])
