@@ -22,7 +22,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         # Half precision is too coarse for sums over a batch.
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
+        x = ops.cast(inputs, "float32") if half else inputs
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
             *others, _ = ops.shape(x)
@@ -38,7 +39,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for moving, seen in ((self.moving_mean, mean), (self.moving_variance, variance * (n / (n - 1)))):
                 moving.assign(self.momentum * moving + (1 - self.momentum) * seen)
         found = ops.batch_normalization(x, mean, variance, -1, self.beta, self.gamma, self.epsilon)
-        return ops.cast(found, self.compute_dtype)
+        return ops.cast(found, inputs.dtype)
 
 
 def over_replicas(x: Any) -> Any:

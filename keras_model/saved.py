@@ -84,10 +84,10 @@ def from_keras(path: Path) -> tuple[keras.Model, Network]:
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
         if 4 * sum(math.prod(shape) for shape in shapes.values()) > path.stat().st_size:
             raise ValueError("it holds fewer numbers than its network has")
-        net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
-        if _plain(config) != _plain(json.loads(net.to_json())):
-            raise ValueError("its configuration is another")
         with warnings.catch_warnings(action="ignore"):  # Keras's, of what doesn't fit, which it refuses then
+            net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
+            if _plain(config) != _plain(json.loads(net.to_json())):
+                raise ValueError("its configuration is another")
             net.load_weights(path)
     except Exception as error:  # a tampered file can break anything
         why = " ".join(str(error).split())[:200] or type(error).__name__

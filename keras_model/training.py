@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, Stopped, folder, history, write_text
+from minigrad.runs import Epoch, Stopped, folder, history, whole_file, write_text
 from minigrad.runs.progress import Report
 
 from . import devices
@@ -141,7 +141,9 @@ def take_up(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) 
     recipes.refuse_changes(out / folder.RECIPE, recipe)
     past = history.read(out / folder.HISTORY, state.restore(net)) if (out / CHECKPOINT).exists() else []
     if (log := out / LOG).exists():  # an epoch that is trained again shall be logged once
-        write_text(log, "".join(log.read_text().splitlines(keepends=True)[: len(past) + 1]))
+        kept = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
+        with whole_file(log) as draft:
+            draft.write_bytes(b"".join(kept))
     return past
 
 
