@@ -33,7 +33,7 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
 
 def show(rows: list[dict[str, Any]], subject: str, console: Console) -> None:
     """A table, a line for each network and peer: the ratio with its quartiles."""
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for name in ("network", "against"):
         table.add_column(name, no_wrap=True)
     for name in ("µs a step", f"{subject} / it", "goal"):

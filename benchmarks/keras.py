@@ -103,7 +103,7 @@ def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
         ours = seconds[backend, OURS]
         for place, trainer, goal in [(backend, OURS, None), *peers]:
             theirs = seconds[place, trainer]
-            row = {"network": f"784-10-10 on {backend}", "status": "ok", "step_us": microseconds(theirs), "goal": goal}
+            row = {"network": f"on {backend}", "status": "ok", "step_us": microseconds(theirs), "goal": goal}
             peer = trainer if place == backend else f"{trainer} on {place}"
             rows.append({**row, "peer": peer, **ratio(ours, theirs)})
     return rows
@@ -111,13 +111,15 @@ def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """`fit` alone at each setting."""
-    keys = [(backend, *setting) for backend, tried in SETTINGS.items() for setting in tried]
-    workers = {key: Worker(key[0], "setting", folder, rounds, *key[1:]) for key in keys}
-    run(workers, rounds)
     names = ("backend", "steps_per_execution", "jit_compile")
-    return [
-        {**dict(zip(names, key, strict=True)), "step_us": microseconds(w.seconds[1:])} for key, w in workers.items()
-    ]
+    found = []
+    for backend, tried in SETTINGS.items():  # one after the other: many processes that start at once take turns slowly
+        workers = {way: Worker(backend, "setting", folder, rounds, *way) for way in tried}
+        run(workers, rounds)
+        for way, worker in workers.items():
+            measured = microseconds(worker.seconds[1:])
+            found.append({**dict(zip(names, (backend, *way), strict=True)), "step_us": measured})
+    return found
 
 
 def exports(folder: Path) -> list[str]:
@@ -158,13 +160,15 @@ def main(argv: list[str]) -> None:
         rows = race(Path(folder), options.rounds)
         tried = settings(Path(folder), options.rounds) if options.settings else []
         exported = exports(Path(folder)) if options.exports else []
-    console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
+    console.print(
+        f"\n784-10-10, batches of {BATCH}; {described['cpu']}, {THREADS} threads; median of {options.rounds} epochs"
+    )
     show(rows, SUBJECT, console)
     for row in tried:
         how = f"{row['backend']}, {row['steps_per_execution']} steps at once, jit_compile {row['jit_compile']}"
         console.print(f"{how}: {row['step_us']:.0f} µs")
     for line in exported:
-        console.print(line)
+        console.print(line, soft_wrap=True)
     options.out.parent.mkdir(exist_ok=True)
     found = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows}
     if tried:
@@ -172,7 +176,7 @@ def main(argv: list[str]) -> None:
     if exported:
         found["exports"] = exported
     write_json(options.out, {"environment": described, **found})
-    console.print(f"written to {options.out}")
+    console.print(f"written to {options.out}", soft_wrap=True)
 
 
 if __name__ == "__main__":
