@@ -1,147 +1,129 @@
-"""The command line, and the order of events: parity first, timings after."""
+"""The command line: what is asked for, what is refused."""
 
 from __future__ import annotations
 
-import tempfile
+import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from jsonargparse import Namespace
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, UserError, folder, write_json, write_text
+from minigrad.runs import UserError, folder
 
-from . import contenders, environment, jobs, parity
-from .race import race_all
-from .report import chart, html, terminal
+from . import contenders, engines, environment, jobs
+from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan
+from .run import Comparison
 
 PROG = "python -m compare"
+# Words of their own, each a module with a `main`.
+COMMANDS = {"parity": "matrix", "history": "history"}
+SEEDS, FULL_SEEDS = 3, 5
 
 
 def main(argv: Sequence[str]) -> None:
-    """Compare by a recipe, and leave a run folder.
+    """Compare by a recipe, and leave a run folder; or do what the first word says.
 
     Raises:
         UserError: something given can't be used.
-        Stopped: Ctrl-C; what was finished is in results.json.
+        Stopped: Ctrl-C; what was finished is kept.
         SystemExit: status 1 if the contenders do not agree.
     """
-    parser = recipes.recipe_parser(
-        PROG, "Train the recipe's network in every framework, prove that they agree, and time them."
-    )
-    recipes.run_options(parser, resume=False)
-    parser.add_argument(
-        "--contenders",
-        type=str,
-        nargs="+",
-        default=list(contenders.DEFAULT),
-        help=f"of {', '.join(contenders.names())}",
-    )
-    parser.add_argument("--threads", type=int, default=environment.cores(), help="for each library, in each process")
-    options = parser.parse_args(recipes.resolve(argv))
+    if argv and argv[0] in COMMANDS:
+        importlib.import_module(f".{COMMANDS[argv[0]]}", __package__).main(argv[1:])
+        return
+    options = _parser().parse_args(recipes.resolve(argv))
     recipe = recipes.to_recipe(options)
-    names = _chosen(options.contenders)
-    if not 1 <= options.threads <= environment.cores():
-        raise UserError(f"--threads: {options.threads}; expected 1 to {environment.cores()}, this machine's processors")
-    if not recipe.trainer.max_epochs:
-        raise UserError("trainer.max_epochs: 0; expected 1 or more, since there is nothing to compare without training")
-    out = folder.choose(options.out, "compare", overwrite=options.overwrite)
+    names = _chosen(options.contenders, options.full)
+    _refuse(options, recipe)
+    out = folder.choose(options.out, "compare", resume=options.resume, overwrite=options.overwrite)
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     recipes.refuse_misfit(recipe, data)
-    weights = jobs.starting_weights(recipe, data)
-    results = _begin(recipe, data, names, options.threads)
-    folder.prepare(out, overwrite=options.overwrite)
-    write_text(out / folder.RECIPE, recipes.dump(recipe))
-
-    with tempfile.TemporaryDirectory(prefix="compare-") as shared, terminal.Progress() as progress:
-        jobs.share(Path(shared), data, weights)
-        workshop = jobs.Workshop(Path(shared), recipe, options.threads)
-        terminal.heading(results, progress.console)
-        try:
-            results["parity"] = _parity(workshop, results["contenders"], recipe, progress)
-            if results["parity"]["passed"] is False:
-                for row in results["contenders"]:
-                    row["status"] = row["status"] or "not timed, since the contenders do not agree"
-            else:
-                race_all(workshop, results["contenders"], progress)
-        except KeyboardInterrupt:
-            for row in results["contenders"]:
-                row["status"] = row["status"] or "stopped"
-            _write(out, results)
-            raise Stopped(f"what was finished is in {out / folder.RESULTS}") from None
-    _write(out, results)
-    terminal.show(results, progress.console)
-    progress.console.print(f"\n{out}: results.json, comparison.png, report.html")
-    if results["parity"]["passed"] is False:
-        raise SystemExit(1)
+    if options.target is not None and not len(data.validation.labels):
+        raise UserError(
+            f"--target: {options.target}, but data.validation_size is 0; expected images to see the accuracy on"
+        )
+    why = jobs.excuses(names, recipe)
+    plan = _plan(options, recipe, tuple(name for name in names if name not in why))
+    Comparison(plan, data, out, options.threads, options.engine, why, names).run(
+        resume=options.resume, overwrite=options.overwrite
+    )
 
 
-def _chosen(names: Sequence[str]) -> list[str]:
+def _parser() -> Any:
+    parser = recipes.recipe_parser(
+        PROG,
+        "Train the recipe's network in every framework, prove that they agree, and time them."
+        " `python -m compare parity` proves it for every recipe and optimiser,"
+        " `python -m compare history RUN RUN` holds two comparisons side by side.",
+    )
+    recipes.run_options(parser)
+    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+    known = ", ".join(contenders.names())
+    parser.add_argument("--contenders", type=str, nargs="+", default=None, help=f"of {known}; null takes the usual")
+    parser.add_argument("--threads", type=int, default=environment.cores(), help="for each library, in each process")
+    parser.add_argument(
+        "--seeds", type=int | None, default=None, help=f"how many; null takes {SEEDS}, {FULL_SEEDS} of --full"
+    )
+    parser.add_argument(
+        "--target",
+        type=float | None,
+        default=None,
+        help="time to this validation accuracy, such as 0.97; null takes what all reach",
+    )
+    parser.add_argument(
+        "--open",
+        type=str | None,
+        default=None,
+        choices=("none", "one", "all", None),
+        help="seeds of the open division; null takes none, all of --full",
+    )
+    parser.add_argument(
+        "--sweep", type=str, default="width", choices=("none", "width"), help="how time grows with the hidden width"
+    )
+    parser.add_argument("--widths", type=list[int] | None, default=None, help="of the sweep")
+    parser.add_argument(
+        "--batch_sizes", type=list[int] | None, default=None, help="of the sweep; null takes the recipe's"
+    )
+    parser.add_argument("--full", **flag, help="every contender that is installed, more seeds, the whole sweep")
+    parser.add_argument("--engine", type=str, default="local", choices=engines.NAMES, help="where the processes run")
+    return parser
+
+
+def _refuse(options: Namespace, recipe: Recipe) -> None:
+    """Raise UserError for numbers that make no sense."""
+    if not 1 <= options.threads <= environment.cores():
+        raise UserError(f"--threads: {options.threads}; expected 1 to {environment.cores()}, this machine's processors")
+    if options.seeds is not None and options.seeds < 1:
+        raise UserError(f"--seeds: {options.seeds}; expected 1 or more")
+    if options.target is not None and not 0 < options.target <= 1:
+        raise UserError(f"--target: {options.target}; expected an accuracy above 0 and up to 1")
+    for name in ("widths", "batch_sizes"):
+        if options[name] is not None and (not options[name] or min(options[name]) < 1):
+            raise UserError(f"--{name}: {options[name]}; expected whole numbers from 1")
+    if not recipe.trainer.max_epochs:
+        raise UserError("trainer.max_epochs: 0; expected 1 or more, since there is nothing to compare without training")
+
+
+def _chosen(names: Sequence[str] | None, full: bool) -> list[str]:
     """Contenders as asked for, once each, in the usual order."""
     known = contenders.names()
+    if names is None:
+        usual = [*contenders.DEFAULT, *contenders.on_this_machine()]
+        return [name for name in known if name in usual or (full and contenders.find(name).missing() is None)]
     for name in names:
         if name not in known:
             raise UserError(f"--contenders: {name}; expected some of {', '.join(known)}")
     return [name for name in known if name in names]
 
 
-def _begin(recipe: Recipe, data: datasets.Dataset, names: list[str], threads: int) -> dict[str, Any]:
-    """The results before anything ran."""
-    why = jobs.excuses(names, recipe)
-    rows = [
-        {
-            "name": name,
-            "title": contenders.find(name).title,
-            "trains_by": contenders.find(name).trains_by,
-            "division": "closed",
-            "status": why.get(name),
-        }
-        for name in names
-    ]
-    sizes = {split: len(getattr(data, split).labels) for split in ("train", "validation", "test")}
-    return {
-        "recipe": recipe.as_dict(),
-        "data": {**sizes, "input_shape": list(data.input_shape), "classes": data.classes},
-        "environment": environment.describe(threads),
-        "parity": None,
-        "contenders": rows,
-    }
-
-
-def _parity(workshop: jobs.Workshop, contending: list[dict[str, Any]], recipe: Recipe, progress: Any) -> dict[str, Any]:
-    """Run the first stage for all who can take part, minigrad first, since the others are held against it."""
-    able = [row["name"] for row in contending if row["status"] is None and row["name"] != parity.REFERENCE]
-    taking_part = [parity.REFERENCE, *able]
-    rows: dict[str, Any] = {}
-    folders: dict[str, Path] = {}
-    rounding: dict[str, Any] = {}
-    for i, name in enumerate(taking_part):
-        progress.say(f"parity: {contenders.find(name).title} ({i + 1} of {len(taking_part)})")
-        folders[name], failed = workshop.run(name, "parity")
-        if name == parity.REFERENCE:
-            if failed:
-                raise UserError(f"minigrad's own run {failed}; nothing can be compared")
-            rounding = parity.strayed(folders[name])
-            continue
-        limits = parity.limits(recipe, rounding["max_abs_diff"] or 0.0)
-        if failed:
-            cell: dict[str, Any] = {"passed": False, "steps": 0, "max_abs_diff": None, "by_step": {}, "first": failed}
-            rows[name] = {dtype: {**cell, "limit": limit} for dtype, limit in limits.items()}
-        else:
-            reference = folders[parity.REFERENCE]
-            rows[name] = {
-                d: parity.compare(reference / f"{d}.npz", folders[name] / f"{d}.npz", limits[d]) for d in limits
-            }
-        progress.parity(contenders.find(name).title, rows[name])
-    return parity.summarise(rows, {name for name in rows if not contenders.find(name).apart}, rounding)
-
-
-def _write(out: Path, results: dict[str, Any]) -> None:
-    """Leave results.json, comparison.png and report.html."""
-    for row in results["contenders"]:
-        row["status"] = row["status"] or "ok"
-    write_json(out / folder.RESULTS, results)
-    if results["parity"] is not None:
-        chart.draw(out / "comparison.png", results)
-        html.write(out / "report.html", results, out / "comparison.png")
+def _plan(options: Namespace, recipe: Recipe, able: tuple[str, ...]) -> Plan:
+    count = options.seeds or (FULL_SEEDS if options.full else SEEDS)
+    seeds = tuple(recipe.seed_everything + i for i in range(count))
+    widths = options.widths or (FULL_WIDTHS if options.full else QUICK_WIDTHS)
+    sizes = options.batch_sizes or (FULL_BATCHES if options.full else (recipe.data.batch_size,))
+    points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
+    how_many = {"none": 0, "one": 1, "all": count}[options.open or ("all" if options.full else "none")]
+    return Plan(recipe, able, seeds, seeds[:how_many], points if options.sweep == "width" else (), options.target)

@@ -6,10 +6,13 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+
+from . import devices
 
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
 # Each library reads its number of threads from its own variable, once, when it is loaded.
@@ -20,6 +23,7 @@ THREADS = (
     "NUMEXPR_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
+    "PJRT_NPROC",  # JAX's, which else counts processors
 )
 
 
@@ -57,6 +61,8 @@ def describe(threads: int) -> dict[str, Any]:
         "cpu": _processor(),
         "cores": cores(),
         "threads": threads,
+        "load": load(),
+        "gpu": devices.gpu(),
         "allocator": ALLOCATOR,
         # What else was set around us that can change a library's kernels, and so the last digits and the speed.
         "variables": {k: v for k, v in os.environ.items() if k.startswith(STEERING) and k not in THREADS},
@@ -64,6 +70,35 @@ def describe(threads: int) -> dict[str, Any]:
         "blas": blas or [np.__config__.show(mode="dicts")["Build Dependencies"]["blas"]["name"]],
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
     }
+
+
+class Busy:
+    """How much of this machine others took while our processes ran, of all its processors' time."""
+
+    def start(self) -> None:
+        self.before = self._now()
+
+    def share(self) -> float:
+        """From `start` until now, 0 to 1; what ran at the same time as ours and was not ours."""
+        wall, busy, ours = (now - then for now, then in zip(self._now(), self.before, strict=True))
+        return max(0.0, busy - ours) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds: of the clock, of all processors at work, of this process and its ended children."""
+        import psutil
+
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
+        ours = os.times()
+        return time.perf_counter(), busy, sum(ours[:4])
+
+
+def load() -> float:
+    """The share of all processors that is at work now, 0 to 1, looked at for a third of a second."""
+    import psutil
+
+    return float(psutil.cpu_percent(interval=0.3)) / 100
 
 
 def peak_memory_mb() -> float:

@@ -1,13 +1,11 @@
-"""Run each contender in a process of its own, all on one copy of the data and the starting weights."""
+"""What is to be run: one job a contender, stage and seed, each a process of its own on one copy of the data."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +13,91 @@ import numpy as np
 
 from minigrad import recipes
 from minigrad.classifier import Classifier
-from minigrad.datasets import Dataset
+from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 from minigrad.runs import weights as weights_file
-from minigrad.runs import write_json
+from minigrad.runs import whole_file, write_json
 
 from . import contenders
 from .environment import pin
 
+ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
+ARRAYS = ("x_train", "y_train", "x_validation", "y_validation", "x_test", "y_test")
 
-@dataclass(frozen=True)
-class Workshop:
-    """Where the processes meet: the shared files, a folder a job, and their environment."""
 
-    folder: Path
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One stage of one contender. Its answer lies in a folder of its own, whole or not at all."""
+
+    stage: str
+    contender: str
+    seed: int
     recipe: Recipe
-    threads: int
+    options: Mapping[str, Any]
 
-    def run(self, name: str, stage: str) -> tuple[Path, str | None]:
-        """Run one stage of one contender; returns its folder, and a sentence if it failed."""
-        out = self.folder / stage / name
-        out.mkdir(parents=True)
-        job = {"contender": name, "stage": stage, "recipe": self.recipe.as_dict(), "shared": str(self.folder)}
-        write_json(out / "job.json", job)
-        environment = os.environ | pin(self.threads) | dict(contenders.find(name).environment)
-        environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        if stage == "parity":
-            environment["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN's own order of summation
-        with (out / "log.txt").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "compare.worker", str(out / "job.json")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is ours to pass on
-            )
-            try:
-                status = process.wait()
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-        return out, f"failed: {last_line(out / 'log.txt', status)}" if status else None
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.contender}/{self.seed}"
+
+    def environment(self, threads: int) -> dict[str, str]:
+        """What its process finds set, beside what is set around us."""
+        found = pin(threads) | dict(contenders.find(self.contender).environment) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        if self.stage in ("parity", "matrix"):
+            found["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN's own order of summation
+        return found
+
+    def write(self, out: Path, shared: Path) -> Path:
+        """Lay the job out in the folder `out`, for a worker to read."""
+        out.mkdir(parents=True, exist_ok=True)
+        recipe = replace(self.recipe, seed_everything=self.seed).as_dict()
+        asked = {"contender": self.contender, "stage": self.stage, "recipe": recipe, "shared": str(shared)}
+        write_json(out / JOB, asked | {"options": dict(self.options)})
+        return out / JOB
 
 
-def last_line(log: Path, status: int) -> str:
-    """What a process said last before it ended with `status`."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return (
-        lines[-1] if lines and status > 0 else f"ended by signal {-status}" if status < 0 else f"exit status {status}"
-    )
+def answer(folder: Path, job: Job) -> dict[str, Any] | None:
+    """What a job answered, or None while it has not."""
+    path = folder / job.name / ANSWER
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def share(folder: Path, data: Dataset, weights: Mapping[str, np.ndarray]) -> None:
-    """Lay out the data and the starting weights for the processes to map."""
-    arrays = {
-        "x_train": data.train.images,
-        "y_train": data.train.labels,
-        "x_test": data.test.images,
-        "y_test": data.test.labels,
-    }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+def share(folder: Path, data: Dataset, weights: Mapping[int, Mapping[str, np.ndarray]]) -> None:
+    """Lay out the data, and each seed's starting weights, for the processes to map."""
+    for part in ("train", "validation", "test"):
+        split = getattr(data, part)
+        np.save(folder / f"x_{part}.npy", split.images)
+        np.save(folder / f"y_{part}.npy", split.labels)
     (folder / "data.json").write_text(json.dumps({"classes": data.classes}))
-    np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
+    for seed, arrays in weights.items():
+        np.savez(folder / f"weights-{seed}.npz", **arrays)  # type: ignore[arg-type]
+
+
+def shared_data(folder: Path) -> Dataset:
+    """The data set that `share` laid out, mapped, not copied."""
+    mapped = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ARRAYS]
+    train, validation, test = (Split(*mapped[i : i + 2]) for i in (0, 2, 4))
+    return Dataset(train, validation, test, int(json.loads((folder / "data.json").read_text())["classes"]))
+
+
+def shared_weights(folder: Path, seed: int) -> dict[str, np.ndarray]:
+    """The weights that all start from with this seed, float64."""
+    with np.load(folder / f"weights-{seed}.npz") as archive:
+        return dict(archive)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an .npz, whole or not at all."""
+    with whole_file(path) as draft:
+        np.savez(draft, **arrays)  # type: ignore[arg-type]
+
+
+def digest(data: Dataset) -> str:
+    """A short name for exactly these images and labels, in this order."""
+    found = hashlib.sha256()
+    for part in ("train", "validation", "test"):
+        for array in getattr(data, part):
+            found.update(str((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).data)
+    return found.hexdigest()[:16]
 
 
 def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:

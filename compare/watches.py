@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad import datasets
 from minigrad.runs import whole_file
 
-from .contenders.base import Watch, Weights
+from .contenders.base import Batches, Contender, Watch, Weights
+
+FIRST_STEPS = 5
 
 
 def is_looked_at(step: int, total: int) -> bool:
-    """Whether the weights after this step (from 1) are kept: the first five, each power of two, and the last."""
-    return step <= 5 or step & (step - 1) == 0 or step == total
+    """Whether the weights after this step (from 1) are kept: the first five, each power of two, and the last two."""
+    return step <= FIRST_STEPS or step & (step - 1) == 0 or step >= total - 1
 
 
 class Recorder(Watch):
@@ -23,6 +26,10 @@ class Recorder(Watch):
 
     All weights at all steps would be hundreds of megabytes, and an error at
     any step shows in every later one.
+
+    And what a divergence is explained by: the weights before the first step,
+    what each layer makes of the first batch, and the batches of the first
+    steps and the last; as number 0, the first images in the file's order.
     """
 
     every_step = True
@@ -32,6 +39,20 @@ class Recorder(Watch):
         self.total = total
         self.losses: list[float] = []
         self.arrays: dict[str, np.ndarray] = {}
+        self.inputs: dict[str, np.ndarray] = {}
+
+    def before(self, contender: Contender, batches: Batches, trace: bool = True) -> None:
+        """Look at what a contender starts from, and at what it will be given in the first epoch."""
+        order, shifts = batches.order(0), batches.shifts(0)
+        chosen = {step: order[step - 1] for step in (*range(1, FIRST_STEPS + 1), self.total) if step <= len(order)}
+        for step, indices in {0: np.arange(len(order[0])), **chosen}.items():
+            images = batches.train.images[indices]
+            self.inputs[f"images {step}"] = images if shifts is None else datasets.shifted(images, shifts[indices])
+            self.inputs[f"labels {step}"] = batches.train.labels[indices]
+        self.arrays |= {f"weight {name} 0": w for name, w in contender.state().items()}
+        if trace:
+            found = contender.trace(self.inputs["images 1"])
+            self.arrays |= {f"trace {name} 1": a for name, a in found.items()}
 
     def wants_gradients(self) -> bool:
         return len(self.losses) < self.FIRST
@@ -52,8 +73,8 @@ class Recorder(Watch):
             self.arrays |= {f"weight {name} {step}": w for name, w in weights().items()}
 
     def save(self, path: Path) -> None:
-        """Write all that was seen, as float64, to an .npz."""
-        arrays = {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
+        """Write all that was seen to an .npz, as float64; the batches as they are."""
+        arrays = self.inputs | {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
         with whole_file(path) as draft:
             np.savez(draft, loss=np.array(self.losses, np.float64), **arrays)  # type: ignore[arg-type]
 

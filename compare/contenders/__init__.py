@@ -21,6 +21,11 @@ def names() -> list[str]:
     return [*DEFAULT, *(name for name in found if name not in DEFAULT)]
 
 
+def on_this_machine() -> list[str]:
+    """Those who compute on a GPU, if there is one that they can use."""
+    return [name for name in names() if find(name).device == "gpu" and find(name).missing() is None]
+
+
 def find(name: str) -> type[Contender]:
     """The class of a contender; importing it imports no framework."""
     return importlib.import_module(f"{__name__}.{name}").Contender  # type: ignore[no-any-return]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 from minigrad.recipes.schema import Augment
+from minigrad.runs import weights as weights_file
+
+from .. import devices
 
 Weights = Mapping[str, np.ndarray]
 
 # Images, the same for all, since it decides how much memory a convolutional network takes.
-PREDICTED_AT_ONCE = 1000
+PREDICTED_AT_ONCE = 1024
+# Layers without weights, and how what they make is called.
+KINDS = ("conv", "conv_norm", "hidden", "hidden_norm")  # lists of layers, numbered from 0
+FOLLOWING = {"pool": "pooled", "activation": "activation"}
 
 
 class Watch:
@@ -69,6 +76,29 @@ class Batches:
         return self.epochs * datasets.steps_per_epoch(len(self.train.labels), self.batch_size)
 
 
+class Trace:
+    """Names what layers make, in the order of their calls; see `Contender.trace`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.layer = ""
+
+    def add(self, name: str, given: Any, made: Any) -> None:
+        """A layer was given one array and made another; `pool` and `activation` follow the layer called before."""
+        self.found.setdefault("scaled", given)
+        if name in FOLLOWING:
+            self.found[f"{self.layer} {FOLLOWING[name]}"] = made
+        else:
+            self.layer = name.replace("_norm", "")
+            self.found[name] = made
+
+
+def in_turn(masks: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
+    """Hands out masks (steps, batch, units), cut to a batch of n, as layers ask: each layer of a step, step by step."""
+    turns = (mask[step] for step in range(len(masks[0])) for mask in masks)
+    return lambda n: next(turns)[:n]
+
+
 class Contender:
     """One framework. Methods are called in the order they stand here; framework imports stand inside them."""
 
@@ -76,14 +106,23 @@ class Contender:
     trains_by = ""  # the path that its training takes
     needs: tuple[str, ...] = ()  # packages
     install = ""  # the command that brings them
-    environment: Mapping[str, str] = {}  # set before its process starts
+    environment: Mapping[str, str] = devices.NO_GPU  # set before its process starts
+    device = "cpu"  # or gpu
+    open_by = ""  # what `fit_open` does otherwise than `fit`, in a few words; empty if nothing
+    code: tuple[str, ...] = ()  # what a user of it writes for a step and its loop, for `compare.code`
+    user_code: tuple[str, ...] = ()  # likewise for all of a recipe: network, optimiser, data, loop
     apart = False  # whether its parity is reported without entering the verdict
+    masks = False  # whether dropout's masks can be given to it
 
     @classmethod
     def missing(cls) -> str | None:
-        """A sentence if a package is missing, else None."""
+        """A sentence if a package is missing, or the GPU, else None."""
         absent = [name for name in cls.needs if importlib.util.find_spec(name) is None]
-        return f"needs {' and '.join(absent)}: {cls.install}" if absent else None
+        if absent:
+            return f"needs {' and '.join(absent)}: {cls.install}"
+        if cls.device == "gpu" and devices.gpu() is None:
+            return "needs an NVIDIA GPU: nvidia-smi finds none here"
+        return None
 
     @classmethod
     def misfit(cls, recipe: Recipe) -> str | None:
@@ -97,13 +136,46 @@ class Contender:
         """Make the network of the recipe with these weights, in float32 or float64."""
         raise TypeError(f"{type(self).__name__} has no build")
 
+    def state(self) -> Weights:
+        """Weights and running statistics as the framework holds them now, copied; empty if it can't tell."""
+        return {}
+
+    def trace(self, images: np.ndarray) -> Weights:
+        """What each layer makes of raw images in training, from the input on; empty if it can't tell.
+
+        Names: `scaled`, the input of the first layer; `conv.0`, `conv_norm.0`,
+        `conv.0 pooled`, `conv.0 activation`, and so for `hidden`; `output`,
+        the logits as the loss takes them. Channels come first. Nothing of the
+        network changes.
+        """
+        return {}
+
+    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+        """Let dropout multiply by these instead of its own draws: (steps, batch, units) a hidden layer; `masks` is set."""
+        raise TypeError(f"{type(self).__name__} has no take_masks")
+
     def fit(self, batches: Batches, watch: Watch) -> None:
         """Train by the framework's own path over exactly these batches, counting loss and accuracy as it goes."""
         raise TypeError(f"{type(self).__name__} has no fit")
 
+    def fit_open(self, batches: Batches, watch: Watch) -> None:
+        """Train as the framework's own documentation advises for speed: other batches of the same images, as many.
+
+        The network, its starting weights, the optimiser, the batch size and
+        float32 are `fit`'s. `watch.after` is called at each epoch's end at
+        least; gradients are not to be had.
+        """
+        self.fit(batches, watch)
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits, (n, classes), of raw images."""
         raise TypeError(f"{type(self).__name__} has no predict")
+
+    def save(self, folder: Path) -> Path:
+        """Write the trained network into `folder` as a user of the framework would; returns the file."""
+        path = folder / "weights.safetensors"
+        weights_file.write(path, self.state(), {})
+        return path
 
     def describe(self) -> dict[str, Any]:
         """`version` of the framework, and the number of `parameters`, counted."""

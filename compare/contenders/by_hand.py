@@ -15,6 +15,14 @@ from . import base
 class Contender(base.Contender):
     title = "by hand"
     trains_by = "minigrad.by_hand.step"
+    code = ("minigrad.by_hand:gradients", "minigrad.by_hand:step")
+    user_code = (
+        "minigrad.by_hand:forward",
+        "minigrad.by_hand:gradients",
+        "minigrad.by_hand:step",
+        "compare.contenders.by_hand:Contender.fit",
+        "compare.contenders.by_hand:Contender._scaled",
+    )
 
     @classmethod
     def misfit(cls, recipe: Recipe) -> str | None:
@@ -42,6 +50,16 @@ class Contender(base.Contender):
         self.lr, self.scale, self.dtype = recipe.model.learning_rate, data.input_scale, np.dtype(dtype)
         # Fortran order for matrices, which BLAS is quicker with here, as in minigrad.
         self.weights = {name: np.array(w, self.dtype, order="F") for name, w in weights.items()}
+
+    def state(self) -> base.Weights:
+        return self._copy()
+
+    def trace(self, images: np.ndarray) -> base.Weights:
+        from minigrad import by_hand
+
+        x = self._scaled(images)
+        a1, z2 = by_hand.forward(self.weights, x)
+        return {"scaled": x, "hidden.0 activation": a1, "output": z2}
 
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
         from minigrad import by_hand

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,23 @@ from . import base
 class Contender(base.Contender):
     title = "Keras"
     trains_by = "Model.fit"
+    open_by = "arrays shuffled by fit, an epoch in one execution; XLA takes longer than it gains"
+    masks = True
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"
-    environment = {"KERAS_BACKEND": "tensorflow"}
+    environment = {**base.Contender.environment, "KERAS_BACKEND": "tensorflow"}
+    code = ("keras_model.model:compile_model", "compare.contenders.keras:Contender.fit")
+    user_code = (
+        "keras_model.model:build_model",
+        "keras_model.model:compile_model",
+        "keras_model.optimizers:build_optimizer",
+        "keras_model.optimizers:build_schedule",
+        "keras_model.optimizers:_TorchDecay",
+        "keras_model.optimizers:SGD",
+        "keras_model.data:CurrentEpoch",
+        "keras_model.data:training_data",
+        "compare.contenders.keras:Contender.fit",
+    )
 
     def load(self) -> None:
         from keras_model.quiet import one_framework
@@ -39,17 +56,71 @@ class Contender(base.Contender):
         self.net = build_model(model, data.input_shape, data.classes, data.input_scale)
         set_weights(self.net, weights)
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def state(self) -> base.Weights:
+        from keras_model.model import get_weights
+
+        return {name: w.copy() for name, w in get_weights(self.net).items()}
+
+    def trace(self, images: np.ndarray) -> base.Weights:
         import keras
 
-        from keras_model.data import CurrentEpoch, training_data
-        from keras_model.model import compile_model, get_weights
+        net, before = self.net, self.net.get_weights()
+        layers = {name: layer for layer in net.layers if (name := _shared_name(layer.name))}
+        first = net.get_layer("channels" if "conv.0" in layers else "flatten")
+        made = keras.Model(net.input, [first.output, *(layer.output for layer in layers.values())])(
+            images, training=True
+        )
+        net.set_weights(before)  # the moving statistics of batch norm among them
+        scaled, *arrays = [_channels_first(keras.ops.convert_to_numpy(x)) for x in made]
+        return {"scaled": scaled} | dict(zip(layers, arrays, strict=True))
 
-        net = self.net
-        steps = batches.steps // batches.epochs
+    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+        import keras
+
+        from keras_model.model import get_weights, set_weights
+
+        given, kept = iter(masks), get_weights(self.net)
+
+        def masked(layer: Any) -> Any:
+            if isinstance(layer, keras.layers.Dropout):
+                return _masked_dropout(next(given), layer.name)
+            return layer.__class__.from_config(layer.get_config())
+
+        self.net = keras.models.clone_model(self.net, clone_function=masked)
+        set_weights(self.net, kept)
+
+    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+        from keras_model.data import CurrentEpoch, training_data
+        from keras_model.model import compile_model
+
+        steps, current = batches.steps // batches.epochs, CurrentEpoch()
         each = {"steps_per_execution": 1} if watch.every_step else {}
-        compile_model(net, self.recipe.model, steps, batches.epochs, **each)
-        gradients = _keep_gradients(net) if watch.every_step else dict
+        compile_model(self.net, self.recipe.model, steps, batches.epochs, **each)
+        shifts: Any = None if batches.augment == "none" else batches.shifts
+        data = training_data(batches.train, batches.order, current, shifts)
+        callbacks = [current, self._watcher(steps, watch)]
+        self.net.fit(data, epochs=batches.epochs, verbose=0, shuffle=False, callbacks=callbacks)
+
+    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+        from keras_model.data import CurrentEpoch, training_data
+        from keras_model.model import compile_model
+
+        steps, current = batches.steps // batches.epochs, CurrentEpoch()
+        compile_model(self.net, self.recipe.model, steps, batches.epochs, steps_per_execution=steps)
+        options: dict[str, Any] = {"epochs": batches.epochs, "verbose": 0}
+        options["callbacks"] = [current, self._watcher(steps, watch)]
+        if batches.augment == "none":
+            self.net.fit(*batches.train, batch_size=batches.batch_size, **options)
+        else:  # no layer of Keras's moves images by whole pixels
+            shifts: Any = batches.shifts
+            data = training_data(batches.train, batches.order, current, shifts)
+            self.net.fit(data, shuffle=False, **options)
+
+    def _watcher(self, steps: int, watch: base.Watch) -> Any:
+        """A callback that tells `watch` of the steps, of which an epoch has `steps`."""
+        import keras
+
+        state, gradients = self.state, _keep_gradients(self.net) if watch.every_step else dict
 
         class Watcher(keras.callbacks.Callback):
             done = 0
@@ -62,21 +133,25 @@ class Contender(base.Contender):
                     self.model.reset_metrics()  # so that the loss is this step's, not a running mean
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                if watch.every_step and hasattr(self.model, "jax_state_sync"):
-                    self.model.jax_state_sync()  # on JAX the variables are stale until asked for
                 last = min(batch, steps - 1)
+                # On JAX the variables are stale until asked for, and steps only queued until one is read.
+                if hasattr(self.model, "jax_state_sync") and (watch.every_step or last == steps - 1):
+                    self.model.jax_state_sync()
+                    np.asarray(self.model.optimizer.iterations)
                 new, self.done = last + 1 - self.done, last + 1
-                watch.after(new, lambda: float(logs["loss"]), lambda: get_weights(net), gradients)
+                watch.after(new, lambda: float(logs["loss"]), state, gradients)
 
-        current = CurrentEpoch()
-        shifts: Any = None if batches.augment == "none" else batches.shifts
-        data = training_data(batches.train, batches.order, current, shifts)
-        net.fit(data, epochs=batches.epochs, verbose=0, shuffle=False, callbacks=[current, Watcher()])
+        return Watcher()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        if len(images) == 1:
+        if len(images) <= base.PREDICTED_AT_ONCE:  # `predict` takes some 60 ms to begin
             return np.asarray(self.net.predict_on_batch(images))
         return np.asarray(self.net.predict(images, batch_size=base.PREDICTED_AT_ONCE, verbose=0))
+
+    def save(self, folder: Path) -> Path:
+        path = folder / "model.keras"
+        self.net.save(path)
+        return path
 
     def describe(self) -> dict[str, Any]:
         import importlib.metadata
@@ -88,6 +163,40 @@ class Contender(base.Contender):
         backend = keras.backend.backend()
         version = f"Keras {keras.__version__}, {backend} {importlib.metadata.version(backend)}"
         return {"version": version, "parameters": count_parameters(self.net)}
+
+
+def _shared_name(layer: str) -> str:
+    """What `trace` calls a layer's output; empty where nobody else has such a layer."""
+    kind, number = re.fullmatch(r"(.*?)_?(\d*)", layer).groups()  # type: ignore[union-attr]
+    if kind in (*base.KINDS, "output"):
+        return f"{kind}.{number}".rstrip(".")
+    if kind == "pool":
+        return f"conv.{number} pooled"
+    return f"{kind.removesuffix('_activation')}.{number} activation" if kind.endswith("_activation") else ""
+
+
+def _channels_first(array: np.ndarray) -> np.ndarray:
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
+def _masked_dropout(mask: np.ndarray, name: str) -> Any:
+    """A layer that multiplies each training step's batch by the next of `mask`, (steps, batch, units)."""
+    import keras
+
+    class MaskedDropout(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name=name)
+            # A variable, so that it counts inside the compiled step on every backend.
+            self.step = self.add_weight(name="step", initializer="zeros", dtype="int32", trainable=False)
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            if not training:
+                return x
+            masks = keras.ops.take(keras.ops.convert_to_tensor(mask, x.dtype), self.step, axis=0)
+            self.step.assign(self.step + 1)
+            return x * masks[: keras.ops.shape(x)[0]]
+
+    return MaskedDropout()
 
 
 def _keep_gradients(net: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,38 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
 from . import base
+from .torch import FUSED, give_masks
 
 
 class Contender(base.Contender):
     title = "Lightning"
     trains_by = "Trainer.fit"
+    open_by = "Trainer(barebones=True), fused Adam, batches cut from tensors without a DataLoader"
+    where = "cpu"  # what torch calls the device
+    masks = True
     needs = ("lightning", "torch", "torchmetrics")
     install = "pip install '.[lightning]'"
+    code = ("lightning_module.model:LitClassifier.training_step", "lightning_module.optimizers:configure")
+    user_code = (
+        "lightning_module.network:Network",
+        "lightning_module.model:LitClassifier.__init__",
+        "lightning_module.model:LitClassifier.training_step",
+        "lightning_module.model:LitClassifier.on_train_epoch_end",
+        "lightning_module.model:LitClassifier.configure_optimizers",
+        "lightning_module.model:LitClassifier._tally",
+        "lightning_module.model:LitClassifier._log_epoch",
+        "lightning_module.optimizers:configure",
+        "lightning_module.tally:Tally",
+        "lightning_module.data:ImageDataModule.__init__",
+        "lightning_module.data:ImageDataModule.train_dataloader",
+        "lightning_module.data:ImageDataModule.transfer_batch_to_device",
+        "lightning_module.data:ImageDataModule.on_after_batch_transfer",
+        "lightning_module.loading:InMemory",
+        "lightning_module.loading:SeededOrder",
+        "lightning_module.loading:loader",
+        "lightning_module.loading:whole",
+        "compare.contenders.lightning:Contender.fit",
+    )
 
     def load(self) -> None:
         import lightning.pytorch  # noqa: F401
@@ -41,49 +68,94 @@ class Contender(base.Contender):
         state = {name: torch.from_numpy(np.ascontiguousarray(w)) for name, w in weights.items()}
         self.module.net.load_state_dict(state, strict=False)
 
+    def state(self) -> base.Weights:
+        return _copies(self.module.weights())
+
+    def trace(self, images: np.ndarray) -> base.Weights:
+        import torch
+
+        net, trace = self.module.net.train(), base.Trace()
+        before = {name: t.clone() for name, t in net.state_dict().items()}
+
+        def watched(name: str) -> Any:
+            return lambda _, given, made: trace.add(name, given[0], made)
+
+        named = [(name, m) for name, m in net.named_modules() if name and not len(list(m.children()))]
+        skipped = (torch.nn.Identity, torch.nn.Dropout)
+        hooks = [m.register_forward_hook(watched(name)) for name, m in named if not isinstance(m, skipped)]
+        with torch.no_grad():
+            logits = net(torch.from_numpy(images).to(net.output.weight.device))
+        for hook in hooks:
+            hook.remove()
+        net.load_state_dict(before)
+        return {name: t.cpu().numpy().copy() for name, t in (trace.found | {"output": logits}).items()}
+
+    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+        give_masks(self.module.net, masks)
+
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+        from lightning_module.data import ImageDataModule
+
+        data = ImageDataModule("", batches.batch_size, validation_size=0, augment=batches.augment, seed=batches.seed)
+        data.dataset = self.data  # loaded once, for all
+        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        self._fit(batches, watch, data, **dict.fromkeys(quiet, False))
+
+    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+        if self.recipe.model.optimizer in FUSED[self.where]:
+            self.module.configure_optimizers = self._fused  # type: ignore[method-assign]
+        self._fit(batches, watch, Tensors(batches, self.where), barebones=True)
+
+    def _fused(self) -> Any:
+        """What the module configures, with the optimiser's fused form."""
+        found: Any = type(self.module).configure_optimizers(self.module)
+        optimizer = found["optimizer"] if isinstance(found, dict) else found
+        for group in optimizer.param_groups:
+            group["fused"] = True
+        return found
+
+    def _fit(self, batches: base.Batches, watch: base.Watch, data: Any, **options: Any) -> None:
         import logging
         import warnings
 
         from lightning.pytorch import Callback, Trainer
-
-        from lightning_module.data import ImageDataModule
 
         class Watcher(Callback):
             gradients: base.Weights = {}
 
             def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
                 if watch.wants_gradients():
-                    self.gradients = {name: p.grad.numpy().copy() for name, p in module.net.named_parameters()}
+                    self.gradients = {name: p.grad.cpu().numpy().copy() for name, p in module.net.named_parameters()}
 
             def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
                 watch.after(1, outputs["loss"].item, lambda: _copies(module.weights()), lambda: self.gradients)
 
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
-        module = ImageDataModule("", batches.batch_size, validation_size=0, augment=batches.augment, seed=batches.seed)
-        module.dataset = self.data  # loaded once, for all
-        trainer = Trainer(
-            accelerator="cpu",
+        self.trainer = Trainer(
+            accelerator=self.device,
+            devices=1,
             max_epochs=batches.epochs,
             precision="64-true" if self.double else "32-true",
             use_distributed_sampler=False,
             limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             callbacks=[Watcher()],
+            **options,
         )
-        trainer.fit(self.module, module)
+        self.trainer.fit(self.module, data)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         import torch
 
-        self.module.eval()
+        self.module.eval().to(self.where)
         with torch.inference_mode():
-            parts = [self.module(part) for part in torch.from_numpy(images).split(base.PREDICTED_AT_ONCE)]
-            return torch.cat(parts).numpy()
+            parts = torch.from_numpy(images).to(self.where).split(base.PREDICTED_AT_ONCE)
+            return torch.cat([self.module(part) for part in parts]).cpu().numpy()
+
+    def save(self, folder: Path) -> Path:
+        path = folder / "model.ckpt"
+        self.trainer.save_checkpoint(path)
+        return path
 
     def describe(self) -> dict[str, Any]:
         import lightning
@@ -97,3 +169,28 @@ class Contender(base.Contender):
 
 def _copies(weights: base.Weights) -> base.Weights:
     return {name: w.copy() for name, w in weights.items()}
+
+
+class Tensors:
+    """Batches as the Trainer takes any: cut from tensors on the device, in another order each epoch."""
+
+    def __init__(self, batches: base.Batches, where: str) -> None:
+        import torch
+
+        self.images, self.labels = (torch.from_numpy(part).to(where) for part in batches.train)
+        self.batches, self.where, self.epoch = batches, where, 0
+
+    def __len__(self) -> int:
+        return self.batches.steps // self.batches.epochs
+
+    def __iter__(self) -> Iterator[Any]:
+        import torch
+
+        from lightning_module.loading import shifted
+
+        shifts = self.batches.shifts(self.epoch)
+        self.epoch += 1
+        moves = None if shifts is None else torch.from_numpy(shifts).to(self.where)
+        for order in torch.randperm(len(self.labels), device=self.where).split(self.batches.batch_size):
+            images = self.images.index_select(0, order)
+            yield images if moves is None else shifted(images, moves.index_select(0, order)), self.labels[order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,18 @@ from . import base
 class Contender(base.Contender):
     title = "minigrad"
     trains_by = "minigrad.training.train_epoch"
+    code = ("minigrad.training:train_epoch",)
+    user_code = (
+        "minigrad.classifier:Classifier.__init__",
+        "minigrad.classifier:Classifier.begin_epoch",
+        "minigrad.classifier:Classifier.forward",
+        "minigrad.training:build_optimizer",
+        "minigrad.training:Schedule.__init__",
+        "minigrad.training:Schedule.after_step",
+        "minigrad.training:train_epoch",
+        "compare.contenders.minigrad:Contender.fit",
+    )
+    masks = True
 
     def load(self) -> None:
         import minigrad.classifier
@@ -28,6 +41,37 @@ class Contender(base.Contender):
             recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, np.dtype(dtype)
         )
         self.net.load_state_dict(weights)
+
+    def state(self) -> base.Weights:
+        return self.net.state_dict()
+
+    def trace(self, images: np.ndarray) -> base.Weights:
+        from minigrad.tape import no_grad
+
+        before, trace, net = self.net.state_dict(), base.Trace(), self.net
+        layers = {f"{kind}.{i}": m for kind in base.KINDS for i, m in enumerate(getattr(net, kind))}
+        layers |= {"pool": net.pool, "activation": net.activation, "output": net.output}
+
+        def watched(name: str, forward: Any) -> Any:
+            def run(x: Any) -> Any:
+                made = forward(x)
+                trace.add(name, np.array(x), np.array(made))
+                return made
+
+            return run
+
+        for name, layer in layers.items():
+            layer.forward = watched(name, layer.forward)  # type: ignore[method-assign]
+        with no_grad():
+            logits = net.train()(images)
+        for layer in layers.values():
+            del layer.forward
+        net.load_state_dict(before)
+        return trace.found | {"output": logits.data}
+
+    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+        draw = base.in_turn(masks)
+        self.net.dropout.forward = lambda x: x * draw(len(x))  # type: ignore[method-assign]
 
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
         from minigrad.training import Schedule, build_optimizer, train_epoch

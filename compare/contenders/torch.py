@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,26 @@ from minigrad.recipes import ONE_CYCLE, Recipe
 
 from . import base
 
+# Optimisers whose fused form pays on a device of torch's; on a processor that of plain SGD is slower.
+FUSED = {"cpu": ("adam", "adamw"), "cuda": ("sgd", "adam", "adamw")}
+
 
 class Contender(base.Contender):
     title = "torch"
     trains_by = "a bare loop"
+    open_by = "fused Adam, a cnn's arrays channels last; torch.compile takes longer than it gains"
+    where = "cpu"  # what torch calls the device
+    masks = True
     needs = ("torch",)
     install = "pip install '.[lightning]'"
+    code = ("compare.contenders.torch:Contender.fit",)
+    user_code = (
+        "compare.contenders.torch:Contender.build",
+        "compare.contenders.torch:Contender.fit",
+        "compare.contenders.torch:Contender._input",
+        "compare.contenders.torch:Contender._optimizer",
+        "compare.contenders.torch:Contender._scheduler",
+    )
 
     def load(self) -> None:
         import torch  # noqa: F401
@@ -50,28 +66,52 @@ class Contender(base.Contender):
                 add(f"hidden_norm.{i}", nn.BatchNorm1d(b))
             layers += [activation(), *([nn.Dropout(model.dropout)] if model.dropout else [])]
         add("output", nn.Linear(*sizes.output))
-        self.net = nn.Sequential(*layers).to(self.dtype)
+        self.net, self.layout = nn.Sequential(*layers).to(self.where, self.dtype), torch.contiguous_format
         with torch.no_grad():
             for name, t in self._state().items():
                 t.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
         self.optimizer = self._optimizer()  # here, since the first one loads a second's worth of torch
 
+    def state(self) -> base.Weights:
+        return self._weights()
+
+    def trace(self, images: np.ndarray) -> base.Weights:
+        import torch
+
+        before, trace = {name: t.clone() for name, t in self._state().items()}, base.Trace()
+        names = {layer: name for name, layer in self.named.items()}
+        x = self._input(torch.from_numpy(images).to(before["output.weight"].device))
+        with torch.no_grad():
+            for layer in self.net.train():
+                kind = "pool" if isinstance(layer, torch.nn.MaxPool2d) else "activation"
+                given, x = x, layer(x)
+                if not isinstance(layer, torch.nn.Flatten | torch.nn.Dropout):
+                    trace.add(names.get(layer, kind), given.flatten(1) if given.ndim < 4 else given, x)
+            for name, t in self._state().items():
+                t.copy_(before[name])
+        return {name: t.cpu().numpy().copy() for name, t in (trace.found | {"output": x}).items()}
+
+    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+        give_masks(self.net, masks)
+
     def fit(self, batches: base.Batches, watch: base.Watch) -> None:
         import torch
         from torch.nn import functional as F  # noqa: N812
 
-        images, labels = map(torch.from_numpy, batches.train)
+        images, labels = (torch.from_numpy(part).to(self.where) for part in batches.train)
         optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
-        total, correct, seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
+        total, correct = torch.zeros((), device=self.where), torch.zeros((), dtype=torch.int64, device=self.where)
+        seen = 0
         self.net.train()
         for epoch in range(batches.epochs):
+            order = torch.from_numpy(np.concatenate(batches.order(epoch))).to(self.where)
             shifts = batches.shifts(epoch)
-            for order in batches.order(epoch):
-                indices = torch.from_numpy(order)
+            moves = None if shifts is None else torch.from_numpy(shifts).to(self.where)
+            for indices in order.split(batches.batch_size):
                 # Quicker than labels[indices], by the time that a small network's forward pass takes.
                 expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
-                if shifts is not None:
-                    batch = _shifted(batch, torch.from_numpy(shifts[order]))
+                if moves is not None:
+                    batch = _shifted(batch, moves.index_select(0, indices))
                 logits = self.net(self._input(batch))
                 loss = F.cross_entropy(logits, expected)
                 optimizer.zero_grad()
@@ -79,18 +119,34 @@ class Contender(base.Contender):
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
-                total += loss.detach() * len(order)
+                total += loss.detach() * len(indices)
                 correct += (logits.detach().argmax(1) == expected).sum()
-                seen += len(order)
+                seen += len(indices)
                 watch.after(1, loss.item, self._weights, self._gradients)
+
+    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+        import torch
+
+        if self.recipe.model.optimizer in FUSED[self.where]:
+            self.optimizer = self._optimizer(fused=True)
+        self.layout = torch.channels_last
+        self.net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.fit(batches, watch)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         import torch
 
         self.net.eval()
         with torch.inference_mode():
-            parts = [self.net(self._input(part)) for part in torch.from_numpy(images).split(base.PREDICTED_AT_ONCE)]
-            return torch.cat(parts).numpy()
+            parts = torch.from_numpy(images).to(self.where).split(base.PREDICTED_AT_ONCE)
+            return torch.cat([self.net(self._input(part)) for part in parts]).cpu().numpy()
+
+    def save(self, folder: Path) -> Path:
+        import torch
+
+        path = folder / "model.pt"
+        torch.save(self.net.state_dict(), path)
+        return path
 
     def describe(self) -> dict[str, Any]:
         import torch
@@ -99,21 +155,19 @@ class Contender(base.Contender):
 
     def _input(self, images: Any) -> Any:
         """Scaled pixels as the first layer takes them: (n, channels, height, width) in a cnn."""
-        import torch
-
         x = images.to(self.dtype) * self.scale
         if "conv.0" not in self.named:
             return x
         channels, height, width = self.image
         x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
         # Of a batch that lies channels last, torch's batch norm sums 100,000 numbers in a row, and loses four digits.
-        return x.clone(memory_format=torch.contiguous_format)
+        return x.clone(memory_format=self.layout)
 
-    def _optimizer(self) -> Any:
+    def _optimizer(self, **options: Any) -> Any:
         from torch import optim
 
         model = self.recipe.model
-        options = {"lr": model.learning_rate, "weight_decay": model.weight_decay}
+        options |= {"lr": model.learning_rate, "weight_decay": model.weight_decay}
         if model.optimizer == "sgd":
             options["momentum"] = model.momentum
         kinds: dict[str, Any] = {
@@ -145,15 +199,25 @@ class Contender(base.Contender):
         }
 
     def _weights(self) -> base.Weights:
-        return {name: t.numpy().copy() for name, t in self._state().items()}
+        return {name: t.cpu().numpy().copy() for name, t in self._state().items()}
 
     def _gradients(self) -> base.Weights:
         return {
-            f"{name}.{part}": p.grad.numpy().copy()
+            f"{name}.{part}": p.grad.cpu().numpy().copy()
             for name, layer in self.named.items()
             for part, p in layer.named_parameters()
             if p.grad is not None
         }
+
+
+def give_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
+    """Have each of the network's dropouts multiply by the next mask."""
+    import torch
+
+    draw = base.in_turn(masks)
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.forward = lambda x: x * torch.from_numpy(draw(len(x))).to(x)  # type: ignore[assignment, method-assign]
 
 
 def _shifted(images: Any, shifts: Any) -> Any:
@@ -164,5 +228,5 @@ def _shifted(images: Any, shifts: Any) -> Any:
     channels = (0, 0) * (images.ndim - 3)
     padded = torch.nn.functional.pad(images, (*channels, m, m, m, m))
     windows = padded.unfold(1, height, 1).unfold(2, width, 1)
-    moved = windows[torch.arange(len(images)), m - shifts[:, 0], m - shifts[:, 1]]
+    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
     return moved.movedim(1, -1) if channels else moved

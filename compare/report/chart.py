@@ -1,4 +1,4 @@
-"""comparison.png: do they agree, how long do they take, what do they reach."""
+"""comparison.png: do they agree, how long do they take, what do they reach; crossover.png: who wins at which width."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ from minigrad.runs import whole_file
 
 from ..watches import is_looked_at
 from . import words
-
-COLORS = {
-    "minigrad": "#d1495b",
-    "by_hand": "#edae49",
-    "torch": "#00798c",
-    "lightning": "#7b5ea7",
-    "keras": "#2a9d5c",
-    "keras_jax": "#30638e",
-    "keras_torch": "#8d6a4f",
-}
+from .marks import COLORS, OTHER
 
 
 def draw(path: Path, results: dict[str, Any]) -> None:
@@ -34,6 +25,43 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         axes.title.set_fontsize(11)
     with whole_file(path) as draft:
         figure.savefig(draft, dpi=140)
+
+
+def draw_crossover(path: Path, results: dict[str, Any]) -> None:
+    """A panel for each batch size of the sweep: the time of a step against the hidden width, and what bounds it."""
+    from matplotlib.figure import Figure
+
+    sweep = results["sweep"]
+    sizes = sorted(sweep["batch_sizes"])
+    figure = Figure(figsize=(max(6.4, 4.6 * len(sizes)), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
+    for axes, size in zip(panels, sizes, strict=True):
+        _crossover(axes, results, size)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.title.set_fontsize(11)
+    panels[0].set_ylabel("µs a step")
+    panels[0].legend(frameon=False, fontsize=8)
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=140)
+
+
+def _crossover(axes: Any, results: dict[str, Any], size: int) -> None:
+    titles = {row["name"]: row["title"] for row in results["contenders"]}
+    sweep = results["sweep"]
+    flops: dict[int, int] = {}
+    for row in sweep["rows"]:
+        points = [point for point in row["points"] if point["batch_size"] == size]
+        widths = [point["width"] for point in points]
+        color = _color(row["contender"])
+        axes.plot(widths, [p["step_us"] for p in points], "o-", ms=4, color=color, label=titles[row["contender"]])
+        axes.axhline(row["floor_us"], color=color, ls=":", lw=1)
+        flops |= {point["width"]: point["flops"] for point in points}
+    if sweep["flops_per_second"]:
+        least = [n / sweep["flops_per_second"] * 1e6 for n in flops.values()]
+        axes.plot(list(flops), least, color="#999", ls="--", lw=1.2, label="arithmetic alone, NumPy's matrix product")
+    axes.set(xscale="log", yscale="log", xlabel="hidden width (dotted: its overhead)", title=f"Batches of {size}")
+    axes.set_xticks(list(flops), [str(width) for width in flops], fontsize=8)
+    axes.minorticks_off()
 
 
 def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -64,12 +92,12 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
 
 def _looked_at(cell: dict[str, Any] | None) -> list[tuple[int, float]]:
     """(step, largest difference) at the few steps that have weights to look at; what is 0 has no logarithm."""
-    steps = {int(step): gap for step, gap in (cell or {"by_step": {}})["by_step"].items()}
+    steps = {int(step): gap for step, gap in ((cell or {}).get("by_step") or {}).items()}
     return [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap]
 
 
 def _color(name: str) -> str:
-    return COLORS.get(name, "#555555")
+    return COLORS.get(name, OTHER)[0]
 
 
 def _steps(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:

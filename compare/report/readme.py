@@ -25,6 +25,24 @@ def table(results: dict[str, Any]) -> str:
     return "\n\n".join(["\n".join(lines), *unable, *words.verdict(results), words.conditions(results)])
 
 
+def claims(results: dict[str, Any]) -> str:
+    """What is said, and what was measured, as a Markdown list."""
+    return "\n".join(f'- "{row["claim"]}" **{row["verdict"].capitalize()}.** {row["why"]}' for row in results["claims"])
+
+
+def sweep(results: dict[str, Any]) -> str:
+    """Microseconds of a step by hidden width, at the recipe's batch size, and who overtakes NumPy where, as Markdown."""
+    found, size = results["sweep"], results["sweep"]["batch_sizes"][0]
+    titles = {row["name"]: row["title"] for row in results["contenders"]}
+    widths = [p["width"] for p in found["rows"][0]["points"] if p["batch_size"] == size]
+    lines = ["| µs a step at width | " + " | ".join(f"{w:,}" for w in widths) + " | overhead |"]
+    lines.append("| --- |" + " ---: |" * (len(widths) + 1))
+    for row in found["rows"]:
+        times = [f"{p['step_us']:,.0f}" for p in row["points"] if p["batch_size"] == size]
+        lines.append(f"| {titles[row['contender']]} | " + " | ".join(times) + f" | {row['floor_us']:,.0f} |")
+    return "\n".join(lines) + "\n\n" + " ".join(words.crossovers(results))
+
+
 def ratios(results: dict[str, Any]) -> str:
     """A benchmark's results, as Markdown."""
     subject = results["subject"]
@@ -63,15 +81,22 @@ def settings(tried: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+KINDS = {"claims": claims, "sweep": sweep}
+
+
 def fill(page: str, results: dict[str, dict[str, Any]]) -> str:
-    """`page` with each block `<!-- results NAME -->` to `<!-- end -->` written anew from results[NAME]."""
+    """`page` with each block `<!-- results NAME KIND -->` to `<!-- end -->` written anew from results[NAME].
+
+    KIND is one of KINDS; without it, the block is the table that these results are.
+    """
 
     def block(found: re.Match[str]) -> str:
-        measured = results[found[1]]
-        text = ratios(measured) if "rows" in measured else table(measured)
-        return f"<!-- results {found[1]} -->\n{text}\n<!-- end -->"
+        name, _, kind = found[1].partition(" ")
+        measured = results[name]
+        usual = ratios if "rows" in measured else table
+        return f"<!-- results {found[1]} -->\n{KINDS.get(kind, usual)(measured)}\n<!-- end -->"
 
-    return re.sub(r"<!-- results (\S+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+    return re.sub(r"<!-- results ([\w ]+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
 
 
 def committed() -> dict[str, dict[str, Any]]:

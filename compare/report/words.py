@@ -10,6 +10,8 @@ from minigrad.runs.progress import network
 
 Row = dict[str, Any]
 
+BUSY = 0.15  # of all processors' time, taken by others
+
 COLUMNS = (
     ("contender", "left"),
     ("accuracy", "right"),
@@ -39,7 +41,7 @@ def cells(row: Row) -> list[str]:
         f"{seconds['import']:.2f}",
         f"{seconds['train']:.2f}",
         f"{seconds['total']:.2f}",
-        f"{row['latency_us']:,.0f}",
+        f"{row['latency']['1']['p50']:,.0f}",
         f"{row['peak_memory_mb']:,.0f}",
     ]
 
@@ -52,15 +54,53 @@ def verdict(results: Row) -> list[str]:
         return lines
     low, high = min(row["test_accuracy"] for row in rows), max(row["test_accuracy"] for row in rows)
     a, b = rows[0]["accuracy_interval"]
+    seeds = len(rows[0]["runs"])
+    medians = f", medians of {seeds} seeds" if seeds > 1 else ""
+    reached = f"{100 * low:.2f} % for all" if low == high else f"{100 * low:.2f} to {100 * high:.2f} %"
     lines.append(
-        f"Test accuracy: {100 * low:.2f} to {100 * high:.2f} %, within {100 * (high - low):.2f} points;"
+        f"Test accuracy: {reached}{medians};"
         f" one accuracy on {rows[0]['test_images']:,} images carries ±{50 * (b - a):.2f}."
     )
+    return [*lines, _speed(results, rows)]
+
+
+def _speed(results: Row, rows: list[Row]) -> str:
+    """Who is quickest, how many times as long the others take, and whose difference the seeds can't show."""
     quickest, *others = sorted(rows, key=lambda row: row["step_us"])
+    line = f"Quickest here: {quickest['title']}, {quickest['step_us']:,.0f} µs a step"
     rest = ", ".join(f"{row['title']} {row['step_us'] / quickest['step_us']:.1f}" for row in others)
-    lines.append(f"Quickest here: {quickest['title']}, {quickest['step_us']:,.0f} µs a step")
-    lines[-1] += f"; times as long: {rest}." if rest else "."
-    return lines
+    alike = [
+        row["title"]
+        for row in others
+        for pair in results["pairs"]
+        if {pair["a"], pair["b"]} == {quickest["name"], row["name"]} and pair["step_us"]["differs"] is False
+    ]
+    line += f"; times as long: {rest}." if rest else "."
+    return line + (f" No difference shown over the seeds: {', '.join(alike)}." if alike else "")
+
+
+def to_target(results: Row) -> list[tuple[str, str, str, str]]:
+    """(contender, seconds to the target in the closed division, in the open one, what it does there)."""
+    opened = {row["name"]: row for row in results["open"]}
+    return [
+        (
+            row["title"],
+            seconds(row["seconds_to_target"]),
+            seconds(opened[row["name"]]["seconds_to_target"]) if row["name"] in opened else "",
+            opened[row["name"]]["open_by"] if row["name"] in opened else "nothing quicker known",
+        )
+        for row in raced(results)
+    ]
+
+
+def seconds(found: float | None) -> str:
+    """Seconds, or that it was never reached."""
+    return "never" if found is None else f"{found:.2f}"
+
+
+def busy(share: float) -> str:
+    """A warning that the figures may be another's."""
+    return f"Warning: other processes take {100 * share:.0f} % of this machine; times measured beside them are not to be trusted."
 
 
 def _agreement(parity: Row, titles: dict[str, str]) -> str:
@@ -69,7 +109,8 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     if parity["passed"]:
         found = [f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in dtypes(parity)]
         steps = parity["float64"]["steps"]
-        line = f"They agree: over {steps:,} steps, the largest difference of a loss, gradient or weight is {' and '.join(found)}."
+        line = f"They agree: over {steps:,} steps, the largest difference of an activation, loss, gradient or weight is"
+        line += f" {' and '.join(found)}."
         own = (parity.get("rounding") or {}).get("max_abs_diff") or 0.0
         if 2 * own >= parity["float32"]["limit"]:  # which is then what sets it
             line += f" The limit in float32 is twice {own:.1e}, by which minigrad's float32 run strays from its float64 run."
@@ -77,7 +118,10 @@ def _agreement(parity: Row, titles: dict[str, str]) -> str:
     for name, row in parity["contenders"].items():
         for dtype, cell in dtypes(row):
             if not cell["passed"]:
-                return f"They do NOT agree: {titles.get(name, name)} in {dtype}: {cell['first']} (limit {cell['limit']:.0e})."
+                title = titles.get(name, name)
+                return f"They do NOT agree: {title} in {dtype}: {cell['first']} (The limit is {cell['limit']:.0e}.)"
+        if row.get("dropout", {}).get("passed") is False:
+            return f"They do NOT agree: {titles.get(name, name)} in dropout: {row['dropout']['said']}"
     return "They do NOT agree."
 
 
@@ -127,8 +171,27 @@ def conditions(results: Row) -> str:
     trained = f"{r['trainer']['max_epochs']} epochs of {results['data']['train']:,} images in batches of {r['data']['batch_size']}"
     trained += f" moved by {augment}" if augment != "none" else ""
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
-    machine = f"{e['cpu']}, {e['threads']} threads of {e['cores']} processors, {', '.join(e['blas'])}"
+    threads = f"{e['threads']} {'thread' if e['threads'] == 1 else 'threads'} of {e['cores']} processors"
+    machine = f"{e['cpu']}, {threads}, {', '.join(e['blas'])}"
     return (
         f"Closed division: {architecture(results)}, {learning}, {trained}, float32,"
         f" the same starting weights and batches for all. {machine}; {versions}."
     )
+
+
+def crossovers(results: Row) -> list[str]:
+    """For each contender of the sweep: from which width on it is quicker than NumPy by hand, at the recipe's batch size."""
+    sweep = results["sweep"]
+    if not sweep or sweep["champion"] is None:
+        return []
+    titles = {row["name"]: row["title"] for row in results["contenders"]}
+    size = sweep["batch_sizes"][0]
+    widest = max(point["width"] for row in sweep["rows"] for point in row["points"])
+    said = []
+    for name, width in sweep["crossovers"][str(size)].items():
+        against = titles[sweep["champion"]]
+        if width is None:
+            said.append(f"Up to a width of {widest:,}, {titles[name]} is nowhere quicker than {against}.")
+        else:
+            said.append(f"From a width of {width:,} on, {titles[name]} is quicker than {against}.")
+    return said

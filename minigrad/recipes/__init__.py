@@ -15,7 +15,7 @@ from .parser import (
     to_recipe,
 )
 from .plan import Plan, plan, refuse_misfit
-from .schema import ONE_CYCLE, PLATEAU, SECTIONS, Data, EarlyStopping, Model, Recipe, Trainer, check
+from .schema import ONE_CYCLE, PLATEAU, SECTIONS, Data, EarlyStopping, Model, Recipe, Trainer, check, flat
 
 __all__ = [
     "ONE_CYCLE",
@@ -32,6 +32,7 @@ __all__ = [
     "check",
     "dump",
     "find",
+    "flat",
     "load",
     "names",
     "plan",

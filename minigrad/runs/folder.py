@@ -36,6 +36,7 @@ OWN = (
     "*.ckpt",
     "metrics.csv",
     "comparison.png",
+    "crossover.png",
     "report.html",
     "tensorboard/**/events.out.tfevents.*",
 )

@@ -30,16 +30,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def words(small: str) -> list[str]:
-    """The flags of a short comparison on the small data."""
+    """The flags of a short comparison on the small data: one seed, the closed division alone."""
+    least = ["--seeds", "1", "--open", "none", "--sweep", "none"]
     data = ["--data.path", small, "--data.validation_size", "50", "--data.batch_size", "32"]
-    return [*data, "--trainer.max_epochs", "3", "--threads", "1"]
+    return [*data, *least, "--trainer.max_epochs", "3", "--threads", "1"]
 
 
 @pytest.fixture(scope="session")
 def whole(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a comparison of all default contenders."""
+    """The run folder of a comparison of all default contenders: two seeds, both divisions, a sweep."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    cli.main([*words, "--out", str(out)])
+    more = ["--seeds", "2", "--open", "one", "--sweep", "width", "--widths", "[4, 16]"]
+    cli.main([*words, *more, "--out", str(out)])
     return out
 
 

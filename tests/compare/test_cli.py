@@ -67,6 +67,13 @@ def test_without_parity_nothing_is_timed(
     [
         (["--contenders", "caffe"], ["--contenders", "caffe", "minigrad"]),
         (["--threads", "0"], ["--threads", "0", "1 to"]),
+        (["--seeds", "0"], ["--seeds", "0", "1 or more"]),
+        (["--target", "97"], ["--target", "97", "up to 1"]),
+        (["--target", "0.9", "--data.validation_size", "0"], ["--target", "0.9", "data.validation_size"]),
+        (["--widths", "[]"], ["--widths", "[]", "from 1"]),
+        (["--batch_sizes", "[8, -1]"], ["--batch_sizes", "-1", "from 1"]),
+        (["--engine", "slurm"], ["--engine", "slurm", "local", "ray"]),
+        (["--sweep", "depth"], ["--sweep", "depth", "width"]),
         (["--trainer.max_epochs", "0"], ["trainer.max_epochs", "0", "1 or more"]),
         (["--trainer.max_epochs", "-1"], ["trainer.max_epochs", "-1"]),
         (["--model.hidden", "[0]"], ["model.hidden", "0"]),
@@ -131,7 +138,7 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], 
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert "results.json" in err
+    assert "--out o --resume goes on" in err
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert {row["status"] for row in results["contenders"]} == {"stopped"}
     assert children
@@ -158,4 +165,4 @@ def test_a_plateau_schedule_is_held_constant_since_nothing_is_validated(words: l
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert results["parity"]["passed"] is True
     assert [row["status"] for row in results["contenders"]] == ["ok"] * 3
-    assert len({row["test_correct"] for row in results["contenders"]}) == 1
+    assert len({row["runs"][0]["test_correct"] for row in results["contenders"]}) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import cli, contenders, jobs, parity
+from compare import cli, contenders, engines, jobs, parity
 from compare.contenders.base import Batches
 from compare.report import words as told
 from minigrad import datasets, recipes
@@ -42,12 +42,11 @@ def test_all_agree_step_by_step(blots: str, tmp_path: Path) -> None:
     recipe = Recipe.from_dict({"model": MODEL | ADAM, "data": {"augment": "shift"}})
     recipe = replace(recipe, data=replace(recipe.data, path=blots, batch_size=20, validation_size=0))
     data = datasets.load(blots)
-    jobs.share(tmp_path, data, jobs.starting_weights(recipe, data))
-    workshop = jobs.Workshop(tmp_path, recipe, 1)
-    found = {}
-    for contender in ("minigrad", "torch", "lightning", "keras"):
-        found[contender], failed = workshop.run(contender, "parity")
-        assert failed is None
+    jobs.share(tmp_path, data, {42: jobs.starting_weights(recipe, data)})
+    planned = [jobs.Job("parity", name, 42, recipe, {}) for name in ("minigrad", "torch", "lightning", "keras")]
+    engine = engines.start("local", tmp_path, tmp_path / "answers", 2, lambda job, epochs: None)
+    assert [failed for _, failed in engine.run(planned, at_once=2)] == [None] * 4
+    found = {job.contender: tmp_path / "answers" / job.name for job in planned}
     limits = parity.limits(recipe, parity.strayed(found["minigrad"])["max_abs_diff"])
     assert limits["float64"] == 1e-12
     for contender in ("torch", "lightning", "keras"):
@@ -71,6 +70,7 @@ def test_batch_norm_agrees_and_is_told_of(blots: str, tmp_path: Path) -> None:
     more = ["--data.augment", "shift", "--model.batch_norm", "true", "--model.schedule", "one_cycle"]
     data = ["--data.path", blots, "--data.validation_size", "0", "--data.batch_size", "50", "--trainer.max_epochs", "2"]
     out = ["--contenders", "minigrad", "by_hand", "torch", "--threads", "1", "--out", str(tmp_path / "o")]
+    out += ["--seeds", "1", "--widths", "[4]"]
     cli.main([*model, *more, *data, *out])
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert [row["status"] == "ok" for row in results["contenders"]] == [True, False, True]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from compare import contenders, jobs
-from compare.race import wilson
+from compare.statistics import wilson
 from minigrad import recipes
 
 

@@ -50,12 +50,21 @@ def test_a_difference_within_the_limit_passes_and_is_told(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "first"),
     [
-        ({"loss_7": 1e-9}, "step 7, loss: differs by 1e-09"),
-        ({"gradient_2": 1e-3, "weight_2": 1e-4}, "step 2, gradient of output.weight: differs by 0.001"),
-        ({"weight_8": 0.5, "loss_3": 1e-6}, "step 3, loss: differs by 1e-06"),
-        ({"weight_8": 0.5}, "step 8, weight of output.weight: differs by 0.5"),
-        ({"loss_4": float("nan")}, "step 4, loss: differs by nan"),
-        ({"weight_4": float("inf")}, "step 4, weight of output.weight: differs by inf"),
+        ({"loss_7": 1e-9}, "step 7, loss, the batch or its forward pass: differs by 1e-09."),
+        (
+            {"gradient_2": 1e-3, "weight_2": 1e-4},
+            "step 2, gradient of output.weight, backward of linear: 0.501 at [0, 0] where minigrad has 0.5.",
+        ),
+        ({"weight_8": 0.5, "loss_3": 1e-6}, "step 3, loss, the batch or its forward pass: differs by 1e-06."),
+        (
+            {"weight_8": 0.5},
+            "step 8, weight of output.weight, the optimiser's update: 8.5 at [0, 0] where minigrad has 8.",
+        ),
+        ({"loss_4": float("nan")}, "step 4, loss, the batch or its forward pass: nan where minigrad has 0.25."),
+        (
+            {"weight_4": float("inf")},
+            "step 4, weight of output.weight, the optimiser's update: inf at [0, 0] where minigrad has 4.",
+        ),
     ],
 )
 def test_the_first_divergence_is_named(tmp_path: Path, changes: dict[str, float], first: str) -> None:
@@ -67,7 +76,7 @@ def test_the_first_divergence_is_named(tmp_path: Path, changes: dict[str, float]
 def test_a_missing_step_is_a_divergence(tmp_path: Path) -> None:
     cell = parity.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), LIMIT)
     assert cell["passed"] is False
-    assert cell["first"] == "ran 7 steps; expected 8"
+    assert cell["first"] == "ran 7 steps; expected 8."
 
 
 def test_the_verdict_is_over_those_who_count(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""The same jobs on a Ray cluster: a task each, with as many processors as threads."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from minigrad.runs import UserError, whole_file
+
+from ..jobs import ANSWER, Job
+from .local import begin, failure
+
+Files = dict[str, bytes]
+
+
+class Ray:
+    """Tasks on the cluster of RAY_ADDRESS, or on one started here.
+
+    A machine of the cluster needs this package installed, and the contenders'
+    frameworks. It gets the data once, and its answers come back as files.
+    """
+
+    def __init__(self, shared: Path, answers: Path, threads: int) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise UserError("--engine: ray, but Ray is not installed; expected pip install '.[ray]' first")
+        self.shared, self.answers, self.threads = shared, answers, threads
+
+    def run(self, jobs: Iterable[Job], at_once: int = 1) -> Iterator[tuple[Job, str | None]]:
+        """Send all the jobs; each comes back as it ends. `at_once` is the cluster's own affair."""
+        import ray
+
+        jobs = list(jobs)
+        if not jobs:
+            return
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(work)
+        data = ray.put(read_files(self.shared))
+        waiting = {task.remote(data, job, self.threads): job for job in jobs}
+        try:
+            while waiting:
+                (ended, *_), _ = ray.wait(list(waiting))
+                job = waiting.pop(ended)
+                try:
+                    files, failed = ray.get(ended)
+                except ray.exceptions.RayError as error:
+                    yield job, f"failed: {str(error).splitlines()[0]}"
+                    continue
+                write_files(self.answers / job.name, files)
+                yield job, failed
+        finally:
+            for left in waiting:
+                ray.cancel(left, force=True)
+
+
+def work(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
+    """On the cluster: run one job in a process of its own; returns the files it left, and how it failed."""
+    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
+        shared, out = Path(folder) / "shared", Path(folder) / "out"
+        write_files(shared, data)
+        process = begin(job, out, shared, threads)
+        try:
+            status = process.wait()
+        finally:
+            process.kill()
+        return read_files(out), failure(out, status)
+
+
+def read_files(folder: Path) -> Files:
+    """All files of a folder by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Lay the files out, the answer last, since it says that the others are whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: name == ANSWER):
+        with whole_file(folder / name) as draft:
+            draft.write_bytes(files[name])

@@ -1,0 +1,351 @@
+"""A planted mistake is found at the step, tensor and operation that it touches first, and explained in its sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare import contenders, divergence, jobs, parity, recording
+from minigrad.datasets import Dataset, Split
+from minigrad.recipes import Recipe
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import planted
+
+SIMPLE: dict[str, Any] = {"hidden": [6], "learning_rate": 0.1}
+SQUARE = SIMPLE | {"hidden": [6, 6]}
+CNN = {"architecture": "cnn", "channels": [3, 4], "kernel_size": 3, "hidden": []}
+MOMENTUM = SIMPLE | {"momentum": 0.9}
+ADAM = SIMPLE | {"optimizer": "adam", "learning_rate": 0.01}
+ADAMW = ADAM | {"optimizer": "adamw", "weight_decay": 0.01}
+RMSPROP = ADAM | {"optimizer": "rmsprop"}
+COSINE = SIMPLE | {"schedule": "cosine"}
+BATCH = 32  # of 80 images: the last batch has 16
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """80 images of 8 x 8 noise in three classes, the labels in no order."""
+    rng = np.random.default_rng(0)
+    train = Split(rng.integers(0, 256, (80, 8, 8)).astype(np.uint8), rng.integers(0, 3, 80))
+    return Dataset(train, Split(train.images[:0], train.labels[:0]), train, 3)
+
+
+def recipe_of(model: dict[str, Any]) -> Recipe:
+    return Recipe.from_dict({"model": model, "data": {"batch_size": BATCH}})
+
+
+@pytest.fixture(scope="module")
+def recorded(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a contender's recordings, by its class and the recipe's model."""
+    kept: dict[Any, Path] = {}
+
+    def run(kind: Any, model: dict[str, Any]) -> Path:
+        name = kind, str(model)
+        if name not in kept:
+            kept[name] = tmp_path_factory.mktemp("recorded")
+            recipe, contender = recipe_of(model), kind()
+            contender.load()
+            recording.record(contender, recipe, data, jobs.starting_weights(recipe, data), kept[name])
+        return kept[name]
+
+    return run
+
+
+MISTAKES: list[tuple[Any, dict[str, Any], str, str]] = [
+    (planted.transposed, SQUARE, "step 0, weight of hidden.1.weight, loading the weights: ", "It is transposed."),
+    (
+        planted.other_order,
+        SIMPLE,
+        "step 0, weight of hidden.0.weight, loading the weights: ",
+        "read in the other order",
+    ),
+    (planted.Unscaled, SIMPLE, "step 1, scaled, scaling the input: ", "The pixels are not scaled by 1/255."),
+    (planted.OtherActivation, SIMPLE, "step 1, hidden.0 activation, relu: ", "leaky_relu stands where relu is meant."),
+    (planted.FlattenedChannelsLast, CNN, "step 1, output, linear: ", "flattened channels last"),
+    (planted.SoftmaxInTheNetwork, SIMPLE, "step 1, output, linear: ", "The logits went through softmax before"),
+    (planted.SoftmaxInTheLoss, SIMPLE, "step 1, loss, cross_entropy: ", "The logits went through softmax before"),
+    (planted.SoftmaxInTheLoss, CNN, "step 1, loss, cross_entropy: ", "The logits went through softmax before"),
+    (planted.Summed, SIMPLE, "step 1, loss, cross_entropy: ", "summed over the batch where the mean is meant."),
+    (planted.Halved, SIMPLE, "step 1, loss, cross_entropy: ", "The loss is scaled by 0.5."),
+    (
+        planted.SummedButToldAsMean,
+        SIMPLE,
+        "step 1, gradient of output.bias, backward of cross_entropy: ",
+        "32 times as",
+    ),
+    (planted.Smoothed, SIMPLE, "step 1, loss, cross_entropy: ", "The labels are smoothed by 0.1."),
+    (planted.Penalised, ADAMW, "step 1, loss, cross_entropy: ", "The weight decay stands in the loss"),
+    (planted.OthersLabels, SIMPLE, "step 1, loss, cross_entropy: ", "other images' labels, those of the first in the"),
+    (planted.Unshuffled, SIMPLE, "step 1, loss, cross_entropy: ", "in the file's order, unshuffled."),
+    (planted.SwappedBatches, SIMPLE, "step 2, loss, the batch or its forward pass: ", "The batch is that of step 3."),
+    (planted.PaddedLastBatch, SIMPLE, "step 3, loss, the batch", "filled up with the epoch's first images"),
+    (planted.DroppedLastBatch, SIMPLE, "ran 2 steps; expected 3.", "last batch, 16 of 32 images, was dropped."),
+    (planted.SmallerBatches, SIMPLE, "ran 4 steps; expected 3.", "batches are of 20 images where the recipe has 32."),
+    (planted.NeverZeroed, SIMPLE, "step 2, gradient of output.bias", "The gradient of step 1 is still in it"),
+    (planted.Clipped, SIMPLE, "step 1, gradient of output.bias", "clipped to a norm of 0.1."),
+    (
+        planted.WrongRate,
+        SIMPLE,
+        "step 1, weight of hidden.0.weight, sgd's update: ",
+        "is 0.03 where the recipe's is 0.1.",
+    ),
+    (planted.WrongRate, ADAM, "step 1, weight of hidden.0.weight, adam's", "0.003 where the recipe's is 0.01."),
+    (planted.ScheduleAhead, COSINE, "step 1, weight of hidden.0.weight", "a step ahead of the cosine schedule"),
+    (planted.NoSchedule, COSINE, "step 2, weight of hidden.0.weight", "The cosine schedule is not followed"),
+    (
+        planted.optimizer("SGD", momentum=0.9, nesterov=True),
+        MOMENTUM,
+        "step 1, weight of",
+        "The momentum is Nesterov's.",
+    ),
+    (planted.optimizer("SGD", momentum=0.5), MOMENTUM, "step 2, weight of", "0.5 where the recipe has 0.9."),
+    (planted.TorchDampened, MOMENTUM, "step 2, weight of hidden.0.weight, sgd's update: ", "as by dampening."),
+    (
+        planted.TorchAdamWithKerasEpsilon,
+        ADAM,
+        "step 1, weight of hidden.0.weight, adam's",
+        "is 1e-07 where minigrad has",
+    ),
+    (
+        planted.optimizer("Adam", eps=3.7e-6),
+        ADAM,
+        "step 1, weight of hidden.0.weight",
+        "Epsilon is 3.7e-06 where minigrad",
+    ),
+    (planted.EpsilonInside, ADAM, "step 1, weight of hidden.0.weight", "Epsilon stands inside the square root."),
+    (
+        planted.KerasAdam,
+        ADAM,
+        "step 1, weight of",
+        "before the bias correction, as in Keras's Adam. And epsilon is 1e-07",
+    ),
+    (planted.Uncorrected, ADAM, "step 1, weight of hidden.0.weight", "Its bias is not corrected."),
+    (planted.KerasRMSprop, RMSPROP, "step 1, weight of", "alpha is 0.9 where minigrad has 0.99. Epsilon stands inside"),
+    (
+        planted.optimizer("Adam", weight_decay=0.01),
+        ADAMW,
+        "step 1, weight of hidden.0.weight, adamw's",
+        "with an L2 penalty",
+    ),
+    (planted.optimizer("AdamW", weight_decay=0.01), ADAM | {"weight_decay": 0.01}, "step 1, weight of", "as in AdamW"),
+    (planted.optimizer("AdamW", weight_decay=0.01), ADAM, "step 1, weight of", "is 0.01 where the recipe has 0."),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "where", "why"), MISTAKES, ids=[f"{kind.__name__}-{i}" for i, (kind, *_) in enumerate(MISTAKES)]
+)
+def test_a_planted_mistake_is_explained(
+    recorded: Callable[..., Path], kind: Any, model: dict[str, Any], where: str, why: str
+) -> None:
+    reference, other = recorded(planted.Right, model), recorded(kind, model)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(model), 1e-12)
+    assert found is not None
+    assert found.sentence.startswith(where)
+    assert found.explanation is not None, found.sentence
+    assert why in found.explanation
+    assert found.sentence.endswith(found.explanation)
+
+
+@pytest.mark.parametrize("model", [SIMPLE, SQUARE, CNN, MOMENTUM, ADAM, ADAMW, RMSPROP, COSINE])
+def test_of_a_right_contender_nothing_is_told(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
+    for kind in (planted.Loop, planted.Torch):
+        row = parity.hold(recorded(planted.Right, model), recorded(kind, model), recipe_of(model), 0.0, kind.masks)
+        for dtype in parity.LIMITS:
+            assert row[dtype]["passed"], row[dtype]["first"]
+            assert row[dtype]["divergence"] is None
+            assert row[dtype]["max_abs_diff"] < row[dtype]["limit"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "why"),
+    [
+        (planted.SoftmaxInTheLoss, SIMPLE, "softmax before cross_entropy"),
+        (planted.transposed, SQUARE, "It is transposed."),
+        (planted.WrongRate, SIMPLE, "is 0.03 where the recipe's is 0.1."),
+        (planted.NeverZeroed, SIMPLE, "it was not zeroed."),
+    ],
+)
+def test_in_float32_they_are_explained_too(
+    recorded: Callable[..., Path], kind: Any, model: dict[str, Any], why: str
+) -> None:
+    reference, other = recorded(planted.Right, model), recorded(kind, model)
+    found = divergence.explain(reference / "float32.npz", other / "float32.npz", recipe_of(model), 1e-4)
+    assert found is not None
+    assert why in str(found.explanation)
+
+
+def test_what_came_back_in_float32_is_told_where_float64_was_meant(recorded: Callable[..., Path]) -> None:
+    folder = recorded(planted.Right, SIMPLE)
+    found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), 1e-12)
+    assert found is not None
+    assert (found.step, found.operation) == (0, "loading the weights")
+    assert found.explanation == "It went through float32."
+
+
+class Silent(planted.Unscaled):
+    """Neither tells what it starts from nor what its layers make."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def trace(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
+
+def test_a_contender_without_a_trace_is_judged_by_its_loss(recorded: Callable[..., Path]) -> None:
+    reference, other = recorded(planted.Right, SIMPLE), recorded(Silent, SIMPLE)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    assert found is not None
+    assert (found.step, found.tensor, found.operation) == (1, "loss", "the batch or its forward pass")
+    assert found.explanation == "The pixels are not scaled by 1/255."
+
+
+class Unheard(planted.Loop):
+    """A mistake that nobody has made before."""
+
+    def change(self, parameters: list[Any]) -> None:
+        parameters[0].grad[0] *= -1.5
+
+
+def test_of_an_unknown_mistake_the_place_is_told_and_nothing_is_made_up(recorded: Callable[..., Path]) -> None:
+    reference, other = recorded(planted.Right, SIMPLE), recorded(Unheard, SIMPLE)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    assert found is not None
+    assert found.explanation is None
+    assert found.sentence.startswith("step 1, gradient of hidden.0.weight, backward of linear: ")
+    assert " where minigrad has " in found.sentence
+
+
+def test_parity_tells_the_same_in_its_cell(recorded: Callable[..., Path]) -> None:
+    folders = recorded(planted.Right, SIMPLE), recorded(planted.SoftmaxInTheLoss, SIMPLE)
+    cell = parity.hold(*folders, recipe_of(SIMPLE), 0.0, masks=True)["float64"]
+    assert cell["passed"] is False
+    told = json.loads(json.dumps(cell))["divergence"]
+    assert told["sentence"] == cell["first"]
+    assert (told["step"], told["tensor"], told["operation"]) == (1, "loss", "cross_entropy")
+    assert told["gap"] == pytest.approx(abs(float(told["found"]) - float(told["expected"])), abs=0.02)
+
+
+NORMED = CNN | {"hidden": [5], "batch_norm": True}
+KERAS_TRACE = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import test_divergence
+np.savez(sys.argv[2], **test_divergence.traced("keras"))
+"""
+
+
+def traced(name: str) -> dict[str, np.ndarray]:
+    """What the contender's layers make of eight images, once it has left its weights and statistics as they were."""
+    train = Split(np.arange(8 * 64, dtype=np.uint8).reshape(8, 8, 8) * 37, np.arange(8) % 3)
+    few, recipe = Dataset(train, train, train, 3), recipe_of(NORMED)
+    contender = contenders.find(name)()
+    contender.load()
+    contender.build(recipe, few, jobs.starting_weights(recipe, few), "float64")
+    before = contender.state()
+    found = contender.trace(train.images)
+    for weight, array in contender.state().items():
+        np.testing.assert_array_equal(array, before[weight])
+    return dict(found)
+
+
+def test_every_framework_traces_the_same_layers(tmp_path: Path) -> None:
+    found = {name: traced(name) for name in ("minigrad", "torch", "lightning")}
+    # TensorFlow and torch never share a process.
+    environment = os.environ | dict(contenders.find("keras").environment) | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    command = [sys.executable, "-c", KERAS_TRACE, str(Path(__file__).parent), str(tmp_path / "keras.npz")]
+    subprocess.run(command, check=True, env=environment)
+    with np.load(tmp_path / "keras.npz") as archive:
+        found["keras"] = dict(archive)
+    expected = found.pop("minigrad")
+    convolutions = [
+        made for i in (0, 1) for made in (f"conv.{i}", f"conv_norm.{i}", f"conv.{i} pooled", f"conv.{i} activation")
+    ]
+    assert list(expected) == ["scaled", *convolutions, "hidden.0", "hidden_norm.0", "hidden.0 activation", "output"]
+    for name, trace in found.items():
+        assert trace.keys() == expected.keys(), name
+        for layer, array in trace.items():
+            np.testing.assert_allclose(array, expected[layer], rtol=0, atol=1e-10, err_msg=f"{name} {layer}")
+
+
+DROPOUT = SQUARE | {"dropout": 0.3}
+
+
+class OwnDraws(planted.Torch):
+    """Takes the masks, and drops by its own all the same."""
+
+    def take_masks(self, masks: Any) -> None:
+        pass
+
+
+def test_with_the_same_masks_dropout_agrees(recorded: Callable[..., Path]) -> None:
+    folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
+    found = parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=True)["dropout"]
+    assert found["passed"] is True
+    assert found["said"].startswith("same masks: ")
+    with np.load(folders[0] / "float64.npz") as off, np.load(folders[0] / "masked.npz") as on:
+        assert abs(off["loss"][0] - on["loss"][0]) > 1e-3  # units were dropped
+        assert len(on["loss"]) == 3
+
+
+def test_other_masks_are_a_difference_that_fails(recorded: Callable[..., Path]) -> None:
+    folders = recorded(planted.Right, DROPOUT), recorded(OwnDraws, DROPOUT)
+    row = parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=True)
+    assert row["float64"]["passed"] is True  # where dropout is off
+    assert row["dropout"]["passed"] is False
+    assert "same masks: step 1, loss" in row["dropout"]["said"]
+    assert parity.summarise({"torch": row}, {"torch"})["passed"] is False
+
+
+def test_who_takes_no_masks_is_excluded_by_a_sentence(recorded: Callable[..., Path]) -> None:
+    folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
+    assert parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=False)["dropout"] == {
+        "passed": None,
+        "said": "excluded: its dropout takes no masks from outside",
+    }
+    assert parity.dropout(*folders, recipe_of(SQUARE), masks=True)["said"] == "off"
+
+
+def test_masks_are_of_the_seed_the_step_and_the_layer_alone() -> None:
+    recipe = recipe_of(DROPOUT | {"hidden": [200, 50]})
+    first, second = recording.masks(recipe, 3)
+    assert (first.shape, second.shape) == ((3, BATCH, 200), (3, BATCH, 50))
+    np.testing.assert_array_equal(first[:2], recording.masks(recipe, 2)[0])
+    assert not np.array_equal(first[0], first[1])
+    assert set(np.unique(first)) == {0, 1 / 0.7}
+    assert first.mean() == pytest.approx(1, abs=0.02)
+
+
+class LinearInFloat32(planted.Right):
+    """One layer multiplies in float32, where all the rest is float64."""
+
+    def build(self, *args: Any) -> None:
+        super().build(*args)
+        linear = self.net.hidden[0]
+
+        class Rounded(type(linear)):  # type: ignore[misc]
+            def forward(self, x: Any) -> Any:
+                product = np.float32(x) @ np.float32(self.weight.data).T
+                return super().forward(x) * 0 + np.float64(product) + self.bias
+
+        linear.__class__ = Rounded
+
+
+def test_a_product_in_float32_is_told(recorded: Callable[..., Path]) -> None:
+    reference, other = recorded(planted.Right, SIMPLE), recorded(LinearInFloat32, SIMPLE)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    assert found is not None
+    assert found.sentence.startswith("step 1, hidden.0, linear: differs by ")
+    assert found.explanation == "Its product with the weight is taken in float32."

@@ -1,0 +1,74 @@
+"""python -m compare history: what changed between two comparisons, and whether it is noise."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compare import cli
+from minigrad.runs import UserError
+
+
+def told(capsys: pytest.CaptureFixture[str], *paths: Path) -> str:
+    cli.main(["history", *map(str, paths)])
+    return capsys.readouterr().out
+
+
+def written(path: Path, results: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(results))
+    return path
+
+
+def test_a_run_beside_itself_shows_no_difference(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = told(capsys, whole, whole / "results.json")
+    assert "The same recipe, data, machine and versions." in out
+    assert out.count("no difference") == 5
+    assert out.count("the same") == 5
+
+
+def test_what_changed_is_named_and_what_is_slower_found(
+    whole: Path, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = copy.deepcopy(results)
+    later["recipe"]["model"]["hidden"] = [64]
+    later["environment"]["versions"]["numpy"] = "9.9"
+    row = later["contenders"][0]
+    for i, run in enumerate(row["runs"]):
+        run["step_us"] = 99_000 + i
+    row["step_us"] = 99_000
+    row["test_accuracy"] -= 0.5
+    out = told(capsys, whole, written(tmp_path / "later.json", later))
+    assert "model.hidden: [10], now [64]" in out
+    assert f"version of numpy: {results['environment']['versions']['numpy']}, now 9.9" in out
+    minigrad = next(line for line in out.splitlines() if line.startswith("minigrad"))
+    assert "slower" in minigrad
+    assert minigrad.endswith("changed")
+    assert "changed" not in next(line for line in out.splitlines() if line.startswith("torch"))
+
+
+def test_one_seed_cannot_tell(
+    whole: Path, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    single = copy.deepcopy(results)
+    for row in single["contenders"]:
+        del row["runs"][1:]
+    assert told(capsys, whole, written(tmp_path / "single.json", single)).count("one seed") == 5
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"contenders": 3, "environment": {}}', "\x00"])
+def test_what_is_no_comparison_is_one_sentence(whole: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    for path in (tmp_path, tmp_path / "results.json"):
+        with pytest.raises(UserError, match="no results of python -m compare"):
+            cli.main(["history", str(whole), str(path)])
+
+
+def test_fewer_than_two_or_none_there_is_one_sentence(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected two or more"):
+        cli.main(["history", str(whole)])
+    with pytest.raises(UserError, match=r"nowhere: no results\.json"):
+        cli.main(["history", str(whole), "nowhere"])

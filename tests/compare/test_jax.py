@@ -1,0 +1,93 @@
+"""The JAX contender: it trains what all train, step by step."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare import parity
+from minigrad.recipes import Recipe
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import alone
+
+CNN: dict[str, Any] = {"architecture": "cnn", "channels": [3, 4], "kernel_size": 3, "hidden": [5]}
+MODELS: dict[str, dict[str, Any]] = {
+    "sgd": {"batch_size": 32},
+    "momentum": {"momentum": 0.9, "weight_decay": 0.01, "schedule": "cosine", "hidden": []},
+    "rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.01, "schedule": "one_cycle", "activation": "tanh"},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "hidden": [9, 7]},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "activation": "sigmoid"},
+    "batch norm": {"batch_norm": True, "hidden": [9, 7], "optimizer": "adam", "learning_rate": 0.01},
+    "cnn": {**CNN, "optimizer": "adam", "learning_rate": 0.01, "schedule": "one_cycle", "augment": "shift"},
+    "cnn, batch norm": {**CNN, "batch_norm": True},
+}
+BOTH = ("sgd", "cnn")  # in float32 too
+
+
+@pytest.fixture(scope="module")
+def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Saturated 9 x 8 blots on nothing, in two colours: in a blank or full window, each pixel is the largest."""
+    rng = np.random.default_rng(0)
+    centres, arrays = rng.normal(0, 1, (3, 9, 8, 2)), {}
+    for part, n in (("train", 200), ("test", 60)):
+        labels = np.arange(n) % 3
+        seen = centres[labels] + rng.normal(0, 0.4, (n, 9, 8, 2)) > 0.8
+        arrays |= {f"x_{part}": np.where(seen, 255, 0).astype(np.uint8), f"y_{part}": labels}
+    path = tmp_path_factory.mktemp("blots") / "blots.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def recorded(blots: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """All models' recordings of minigrad and JAX, and what JAX answered."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for name in ("minigrad", "jax"):
+        trainings = [
+            alone.asked(blots, folder / name / model, "record", dtype, **{"batch_size": 40, **keys})
+            for model, keys in MODELS.items()
+            for dtype in _dtypes(model)
+        ]
+        answers = alone.train(name, trainings)
+    return folder, answers
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_step_is_minigrads(model: str, recorded: tuple[Path, list[dict]]) -> None:
+    folder, _ = recorded
+    ours, theirs = folder / "minigrad" / model, folder / "jax" / model
+    keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
+    rounding = _gap(ours / "float64.npz", ours / "float32.npz") if model in BOTH else 0.0
+    limits = parity.limits(Recipe.from_dict({"model": keys}), rounding)
+    for dtype in _dtypes(model):
+        assert _gap(ours / f"{dtype}.npz", theirs / f"{dtype}.npz") <= limits[dtype], dtype
+
+
+def test_the_dtype_is_kept(recorded: tuple[Path, list[dict]]) -> None:
+    assert [answer["dtypes"] for answer in recorded[1]] == [[dtype] for model in MODELS for dtype in _dtypes(model)]
+
+
+def test_dropout_drops_in_training_alone(blots: str, tmp_path: Path) -> None:
+    keys = {"hidden": [16], "learning_rate": 0.2}
+    trainings = [alone.asked(blots, tmp_path / str(p), epochs=4, dropout=p, **keys) for p in (0.0, 0.5, 0.5)]
+    without, dropped, again = alone.train("jax", trainings)
+    assert dropped["losses"] == again["losses"]  # the seed draws it
+    assert dropped["sums"]["hidden.0.weight"] != without["sums"]["hidden.0.weight"]
+    assert dropped["accuracy"] > 0.9  # what is predicted with is the whole network
+
+
+def _dtypes(model: str) -> tuple[str, ...]:
+    return ("float64", "float32") if model in BOTH else ("float64",)
+
+
+def _gap(a: Path, b: Path) -> float:
+    """The largest difference of a loss, gradient or weight."""
+    with np.load(a) as expected, np.load(b) as found:
+        assert sorted(expected.files) == sorted(found.files)
+        return max(float(np.abs(expected[key] - found[key]).max(initial=0)) for key in expected.files)

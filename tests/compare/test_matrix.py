@@ -1,0 +1,113 @@
+"""python -m compare parity: the table of recipes and optimisers, what it leaves and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compare import contenders, matrix, parity
+from minigrad import recipes
+from minigrad.runs import UserError
+
+FEW = ["--steps", "3", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The parity.json of two contenders, three recipes and two optimisers, one of them with dropout."""
+    out = tmp_path_factory.mktemp("matrix")
+    chosen = ["--contenders", "by_hand", "torch", "--optimizers", "adam", "sgd"]
+    matrix.main([*FEW, *chosen, "--out", str(out)])
+    return json.loads((out / matrix.FILE).read_text())
+
+
+def test_all_of_it_agrees_and_the_largest_differences_are_kept(left: dict[str, Any]) -> None:
+    assert left["passed"] is True
+    assert [cell["name"] for cell in left["cells"]] == [
+        f"{recipe} by {optimizer}" for recipe in recipes.names() for optimizer in ("sgd", "adam")
+    ]
+    for cell in left["cells"]:
+        torch = cell["contenders"]["torch"]
+        assert torch["passed"] is True
+        assert 0 < torch["float64"]["max_abs_diff"] < torch["float32"]["max_abs_diff"]
+        assert torch["float64"]["steps"] == left["steps"] == 3
+
+
+def test_who_does_not_know_a_recipe_is_excluded_by_a_sentence(left: dict[str, Any]) -> None:
+    by_hand = {cell["name"]: cell["contenders"]["by_hand"] for cell in left["cells"]}
+    assert [name for name, row in by_hand.items() if row["passed"]] == ["simple by sgd"]
+    assert by_hand["cnn by adam"]["excluded"].startswith("derived for an mlp")
+
+
+def test_dropout_is_held_with_the_same_masks(left: dict[str, Any]) -> None:
+    for cell in left["cells"]:
+        said = cell["contenders"]["torch"]["dropout"]["said"]
+        assert said.startswith("same masks: ") if cell["name"].startswith("advanced") else said == "off"
+
+
+def test_a_difference_is_a_sentence_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parity, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    with pytest.raises(SystemExit) as end:
+        matrix.main(
+            [*FEW, "--contenders", "torch", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]
+        )
+    assert end.value.code == 1
+    assert json.loads((tmp_path / matrix.FILE).read_text())["passed"] is False
+    shown = capsys.readouterr().out
+    assert "torch, float64, differs in 1 of 1, first in simple by sgd: step 1, " in shown
+    assert "They do NOT agree." in shown
+    assert "They agree" not in shown
+
+
+def test_every_schedule_and_optimiser_of_the_recipes_is_in_it() -> None:
+    cells = matrix.cells_of(recipes.names(), matrix.OPTIMIZERS)
+    assert len(cells) == len(recipes.names()) * 5
+    models = [cell.model for cell in cells.values()]
+    assert {m.schedule for m in models} == {"constant", "cosine", "one_cycle"}
+    assert {m.optimizer for m in models} == {"sgd", "rmsprop", "adam", "adamw"}
+    assert {m.architecture for m in models} == {"mlp", "cnn"}
+    assert any(m.momentum for m in models)
+    assert all(m.weight_decay > 0 for m in models if m.optimizer == "adamw")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--steps", "0"], ["--steps", "0", "1 or more"]),
+        (["--contenders", "caffe"], ["--contenders", "caffe", "minigrad"]),
+        (["--optimizers", "lion"], ["--optimizers", "lion", "adamw"]),
+        (["--recipes", "nowhere"], ["nowhere", "simple"]),
+        (["--threads", "0"], ["--threads", "0"]),
+        (["--data", "nowhere.npz"], ["data.path", "nowhere.npz"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, flags: list[str], expected: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        matrix.main(["--out", str(tmp_path / "o"), *flags])
+    for part in expected:
+        assert part in str(error.value)
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_earlier_one_is_kept(tmp_path: Path) -> None:
+    (tmp_path / matrix.FILE).write_text("{}")
+    with pytest.raises(UserError, match=r"already holds a parity\.json"):
+        matrix.main(["--out", str(tmp_path)])
+    assert (tmp_path / matrix.FILE).read_text() == "{}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_installed_contender_agrees_everywhere(tmp_path: Path) -> None:
+    matrix.main(["--out", str(tmp_path)])
+    found = json.loads((tmp_path / matrix.FILE).read_text())
+    assert found["passed"] is True
+    for cell in found["cells"]:
+        for name, row in cell["contenders"].items():
+            if not contenders.find(name).apart:
+                assert row["passed"] is True or "excluded" in row, (name, cell["name"])
