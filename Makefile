@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PACKAGES = minigrad lightning_module keras_model compare
 
-.PHONY: install compare test test-all lint format results bench
+.PHONY: install compare test test-all lint format results bench FORCE
 
 install: .venv/installed
 
@@ -44,10 +44,18 @@ bench: install
 	$(BIN)/python -m benchmarks.keras
 	$(BIN)/python -m compare.report.readme
 
-# Measure anew what the README shows.
-results: install
-	@for recipe in simple advanced cnn; do \
-		$(BIN)/python -m compare --config $$recipe --out runs/results-$$recipe --overwrite || exit 1; \
-		cp runs/results-$$recipe/results.json benchmarks/results/$$recipe.json; \
-		cp runs/results-$$recipe/comparison.png benchmarks/results/$$recipe.png; done
+# Measure anew what the README shows: nothing else should run.
+SIX = --contenders minigrad by_hand torch lightning keras jax
+simple = $(SIX) --seeds 5 --open one --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
+advanced = $(SIX) --seeds 3 --open one --sweep none
+cnn = --seeds 2 --sweep none
+results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
 	$(BIN)/python -m compare.report.readme
+
+benchmarks/results/%.json: FORCE | install
+	$(BIN)/python -m compare --config $* $($*) --out runs/results-$* --overwrite
+	cp runs/results-$*/results.json $@
+	cp runs/results-$*/comparison.png benchmarks/results/$*.png
+	if [ -e runs/results-$*/crossover.png ]; then cp runs/results-$*/crossover.png benchmarks/results/$*-crossover.png; fi
+
+FORCE:

@@ -135,10 +135,11 @@ class Progress:
 
 def _to_target(results: dict[str, Any]) -> Group:
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name in ("contender", "closed", "open", "in the open division"):
+    shown = 4 if results["open"] else 2
+    for name in ("contender", "closed", "open", "in the open division")[:shown]:
         table.add_column(name, justify="right" if name in ("closed", "open") else "left")
     for cells in words.to_target(results):
-        table.add_row(*cells)
+        table.add_row(*cells[:shown])
     return Group(f"\nSeconds of training until {100 * results['target']:.0f} % of the validation set are right", table)
 
 

@@ -76,7 +76,8 @@ def _speed(results: Row, rows: list[Row]) -> str:
         if {pair["a"], pair["b"]} == {quickest["name"], row["name"]} and pair["step_us"]["differs"] is False
     ]
     line += f"; times as long: {rest}." if rest else "."
-    return line + (f" No difference shown over the seeds: {', '.join(alike)}." if alike else "")
+    seeds = len(quickest["runs"])
+    return line + (f" {seeds} seeds show no difference from it: {', '.join(alike)}." if alike else "")
 
 
 def to_target(results: Row) -> list[tuple[str, str, str, str]]:
@@ -180,18 +181,23 @@ def conditions(results: Row) -> str:
 
 
 def crossovers(results: Row) -> list[str]:
-    """For each contender of the sweep: from which width on it is quicker than NumPy by hand, at the recipe's batch size."""
+    """From which width on which contenders are quicker than NumPy by hand, at the recipe's batch size, in sentences."""
     sweep = results["sweep"]
     if not sweep or sweep["champion"] is None:
         return []
     titles = {row["name"]: row["title"] for row in results["contenders"]}
-    size = sweep["batch_sizes"][0]
-    widest = max(point["width"] for row in sweep["rows"] for point in row["points"])
+    against, widest = titles[sweep["champion"]], max(p["width"] for row in sweep["rows"] for p in row["points"])
+    ahead: dict[int | None, list[str]] = {}
+    for name, width in sweep["crossovers"][str(sweep["batch_sizes"][0])].items():
+        ahead.setdefault(width, []).append(titles[name])
     said = []
-    for name, width in sweep["crossovers"][str(size)].items():
-        against = titles[sweep["champion"]]
-        if width is None:
-            said.append(f"Up to a width of {widest:,}, {titles[name]} is nowhere quicker than {against}.")
-        else:
-            said.append(f"From a width of {width:,} on, {titles[name]} is quicker than {against}.")
+    for width, names in sorted(ahead.items(), key=lambda item: item[0] or widest + 1):
+        some, last = ", ".join(names[:-1]), names[-1]
+        subject = f"{some} and {last} are" if some else f"{last} is"
+        where = (
+            f"Up to a width of {widest:,}, {subject} nowhere"
+            if width is None
+            else f"From a width of {width:,} on, {subject}"
+        )
+        said.append(f"{where} quicker than {against}.")
     return said
