@@ -52,7 +52,7 @@ def fill(results: dict[str, Any], plan: Plan, folder: Path, data: Dataset) -> No
             "name": name,
             "title": titles[name]["title"],
             "division": "open",
-            "open_by": contenders.find(name).open_by,
+            "open_by": contenders.find(name).opens(plan.recipe),
             **race.row(runs),
         }
         for name, runs in divisions["open"].items()

@@ -61,7 +61,7 @@ class Plan:
     def _racing(self, division: str) -> list[str]:
         if division == "closed":
             return list(self.contenders)
-        return [name for name in self.contenders if contenders.find(name).open_by]
+        return [name for name in self.contenders if contenders.find(name).opens(self.recipe)]
 
     def _job(self, stage: str, name: str, seed: int, **options: Any) -> Job:
         return Job(stage, name, seed, self.recipe, options)

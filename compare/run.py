@@ -104,7 +104,7 @@ class Comparison:
                 if found.get(key) != value:
                     raise UserError(
                         f"--resume: {key} is {value}, but the run in {self.out} was made with {found.get(key)};"
-                        " expected the same, or another --out"
+                        f" expected --config {self.out / folder.RECIPE}, or another --out"
                     )
             return
         folder.prepare(self.out, overwrite=overwrite)

@@ -108,7 +108,7 @@ class Contender:
     install = ""  # the command that brings them
     environment: Mapping[str, str] = devices.NO_GPU  # set before its process starts
     device = "cpu"  # or gpu
-    open_by = ""  # what `fit_open` does otherwise than `fit`, in a few words; empty if nothing
+    open_by = ""  # what `fit_open` does otherwise than `fit`, whatever the recipe, in a few words
     code: tuple[str, ...] = ()  # what a user of it writes for a step and its loop, for `compare.code`
     user_code: tuple[str, ...] = ()  # likewise for all of a recipe: network, optimiser, data, loop
     apart = False  # whether its parity is reported without entering the verdict
@@ -128,6 +128,11 @@ class Contender:
     def misfit(cls, recipe: Recipe) -> str | None:
         """A sentence if the recipe asks for what it does not know, else None."""
         return None
+
+    @classmethod
+    def opens(cls, recipe: Recipe) -> str:
+        """What `fit_open` does otherwise than `fit` with this recipe, in a few words; empty if nothing."""
+        return cls.open_by
 
     def load(self) -> None:
         """Import the framework."""

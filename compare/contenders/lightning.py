@@ -19,7 +19,7 @@ from .torch import FUSED, give_masks
 class Contender(base.Contender):
     title = "Lightning"
     trains_by = "Trainer.fit"
-    open_by = "Trainer(barebones=True), fused Adam, batches cut from tensors without a DataLoader"
+    open_by = "Trainer(barebones=True), batches cut from tensors without a DataLoader"
     where = "cpu"  # what torch calls the device
     masks = True
     needs = ("lightning", "torch", "torchmetrics")
@@ -45,6 +45,10 @@ class Contender(base.Contender):
         "lightning_module.loading:whole",
         "compare.contenders.lightning:Contender.fit",
     )
+
+    @classmethod
+    def opens(cls, recipe: Recipe) -> str:
+        return cls.open_by + (", a fused optimiser" if recipe.model.optimizer in FUSED[cls.where] else "")
 
     def load(self) -> None:
         import lightning.pytorch  # noqa: F401

@@ -11,7 +11,7 @@ from . import base, lightning, torch_gpu
 
 class Contender(lightning.Contender):
     title = "Lightning on the GPU"
-    open_by = "Trainer(barebones=True), fused optimisers, batches cut from tensors on the GPU"
+    open_by = "Trainer(barebones=True), batches cut from tensors on the GPU"
     environment = {}
     device, where = "gpu", "cuda"
     apart = True  # as torch's

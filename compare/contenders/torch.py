@@ -21,7 +21,6 @@ FUSED = {"cpu": ("adam", "adamw"), "cuda": ("sgd", "adam", "adamw")}
 class Contender(base.Contender):
     title = "torch"
     trains_by = "a bare loop"
-    open_by = "fused Adam, a cnn's arrays channels last; torch.compile takes longer than it gains"
     where = "cpu"  # what torch calls the device
     masks = True
     needs = ("torch",)
@@ -34,6 +33,12 @@ class Contender(base.Contender):
         "compare.contenders.torch:Contender._optimizer",
         "compare.contenders.torch:Contender._scheduler",
     )
+
+    @classmethod
+    def opens(cls, recipe: Recipe) -> str:
+        found = ["a fused optimiser"] if recipe.model.optimizer in FUSED[cls.where] else []
+        found += ["arrays that lie channels last"] if recipe.model.architecture == "cnn" else []
+        return f"{', '.join(found)}; torch.compile takes longer than it gains" if found else ""
 
     def load(self) -> None:
         import torch  # noqa: F401

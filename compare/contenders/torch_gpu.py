@@ -11,7 +11,6 @@ from . import base, torch
 
 class Contender(torch.Contender):
     title = "torch on the GPU"
-    open_by = "fused optimisers, a cnn's arrays channels last"
     environment = {}
     device, where = "gpu", "cuda"
     apart = True  # its sums come in no fixed order
