@@ -22,7 +22,8 @@ def table(results: dict[str, Any]) -> str:
     lines.append("| " + " | ".join("---" if align == "left" else "---:" for _, align in words.COLUMNS) + " |")
     lines += ["| " + " | ".join(words.cells(row)) + " |" for row in words.raced(results)]
     unable = [f"{row['title']}: {row['status']}." for row in results["contenders"] if row["status"] != "ok"]
-    return "\n\n".join(["\n".join(lines), *unable, *words.verdict(results), words.conditions(results)])
+    said = [*words.verdict(results), words.equal_work(results), words.conditions(results)]
+    return "\n\n".join(["\n".join(lines), *unable, *said])
 
 
 def claims(results: dict[str, Any]) -> str:

@@ -153,6 +153,7 @@ def show(results: dict[str, Any], console: Console) -> None:
             table.add_row(*words.cells(row))
         console.print("\nClosed division: the same weights, batches, optimiser, loss, dtype and threads")
         console.print(table)
+        console.print(words.equal_work(results))
         if results["target"] is not None:
             console.print(_to_target(results))
     for row in results["contenders"]:

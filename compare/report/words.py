@@ -99,6 +99,16 @@ def seconds(found: float | None) -> str:
     return "never" if found is None else f"{found:.2f}"
 
 
+def equal_work(results: Row) -> str:
+    """How much each did, and whether it was as much as it was asked to."""
+    work = results["work"]
+    asked = f"{work['updates']:,} updates, {work['samples']:,} samples, {work['flops']:.2e} floating-point operations"
+    other = [row["title"] for row in raced(results) if not row["equal_work"]]
+    if other:
+        return f"NOT the same work: asked were {asked}, and {', '.join(other)} did otherwise."
+    return f"The same work for all, counted: {asked}."
+
+
 def busy(share: float) -> str:
     """A warning that the figures may be another's."""
     return f"Warning: other processes take {100 * share:.0f} % of this machine; times measured beside them are not to be trusted."

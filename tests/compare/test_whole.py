@@ -45,6 +45,12 @@ def test_equal_work_gives_equal_answers(results: dict[str, Any]) -> None:
     assert max(row["test_loss"] for row in rows) - min(row["test_loss"] for row in rows) < 1e-5
 
 
+def test_who_did_other_work_is_named(results: dict[str, Any]) -> None:
+    assert told.equal_work(results).startswith("The same work for all, counted: 24 updates, 750 samples, ")
+    other = [row | {"equal_work": row["name"] != "torch"} for row in results["contenders"]]
+    assert told.equal_work(results | {"contenders": other}).endswith("and torch did otherwise.")
+
+
 def test_the_work_is_counted(results: dict[str, Any]) -> None:
     # Forward and both gradients of two products, without the gradient of the images.
     each = 2 * (3 * (20 * 10 + 10 * 3) - 20 * 10)
