@@ -96,7 +96,7 @@ def to_target(results: Row) -> list[tuple[str, str, str, str]]:
 
 def seconds(found: float | None) -> str:
     """Seconds, or that it was never reached."""
-    return "never" if found is None else f"{found:.2f}"
+    return "never" if found is None else f"{found:.3g}"
 
 
 def equal_work(results: Row) -> str:
