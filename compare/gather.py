@@ -14,12 +14,6 @@ from .plan import Plan
 from .work import work
 
 
-def contending(plan: Plan, folder: Path, division: str, failures: dict[str, str]) -> list[dict[str, Any]]:
-    """The rows of one division, so far as there are answers."""
-    runs = raced(plan, folder, division)
-    return [{"name": name, **race.row(found)} for name, found in runs.items() if found and name not in failures]
-
-
 def raced(plan: Plan, folder: Path, division: str) -> dict[str, list[dict[str, Any]]]:
     """The answers of one division by contender, in the order of the seeds."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in plan.contenders}
@@ -44,7 +38,7 @@ def fill(results: dict[str, Any], plan: Plan, folder: Path, data: Dataset) -> No
             row["equal_work"] = all(
                 run[figure] == results["work"][figure]
                 for run in runs
-                for figure in ("updates", "samples", "parameters")
+                for figure in ("updates", "parameters")  # the samples follow from the updates
             )
     titles = {row["name"]: row for row in results["contenders"]}
     results["open"] = [
@@ -78,7 +72,7 @@ def _first(plan: Plan, folder: Path) -> list[tuple[str, Path]]:
     answered = {
         job.contender: folder / job.name
         for job in plan.races("closed")
-        if job.seed == plan.seeds[0] and (folder / job.name / jobs.ANSWER).exists()
+        if job.seed == plan.seeds[0] and jobs.answer(folder, job) is not None
     }
     return [(name, answered[name]) for name in plan.contenders if name in answered]
 

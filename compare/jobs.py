@@ -56,9 +56,14 @@ class Job:
 
 
 def answer(folder: Path, job: Job) -> dict[str, Any] | None:
-    """What a job answered, or None while it has not."""
-    path = folder / job.name / ANSWER
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """What a job answered, or None while it has not, or was asked with other options."""
+    out = folder / job.name
+    if not (out / ANSWER).exists():
+        return None
+    asked = json.loads((out / JOB).read_text(encoding="utf-8"))["options"]
+    if asked != json.loads(json.dumps(dict(job.options))):  # where a tuple is a list
+        return None
+    return json.loads((out / ANSWER).read_text(encoding="utf-8"))
 
 
 def share(folder: Path, data: Dataset, weights: Mapping[int, Mapping[str, np.ndarray]]) -> None:

@@ -50,13 +50,13 @@ class Plan:
 
     def sweep(self) -> list[Job]:
         """A job a contender that knows networks of one hidden layer of any width."""
+        if not self.points:
+            return []
         narrow = replace(self.recipe, model=replace(self.recipe.model, hidden=[1]))
         able = [name for name in self.contenders if not contenders.find(name).misfit(narrow)]
         points = {"points": self.points}
         # Whoever is first also measures what the machine can do at all.
-        return [
-            self._job("sweep", name, self.seeds[0], **points, products=i == 0) for i, name in enumerate(able)
-        ] * bool(self.points)
+        return [self._job("sweep", name, self.seeds[0], **points, products=i == 0) for i, name in enumerate(able)]
 
     def _racing(self, division: str) -> list[str]:
         if division == "closed":

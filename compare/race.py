@@ -19,7 +19,7 @@ from minigrad.runs import metrics
 from .contenders.base import Batches, Contender, Weights
 from .environment import peak_memory_mb
 from .jobs import EPOCH, save_arrays
-from .statistics import spread, wilson
+from .statistics import wilson
 from .stopwatch import Stopwatch
 
 LATENCY = {1: 200, 32: 100, 1024: 20}  # images at once, and how often
@@ -43,22 +43,25 @@ class Task:
 
 def closed(task: Task) -> dict[str, Any]:
     """Train by the recipe as given, in float32, each phase timed; then how soon it answers, and what it takes."""
-    contender, found = task.contender, _train(task, task.contender.fit)
+    contender = task.contender
+    found, stopwatch = _train(task, contender.fit)
     found["latency"] = {str(n): _latency(contender, task.data.test.images, n, count) for n, count in LATENCY.items()}
     found["peak_memory_mb"] = peak_memory_mb()
     file = contender.save(task.out)
     found["saved_bytes"] = file.stat().st_size
     file.unlink()
-    return found
+    return found | {"curve": _curve(task, stopwatch)}
 
 
 def opened(task: Task) -> dict[str, Any]:
     """Train as the framework's own documentation recommends for speed."""
-    return _train(task, task.contender.fit_open) | {"peak_memory_mb": peak_memory_mb()}
+    found, stopwatch = _train(task, task.contender.fit_open)
+    found["peak_memory_mb"] = peak_memory_mb()
+    return found | {"curve": _curve(task, stopwatch)}
 
 
-def _train(task: Task, fit: Any) -> dict[str, Any]:
-    """Build, train with `fit`, answer the test set; the curve is on the validation set, by one ruler for all."""
+def _train(task: Task, fit: Any) -> tuple[dict[str, Any], Stopwatch]:
+    """Build, train with `fit`, answer the test set."""
     recipe, data, contender = task.recipe, task.data, task.contender
     work, seed, epochs = recipe.data, recipe.seed_everything, recipe.trainer.max_epochs
     batches = Batches(data.train, work.batch_size, seed, epochs, work.augment)
@@ -80,7 +83,7 @@ def _train(task: Task, fit: Any) -> dict[str, Any]:
     save_arrays(task.out / LOGITS, {"logits": logits.astype(np.float32)})
     updates, phases = stopwatch.done, (task.import_seconds, build, stopwatch.first_step(), train, evaluate)
     total = task.import_seconds + build + train + evaluate
-    return {
+    found = {
         **metrics.test_metrics(logits, data.test.labels),
         "seed": seed,
         "updates": updates,
@@ -89,16 +92,18 @@ def _train(task: Task, fit: Any) -> dict[str, Any]:
         "step_us": train / updates * 1e6,
         "steady_us": stopwatch.steady_us(),
         "images_per_second": epochs * len(data.train.labels) / train,
-        "curve": _curve(recipe, data, stopwatch),
         **contender.describe(),
     }
+    return found, stopwatch
 
 
-def _curve(recipe: Recipe, data: Dataset, stopwatch: Stopwatch) -> list[dict[str, float]]:
+def _curve(task: Task, stopwatch: Stopwatch) -> list[dict[str, float]]:
     """Seconds of training, and accuracy on the validation set, after each epoch; empty without such a set.
 
-    minigrad answers for all, with the weights that each had: one ruler.
+    minigrad answers for all, with the weights that each had: one ruler. It
+    comes last, since its memory is not the contender's.
     """
+    recipe, data = task.recipe, task.data
     if not len(data.validation.labels):
         return []
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, np.float32)
@@ -133,7 +138,7 @@ def row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """One contender's figures: the medians over its seeds, and the runs that they are of."""
 
     def median(*keys: str) -> float:
-        return spread([_at(run, *keys) for run in runs])["median"]
+        return float(np.median([_at(run, *keys) for run in runs]))
 
     first = runs[0]
     images = first["test_images"]
@@ -163,7 +168,7 @@ def _at(value: Any, *keys: str) -> Any:
 def _when(runs: list[dict[str, Any]]) -> float | None:
     """The median of seconds until the target, if every run reached it."""
     found = [run.get("seconds_to_target") for run in runs]
-    return None if None in found else spread([x for x in found if x is not None])["median"]
+    return None if None in found else float(np.median([x for x in found if x is not None]))
 
 
 def mark_target(runs: list[dict[str, Any]], target: float | None) -> None:

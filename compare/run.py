@@ -163,7 +163,7 @@ class Comparison:
         return found
 
     def _answered(self, job: Job) -> bool:
-        return (self.answers / job.name / jobs.ANSWER).exists()
+        return jobs.answer(self.answers, job) is not None
 
     def _write(self) -> None:
         """Leave results.json, comparison.png and report.html."""

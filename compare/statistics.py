@@ -33,11 +33,6 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, lowest and highest."""
-    return {"median": float(np.median(values)), "low": float(min(values)), "high": float(max(values))}
-
-
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """ours / theirs, paired by seed: the geometric mean, its 95 % interval, and whether they differ at all.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from minigrad.recipes import Recipe
 
 from .contenders.base import Batches
 from .jobs import starting_weights
-from .race import Task
+from .race import Task, clock
 from .stopwatch import Stopwatch
 from .work import flops_per_sample
 
@@ -64,11 +63,10 @@ def at(recipe: Recipe, width: int, batch_size: int) -> Recipe:
 def _products(n: int = 1024) -> float:
     """Floating-point operations a second in NumPy's matrix product, float32: no step can be quicker than by that."""
     a = np.ones((n, n), np.float32)
-    looks = []
+    looks: list[float] = []
     for _ in range(8):
-        began = time.perf_counter()
-        a @ a
-        looks.append(time.perf_counter() - began)
+        with clock(looks):
+            a @ a
     return 2 * n**3 / float(np.median(looks[2:]))
 
 

@@ -1,17 +1,16 @@
-"""The two who look on: one writes down what is computed, the other how long it takes."""
+"""Looks on while a contender trains, and writes down what is computed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from minigrad import datasets
-from minigrad.runs import whole_file
 
 from .contenders.base import Batches, Contender, Watch, Weights
+from .jobs import save_arrays
 
 FIRST_STEPS = 5
 
@@ -75,33 +74,4 @@ class Recorder(Watch):
     def save(self, path: Path) -> None:
         """Write all that was seen to an .npz, as float64; the batches as they are."""
         arrays = self.inputs | {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
-        with whole_file(path) as draft:
-            np.savez(draft, loss=np.array(self.losses, np.float64), **arrays)  # type: ignore[arg-type]
-
-
-class Stopwatch(Watch):
-    """Take the time after each look, and how many steps it was for."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.times: list[float] = []
-        self.steps: list[int] = []
-
-    def after(
-        self,
-        steps: int,
-        loss: Callable[[], float],
-        weights: Callable[[], Weights],
-        gradients: Callable[[], Weights],
-    ) -> None:
-        self.times.append(time.perf_counter())
-        self.steps.append(steps)
-
-    def first_step(self) -> float:
-        """Seconds from the start of training until the first look, with all that is set up or compiled in it."""
-        return self.times[0] - self.began
-
-    def steady_step(self) -> float:
-        """The median of seconds a step, without the first two looks."""
-        each = np.diff(self.times) / np.array(self.steps[1:])
-        return float(np.median(each[1:] if len(each) > 1 else each)) if len(each) else self.first_step() / self.steps[0]
+        save_arrays(path, arrays | {"loss": np.array(self.losses, np.float64)})

@@ -102,11 +102,12 @@ def seconds(found: float | None) -> str:
 def equal_work(results: Row) -> str:
     """How much each did, and whether it was as much as it was asked to."""
     work = results["work"]
-    asked = f"{work['updates']:,} updates, {work['samples']:,} samples, {work['flops']:.2e} floating-point operations"
+    asked = f"{work['updates']:,} updates of {work['parameters']:,} parameters"
     other = [row["title"] for row in raced(results) if not row["equal_work"]]
     if other:
         return f"NOT the same work: asked were {asked}, and {', '.join(other)} did otherwise."
-    return f"The same work for all, counted: {asked}."
+    found = f"{work['samples']:,} samples and {work['flops']:.2e} floating-point operations"
+    return f"The same work for all: {asked}, counted in each, which makes {found}."
 
 
 def busy(share: float) -> str:

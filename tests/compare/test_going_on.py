@@ -67,6 +67,12 @@ def test_a_finished_comparison_takes_more_seeds_and_repeats_nothing(words: list[
     after = answers(Path("o"))
     assert {name: after[name] for name in before} == before
     assert [len(runs) for _, runs in figures(Path("o"))] == [2, 2]
+    swept = [*one, "--resume", "--sweep", "width", "--widths"]
+    for widths in ([4], [4, 8]):  # another question is asked anew
+        cli.main([*words, *swept, str(widths)])
+        rows = json.loads(Path("o/results.json").read_text())["sweep"]["rows"]
+        assert [[point["width"] for point in row["points"]] for row in rows] == [widths, widths]
+    after = answers(Path("o"))
     with pytest.raises(UserError, match=r"--resume: model\.hidden is \[12\], but the run in o was made with \[10\]"):
         cli.main([*words, *one, "--resume", "--model.hidden", "[12]"])
     with pytest.raises(UserError, match="already holds a run"):

@@ -46,7 +46,7 @@ def test_equal_work_gives_equal_answers(results: dict[str, Any]) -> None:
 
 
 def test_who_did_other_work_is_named(results: dict[str, Any]) -> None:
-    assert told.equal_work(results).startswith("The same work for all, counted: 24 updates, 750 samples, ")
+    assert told.equal_work(results).startswith("The same work for all: 24 updates of 243 parameters, ")
     other = [row | {"equal_work": row["name"] != "torch"} for row in results["contenders"]]
     assert told.equal_work(results | {"contenders": other}).endswith("and torch did otherwise.")
 
