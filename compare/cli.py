@@ -13,7 +13,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder
 
 from . import contenders, engines, environment, jobs
-from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan
+from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, chosen
 from .run import Comparison
 
 PROG = "python -m compare"
@@ -94,8 +94,7 @@ def _parser() -> Any:
 
 def _refuse(options: Namespace, recipe: Recipe) -> None:
     """Raise UserError for numbers that make no sense."""
-    if not 1 <= options.threads <= environment.cores():
-        raise UserError(f"--threads: {options.threads}; expected 1 to {environment.cores()}, this machine's processors")
+    environment.refuse_threads(options.threads)
     if options.seeds is not None and options.seeds < 1:
         raise UserError(f"--seeds: {options.seeds}; expected 1 or more")
     if options.target is not None and not 0 < options.target <= 1:
@@ -113,10 +112,7 @@ def _chosen(names: Sequence[str] | None, full: bool) -> list[str]:
     if names is None:
         usual = [*contenders.DEFAULT, *contenders.on_this_machine()]
         return [name for name in known if name in usual or (full and contenders.find(name).missing() is None)]
-    for name in names:
-        if name not in known:
-            raise UserError(f"--contenders: {name}; expected some of {', '.join(known)}")
-    return [name for name in known if name in names]
+    return chosen("--contenders", names, known)
 
 
 def _plan(options: Namespace, recipe: Recipe, able: tuple[str, ...]) -> Plan:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from minigrad.runs import UserError
 from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 from . import devices
@@ -30,6 +31,16 @@ THREADS = (
 def cores() -> int:
     """The processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def refuse_threads(threads: int) -> None:
+    """Check what `--threads` was given.
+
+    Raises:
+        UserError: this machine has no such number of processors.
+    """
+    if not 1 <= threads <= cores():
+        raise UserError(f"--threads: {threads}; expected 1 to {cores()}, this machine's processors")
 
 
 STEERING = ("OPENBLAS_", "MKL_", "OMP_", "ONEDNN_", "TF_ENABLE_", "XLA_", "NPY_")

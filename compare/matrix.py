@@ -21,6 +21,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, write_json
 
 from . import contenders, engines, environment, jobs, parity
+from .plan import chosen
 
 PROG = "python -m compare parity"
 FILE = "parity.json"
@@ -55,10 +56,9 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(list(argv))
     if options.steps < 1:
         raise UserError(f"--steps: {options.steps}; expected 1 or more")
-    if not 1 <= options.threads <= environment.cores():
-        raise UserError(f"--threads: {options.threads}; expected 1 to {environment.cores()}, this machine's processors")
-    names = _chosen("--contenders", options.contenders or _installed(), contenders.names())
-    cells = cells_of(options.recipes, _chosen("--optimizers", options.optimizers, OPTIMIZERS))
+    environment.refuse_threads(options.threads)
+    names = chosen("--contenders", options.contenders or _installed(), contenders.names())
+    cells = cells_of(options.recipes, chosen("--optimizers", options.optimizers, OPTIMIZERS))
     out = folder.choose_for(options.out, "parity", FILE, overwrite=options.overwrite)
     data = first_steps(datasets.load(options.data), cells, options.steps)
     for cell in cells.values():
@@ -204,12 +204,3 @@ def _installed() -> list[str]:
     """All that compute on a CPU and are installed."""
     kinds = {name: contenders.find(name) for name in contenders.names()}
     return [name for name, kind in kinds.items() if kind.missing() is None and kind.device == "cpu"]
-
-
-def _chosen(flag: str, given: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Those asked for, in the usual order."""
-    given, known = list(given), list(known)
-    for name in given:
-        if name not in known:
-            raise UserError(f"{flag}: {name}; expected some of {', '.join(known)}")
-    return [name for name in known if name in given]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minigrad.recipes import Recipe
+from minigrad.runs import UserError
 
 from . import contenders, parity
 from .jobs import Job
@@ -77,3 +78,16 @@ def _turned(names: Sequence[str], by: int) -> list[str]:
     """`names` in a circle, begun `by` places on."""
     by %= len(names) or 1
     return [*names[by:], *names[:by]]
+
+
+def chosen(flag: str, given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Those asked for, once each, in the usual order.
+
+    Raises:
+        UserError: one of them is not known.
+    """
+    given, known = list(given), list(known)
+    for name in given:
+        if name not in known:
+            raise UserError(f"{flag}: {name}; expected some of {', '.join(known)}")
+    return [name for name in known if name in given]

@@ -6,25 +6,23 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from ..watches import is_looked_at
-from . import table, tables
+from . import table, tables, words
 from .charts import Chart
 from .marks import color
 from .svg import Plot, Scale
 from .table import Columns, Table
 from .tables import Row
-
-Line = list[tuple[int, float]]  # (step, largest difference)
+from .words import Line
 
 
 def chart(results: Row) -> Chart | None:
     """A panel a dtype; None where there is nothing to draw."""
     parity, titles = results["parity"], tables.names(results)
-    found = {d: {n: _looked_at(row[d]) for n, row in parity["contenders"].items()} for d in ("float64", "float32")}
-    legend = [name for name in parity["contenders"] if any(_positive(lines[name]) for lines in found.values())]
+    found = {d: {n: words.looked_at(row[d]) for n, row in parity["contenders"].items()} for d in ("float64", "float32")}
+    legend = [name for name in parity["contenders"] if any(words.positive(lines[name]) for lines in found.values())]
     if not legend:
         return None
-    own = {"float64": [], "float32": _looked_at(parity.get("rounding"))}
+    own = {"float64": [], "float32": words.looked_at(parity.get("rounding"))}
     panels = []
     for dtype, lines in found.items():
         limit = next(iter(parity["contenders"].values()))[dtype]["limit"]
@@ -38,15 +36,15 @@ def chart(results: Row) -> Chart | None:
 
 
 def _panel(dtype: str, lines: dict[str, Line], own: Line, limit: float, titles: dict[str, str]) -> Markup:
-    drawn = {name: line for name in lines if (line := _positive(lines[name]))}
-    every = [point for line in (*drawn.values(), _positive(own)) for point in line] or [(1, limit)]
+    drawn = {name: line for name in lines if (line := words.positive(lines[name]))}
+    every = [point for line in (*drawn.values(), words.positive(own)) for point in line] or [(1, limit)]
     heights = [*(gap for _, gap in every), 3 * limit]
     plot = Plot(Scale.over([step for step, _ in every], log=True), Scale.over(heights, log=True), 230)
     plot.x_axis("step")
     plot.y_axis(plot.y.ticks(6))
     plot.level(limit, "var(--ink)", words=f"limit {limit:.0e}")
     if own:
-        plot.line(_positive(own), "var(--soft)", "dotted")
+        plot.line(words.positive(own), "var(--soft)", "dotted")
     for name, line in drawn.items():
         plot.line(line, color(name))
         for step, gap in line:
@@ -54,17 +52,6 @@ def _panel(dtype: str, lines: dict[str, Line], own: Line, limit: float, titles: 
     said = [f"{titles[n]} {f'at most {max(g for _, g in drawn[n]):.1e}' if n in drawn else 'identical'}" for n in lines]
     title = f"Largest difference from minigrad by step, {dtype}"
     return plot.svg(f"agreement-{dtype}", title, f"{'; '.join(said)}; limit {limit:.0e}.")
-
-
-def _looked_at(cell: Row | None) -> Line:
-    """The few steps that have weights to look at, and numbers."""
-    steps = {int(step): gap for step, gap in ((cell or {}).get("by_step") or {}).items()}
-    return [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap is not None]
-
-
-def _positive(line: Line) -> Line:
-    """Without what is 0, which has no logarithm."""
-    return [(step, gap) for step, gap in line if gap]
 
 
 def _same(found: dict[str, dict[str, Line]], names: Sequence[str]) -> list[list[str]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from minigrad.runs import whole_file
 
-from ..watches import is_looked_at
 from . import words
 from .marks import COLORS, OTHER
 
@@ -70,7 +69,7 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
     axes.set_xlabel("step (solid float64, dashed float32)")
     for i, (name, row) in enumerate(results["parity"]["contenders"].items()):
         for dtype, cell in words.dtypes(row):
-            looked = _looked_at(cell)
+            looked = _drawn(cell)
             title = titles.get(name, name) + ("" if looked or not cell["by_step"] else " (identical)")
             label = title if dtype == "float64" else None
             style: dict[str, Any] = {
@@ -80,7 +79,7 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
             }
             style["lw"] = max(1.4, 3 - 0.6 * i)  # so that a line under another can be seen
             axes.plot(*zip(*looked, strict=True) if looked else ([], []), color=_color(name), label=label, **style)
-    if own := _looked_at(results["parity"].get("rounding")):
+    if own := _drawn(results["parity"].get("rounding")):
         axes.plot(*zip(*own, strict=True), color="#999", ls="-.", lw=1.2, label="minigrad's own rounding")
     for dtype, cell in words.dtypes(results["parity"]):
         if cell["limit"]:
@@ -90,10 +89,8 @@ def _agreement(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -
         axes.legend(frameon=False, fontsize=8, ncols=3, columnspacing=1, loc="center", bbox_to_anchor=(0.5, 0.41))
 
 
-def _looked_at(cell: dict[str, Any] | None) -> list[tuple[int, float]]:
-    """(step, largest difference) at the few steps that have weights to look at; what is 0 has no logarithm."""
-    steps = {int(step): gap for step, gap in ((cell or {}).get("by_step") or {}).items()}
-    return [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap]
+def _drawn(cell: dict[str, Any] | None) -> words.Line:
+    return words.positive(words.looked_at(cell))
 
 
 def _color(name: str) -> str:

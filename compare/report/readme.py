@@ -9,7 +9,7 @@ from typing import Any
 
 from minigrad.runs import write_text
 
-from . import words
+from . import crossover, words
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
@@ -41,7 +41,8 @@ def sweep(results: dict[str, Any]) -> str:
     for row in found["rows"]:
         times = [f"{p['step_us']:,.0f}" for p in row["points"] if p["batch_size"] == size]
         lines.append(f"| {titles[row['contender']]} | " + " | ".join(times) + f" | {row['floor_us']:,.0f} |")
-    return "\n".join(lines) + "\n\n" + " ".join(words.crossovers(results))
+    (_, said), *_ = crossover.sentences(results)
+    return "\n".join(lines) + "\n\n" + "\n".join(f"- {sentence}" for sentence in said)
 
 
 def ratios(results: dict[str, Any]) -> str:

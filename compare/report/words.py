@@ -8,7 +8,10 @@ from typing import Any
 from minigrad.recipes import Recipe
 from minigrad.runs.progress import network
 
+from ..watches import is_looked_at
+
 Row = dict[str, Any]
+Line = list[tuple[int, float]]  # (step, largest difference)
 
 BUSY = 0.15  # of all processors' time, taken by others
 
@@ -162,6 +165,17 @@ def difference(cell: Row) -> str:
     return f"{cell['max_abs_diff']:.1e}" if cell["max_abs_diff"] else "identical"
 
 
+def looked_at(cell: Row | None) -> Line:
+    """The few steps of a contender's parity that have weights to look at, and numbers."""
+    steps = {int(step): gap for step, gap in ((cell or {}).get("by_step") or {}).items()}
+    return [(step, gap) for step, gap in steps.items() if is_looked_at(step, max(steps)) and gap is not None]
+
+
+def positive(line: Line) -> Line:
+    """Without what is 0, which has no logarithm."""
+    return [(step, gap) for step, gap in line if gap]
+
+
 def dtypes(parity: Row) -> list[tuple[str, Row]]:
     """The two dtypes' cells, float64 first."""
     return [(dtype, parity[dtype]) for dtype in ("float64", "float32")]
@@ -189,26 +203,3 @@ def conditions(results: Row) -> str:
         f"Closed division: {architecture(results)}, {learning}, {trained}, float32,"
         f" the same starting weights and batches for all. {machine}; {versions}."
     )
-
-
-def crossovers(results: Row) -> list[str]:
-    """From which width on which contenders are quicker than NumPy by hand, at the recipe's batch size, in sentences."""
-    sweep = results["sweep"]
-    if not sweep or sweep["champion"] is None:
-        return []
-    titles = {row["name"]: row["title"] for row in results["contenders"]}
-    against, widest = titles[sweep["champion"]], max(p["width"] for row in sweep["rows"] for p in row["points"])
-    ahead: dict[int | None, list[str]] = {}
-    for name, width in sweep["crossovers"][str(sweep["batch_sizes"][0])].items():
-        ahead.setdefault(width, []).append(titles[name])
-    said = []
-    for width, names in sorted(ahead.items(), key=lambda item: item[0] or widest + 1):
-        some, last = ", ".join(names[:-1]), names[-1]
-        subject = f"{some} and {last} are" if some else f"{last} is"
-        where = (
-            f"Up to a width of {widest:,}, {subject} nowhere"
-            if width is None
-            else f"From a width of {width:,} on, {subject}"
-        )
-        said.append(f"{where} quicker than {against}.")
-    return said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jinja2 import Environment, FileSystemLoader
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from compare.report import pad
 from minigrad import datasets, recipes
@@ -32,19 +30,6 @@ THREE = [[(0.35, 0.25), (0.5, 0.2), (0.62, 0.28), (0.6, 0.4), (0.48, 0.47), (0.6
 Strokes = list[list[tuple[float, float]]]
 Networks = dict[str, Classifier]
 Open = Callable[..., Page]
-
-
-# Once for this file, not for the session: while it runs, Playwright's event loop is in the way of any other.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        missing = "no chromium, chromium-browser or google-chrome on the path"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

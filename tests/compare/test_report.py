@@ -7,10 +7,8 @@ import copy
 import csv
 import io
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 import pytest
 from markupsafe import escape
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from compare import code, contenders
 from compare.report import crossover, html, pictures, svg, table, words
@@ -325,18 +323,6 @@ def test_labels_that_would_touch_are_moved_apart() -> None:
     assert placed["c"] == 100
     assert placed["b"] - placed["a"] == placed["d"] - placed["b"] == svg.LABEL
     assert placed["b"] == 11
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        missing = "no chromium, chromium-browser or google-chrome on the path"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
