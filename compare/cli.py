@@ -37,19 +37,18 @@ def main(argv: Sequence[str]) -> None:
     recipe = recipes.to_recipe(options)
     names = _chosen(options.contenders, options.full)
     _refuse(options, recipe)
-    out = folder.choose(options.out, "compare", resume=options.resume, overwrite=options.overwrite)
-    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-    datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
-    recipes.refuse_misfit(recipe, data)
-    if options.target is not None and not len(data.validation.labels):
-        raise UserError(
-            f"--target: {options.target}, but data.validation_size is 0; expected images to see the accuracy on"
-        )
     why = jobs.excuses(names, recipe)
     plan = _plan(options, recipe, tuple(name for name in names if name not in why))
-    Comparison(plan, data, out, options.threads, options.engine, why, names).run(
-        resume=options.resume, overwrite=options.overwrite
-    )
+    how: dict[str, Any] = {"resume": options.resume, "overwrite": options.overwrite}
+    with folder.claim_run(options.out, "compare", plan.files(), **how) as out:
+        data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
+        recipes.refuse_misfit(recipe, data)
+        if options.target is not None and not len(data.validation.labels):
+            raise UserError(
+                f"--target: {options.target}, but data.validation_size is 0; expected images to see the accuracy on"
+            )
+        Comparison(plan, data, out, options.threads, options.engine, why, names).run(**how)
 
 
 def _parser() -> Any:

@@ -60,12 +60,12 @@ def fill(results: dict[str, Any], plan: Plan, folder: Path, data: Dataset) -> No
 
 def logits(plan: Plan, folder: Path) -> dict[str, np.ndarray]:
     """Each contender's logits of the test set, after the first seed's closed run."""
-    return {name: _read(path / race.LOGITS)["logits"] for name, path in _first(plan, folder)}
+    return {name: _read(path / jobs.LOGITS)["logits"] for name, path in _first(plan, folder)}
 
 
 def networks(plan: Plan, folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Each contender's trained weights, of the first seed's closed run."""
-    return {name: _read(path / race.NETWORK) for name, path in _first(plan, folder)}
+    return {name: _read(path / jobs.NETWORK) for name, path in _first(plan, folder)}
 
 
 def _first(plan: Plan, folder: Path) -> list[tuple[str, Path]]:

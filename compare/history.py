@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from minigrad import recipes
-from minigrad.runs import UserError, folder
+from minigrad.runs import UserError, expand, folder
 
 from . import statistics
 
@@ -50,7 +49,8 @@ def read(path: str) -> Row:
     Raises:
         UserError: there are none, or they are not a comparison's.
     """
-    file = Path(path) / folder.RESULTS if Path(path).is_dir() else Path(path)
+    where = expand(path)
+    file = where / folder.RESULTS if where.is_dir() else where
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found["contenders"], list) or not isinstance(found["environment"], dict):

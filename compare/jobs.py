@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from . import contenders
 from .environment import pin
 
 ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
+NETWORK, LOGITS = "network.npz", "logits.npz"
+RECORDINGS = ("float64.npz", "float32.npz", "masked.npz")
+FILES = (JOB, ANSWER, LOG, EPOCH, NETWORK, LOGITS, *RECORDINGS)  # all that a job's folder can hold
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation", "x_test", "y_test")
 
 
@@ -53,6 +56,15 @@ class Job:
         asked = {"contender": self.contender, "stage": self.stage, "recipe": recipe, "shared": str(shared)}
         write_json(out / JOB, asked | {"options": dict(self.options)})
         return out / JOB
+
+
+def remove(out: Path) -> None:
+    """Remove what an earlier process left in a job's folder `out`, and the folders that are then empty."""
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+    with suppress(OSError):  # there is no such folder, or it holds other files
+        for folder in (out, out.parent, out.parent.parent):
+            folder.rmdir()
 
 
 def answer(folder: Path, job: Job) -> dict[str, Any] | None:
@@ -94,15 +106,6 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an .npz, whole or not at all."""
     with whole_file(path) as draft:
         np.savez(draft, **arrays)  # type: ignore[arg-type]
-
-
-def digest(data: Dataset) -> str:
-    """A short name for exactly these images and labels, in this order."""
-    found = hashlib.sha256()
-    for part in ("train", "validation", "test"):
-        for array in getattr(data, part):
-            found.update(str((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).data)
-    return found.hexdigest()[:16]
 
 
 def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:

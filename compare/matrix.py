@@ -17,7 +17,7 @@ from rich.table import Table
 
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset, Split
-from minigrad.recipes import Recipe
+from minigrad.recipes import EarlyStopping, Recipe
 from minigrad.runs import Stopped, UserError, folder, write_json
 
 from . import contenders, engines, environment, jobs, parity
@@ -59,18 +59,18 @@ def main(argv: Sequence[str]) -> None:
     environment.refuse_threads(options.threads)
     names = chosen("--contenders", options.contenders or _installed(), contenders.names())
     cells = cells_of(options.recipes, chosen("--optimizers", options.optimizers, OPTIMIZERS))
-    out = folder.choose_for(options.out, "parity", FILE, overwrite=options.overwrite)
-    data = first_steps(datasets.load(options.data), cells, options.steps)
-    for cell in cells.values():
-        recipes.refuse_misfit(cell, data)
+    with folder.claim_files(options.out, "parity", [FILE], overwrite=options.overwrite) as out:
+        data = first_steps(datasets.load(options.data), cells, options.steps)
+        for cell in cells.values():
+            recipes.refuse_misfit(cell, data)
 
-    console = Console(highlight=False)
-    try:
-        found = {"steps": options.steps, **run(names, cells, data, options.threads, console)}
-    except KeyboardInterrupt:
-        raise Stopped("nothing was written") from None
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / FILE, found | {"environment": environment.describe(options.threads)})
+        console = Console(highlight=False)
+        try:
+            found = {"steps": options.steps, **run(names, cells, data, options.threads, console)}
+        except KeyboardInterrupt:
+            raise Stopped("nothing was written") from None
+        folder.prepare(out, [FILE])
+        write_json(out / FILE, found | {"environment": environment.describe(options.threads)})
     show(found, console)
     console.print(f"\n{out / FILE}", soft_wrap=True)
     if not found["passed"]:
@@ -85,7 +85,9 @@ def cells_of(names: Iterable[str], optimizers: Iterable[str]) -> dict[str, Recip
         for optimizer in optimizers:
             usual: dict[str, Any] = {"momentum": 0.0, "weight_decay": 0.0, "weights": None}
             model = replace(recipe.model, **usual | OPTIMIZERS[optimizer])
-            found[f"{Path(name).stem} by {optimizer}"] = recipes.check(replace(recipe, model=model))
+            found[f"{Path(name).stem} by {optimizer}"] = recipes.check(
+                replace(recipe, model=model, early_stopping=EarlyStopping())
+            )
     return found
 
 

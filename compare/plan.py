@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError
+from minigrad.runs import UserError, folder
 
 from . import contenders, parity
+from .jobs import FILES as JOB_FILES
 from .jobs import Job
 
+ANSWERS, MADE, PARITY = "jobs", "plan.json", "parity.json"
+CHART, CROSSOVER, REPORT = "comparison.png", "crossover.png", "report.html"
+FILES = (folder.RECIPE, folder.RESULTS, CHART, CROSSOVER, REPORT, f"{ANSWERS}/{MADE}", f"{ANSWERS}/{PARITY}")
 QUICK_WIDTHS = (10, 100, 1000)
 FULL_WIDTHS, FULL_BATCHES = (10, 32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 128, 512)
 
@@ -66,6 +70,11 @@ class Plan:
 
     def _job(self, stage: str, name: str, seed: int, **options: Any) -> Job:
         return Job(stage, name, seed, self.recipe, options)
+
+    def files(self) -> list[str]:
+        """All that the run writes, relative to its folder."""
+        planned = [*self.parity(), *self.races("closed"), *self.races("open"), *self.sweep()]
+        return [*FILES, *(f"{ANSWERS}/{job.name}/{name}" for job in planned for name in JOB_FILES)]
 
     def as_dict(self) -> dict[str, Any]:
         """All of it but the recipe, JSON-able."""

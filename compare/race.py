@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +19,13 @@ from minigrad.runs import metrics
 
 from .contenders.base import Batches, Contender, Weights
 from .environment import peak_memory_mb
-from .jobs import EPOCH, save_arrays
+from .jobs import EPOCH, LOGITS, NETWORK, save_arrays
 from .statistics import wilson
 from .stopwatch import Stopwatch
 
 LATENCY = {1: 200, 32: 100, 1024: 20}  # images at once, and how often
 WARM = 5  # looks that don't count
 PHASES = ("import", "build", "first_step", "train", "evaluate", "total")
-NETWORK, LOGITS = "network.npz", "logits.npz"
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,8 @@ def closed(task: Task) -> dict[str, Any]:
     found, stopwatch = _train(task, contender.fit)
     found["latency"] = {str(n): _latency(contender, task.data.test.images, n, count) for n, count in LATENCY.items()}
     found["peak_memory_mb"] = peak_memory_mb()
-    file = contender.save(task.out)
-    found["saved_bytes"] = file.stat().st_size
-    file.unlink()
+    with tempfile.TemporaryDirectory(prefix="compare-") as place:
+        found["saved_bytes"] = contender.save(Path(place)).stat().st_size
     return found | {"curve": _curve(task, stopwatch)}
 
 

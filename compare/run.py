@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,16 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.runs import Stopped, UserError, folder, write_json, write_text
 
 from . import code, contenders, engines, environment, gather, jobs, parity
 from .jobs import Job
-from .plan import Plan
+from .plan import ANSWERS, CHART, CROSSOVER, MADE, PARITY, REPORT, Plan
 from .report import chart, html, terminal
-
-ANSWERS, PLAN = "jobs", "plan.json"
 
 
 class Comparison:
@@ -48,7 +45,7 @@ class Comparison:
                 **{split: len(getattr(data, split).labels) for split in ("train", "validation", "test")},
                 "input_shape": list(data.input_shape),
                 "classes": data.classes,
-                "digest": jobs.digest(data),
+                "digest": data.digest,
             },
             "environment": environment.describe(threads) | {"others_share": None},
             "finished": None,
@@ -80,7 +77,7 @@ class Comparison:
                 for row in self.results["contenders"]:
                     row["status"] = row["status"] or "stopped"
                 self._write()
-                raise Stopped(f"what was finished is in {self.out}; --out {self.out} --resume goes on") from None
+                raise Stopped(f"what was finished is in {self.out}; --out {self.out} --resume continues") from None
         for row in self.results["contenders"]:
             row["status"] = row["status"] or "ok"
         self._write()
@@ -97,7 +94,7 @@ class Comparison:
             "data": self.results["data"]["digest"],
             "engine": self.engine_name,
         }
-        before = self.answers / PLAN
+        before = self.answers / MADE
         if resume and before.exists():
             found = json.loads(before.read_text(encoding="utf-8"))
             for key, value in made.items():
@@ -106,10 +103,11 @@ class Comparison:
                         f"--resume: {key} is {value}, but the run in {self.out} was made with {found.get(key)};"
                         f" expected --config {self.out / folder.RECIPE}, or another --out"
                     )
+            folder.prepare(self.out, self.plan.files())
             return
-        folder.prepare(self.out, overwrite=overwrite)
-        shutil.rmtree(self.answers, ignore_errors=True)
-        self.answers.mkdir()
+        datasets.report(self.data)
+        folder.prepare(self.out, self.plan.files(), overwrite=overwrite)
+        self.answers.mkdir(exist_ok=True)
         write_json(before, made)
         write_text(self.out / folder.RECIPE, recipes.dump(self.plan.recipe))
 
@@ -140,7 +138,7 @@ class Comparison:
 
     def _parity(self) -> dict[str, Any]:
         """Hold everyone's recording against minigrad's. The recordings are large, and removed once they are compared."""
-        path = self.answers / "parity.json"
+        path = self.answers / PARITY
         planned = self.plan.parity()
         names = [job.contender for job in planned]
         if path.exists():
@@ -159,7 +157,8 @@ class Comparison:
         for name, row in found["contenders"].items():
             self.progress.parity(contenders.find(name).title, row)
         write_json(path, {"names": names, "parity": found})
-        shutil.rmtree(self.answers / "parity", ignore_errors=True)
+        for path in folders.values():
+            jobs.remove(path)
         return found
 
     def _answered(self, job: Job) -> bool:
@@ -172,11 +171,11 @@ class Comparison:
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.out / folder.RESULTS, self.results)
         if self.results["parity"] is not None:
-            chart.draw(self.out / "comparison.png", self.results)
+            chart.draw(self.out / CHART, self.results)
             if self.results.get("sweep"):
-                chart.draw_crossover(self.out / "crossover.png", self.results)
+                chart.draw_crossover(self.out / CROSSOVER, self.results)
             networks = gather.networks(self.plan, self.answers)
-            html.write(self.out / "report.html", self.results, self.plan.recipe, self.data, networks)
+            html.write(self.out / REPORT, self.results, self.plan.recipe, self.data, networks)
 
 
 def _begin(name: str, why: str | None) -> dict[str, Any]:

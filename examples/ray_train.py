@@ -34,11 +34,12 @@ from ray.train.torch import TorchTrainer
 from lightning_module.callbacks import RunFolder
 from lightning_module.data import ImageDataModule
 from lightning_module.model import LitClassifier
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, history, run_command, write_text
 
 PROG = "python examples/ray_train.py"
+FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES)
 
 
 def train(config: dict[str, Any]) -> None:
@@ -85,13 +86,16 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"{key}: {value}; expected 1 or more")
     if recipe.data.path != "mnist":  # a worker runs in a folder of its own
         recipe.data.path = str(Path(recipe.data.path).absolute())
-    recipes.refuse_misfit(recipe, ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset)
-    out = folder.choose(options.out, "ray", overwrite=options.overwrite).absolute()
-
-    with connect(options.address, processors=workers):  # which may share processors
+    data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset
+    recipes.refuse_misfit(recipe, data)
+    datasets.report(data)
+    claim = folder.claim_run(options.out, "ray", FILES, overwrite=options.overwrite)
+    # Ray may have several workers share a processor.
+    with claim as claimed, connect(options.address, processors=workers):
+        out = claimed.absolute()
         if options.address == "local" and options.gpu and (found := ray.cluster_resources().get("GPU", 0)) < workers:
             raise UserError(f"--workers: {workers} with --gpu; expected at most {found:g}, the GPUs of this machine")
-        folder.prepare(out, overwrite=options.overwrite)
+        folder.prepare(out, FILES, overwrite=options.overwrite)
         write_text(out / folder.RECIPE, recipes.dump(recipe))
         trainer = TorchTrainer(
             train,
@@ -110,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"{last.epoch} epochs, training loss {last.train_loss:.4f}, in {out}; test on one device:")
     print(
         f"python -m lightning_module test --config {out / folder.RECIPE} --model.weights {out / folder.WEIGHTS}",
-        f"--trainer.devices 1 --trainer.default_root_dir {out}",
+        f"--trainer.devices 1 --out {out}",
     )
 
 

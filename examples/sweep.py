@@ -25,7 +25,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from rich.table import Table
 
 from lightning_module.data import ImageDataModule
 from lightning_module.model import LitClassifier
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, run_command
 
@@ -71,10 +72,29 @@ def main(argv: Sequence[str]) -> None:
     refuse_senseless(recipe, options)
     if recipe.data.path != "mnist":  # a trial runs in a folder of its own
         recipe.data.path = str(Path(recipe.data.path).absolute())
-    recipes.refuse_misfit(trials[0], data_of(recipe).dataset)
+    data = data_of(recipe).dataset
+    recipes.refuse_misfit(trials[0], data)
+    if not len(data.validation.labels):
+        raise UserError(f"data.validation_size: {recipe.data.validation_size}; expected 1 or more to judge by")
+    datasets.report(data)
 
-    out = options.out or str(folder.numbered("sweep", newest=options.resume))
-    out = out.rstrip("/") if "://" in out else str(Path(out).absolute())
+    with claimed(options.out, resume=options.resume) as out:
+        run(recipe, rates, widths, out, options)
+
+
+@contextmanager
+def claimed(out: str | None, *, resume: bool) -> Iterator[str]:
+    """The sweep's folder as an absolute path, claimed until the sweep ends, or its URI as it is."""
+    if out is not None and "://" in out:
+        yield out.rstrip("/")
+        return
+    with folder.claim_run(out, "sweep", resume=resume) as path:
+        yield str(path.absolute())
+
+
+def run(recipe: Recipe, rates: list[float], widths: list[int], out: str, options: Any) -> None:
+    """Run the trials that have not ended yet, print all, and leave sweep.csv and best.yaml."""
+    trials = len(rates) * len(widths)
     asked = {"recipe": recipe.as_dict(), "rates": rates, "widths": widths}
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one talks even when told not to
     with connect(options.address):
@@ -85,8 +105,8 @@ def main(argv: Sequence[str]) -> None:
     Console().print(as_table(rows))
     if errors:
         raise errors[0]
-    if len(rows) < len(trials):
-        raise Stopped(f"{len(rows)} of {len(trials)} trials are kept; --out {out} --resume goes on")
+    if len(rows) < trials:
+        raise Stopped(f"{len(rows)} of {trials} trials are kept; --out {out} --resume continues")
     write(out, "best.yaml", recipes.dump(of_trial(recipe, rows[0]["learning_rate"], rows[0]["width"])))
     print(f"{out}: sweep.csv; train and test the best with python -m lightning_module fit --config {out}/best.yaml")
 
@@ -157,7 +177,6 @@ def refuse_senseless(recipe: Recipe, options: Any) -> None:
     """
     for key, value, fits, expected in (
         ("trainer.max_epochs", recipe.trainer.max_epochs, recipe.trainer.max_epochs > 0, "1 or more"),
-        ("data.validation_size", recipe.data.validation_size, recipe.data.validation_size > 0, "1 or more to judge by"),
         ("early_stopping.patience", p := recipe.early_stopping.patience, p is None, "null, for trials of one length"),
         ("model.weights", w := recipe.model.weights, w is None, "null, since a file of weights has one width"),
         ("--cpus", options.cpus, options.cpus > 0, "1 or more"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +16,14 @@ from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging, W
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
+from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, pictures, weights, write_json
+from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, pictures, weights, write_json, write_text
 
+from .data import ImageDataModule
 from .loading import SeededOrder
 from .model import LitClassifier
+from .record import as_used, claim_events
 
 
 class RunFolder(Checkpoint):
@@ -31,16 +34,25 @@ class RunFolder(Checkpoint):
 
     Args:
         path: the run folder.
-        recipe: goes into the weights file's metadata.
+        recipe: what is trained; recipe.yaml and the weights file's metadata get it as it was used.
+        beyond: settings of the training that no recipe has a key for.
     """
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
-        self.path, self.recipe = path, recipe
+    def __init__(self, path: Path, recipe: Recipe, beyond: Mapping[str, Any] | None = None) -> None:
+        self.path, self.recipe, self.beyond = path, recipe, dict(beyond or {})
+        self.digest: str | None = None  # of the data
+        self.past: list[Epoch] = []
         self.epochs: list[Epoch] = []
         self.began, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._complete_history(trainer.current_epoch)
+        self.recipe = as_used(self.recipe, trainer, pl_module)  # a finder has found by now
+        if trainer.is_global_zero:
+            if isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
+                self.digest = trainer.datamodule.dataset.digest  # type: ignore[attr-defined]
+            write_text(self.path / folder.RECIPE, recipes.dump(self.recipe, beyond=self.beyond))
         # Lightning shows a plateau scheduler the validation loss after it has written the checkpoint.
         if self.epochs and self.epochs[-1].val_loss is not None:
             for config in trainer.lr_scheduler_configs:
@@ -111,7 +123,7 @@ class RunFolder(Checkpoint):
         self.logits.append(outputs.float().cpu())
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        test = trainer.datamodule.dataset.test  # type: ignore[attr-defined]
+        test = trainer.datamodule.loaded.test  # type: ignore[attr-defined]
         logits = self._take_logits()
         if len(logits) == len(test.labels):  # not so under limit_test_batches
             tested = metrics.test_metrics(logits, test.labels)
@@ -119,6 +131,8 @@ class RunFolder(Checkpoint):
             parameters = sum(p.numel() for p in pl_module.parameters())
             for path in pictures.draw(self.path, test.images, test.labels, logits):
                 log_picture(trainer.loggers, path)
+            for logger in trainer.loggers:
+                claim_events(self.path, logger)  # a test after the training has a file of its own
             write_json(self.path / folder.METRICS, {**tested, "parameters": parameters, **epochs})
             print(f"{metrics.percent(tested)}, in {self.path}")
 
@@ -132,16 +146,26 @@ class RunFolder(Checkpoint):
                 f"data.path: {path}: the network's answers are NaN or infinite; expected other images or weights"
             )
         names = trainer.datamodule.names  # type: ignore[attr-defined]
-        folder.prepare(self.path)
+        folder.prepare(self.path, [folder.PREDICTIONS])
         metrics.write_predictions(self.path / folder.PREDICTIONS, logits, names and names[: len(logits)])
         print(f"{len(logits):,} predictions in {self.path / folder.PREDICTIONS}")
 
     def state_dict(self) -> dict[str, Any]:
         """The history travels in the checkpoint, so that a resumed run has both from the same moment."""
-        return {"epochs": [asdict(e) for e in self.epochs]}
+        epochs = [asdict(e) for e in self.epochs]
+        return {"epochs": epochs, "data": self.digest, "recipe": self.recipe.as_dict(), "beyond": self.beyond}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = [Epoch(**e) for e in state_dict["epochs"]]
+
+    def _complete_history(self, done: int) -> None:
+        """Take the epochs from `past`, the history of the run that continues, that a checkpoint does not know of.
+
+        A ModelCheckpoint may save after validation, when the epoch is not in the history yet.
+        """
+        known = len(self.epochs)
+        if known < done <= len(self.past) and self.past[:known] == self.epochs:
+            self.epochs = self.past[:done]
 
     def _take_logits(self) -> np.ndarray:
         logits, self.logits = self.logits, []
@@ -165,7 +189,7 @@ class RunFolder(Checkpoint):
     def write_weights(self, module: LightningModule) -> None:
         """Write the module's parameters to weights.safetensors."""
         assert isinstance(module, LitClassifier)
-        weights.write(self.path / folder.WEIGHTS, module.weights(), module.describe(self.recipe))
+        weights.write(self.path / folder.WEIGHTS, module.weights(), module.describe(self.recipe, self.beyond))
 
 
 def log_picture(loggers: Sequence[Logger], path: Path) -> None:

@@ -35,7 +35,8 @@ def to_recipe(config: Any) -> Recipe:
             f"trainer.max_epochs: -1 with model.schedule {schedule}; expected a limit, since the schedule ends with it"
         )
     values["trainer"] = {"max_epochs": 1000 if epochs in NO_LIMIT else epochs}
-    return recipes.check(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
+    recipe = recipes.with_paths(Recipe.from_dict({"seed_everything": int(config.seed_everything), **values}))
+    return recipes.check(recipe)
 
 
 def trained_network(config: Any, needed: bool) -> Network | None:
@@ -45,7 +46,7 @@ def trained_network(config: Any, needed: bool) -> Network | None:
         UserError: the weights don't say it, or can't be read, and it is needed.
     """
     if config.ckpt_path is not None:
-        h = refuse_foreign(Path(config.ckpt_path)).get("hyper_parameters", {})
+        h = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
         if not {"input_shape", "classes", "input_scale"} <= h.keys():
             return None
         return Network({}, tuple(h["input_shape"]), h["classes"], h["input_scale"])  # Lightning itself takes the rest
@@ -55,7 +56,7 @@ def trained_network(config: Any, needed: bool) -> Network | None:
     return None
 
 
-def refuse_foreign(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """The checkpoint, if it can be loaded without running code of its own.
 
     Raises:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, UserError, folder, write_text
+from minigrad.runs import Stopped, UserError, folder, resuming, write_text
 from minigrad.runs.memory import keep_freed
 
-from . import defaults, folders
+from . import defaults, folders, record
 from .callbacks import RunFolder
 from .checks import to_recipe, trained_network
 from .data import ImageDataModule
@@ -36,7 +38,8 @@ class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc
 class ClassifierCLI(LightningCLI):
     """fit, validate, test, predict and export, by the shared recipe or any YAML of Lightning's."""
 
-    def __init__(self, prog: str = PROG) -> None:
+    def __init__(self, prog: str = PROG, held: ExitStack | None = None) -> None:
+        self.held = held or ExitStack()  # keeps the claim on the run folder
         super().__init__(
             LitClassifier,
             ImageDataModule,
@@ -60,6 +63,8 @@ class ClassifierCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
         parser.add_argument("--early_stopping.patience", type=int | None, default=None, help="null never stops")
+        words = "the folder, as --trainer.default_root_dir; null takes the next runs/lightning-N"
+        parser.add_argument("--out", type=str | None, default=None, help=words)
         parser.add_argument("--overwrite", **flag, help="replace an earlier run")
         parser.add_argument("--compile", **flag, help="torch.compile the network")
         parser.add_argument("--tensorboard", **flag, help="log for TensorBoard too, in the run folder")
@@ -69,18 +74,24 @@ class ClassifierCLI(LightningCLI):
 
     def _of_network(self, name: str, data: ImageDataModule) -> Any:
         """What the network takes: as the data are, or as it was trained when it is to predict."""
-        return getattr(self.trained or data.dataset, name)
+        return getattr(self.trained or data.loaded, name)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         command, config = self.config.subcommand, self.config[self.config.subcommand]
+        folders.settle_flags(config)
         self.recipe, self.trained = to_recipe(config), None
+        config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
         # Lightning's rehearsals leave nothing behind.
         self.rehearsal = bool(config.trainer.fast_dev_run or config.trainer.barebones)
         if not self.rehearsal:
-            self.out = folders.choose(command, config, self.recipe)
-            checkpoint = folders.find_checkpoint(command, self.out, config.ckpt_path)
-            config.ckpt_path = str(checkpoint) if checkpoint else None
+            self.beyond = record.beyond_recipe(config) if command == "fit" else {}
+            self.files = defaults.files(config)
+            choice = folders.choose(command, config, self.recipe, self.files, self.held)
+            self.out, self.resumes = choice.out, choice.resumes
+            config.ckpt_path = str(choice.checkpoint) if choice.checkpoint else None
+            if command == "fit":
+                record.refuse_finders(config)
         answers = command in ("predict", "export")
         if command != "fit" and (network := trained_network(config, needed=answers)):
             # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
@@ -92,7 +103,10 @@ class ClassifierCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
         if not self.rehearsal:
-            self.trainer_defaults = {"callbacks": defaults.callbacks(self.out, self.recipe, config)}
+            validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
+            self.trainer_defaults = {
+                "callbacks": defaults.callbacks(self.out, self.recipe, config, self.beyond, validated=validated)
+            }
             options |= defaults.options(str(self.subcommand), self.out, config)
         try:
             return super().instantiate_trainer(**options)
@@ -110,15 +124,25 @@ class ClassifierCLI(LightningCLI):
             self.model.net.compile()  # in place, so that names in checkpoints stay
 
     def before_fit(self) -> None:
-        recipes.refuse_misfit(self.recipe, self.datamodule.dataset)
+        data = self.datamodule.dataset
+        recipes.refuse_misfit(self.recipe, data)
         if self.rehearsal or not is_first_rank():
             return
-        config = self.config.fit.clone()
-        folder.prepare(self.out, overwrite=config.overwrite)
+        # As asked for: LightningCLI lets the settings in a checkpoint undo those of the command.
+        used, config = record.on_all_devices(self.recipe, self.trainer), self.config.fit.clone()
+        if config.ckpt_path is not None:
+            record.refuse_changes(Path(config.ckpt_path), self.out, used, self.beyond, data.digest)
+            run_folder(self.trainer).past = folders.history_of(Path(config.ckpt_path), self.out)
+            if self.resumes:
+                resuming.reopen(self.out)
+        datasets.report(data)
+        folder.prepare(self.out, self.files, overwrite=config.overwrite)
+        for logger in self.trainer.loggers:
+            record.claim_events(self.out, logger)
         config.ckpt_path, config.overwrite = None, False  # fed back, it starts another run
-        self._parser("fit").save(config, self.out / "config.yaml", skip_none=False, overwrite=True)
-        write_text(self.out / folder.RECIPE, recipes.dump(self.recipe))
-        images, ranks = len(self.datamodule.dataset.train.labels), self.trainer.world_size
+        self._parser("fit").save(config, self.out / defaults.CONFIG, skip_none=False, overwrite=True)
+        write_text(self.out / folder.RECIPE, recipes.dump(used, beyond=self.beyond))
+        images, ranks = len(data.train.labels), self.trainer.world_size
         if left := images % ranks:
             print(
                 f"{images:,} images on {ranks} devices: {left} sit{'s' * (left == 1)} out in each epoch, others each time"
@@ -132,8 +156,8 @@ class ClassifierCLI(LightningCLI):
             devices = self.trainer.world_size
             raise UserError(f"trainer.devices: {devices} in all; expected 1, since {self.subcommand} writes one file")
         if is_first_rank():
-            if self.subcommand in ("validate", "test"):  # the others have nothing to write yet
-                folder.prepare(self.out)
+            if self.subcommand == "test":  # the others have nothing to write yet
+                folder.prepare(self.out, folders.ADDED["test"])
             if config.ckpt_path is None and config.model.weights is None:
                 print("neither --ckpt_path nor --model.weights is given: this network is untrained")
 
@@ -147,13 +171,17 @@ class ClassifierCLI(LightningCLI):
         """Test once, on the weights that are kept; on one device, so that each image counts once."""
         if self.rehearsal or not is_first_rank():
             return
-        run_folder = next(c for c in self.trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
-        run_folder.keep_weights(self.model)
+        run_folder(self.trainer).keep_weights(self.model)
         if self.trainer.world_size > 1:
-            words = f"--config {self.out / folder.RECIPE} --model.weights {self.out / folder.WEIGHTS}"
+            words = f"--data.path {self.recipe.data.path} --model.weights {self.out / folder.WEIGHTS} --overwrite"
             print(f"test on one device: {PROG} test {words} --trainer.devices 1 {FLAGS[0]} {self.out}")
             return
         self.trainer.test(self.model, self.datamodule, verbose=False)
+
+
+def run_folder(trainer: Trainer) -> RunFolder:
+    """The callback that writes the run folder."""
+    return next(c for c in trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
@@ -166,13 +194,19 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
+    inherited = folders.FOLDER in os.environ
     try:
-        # A shell completes a command of one word.
-        cli("lightning_module" if "--print_completion" in argv else PROG)
+        with ExitStack() as held:
+            # A shell completes a command of one word.
+            cli("lightning_module" if "--print_completion" in argv else PROG, held)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
             out = os.environ.get(folders.FOLDER)
-            raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} goes on") from None
+            raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
         raise
+    finally:
+        if not inherited:
+            for name in (folders.FOLDER, folders.CHECKPOINT):
+                os.environ.pop(name, None)

@@ -22,7 +22,8 @@ class ImageDataModule(LightningDataModule):
         path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files. For `predict`, images with or without
             labels: also a .csv, a PNG or JPEG, or a folder of them.
         batch_size: images a step, on each device.
-        validation_size: images held out of training, drawn by the seed.
+        validation_size: images held out of training, drawn by the seed; null takes a tenth of the training images,
+            at most 5,000. Tests and predictions do not depend on it.
         augment: what is done to training images: none, or shift, which moves each by up to a pixel in each direction.
         seed: of the held-out images, the batch order and the shifts.
 
@@ -34,7 +35,7 @@ class ImageDataModule(LightningDataModule):
         self,
         path: str = "mnist",
         batch_size: int = 128,
-        validation_size: int = 5000,
+        validation_size: int | None = None,
         augment: Augment = "none",
         seed: int = 42,
     ) -> None:
@@ -44,9 +45,20 @@ class ImageDataModule(LightningDataModule):
         self.augment = augment
 
     @cached_property
+    def _whole(self) -> datasets.Dataset:
+        """The data without a validation split, loaded on first use."""
+        return datasets.load(self.path)
+
+    @property
+    def loaded(self) -> datasets.Dataset:
+        """The data, with a validation split only if training has asked for it: for what does not depend on one."""
+        return self.__dict__.get("dataset") or self._whole
+
+    @cached_property
     def dataset(self) -> datasets.Dataset:
-        """Loaded on first use."""
-        data = datasets.load(self.path, self.validation_size, self.seed)
+        """The data to train on, with the validation split."""
+        data = self._whole.hold_out(self.validation_size, self.seed)
+        del self._whole  # which would keep the training images twice
         datasets.steps_per_epoch(len(data.train.labels), self.batch_size)
         return data
 
@@ -61,10 +73,11 @@ class ImageDataModule(LightningDataModule):
         return loader(Moving(split, order) if self.augment == "shift" else InMemory(*split), order, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        return self._in_order(InMemory(*self.dataset.validation)) if self.validation_size else []
+        validation = self.dataset.validation
+        return self._in_order(InMemory(*validation)) if len(validation.labels) else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._in_order(InMemory(*self.dataset.test))
+        return self._in_order(InMemory(*self.loaded.test))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None

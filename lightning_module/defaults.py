@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,58 @@ from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from minigrad.recipes import Recipe
-from minigrad.runs import need_tensorboard
+from minigrad.runs import folder, need_tensorboard
 
 from .callbacks import RunFolder
+from .folders import BEST, LAST
 from .lean import Checkpoints, Unprofiled, WholeFiles
+from .record import callback_names
+
+CONFIG = "config.yaml"
 
 # SeededOrder and Share deal out their own indices to the ranks.
 TRAINER = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
 
 
-def callbacks(out: Path, recipe: Recipe, config: Any) -> list[Callback]:
-    """The run folder, the recipe's early stopping, a cheap progress bar, the best and the last checkpoint."""
-    given = {str(c.get("class_path")).rpartition(".")[2] for c in config.trainer.callbacks or []}
-    found: list[Callback] = [RunFolder(out, recipe)]
+def files(config: Any) -> list[str]:
+    """What `fit` writes into its folder, besides what TensorBoard is given."""
+    found = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, CONFIG]
+    found += [folder.CONFUSION, folder.MISTAKES]
+    if _saves_checkpoints(config):
+        found += [BEST, LAST]
+    if config.trainer.logger is None:
+        found += ["metrics.csv", "hparams.yaml"]
+    return found
+
+
+def callbacks(out: Path, recipe: Recipe, config: Any, beyond: Mapping[str, Any], *, validated: bool) -> list[Callback]:
+    """The run folder, the recipe's early stopping, a cheap progress bar, the best and the last checkpoint.
+
+    Args:
+        out: the run folder.
+        recipe: in the config.
+        config: the subcommand's.
+        beyond: settings in it that no recipe has a key for.
+        validated: whether there are validation images.
+    """
+    given = set(callback_names(config))
+    found: list[Callback] = [RunFolder(out, recipe, beyond)]
     if recipe.early_stopping.patience is not None and "EarlyStopping" not in given:
         found.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
     if not given & {"TQDMProgressBar", "RichProgressBar"} and config.trainer.enable_progress_bar is not False:
         found.append(TQDMProgressBar(refresh_rate=50))
-    if "ModelCheckpoint" not in given and config.trainer.enable_checkpointing is not False:
+    if _saves_checkpoints(config):
         kept: dict[str, Any] = {"dirpath": out, "save_on_train_epoch_end": True, "enable_version_counter": False}
         # Two, since `save_last` writes only in the epochs that are among the best. The best comes first, so that the
         # last knows of it: a run killed between them repeats the epoch.
-        if recipe.data.validation_size:
+        if validated:
             found.append(Checkpoints(filename="best", monitor="val_loss", **kept))
         found.append(Checkpoints(filename="last", **kept))
     return found
+
+
+def _saves_checkpoints(config: Any) -> bool:
+    return "ModelCheckpoint" not in callback_names(config) and config.trainer.enable_checkpointing is not False
 
 
 def options(command: str, out: Path, config: Any) -> dict[str, Any]:

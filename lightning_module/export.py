@@ -22,7 +22,6 @@ from minigrad.runs import UserError, folder, metrics, weights, whole_file
 from minigrad.runs.metrics import CHECKED, LIMIT
 
 from .data import ImageDataModule
-from .folders import FLAGS
 from .model import LitClassifier
 
 
@@ -59,10 +58,13 @@ class ExportingTrainer(Trainer):
         paths = {kind: Path(self.default_root_dir, stem + kind) for kind in WRITERS}
         if ckpt_path is None:
             del paths[".safetensors"]  # which it was read from
-        for path in paths.values():
-            if path.exists() and not self.overwrite:
-                raise UserError(f"{path}: is already there; expected another {FLAGS[0]} or --overwrite")
-        folder.prepare(Path(self.default_root_dir))
+        root, names = Path(self.default_root_dir), [path.name for path in paths.values()]
+        with folder.claim_files(root, "lightning", names, overwrite=self.overwrite):
+            folder.prepare(root, names)
+            self._write(paths, model, images)
+
+    def _write(self, paths: dict[str, Path], model: LitClassifier, images: np.ndarray) -> None:
+        """Write all the files or none, and print a line for each."""
         model.cpu().eval()
         with torch.inference_mode():
             expected = model.net(torch.from_numpy(images)).numpy()

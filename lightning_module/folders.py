@@ -3,75 +3,184 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError, folder
+from minigrad.runs import Epoch, UserError, expand, folder, history, resuming
 
-from .checks import refuse_foreign
+from .checks import read_checkpoint
 
 # What a Lightning user knows --out and --resume by.
-FLAGS = ("--trainer.default_root_dir", "--ckpt_path last")
-# DDP starts the command again for each rank; this tells them that the folder is chosen.
-FOLDER = "MINIGRAD_RUN_FOLDER"
-# The one file that a command adds to a run.
-ADDED = {"test": folder.METRICS, "predict": folder.PREDICTIONS}
+FLAGS = ("--out", "--ckpt_path last")
+# DDP starts the command again for each rank; these tell them what the first one has chosen.
+FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
+LAST, BEST = "last.ckpt", "best.ckpt"
+# The files that a command adds to a folder.
+ADDED = {"test": (folder.METRICS, folder.CONFUSION, folder.MISTAKES), "predict": (folder.PREDICTIONS,)}
+
+
+class Choice(NamedTuple):
+    """What a command was found to mean.
+
+    Attributes:
+        out: the folder that it writes to.
+        checkpoint: the file that it starts from; None without one.
+        resumes: whether it continues the run in `out`.
+    """
+
+    out: Path
+    checkpoint: Path | None
+    resumes: bool
+
+
+def settle_flags(config: Any) -> None:
+    """Have `--out` and `--trainer.default_root_dir` say the same, with `~` expanded.
+
+    Raises:
+        UserError: they name two folders.
+    """
+    out, root = config.pop("out", None), config.trainer.default_root_dir
+    if None not in (out, root) and expand(out) != expand(root):
+        raise UserError(
+            f"--out: {out}, but --trainer.default_root_dir is {root}; expected one of them, or the same folder"
+        )
+    asked = out if out is not None else root
+    config.trainer.default_root_dir = None if asked is None else str(expand(asked))
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one of the run that writes."""
+    """Return whether this process is the one of the run that writes."""
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def choose(command: str, config: Any, recipe: Recipe) -> Path:
-    """The run folder. The first rank chooses and protects it; the others write where it does.
+def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], held: ExitStack) -> Choice:
+    """Choose the folder and the checkpoint. The first rank claims the folder; the others follow it.
+
+    An explicit folder always wins. Without one, a checkpoint inside a run
+    folder continues that run, and any other starts a new run.
+
+    Args:
+        command: the subcommand.
+        config: its config.
+        recipe: the recipe in it.
+        files: what `fit` will write.
+        held: keeps the claim.
 
     Raises:
-        UserError: something is there that the command would replace.
-        SystemExit: `fit` was asked to go on with a finished run.
+        UserError: something is there that the command would replace, or the checkpoint is missing or unreadable.
+        SystemExit: `fit` was asked to continue a finished run, which has nothing left to do.
     """
-    asked = config.trainer.default_root_dir
-    if not is_first_rank() or FOLDER in os.environ:
-        return Path(os.environ.get(FOLDER) or asked or folder.numbered("lightning", newest=True))
-    if command == "fit":
-        resume = config.ckpt_path is not None
-        out = folder.choose(asked, "lightning", resume=resume, overwrite=config.overwrite, flags=FLAGS)
-        if config.ckpt_path == "last" and folder.is_finished(out):
-            print(f"{out} holds a finished run, which is left as it is")
-            raise SystemExit(0)
-        if resume and (out / folder.RECIPE).exists():
-            recipes.refuse_changes(out / folder.RECIPE, recipe)
-    elif command == "export":
-        source = source_of(config)
+    if FOLDER in os.environ:
+        checkpoint = os.environ.get(CHECKPOINT)
+        return Choice(Path(os.environ[FOLDER]), Path(checkpoint) if checkpoint else None, checkpoint is not None)
+    asked, named = config.trainer.default_root_dir, config.ckpt_path
+    there = expand(asked) if asked is not None else folder.newest("lightning")
+    if not is_first_rank():  # started by torchrun or SLURM
+        return Choice(there, find_checkpoint(command, there, config), named is not None)
+    choice = _for_fit(config, recipe, files, held) if command == "fit" else _for_others(command, config, there, held)
+    os.environ[FOLDER] = str(choice.out)
+    if choice.checkpoint is not None:
+        os.environ[CHECKPOINT] = str(choice.checkpoint)
+    return choice
+
+
+def _for_fit(config: Any, recipe: Recipe, files: Sequence[str], held: ExitStack) -> Choice:
+    asked, named = config.trainer.default_root_dir, config.ckpt_path
+    in_folder = named in ("last", "best")
+    home = None if named is None or in_folder else run_of(expand(named))
+    resumes = in_folder or (home is not None and (asked is None or expand(asked).absolute() == home.absolute()))
+    where = home if asked is None and home is not None else asked
+    claim = folder.claim_run(where, "lightning", files, resume=resumes, overwrite=config.overwrite, flags=FLAGS)
+    out = held.enter_context(claim)
+    if resumes and resuming.is_complete(out, recipe):
+        raise SystemExit(0)
+    checkpoint = find_checkpoint("fit", out, config)
+    resumes = resumes and checkpoint is not None
+    if checkpoint is not None:
+        print(f"{'continues the run' if resumes else 'starts a new run'} in {out} from {checkpoint}")
+    return Choice(out, checkpoint, resumes)
+
+
+def _for_others(command: str, config: Any, there: Path, held: ExitStack) -> Choice:
+    """`test`, `predict`, `export` and `validate`, of which the last writes nothing."""
+    asked, checkpoint = config.trainer.default_root_dir, find_checkpoint(command, there, config)
+    if command == "validate":
+        return Choice(there, checkpoint, False)
+    if command == "export":
+        source = checkpoint or (expand(config.model.weights) if config.model.weights else None)
         if source is None:
             raise UserError("export: neither --ckpt_path nor --model.weights is given; expected a trained network")
-        out = Path(asked) if asked is not None else source.parent
-    else:
-        out = folder.choose_for(asked, "lightning", ADDED.get(command), overwrite=config.overwrite, flags=FLAGS)
-    os.environ[FOLDER] = str(out)
-    return out
+        asked = asked if asked is not None else str(source.parent)
+    claim = folder.claim_files(asked, "lightning", ADDED.get(command, ()), overwrite=config.overwrite)
+    return Choice(held.enter_context(claim), checkpoint, False)
 
 
-def source_of(config: Any) -> Path | None:
-    """The file of a trained network that the command was given."""
-    given = config.ckpt_path or config.model.weights
-    return Path(given) if given else None
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the nearest folder around a checkpoint that holds a run; None if there is none."""
+    return next((path for path in checkpoint.parents if folder.holds_run(path)), None)
 
 
-def find_checkpoint(command: str, out: Path, asked: str | None) -> Path | None:
-    """`last` and `best` are files in the run folder; `fit` without a last one starts afresh.
+def find_checkpoint(command: str, out: Path, config: Any) -> Path | None:
+    """Find what `--ckpt_path` names; `last` and `best` are files in the run folder `out`.
+
+    Returns:
+        The file; None if none is asked for, or `fit` is to continue a run that has no epochs yet.
 
     Raises:
         UserError: the checkpoint is missing, or is not one of tensors and primitives.
     """
-    if asked is None:
+    named = config.ckpt_path
+    if named is None:
         return None
-    path = out / f"{asked}.ckpt" if asked in ("last", "best") else Path(asked)
-    if command == "fit" and asked == "last" and not path.exists():
-        return None
-    refuse_foreign(path)
+    if command == "fit" and named == "last":
+        return find_last(out, config)
+    path = out / f"{named}.ckpt" if named in ("last", "best") else expand(named)
+    read_checkpoint(path)
     return path
+
+
+def find_last(out: Path, config: Any) -> Path | None:
+    """Find the last checkpoint of the run in `out`, wherever a callback has put it.
+
+    Raises:
+        UserError: the run has epochs, but none of its checkpoints can be found.
+    """
+    if (out / LAST).exists():
+        read_checkpoint(out / LAST)
+        return out / LAST
+    if not (out / folder.HISTORY).exists():
+        return None
+    rows, found = history.read(out / folder.HISTORY), list[tuple[int, float, Path]]()
+    folders = [out, *(Path(c.init_args.dirpath) for c in config.trainer.callbacks or [] if _has_folder(c))]
+    for path in {path for place in folders for path in place.rglob("*.ckpt")}:
+        try:
+            epochs = state_of_run(read_checkpoint(path)).get("epochs", [])
+        except UserError:
+            continue
+        if epochs and [Epoch(**e) for e in epochs] == rows[: len(epochs)]:
+            found.append((len(epochs), path.stat().st_mtime, path))
+    if found:
+        return max(found)[-1]
+    resuming.refuse_lost_checkpoint(out, "checkpoint", "--ckpt_path last")
+    return None
+
+
+def history_of(checkpoint: Path, out: Path) -> list[Epoch]:
+    """The history of the run that a checkpoint is of: around it, or in the folder `out`; empty if there is none."""
+    path = (run_of(checkpoint) or out) / folder.HISTORY
+    return history.read(path) if path.exists() else []
+
+
+def state_of_run(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What RunFolder left in a checkpoint; empty if it was not there."""
+    found = checkpoint.get("callbacks", {}).get("RunFolder", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _has_folder(callback: Any) -> bool:
+    return bool(callback.get("init_args") and callback.init_args.get("dirpath"))

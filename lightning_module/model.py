@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -113,9 +113,6 @@ class LitClassifier(LightningModule):
         parameters, steps = self.net.parameters(), lambda: int(self.trainer.estimated_stepping_batches)
         return optimizers.configure(self.hparams, parameters, steps)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        optimizers.forget_lengths(checkpoint.get("lr_schedulers", ()))
-
     def load_weights(self, path: str) -> None:
         """Take up a weights.safetensors.
 
@@ -133,10 +130,16 @@ class LitClassifier(LightningModule):
         # NumPy knows no bfloat16.
         return {name: (t if t.dtype.itemsize > 2 else t.float()).cpu().numpy() for name, t in state.items()}
 
-    def describe(self, recipe: recipes.Recipe) -> dict[str, str]:
-        """The metadata of its weights file, where `recipe` is what it was trained by."""
+    def describe(self, recipe: recipes.Recipe, beyond: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """The metadata of its weights file.
+
+        Args:
+            recipe: what it was trained by.
+            beyond: settings of the training that no recipe has a key for.
+        """
         h: Any = self.hparams
-        return weights_file.describe(recipe.as_dict(), tuple(h.input_shape), h.classes, h.input_scale)
+        recorded = recipe.as_dict() | ({recipes.BEYOND: dict(beyond)} if beyond else {})
+        return weights_file.describe(recorded, tuple(h.input_shape), h.classes, h.input_scale)
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch

@@ -43,10 +43,3 @@ def configure(model: Any, parameters: Iterable[nn.Parameter], steps: Callable[[]
         cycle: dict[str, Any] = {"total_steps": max(steps(), 2), "cycle_momentum": False, **ONE_CYCLE}
         each_step = lr_scheduler.OneCycleLR(optimizer, model.learning_rate, **cycle)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": each_step, "interval": "step"}}
-
-
-def forget_lengths(schedulers: Iterable[dict[str, Any]]) -> None:
-    """Take a schedule's length out of its saved state: a run may go on for longer than it was planned for."""
-    for state in schedulers:
-        for length in ("T_max", "total_steps", "_schedule_phases"):
-            state.pop(length, None)

@@ -16,15 +16,22 @@ NAME = "checkpoint.safetensors"
 
 
 def save(
-    path: Path, epoch: int, net: Classifier, optimizer: Optimizer, schedule: Schedule, best: BestEpoch | None
+    path: Path,
+    epoch: int,
+    net: Classifier,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    best: BestEpoch | None,
+    digest: str,
 ) -> None:
-    """Write the state at the end of `epoch` (counted from 1), whole or not at all."""
+    """Write the state at the end of `epoch` (counted from 1), whole or not at all; `digest` names the data."""
     arrays = {f"net.{name}": a for name, a in net.state_dict().items()}
     arrays |= {f"optimizer.{name}": a for name, a in optimizer.state_dict().items()}
     state = {
         "epoch": epoch,
         "learning_rate": optimizer.lr,
         "plateau": [schedule.plateau.best, schedule.plateau.bad_epochs],
+        "data": digest,
     }
     if best is not None:
         arrays |= {f"best.{name}": a for name, a in best.weights.items()}
@@ -32,8 +39,13 @@ def save(
     weights.write(path, arrays, {"state": json.dumps(state)})
 
 
-def load(path: Path, net: Classifier, optimizer: Optimizer, schedule: Schedule, best: BestEpoch | None) -> int:
-    """Take up the state at `path`; returns its epoch.
+def load(
+    path: Path, net: Classifier, optimizer: Optimizer, schedule: Schedule, best: BestEpoch | None
+) -> tuple[int, str | None]:
+    """Restore the state at `path`.
+
+    Returns:
+        Its epoch, and the digest of the data; None in a file of an earlier version.
 
     Raises:
         UserError: the file is damaged or of another network.
@@ -52,6 +64,6 @@ def load(path: Path, net: Classifier, optimizer: Optimizer, schedule: Schedule, 
         if best is not None:
             best.loss, best.waited = state["best"]
             best.weights = part("best.")
-        return int(state["epoch"])
+        return int(state["epoch"]), state.get("data")
     except (KeyError, ValueError) as error:
         raise UserError(f"--resume: {path} is damaged or of another network ({error})") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .runs import UserError, folder, metrics, onnx_runtime, run_command, weights, whole_file
+from .runs import UserError, expand, folder, metrics, onnx_runtime, run_command, weights, whole_file
 from .runs.metrics import CHECKED, LIMIT
-from .trained import file_options, restore
+from .trained import overwrite_option, restore, weights_option
 
 PROG = "python -m minigrad.export"
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
@@ -99,7 +100,6 @@ def export(path: Path, net: Classifier, network: weights.Network, images: np.nda
     """
     import onnx
 
-    folder.prepare(path.parent)
     with whole_file(path) as draft:
         onnx.save(to_onnx(net, network), draft)
         onnx.checker.check_model(draft, full_check=True)
@@ -115,7 +115,10 @@ def export(path: Path, net: Classifier, network: weights.Network, images: np.nda
 def main(argv: Sequence[str]) -> None:
     """Write an .onnx file."""
     parser = recipes.Parser(prog=PROG, description="Write a trained network as ONNX, and check it with ONNX Runtime.")
-    file_options(parser, "weights.onnx")
+    weights_option(parser)
+    words = "the file to write; null writes it beside the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=words)
+    overwrite_option(parser)
     parser.add_argument(
         "--data.path",
         type=str | None,
@@ -127,13 +130,26 @@ def main(argv: Sequence[str]) -> None:
 
     onnx_runtime.load()
 
-    weights_path = Path(options.model.weights)
+    weights_path = expand(options.model.weights)
     net, network, recipe = restore(weights_path)
-    out = folder.choose_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite)
-    _, images = datasets.load_images(options.data.path or recipe.data.path, network.input_shape, network.input_scale)
-    images = images[:CHECKED]
-    found = export(out, net, network, images)
+    with _claimed(options.out, weights_path.with_suffix(".onnx"), options.overwrite) as out:
+        path = options.data.path or recipe.data.path
+        _, images = datasets.load_images(path, network.input_shape, network.input_scale)
+        images = images[:CHECKED]
+        found = export(out, net, network, images)
     print(f"{out}: differs from minigrad by at most {found:.1e} over {len(images):,} images")
+
+
+@contextmanager
+def _claimed(out: str | None, default: Path, overwrite: bool) -> Iterator[Path]:
+    """The file to write: the one that was named, or `default`, which becomes a file of the run beside it."""
+    path = folder.choose_file(out or default, overwrite=overwrite)
+    if out is not None or not folder.holds_run(path.parent):
+        yield path
+        return
+    with folder.claim_files(path.parent, "minigrad", [path.name], overwrite=True) as run:
+        folder.prepare(run, [path.name])
+        yield path
 
 
 if __name__ == "__main__":

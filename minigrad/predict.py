@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from . import datasets, recipes
-from .runs import UserError, folder, metrics, run_command
-from .trained import file_options, restore
+from .runs import UserError, expand, folder, metrics, run_command
+from .trained import overwrite_option, restore, weights_option
 
 PROG = "python -m minigrad.predict"
 
@@ -18,7 +18,10 @@ PROG = "python -m minigrad.predict"
 def main(argv: Sequence[str]) -> None:
     """Write predictions.csv."""
     parser = recipes.Parser(prog=PROG, description="Answer images with a trained network.")
-    file_options(parser, folder.PREDICTIONS)
+    weights_option(parser)
+    words = f"the folder for {folder.PREDICTIONS}; null takes that of the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=words)
+    overwrite_option(parser)
     parser.add_argument(
         "--data.path",
         type=str,
@@ -27,17 +30,19 @@ def main(argv: Sequence[str]) -> None:
     )
     options = parser.parse_args(argv)
 
-    path = Path(options.model.weights)
+    path, files = expand(options.model.weights), [folder.PREDICTIONS]
     net, network, _ = restore(path)
-    out = folder.choose_file(options.out, path.with_name(folder.PREDICTIONS), overwrite=options.overwrite)
-    names, images = datasets.load_images(options.data.path, network.input_shape, network.input_scale)
-    with np.errstate(over="ignore", invalid="ignore"):
-        logits = net.predict(images)
-    if not np.isfinite(logits).all():
-        raise UserError(f"model.weights: {path}: its answers to {options.data.path} are NaN or infinite")
-    folder.prepare(out.parent)
-    metrics.write_predictions(out, logits, names)
-    print(f"{len(logits):,} predictions in {out}")
+    if options.out is not None and Path(options.out).suffix == ".csv":
+        raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
+    with folder.claim_files(options.out or path.parent, "minigrad", files, overwrite=options.overwrite) as out:
+        names, images = datasets.load_images(options.data.path, network.input_shape, network.input_scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = net.predict(images)
+        if not np.isfinite(logits).all():
+            raise UserError(f"model.weights: {path}: its answers to {options.data.path} are NaN or infinite")
+        folder.prepare(out, files)
+        metrics.write_predictions(out / folder.PREDICTIONS, logits, names)
+        print(f"{len(logits):,} predictions in {out / folder.PREDICTIONS}")
 
 
 if __name__ == "__main__":

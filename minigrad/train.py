@@ -15,13 +15,27 @@ from . import checkpoint, datasets, recipes
 from .classifier import Classifier
 from .datasets import Dataset
 from .recipes import Recipe
-from .runs import Epoch, Stopped, curves, folder, history, metrics, run_command, weights, write_json, write_text
+from .runs import (
+    Epoch,
+    Stopped,
+    curves,
+    folder,
+    history,
+    metrics,
+    resuming,
+    run_command,
+    weights,
+    write_json,
+    write_text,
+)
 from .runs.memory import keep_freed
 from .runs.progress import Report, network
 from .runs.tensorboard import Scalars
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
 
 PROG = "python -m minigrad.train"
+# What a run writes, besides what TensorBoard is given.
+FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, checkpoint.NAME)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -33,22 +47,43 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--tensorboard", **flag, help="write scalars for TensorBoard, where it is installed")
     options = parser.parse_args(recipes.resolve(argv))
     recipe = recipes.to_recipe(options)
-    out = folder.choose(options.out, "minigrad", resume=options.resume, overwrite=options.overwrite)
-    if options.resume and folder.is_finished(out):
-        print(f"{out} holds a finished run, which is left as it is")
-        return
-    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-    fit(recipe, data, out, overwrite=options.overwrite, tensorboard=options.tensorboard)
+    how: dict[str, Any] = {"resume": options.resume, "overwrite": options.overwrite}
+    with folder.claim_run(options.out, "minigrad", FILES, **how) as out:
+        if options.resume and resuming.is_complete(out, recipe):
+            return
+        data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        fit(recipe, data, out, tensorboard=options.tensorboard, **how)
 
 
-def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, tensorboard: bool = False) -> None:
-    """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
+def fit(
+    recipe: Recipe,
+    data: Dataset,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+) -> None:
+    """Train by `recipe` in the folder `out`, and test at the end.
+
+    Args:
+        recipe: what is trained, and how.
+        data: what it is trained on.
+        out: the run folder.
+        resume: continue the run in the folder, if there is one.
+        overwrite: replace the run in the folder.
+        tensorboard: also write scalars for TensorBoard.
 
     Raises:
         UserError: recipe, data, weights or folder don't fit together, training diverged, or TensorBoard is not
             installed and was asked for.
         Stopped: Ctrl-C; whole epochs are kept.
     """
+    with folder.claim_run(out, "minigrad", FILES, resume=resume, overwrite=overwrite):
+        _fit(recipe, data, out, resume and folder.holds_run(out), overwrite, tensorboard)
+
+
+def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool, tensorboard: bool) -> None:
     model, size = recipe.model, len(data.train.labels)
     steps = datasets.steps_per_epoch(size, recipe.data.batch_size)
     recipes.refuse_misfit(recipe, data)
@@ -59,15 +94,20 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
     optimizer = build_optimizer(net.parameters(), model)
     schedule = Schedule(model.schedule, optimizer, steps * recipe.trainer.max_epochs)
     best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
-    scalars = Scalars(out / "tensorboard") if tensorboard else None
+    scalars = Scalars(out) if tensorboard else None
 
     epochs: list[Epoch] = []
-    if not overwrite and (out / folder.RECIPE).exists():
-        recipes.refuse_changes(out / folder.RECIPE, recipe)
+    if resume:
+        resuming.refuse_changes(out, recipe)
         if (out / checkpoint.NAME).exists():
-            done = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
+            done, trained_on = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
+            resuming.refuse_other_data(trained_on, data.digest, recipe.data.path)
             epochs = history.read(out / folder.HISTORY, done)
-    folder.prepare(out, overwrite=overwrite)
+        else:
+            resuming.refuse_lost_checkpoint(out, checkpoint.NAME)
+        resuming.reopen(out)
+    datasets.report(data)
+    folder.prepare(out, FILES, overwrite=overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe))
     described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
 
@@ -98,13 +138,13 @@ def fit(recipe: Recipe, data: Dataset, out: Path, *, overwrite: bool = False, te
                 # The checkpoint last: a history that is one row ahead of it is cut on resuming.
                 history.write(out / folder.HISTORY, epochs)
                 weights.write(out / folder.WEIGHTS, best.weights if best else net.state_dict(), described)
-                checkpoint.save(out / checkpoint.NAME, len(epochs), net, optimizer, schedule, best)
+                checkpoint.save(out / checkpoint.NAME, len(epochs), net, optimizer, schedule, best, data.digest)
                 saved = len(epochs)
                 report.epoch(epochs[-1])
                 if scalars:
                     scalars.epoch(epochs[-1])
     except KeyboardInterrupt:
-        raise Stopped(f"{saved} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+        raise Stopped(f"{saved} whole epochs are kept in {out}; --out {out} --resume continues") from None
 
     if best and best.weights:
         net.load_state_dict(best.weights)

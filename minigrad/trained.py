@@ -11,8 +11,8 @@ from .recipes import Parser, Recipe
 from .runs import UserError, weights
 
 
-def file_options(parser: Parser, name: str) -> None:
-    """Add --model.weights, and --out and --overwrite for a file that by default is called `name`."""
+def weights_option(parser: Parser) -> None:
+    """Add --model.weights."""
     parser.add_argument(
         "--model.weights",
         type=str,
@@ -20,8 +20,10 @@ def file_options(parser: Parser, name: str) -> None:
         metavar="FILE",
         help="a weights.safetensors of any of the three packages, which says how its network is built",
     )
-    beside = f"the file to write; null writes {name} beside the weights"
-    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=beside)
+
+
+def overwrite_option(parser: Parser) -> None:
+    """Add --overwrite, for a command that writes one file."""
     flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     parser.add_argument("--overwrite", **flag, help="replace that file")
 
@@ -34,7 +36,7 @@ def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
     """
     network = weights.read_network(path)
     try:
-        recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
+        recipe = recipes.from_metadata(network.recipe)
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
     except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error

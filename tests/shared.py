@@ -17,6 +17,11 @@ def clouds(seed: int, count: int, spread: float, classes: int = 3, width: int = 
     return {"x_train": vectors[:cut], "y_train": labels[:cut], "x_test": vectors[cut:], "y_test": labels[cut:]}
 
 
+def complaints(err: str) -> list[str]:
+    """The lines on standard error, but for the warnings about data sets as small as those of the tests."""
+    return [line for line in err.splitlines() if line and not line.startswith("warning: ")]
+
+
 class Result(NamedTuple):
     """How the command ended and what it said."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from ..jobs import ANSWER, EPOCH, LOG, Job
+from ..jobs import ANSWER, EPOCH, LOG, Job, remove
 
 LOOK = 0.5  # seconds between two looks at a running process; each takes a little from what is timed
 
@@ -45,7 +44,7 @@ class Local:
 
 def begin(job: Job, out: Path, shared: Path, threads: int) -> subprocess.Popen[bytes]:
     """Start a job's process, its answer to be left in `out`, emptied first."""
-    shutil.rmtree(out, ignore_errors=True)
+    remove(out)
     path = job.write(out, shared)
     with (out / LOG).open("w") as log:
         return subprocess.Popen(

@@ -18,6 +18,14 @@ _HELD_OUT, _ORDER, _SHIFT = 0, 1, 3
 MAX_SHIFT = 1  # pixels
 
 
+LARGEST_HELD_OUT, PART_HELD_OUT = 5000, 10
+
+
+def held_out(size: int, validation_size: int | None) -> int:
+    """Return how many of `size` training images to hold out: `validation_size`, or by default a tenth, at most 5,000."""
+    return min(LARGEST_HELD_OUT, size // PART_HELD_OUT) if validation_size is None else validation_size
+
+
 def split(size: int, validation_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut 0..size-1 into (train, validation) indices, each ascending, drawn by the seed.
 

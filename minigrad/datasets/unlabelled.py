@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runs.errors import UserError
+from ..runs.files import expand
 from . import checks, csv, idx, npz
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -29,10 +30,10 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
 
     Args:
         path: `mnist` (its test images); an .npz with x_test, images or x, or
-            with a single array, or an .npy; a .csv of pixels, whose label, if
-            there is one, is ignored; a PNG or JPEG, or a folder of them, in
-            the order of their names; a folder with Kaggle's mnist_test.csv or
-            IDX files, of which the test images are taken.
+            with a single array, or an .npy; a .csv of pixels, in which columns
+            with labels and an index are ignored; a PNG or JPEG, or a folder of
+            them, in the order of their names; a folder with Kaggle's
+            mnist_test.csv or IDX files, of which the test images are taken.
         input_shape: what one image must be. Pictures turn grey or coloured
             as it says, and are never resized.
         input_scale: 1/255 if the network takes uint8 pixels, 1 if floats.
@@ -40,7 +41,7 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
     Raises:
         UserError: the file or a value in it can't be used; the sentence says which.
     """
-    where = npz.MNIST if str(path) == "mnist" else Path(path)
+    where = npz.MNIST if str(path) == "mnist" else expand(path)
     try:
         there = where.exists()
     except (OSError, ValueError) as error:  # a name too long, or with a zero byte

@@ -1,23 +1,39 @@
 """The ground floor of all three packages: what a recipe is, and finding and reading one."""
 
 from .parser import (
+    BEYOND,
     OneSentence,
     Parser,
     dump,
     find,
+    from_metadata,
     load,
     names,
+    read_record,
     recipe_parser,
-    refuse_changes,
     resolve,
     run_options,
     sentence,
     to_recipe,
+    with_paths,
 )
 from .plan import Plan, plan, refuse_misfit
-from .schema import ONE_CYCLE, PLATEAU, SECTIONS, Data, EarlyStopping, Model, Recipe, Trainer, check, flat
+from .schema import (
+    ONE_CYCLE,
+    PLATEAU,
+    SECTIONS,
+    Data,
+    EarlyStopping,
+    Model,
+    Recipe,
+    Trainer,
+    check,
+    flat,
+    watches_validation,
+)
 
 __all__ = [
+    "BEYOND",
     "ONE_CYCLE",
     "PLATEAU",
     "SECTIONS",
@@ -33,14 +49,17 @@ __all__ = [
     "dump",
     "find",
     "flat",
+    "from_metadata",
     "load",
     "names",
     "plan",
+    "read_record",
     "recipe_parser",
-    "refuse_changes",
     "refuse_misfit",
     "resolve",
     "run_options",
     "sentence",
     "to_recipe",
+    "watches_validation",
+    "with_paths",
 ]

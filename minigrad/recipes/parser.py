@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from ..runs.errors import UserError
-from .schema import SECTIONS, Recipe, check, flat
+from ..runs.files import expand
+from .schema import SECTIONS, Recipe, check
 
 FOLDER = Path(__file__).parent
+# In a recorded recipe: the settings of the training that no recipe has a key for. Such a file is not a recipe.
+BEYOND = "not_in_recipe"
+# Settings that keras_model alone takes, as flags or as keys of the same YAML.
+KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -36,20 +42,25 @@ def find(name: str) -> str:
     Raises:
         UserError: there is no such file and no such recipe, or it is no YAML of sections.
     """
+    path = expand(name)
     try:
-        is_file = Path(name).is_file()
+        is_file = path.is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte
         is_file = False
     if is_file:
-        _look_into(name)
-        return name
+        _refuse_beyond(name, read_yaml(path))
+        return str(path)
     if name in names():
         return str(FOLDER / f"{name}.yaml")
     raise UserError(f"--config {name}: no such file; expected a path or a built-in recipe: {', '.join(names())}")
 
 
-def _look_into(path: str) -> None:
-    """Refuse what jsonargparse would stumble over: a file that is no YAML, or whose sections are no mappings."""
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a recipe's file without checking its keys.
+
+    Raises:
+        UserError: the file is no YAML, or a section is no mapping, on which jsonargparse would fail.
+    """
     import yaml
 
     try:
@@ -67,6 +78,16 @@ def _look_into(path: str) -> None:
             raise UserError(
                 f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
             )
+    return content
+
+
+def _refuse_beyond(path: str, content: dict[str, Any]) -> None:
+    if BEYOND in content:
+        named = ", ".join(map(str, content[BEYOND] or ()))
+        raise UserError(
+            f"--config {path}: records a training that no recipe describes ({named}); expected a recipe, or for"
+            " lightning_module the config.yaml beside it"
+        )
 
 
 def resolve(argv: Sequence[str]) -> list[str]:
@@ -74,14 +95,43 @@ def resolve(argv: Sequence[str]) -> list[str]:
 
     LightningCLI knows only paths, and DDP's child processes parse the same
     words again, so this runs before any parser.
+
+    Raises:
+        UserError: there is no such recipe, or it would undo a flag that stands before it.
     """
     words = list(argv)
     for i, word in enumerate(words):
         if word in ("--config", "-c") and i + 1 < len(words):
             words[i + 1] = find(words[i + 1])
+            _refuse_undone(words[:i], words[i + 1], words[i + 2 :])
         elif word.startswith("--config="):
             words[i] = f"--config={find(word.removeprefix('--config='))}"
+            _refuse_undone(words[:i], words[i].removeprefix("--config="), words[i + 1 :])
     return words
+
+
+def _refuse_undone(before: Sequence[str], config: str, after: Sequence[str]) -> None:
+    """Check that no flag stands only before a file that sets its key: jsonargparse lets the later one win."""
+    keys = list(_keys(read_yaml(config)))
+    again = {word.split("=")[0] for word in after}
+    for word in before:
+        if not word.startswith("--") or word.split("=")[0] in again:
+            continue
+        flag = word[2:].split("=")[0].rstrip("+")
+        for key in keys:
+            if key == flag or key.startswith(f"{flag}.") or flag.startswith(f"{key}."):
+                raise UserError(
+                    f"--{flag}: stands before --config {config}, which sets {key} and would undo it;"
+                    " expected --config first"
+                )
+
+
+def _keys(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 class OneSentence:
@@ -117,10 +167,11 @@ def recipe_parser(prog: str, description: str) -> Parser:
 def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     """Add `--out`, `--overwrite` and, where a run can go on, `--resume`."""
     flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
-    parser.add_argument("--out", type=str | None, default=None, help="the run folder; null takes the next runs/NAME-N")
+    parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes the next runs/NAME-N")
     parser.add_argument("--overwrite", **flag, help="replace the run that is in the folder")
     if resume:
-        parser.add_argument("--resume", **flag, help="go on with the run that is in the folder, if any")
+        words = "continue the run in the folder, if there is one; null as --out takes the newest"
+        parser.add_argument("--resume", **flag, help=words)
 
 
 def to_recipe(options: Namespace) -> Recipe:
@@ -130,7 +181,15 @@ def to_recipe(options: Namespace) -> Recipe:
         UserError: a value makes no sense.
     """
     values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
-    return check(Recipe.from_dict({"seed_everything": options.seed_everything, **values}))
+    return check(with_paths(Recipe.from_dict({"seed_everything": options.seed_everything, **values})))
+
+
+def with_paths(recipe: Recipe) -> Recipe:
+    """Return `recipe` with a leading `~` in its paths replaced by the home folder."""
+    model, data = recipe.model, recipe.data
+    weights = model.weights if model.weights is None else str(expand(model.weights))
+    path = data.path if data.path is None else str(expand(data.path))
+    return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 
 def load(name: str = "simple") -> Recipe:
@@ -142,23 +201,44 @@ def load(name: str = "simple") -> Recipe:
     return to_recipe(recipe_parser("recipe", "").parse_args(["--config", find(name)]))
 
 
-def refuse_changes(path: Path, recipe: Recipe) -> None:
-    """Check that the run whose recipe is at `path` was made with `recipe`; only its length may differ.
+def read_record(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """Read the recipe that a run recorded.
+
+    Args:
+        path: its recipe.yaml.
+
+    Returns:
+        The recipe, and the settings of the training that no recipe has a key for.
 
     Raises:
-        UserError: naming the first key that differs.
+        UserError: the file is damaged.
     """
+    content = read_yaml(path)
+    beyond = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(BEYOND, None) or {})
+    try:
+        return to_recipe(recipe_parser("recipe", "").parse_object(content)), beyond
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run recorded") from error
 
-    before, now = dict(flat(load(str(path)))), dict(flat(recipe))
-    for key in before:
-        if before[key] != now[key] and key not in ("trainer.max_epochs", "model.weights"):
-            raise UserError(
-                f"--resume: {key} is {now[key]}, but the run was made with {before[key]}; expected --config {path}"
-            )
+
+def from_metadata(values: dict[str, Any]) -> Recipe:
+    """Return the checked recipe in the metadata of a weights file.
+
+    Raises:
+        UserError: a value makes no sense.
+    """
+    known = {key: value for key, value in values.items() if key != BEYOND}
+    return to_recipe(recipe_parser("recipe", "").parse_object(known))
 
 
-def dump(recipe: Recipe) -> str:
-    """The recipe as YAML."""
+def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, beyond: Mapping[str, Any] | None = None) -> str:
+    """Return the recipe as YAML.
+
+    Args:
+        recipe: what was trained.
+        keys: further settings, which the package that wrote them takes as keys of the same file.
+        beyond: settings of the training that no recipe has a key for; with any, the file is not accepted as a recipe.
+    """
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -170,7 +250,16 @@ def dump(recipe: Recipe) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
 
     Dumper.add_representer(str, text)
-    return str(yaml.dump(recipe.as_dict(), Dumper=Dumper, sort_keys=False, default_flow_style=None))
+
+    def write(values: Mapping[str, Any]) -> str:
+        return str(yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None))
+
+    head = ""
+    if beyond:
+        head = "# Not a recipe: the training used these settings, for which a recipe has no keys.\n" + write(
+            {BEYOND: beyond}
+        )
+    return head + write({**recipe.as_dict(), **(keys or {})})
 
 
 def sentence(message: str, keys: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..datasets import Dataset
 from ..runs.errors import UserError
-from .schema import Model, Recipe
+from .schema import Model, Recipe, watches_validation
 
 
 class Plan(NamedTuple):
@@ -77,7 +77,8 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
     """Check that `data` can be learnt by `recipe`.
 
     Raises:
-        UserError: a cnn or `augment: shift` without images, images too small, or a last batch of one under batch norm.
+        UserError: a cnn or `augment: shift` without images, images too small, a last batch of one under batch norm, or
+            no validation images where training watches their loss.
     """
     plan(recipe.model, data.input_shape, data.classes)
     size, batch = len(data.train.labels), recipe.data.batch_size
@@ -85,6 +86,11 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
         raise UserError(
             f"data.augment: shift on inputs of shape {data.input_shape}; expected images, (height, width) or"
             " (height, width, channels)"
+        )
+    if watches_validation(recipe) and not len(data.validation.labels):
+        raise UserError(
+            f"data.validation_size: {recipe.data.validation_size or 'null'} holds out none of {size} training images;"
+            " expected 1 or more, since early_stopping and reduce_on_plateau watch the validation loss"
         )
     if recipe.model.batch_norm and min(batch, size % batch or batch) == 1:
         raise UserError(

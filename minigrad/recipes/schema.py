@@ -64,14 +64,15 @@ class Data:
     Args:
         path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files.
         batch_size: images a step.
-        validation_size: images held out of training, drawn by the seed.
+        validation_size: images held out of training, drawn by the seed; null takes a tenth of the training images,
+            at most 5,000.
         augment: what is done to training images: none, or shift, which moves each by up to one pixel
             in each direction, anew in each epoch.
     """
 
     path: str = "mnist"
     batch_size: int = 128
-    validation_size: int = 5000
+    validation_size: int | None = None
     augment: Augment = "none"
 
 
@@ -139,7 +140,7 @@ def check(recipe: Recipe) -> Recipe:
         UserError: naming the first key that doesn't, its value and what was expected.
     """
     for name, value in flat(recipe):
-        if value is None and name not in ("model.weights", "early_stopping.patience"):
+        if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
             raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
     whole = [
@@ -148,7 +149,7 @@ def check(recipe: Recipe) -> Recipe:
         *(("model.channels", size, 1, 1_000_000) for size in model.channels),
         ("model.kernel_size", model.kernel_size, 1, 1000),
         ("data.batch_size", data.batch_size, 1, math.inf),
-        ("data.validation_size", data.validation_size, 0, math.inf),
+        ("data.validation_size", data.validation_size or 0, 0, math.inf),
         ("trainer.max_epochs", recipe.trainer.max_epochs, 0, math.inf),
         ("early_stopping.patience", 1 if (p := recipe.early_stopping.patience) is None else p, 1, math.inf),
     ]
@@ -178,10 +179,13 @@ def check(recipe: Recipe) -> Recipe:
         raise UserError(
             f"model.momentum: {model.momentum} with model.optimizer {model.optimizer}; expected 0, since only sgd has momentum"
         )
-    if not data.validation_size and (
-        recipe.early_stopping.patience is not None or model.schedule == "reduce_on_plateau"
-    ):
+    if data.validation_size == 0 and watches_validation(recipe):
         raise UserError(
             "data.validation_size: 0; expected 1 or more, since early_stopping and reduce_on_plateau watch the validation loss"
         )
     return recipe
+
+
+def watches_validation(recipe: Recipe) -> bool:
+    """Return whether training by `recipe` needs a validation loss."""
+    return recipe.early_stopping.patience is not None or recipe.model.schedule == "reduce_on_plateau"

@@ -2,7 +2,7 @@
 
 from . import curves, folder, history, metrics, pictures, weights
 from .errors import Stopped, UserError, need_tensorboard, run_command
-from .files import whole_file, write_json, write_text
+from .files import expand, whole_file, write_json, write_text
 from .history import Epoch
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Stopped",
     "UserError",
     "curves",
+    "expand",
     "folder",
     "history",
     "metrics",

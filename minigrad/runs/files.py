@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 
+def expand(path: str | Path) -> Path:
+    """Return `path` with a leading `~` replaced by the home folder; an unknown user's `~name` stays."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; rename it to `path` if the block succeeds.

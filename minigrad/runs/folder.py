@@ -1,113 +1,257 @@
-"""The run folder: where it goes, and never losing the run that is already there."""
+"""The run folder: where it is, who may write to it, and never losing what is already there.
+
+A command claims its folder before it does any work. The claim creates the
+folder, locks it until the command ends, and refuses whatever the command
+would have to destroy.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from . import manifest
 from .errors import UserError
+from .files import expand
+from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
 
-RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
-WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
-CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
-RESULTS = "results.json"
+if TYPE_CHECKING:
+    from filelock import FileLock
 
-# Any of these makes a folder one that holds a run.
-SIGNS = (RECIPE, HISTORY, WEIGHTS, METRICS, RESULTS)
-# What `--overwrite` removes: our own files by name (a SavedModel is a folder), never the run folder.
-OWN = (
-    *SIGNS,
-    CURVES,
-    PREDICTIONS,
-    CONFUSION,
-    MISTAKES,
-    "*.onnx",
-    "*.pt2",
-    "*.tflite",
-    "*.savedmodel",
-    "*.weights.h5",
-    "*.keras",
-    "best.safetensors",
-    "last.safetensors",
-    "model.safetensors",
-    "checkpoint.*",
-    "*.ckpt",
-    "metrics.csv",
-    "comparison.png",
-    "crossover.png",
-    "report.html",
-    "tensorboard/**/events.out.tfevents.*",
-)
+__all__ = [
+    "CONFUSION", "CURVES", "HISTORY", "LOCK", "METRICS", "MISTAKES", "PREDICTIONS", "RECIPE", "RESULTS", "WEIGHTS",
+    "choose_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare",
+]  # fmt: skip
+
+LOCK = ".run.lock"
+FLAGS = ("--out", "--resume")
+# The folders that this process has locked, by absolute path. A function may claim what its caller has claimed.
+_held: set[Path] = set()
 
 
-def numbered(kind: str, *, newest: bool = False) -> Path:
-    """`runs/KIND-N`: the next free number, or the newest that is there (the first if none is)."""
-    taken = [int(m[1]) for p in Path("runs").glob(f"{kind}-*") if (m := re.fullmatch(rf"{kind}-(\d+)", p.name))]
-    last = max(taken, default=0)
-    return Path("runs") / f"{kind}-{max(last, 1) if newest else last + 1}"
+def newest(kind: str) -> Path:
+    """Return the newest `runs/KIND-N`, or the first if there is none."""
+    return Path("runs") / f"{kind}-{max(_taken(kind), default=1)}"
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether `folder` holds any file that a run leaves."""
-    return any((folder / name).exists() for name in SIGNS)
+    """Return whether `folder` holds a run, finished or not."""
+    return (folder / RECIPE).exists() and RECIPE in manifest.owned(folder)
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in `folder` came to its end: its last act is to write `metrics.json`."""
+    """Return whether the run in `folder` has ended: its last act is to write `metrics.json`."""
     return (folder / METRICS).exists()
 
 
-def choose(
-    out: str | None,
+@contextmanager
+def claim_run(
+    out: str | Path | None,
     kind: str,
+    files: Iterable[str] = (),
     *,
     resume: bool = False,
     overwrite: bool = False,
-    flags: tuple[str, str] = ("--out", "--resume"),
-) -> Path:
-    """The folder that a run may write to; nothing is touched yet.
+    flags: tuple[str, str] = FLAGS,
+) -> Iterator[Path]:
+    """Hold the folder of a run while the run lasts.
+
+    A new folder is created at once, and removed again if nothing was written.
+    No file is touched before `prepare`.
 
     Args:
-        out: the folder asked for; None takes the next `runs/KIND-N`.
+        out: the folder; None takes the next free `runs/KIND-N`, or with `resume` the newest.
         kind: the command's name in that default.
-        resume: go on with the run that is there, if any.
-        overwrite: the run that is there may be replaced.
-        flags: what the command calls `out` and `resume`, for the sentences.
+        files: what the run will write, relative to the folder.
+        resume: continue the run in the folder, if there is one.
+        overwrite: the run in the folder may be replaced.
+        flags: what the command calls `out` and `resume`, for the messages.
+
+    Yields:
+        The folder, which exists and is locked.
 
     Raises:
-        UserError: the folder holds a run and neither flag was given, both
-            flags were given, or the path can't be a writable folder.
+        UserError: the folder holds a run and neither flag was given, or both were; another command is writing there;
+            a file of another origin is where the run would write; or the path cannot be a writable folder.
     """
     if resume and overwrite:
-        raise UserError(
-            f"{flags[1]} and --overwrite: one goes on with a run and the other replaces it; give one of them"
-        )
-    folder = Path(out) if out is not None else numbered(kind, newest=resume)
-    _refuse_no_path(folder, flags[0], "a folder")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{flags[0]} {folder}: is a file; expected a folder for the run")
-    if folder.is_dir() and holds_run(folder) and not (resume or overwrite):
-        raise UserError(f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite")
-    _refuse_unwritable(folder, folder, flags[0])
-    return folder
+        raise UserError(f"{flags[1]} and --overwrite: one continues a run, the other replaces it; expected one of them")
+    if out is None and resume:
+        out = newest(kind)
+    with _claim(out, kind, flags[0]) as folder:
+        if holds_run(folder) and not (resume or overwrite):
+            raise UserError(
+                f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite"
+            )
+        _refuse_loss(folder, files, flags[0], replace=resume or overwrite)
+        yield folder
 
 
-def choose_file(out: str | None, default: Path, *, overwrite: bool = False) -> Path:
-    """The one file that a command may write to; nothing is touched yet.
+@contextmanager
+def claim_files(
+    out: str | Path | None,
+    kind: str,
+    files: Iterable[str] = (),
+    *,
+    overwrite: bool = False,
+    flag: str = "--out",
+) -> Iterator[Path]:
+    """Hold a folder to which a command adds files, with or without a run in it.
+
+    Args:
+        out: the folder; None takes the next free `runs/KIND-N`.
+        kind: the command's name in that default.
+        files: what the command will write, relative to the folder.
+        overwrite: files of these names that this package wrote may be replaced.
+        flag: what the command calls `out`, for the messages.
+
+    Yields:
+        The folder, which exists and is locked.
 
     Raises:
-        UserError: it is there and `overwrite` was not given, or it can't be written.
+        UserError: a file is already there, another command is writing there, or the folder cannot be written.
     """
-    path = Path(out) if out is not None else default
+    with _claim(out, kind, flag) as folder:
+        _refuse_loss(folder, files, flag, replace=overwrite)
+        yield folder
+
+
+def prepare(folder: Path, files: Iterable[str], *, overwrite: bool = False) -> None:
+    """Enter `files` in the manifest of `folder`; with `overwrite`, remove the files of the earlier run first.
+
+    Called once the recipe, data and weights have proved good, so that a
+    mistake never costs an earlier run.
+
+    Raises:
+        UserError: the folder cannot be created or written, or holds a file of another origin in place of one of `files`.
+    """
+    files = list(files)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_loss(folder, files, "--out", replace=True)
+        if overwrite:
+            manifest.remove_files(folder)
+        manifest.add(folder, files)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error
+
+
+def choose_file(out: str | Path, *, overwrite: bool = False) -> Path:
+    """Return the one file that a command writes, and create its folder; the file is not touched.
+
+    Raises:
+        UserError: the file exists and `overwrite` was not given, or it cannot be written.
+    """
+    path = expand(out)
     _refuse_no_path(path, "--out", "a file")
     if path.is_dir():
         raise UserError(f"--out {path}: is a folder; expected a file to write")
-    if path.exists() and not overwrite:
-        raise UserError(f"--out {path}: is already there; expected another file or --overwrite")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"--out {path}: already exists; expected another file or --overwrite")
     _refuse_unwritable(path, path.parent, "--out")
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
+    folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
+    key = folder.absolute()
+    if lock is not None:
+        _held.add(key)
+    try:
+        yield folder
+    finally:
+        if lock is not None:
+            _held.discard(key)
+            with suppress(OSError):
+                # While it is locked: who opened it meanwhile sees, once it has the lock, that this is no longer the file.
+                (folder / LOCK).unlink(missing_ok=True)
+                for path in created:
+                    path.rmdir()  # which fails as soon as one holds something
+            lock.release()
+
+
+def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]:
+    """Create and lock the next `runs/KIND-N`. Of several commands that start together, each gets a number of its own."""
+    runs = Path("runs")
+    _refuse_unwritable(runs, runs, flag)
+    made, number = _missing(runs), max(_taken(kind), default=0)
+    while True:
+        number += 1
+        folder = runs / f"{kind}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            lock = _lock(folder)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{flag} {folder}: can't be written ({error.strerror}); expected a writable folder"
+            ) from error
+        if lock is not None:
+            return folder, [folder, *made], lock
+
+
+def _lock_folder(folder: Path, flag: str) -> tuple[Path, list[Path], FileLock | None]:
+    """Create the folder if it is not there, and lock it unless this process already has."""
+    _refuse_no_path(folder, flag, "a folder")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{flag} {folder}: is a file; expected a folder for the run")
+    _refuse_unwritable(folder, folder, flag)
+    if folder.absolute() in _held:
+        return folder, [], None
+    created = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
+    except OSError as error:
+        raise UserError(f"{flag} {folder}: can't be written ({error.strerror}); expected a writable folder") from error
+    if lock is None:
+        raise UserError(
+            f"{flag} {folder}: another command is writing there; expected another folder, or wait for its end"
+        )
+    return folder, created, lock
+
+
+def _lock(folder: Path) -> FileLock | None:
+    """Lock a folder for this process; None if another one holds it. The system releases it when the process ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folders that `mkdir(parents=True)` would create, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _taken(kind: str) -> list[int]:
+    return [int(m[1]) for path in Path("runs").glob(f"{kind}-*") if (m := re.fullmatch(rf"{kind}-(\d+)", path.name))]
+
+
+def _refuse_loss(folder: Path, files: Iterable[str], flag: str, *, replace: bool) -> None:
+    """Check that nothing is where `files` will be written, or with `replace` only what this package wrote."""
+    owned = manifest.owned(folder)
+    for name in files:
+        if not os.path.lexists(folder / name):
+            continue
+        if not manifest.is_owned(folder, name, owned):
+            raise UserError(
+                f"{flag} {folder}: holds {name}, which is not recorded as a file of this package; expected another folder,"
+                " or that file moved away"
+            )
+        if not replace:
+            raise UserError(f"{flag} {folder}: already holds {name}; expected another folder or --overwrite")
 
 
 def _refuse_no_path(path: Path, flag: str, expected: str) -> None:
@@ -115,7 +259,7 @@ def _refuse_no_path(path: Path, flag: str, expected: str) -> None:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+    except (OSError, ValueError) as error:  # a name that is too long, or contains a zero byte
         raise UserError(f"{flag} {str(path)!r}: can't be a path; expected {expected}") from error
 
 
@@ -123,42 +267,3 @@ def _refuse_unwritable(path: Path, folder: Path, flag: str) -> None:
     base = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
         raise UserError(f"{flag} {path}: can't be written; expected a folder that you may write to")
-
-
-def choose_for(
-    out: str | None,
-    kind: str,
-    file: str | None,
-    *,
-    overwrite: bool = False,
-    flags: tuple[str, str] = ("--out", "--resume"),
-) -> Path:
-    """The folder for a command that adds one file to a run: its test's or its predictions'.
-
-    Raises:
-        UserError: that file is there and `overwrite` was not given, or the folder can't be written.
-    """
-    folder = choose(out, kind, resume=True, flags=flags)
-    if out is None:
-        folder = numbered(kind)
-    elif file is not None and (folder / file).exists() and not overwrite:
-        raise UserError(f"{flags[0]} {folder}: already holds a {file}; expected another folder or --overwrite")
-    return folder
-
-
-def prepare(folder: Path, *, overwrite: bool = False) -> None:
-    """Make the folder, and with `overwrite` remove the files of the run it held.
-
-    Called once the recipe, data and weights have proved good, so that a
-    mistake never costs an earlier run.
-
-    Raises:
-        UserError: the folder can't be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            for path in (p for pattern in OWN for p in folder.glob(pattern)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error

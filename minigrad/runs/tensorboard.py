@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import manifest
 from .errors import UserError
 from .history import Epoch
 
@@ -18,14 +19,20 @@ PREFIX = "events.out.tfevents."
 BUCKETS = 30  # as in Keras's own histograms
 
 
+FOLDER = "tensorboard"  # in a run's folder
+
+
 class Events:
     """Writes events to a file in each subfolder; each is whole on disk at once, and nothing stays open.
+
+    Args:
+        run: the run's folder. Its subfolder `tensorboard` gets the files, and its manifest lists them.
 
     Raises:
         UserError: TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, run: Path) -> None:
         # Where this module is, TensorBoard doesn't load all of TensorFlow.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
         try:
@@ -35,7 +42,7 @@ class Events:
             raise UserError(
                 "--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first"
             ) from error
-        self.folder, self.files = folder, dict[str, Path]()
+        self.run, self.folder, self.files = run, run / FOLDER, dict[str, Path]()
         self._record: Any = RecordWriter
         self._event, self._summary = event_pb2, summary_pb2
 
@@ -46,6 +53,7 @@ class Events:
         # TensorBoard reads files in the order of their names, which have the second first.
         taken = [int(s) for p in folder.glob(f"{PREFIX}*") if (s := p.name.split(".")[3]).isdecimal()]
         self.files[part] = folder / f"{PREFIX}{max([int(time.time()), *(s + 1 for s in taken)]):010d}"
+        manifest.add(self.run, [self.files[part].relative_to(self.run).as_posix()])
         self._append(part, file_version="brain.Event:2")
         self._append(part, step=step, session_log=self._event.SessionLog(status=self._event.SessionLog.START))
 
@@ -66,9 +74,11 @@ class Scalars(Events):
     def start(self, past: list[Epoch]) -> None:
         """Begin with the epochs that are kept: what an earlier start wrote goes, so that none stands there twice."""
         self.files.clear()
+        owned = manifest.owned(self.run)
         for part in ("train", "validation"):
             for path in (self.folder / part).glob(f"{PREFIX}*"):
-                path.unlink()
+                if path.relative_to(self.run).as_posix() in owned:
+                    path.unlink()
         began = time.time() - sum(e.seconds for e in past)
         for e in past:
             began += e.seconds

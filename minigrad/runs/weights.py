@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .files import whole_file
+from .files import expand, whole_file
 
 Weights = dict[str, np.ndarray]
 
@@ -36,7 +36,7 @@ class Network:
     """What `describe` said: enough to build the network again.
 
     Attributes:
-        recipe: nested dicts, as `Recipe.from_dict` takes them.
+        recipe: nested dicts, as `recipes.from_metadata` takes them.
         input_shape: of one input.
         classes: the number of logits.
         input_scale: what the network multiplies its input by.
@@ -97,7 +97,7 @@ def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[st
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(expand(path), framework="numpy") as file:
             weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors") from error

@@ -80,13 +80,13 @@ def test_a_folder_under_a_plain_file_is_refused(easy: str) -> None:
     Path("file").touch()
     for out in ("file", "file/sub"):
         said = sentence(*flags(easy, out))
-        assert f"--trainer.default_root_dir {out}" in said
+        assert f"--out {out}" in said
         assert "expected a folder" in said
 
 
 def test_a_folder_that_holds_a_run_is_refused(run: Path, easy: str) -> None:
     said = sentence(*flags(easy, run))
-    for word in (f"--trainer.default_root_dir {run}", "already holds a run", "--ckpt_path last", "--overwrite"):
+    for word in (f"--out {run}", "already holds a run", "--ckpt_path last", "--overwrite"):
         assert word in said
 
 

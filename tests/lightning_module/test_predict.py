@@ -191,12 +191,12 @@ def test_without_a_folder_the_next_free_one_is_taken(
 
 def test_predictions_that_are_there_are_kept_unless_told(simple: Path, few: str) -> None:
     words = predicting(few, *by_weights(simple))
-    Path("out").mkdir()
-    Path("out/predictions.csv").write_text("mine")
+    assert call(*words) == 0
+    Path("out/predictions.csv").write_text("earlier")
     said = sentence(*words)
-    for word in ("--trainer.default_root_dir out", "predictions.csv", "--overwrite"):
+    for word in ("--out out", "predictions.csv", "--overwrite"):
         assert word in said
-    assert Path("out/predictions.csv").read_text() == "mine"
+    assert Path("out/predictions.csv").read_text() == "earlier"
     assert call(*words, "--overwrite") == 0
     assert len(table("out/predictions.csv")[1]) == 120
 

@@ -42,7 +42,7 @@ def test_ctrl_c_keeps_whole_epochs_and_the_run_goes_on(easy: str) -> None:
     assert running.returncode == 130
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith(f"{PROG}: stopped; ")
-    assert "--trainer.default_root_dir out --ckpt_path last" in err
+    assert "--out out --ckpt_path last" in err
     before = epochs("out")
     assert len(before) >= 3
     words = ("--trainer.max_epochs", str(len(before) + 2))

@@ -9,6 +9,8 @@ import pytest
 import torch
 from lightning_helpers import CNN, call, contents, epochs, flags, interrupted, kept, measured, same_weights, sentence
 
+from minigrad import recipes
+
 SIZE = ("--trainer.max_epochs", "6")  # of 90 images and 6 steps
 OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
 WAYS = {
@@ -84,7 +86,7 @@ def test_another_recipe_is_refused(easy: str, hard: str, monkeypatch: pytest.Mon
     assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "out", *SIZE))) == 130
     before = contents("out")
     said = sentence(*flags(hard, "out", *SIZE, "--ckpt_path", "last", "--model.learning_rate", "0.2"))
-    for word in ("model.learning_rate is 0.2", "0.1", "out/recipe.yaml"):
+    for word in ("model.learning_rate is 0.2", "0.1", "out/config.yaml"):
         assert word in said
     assert contents("out") == before
 
@@ -105,13 +107,33 @@ def test_a_longer_run_may_follow(easy: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
-def test_a_schedule_ends_with_the_longer_run(schedule: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("--model.schedule", schedule)
-    assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts", *words))) == 130
-    assert call(*flags(easy, "parts", *words, "--trainer.max_epochs", "5", "--ckpt_path", "last")) == 0
-    rates = [row[-1] for row in epochs("parts")]
-    assert len(rates) == 5
-    assert rates[-1] < 1e-3 < rates[-2], "the rate falls until the end of this run, not of the one that was planned"
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_stretched_schedule_says_why_it_cannot_become_longer(
+    schedule: str, finished: bool, easy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = flags(easy, "parts", "--model.schedule", schedule)
+    if finished:
+        assert call(*words) == 0
+    else:
+        assert interrupted(monkeypatch, 21, lambda: call(*words)) == 130
+    before = contents("parts")
+    said = sentence(*words, "--trainer.max_epochs", "5", "--ckpt_path", "last")
+    for word in ("--ckpt_path: trainer.max_epochs is 5", "planned for 3", schedule, "--model.weights"):
+        assert word in said
+    assert contents("parts") == before
+    assert call(*words, "--ckpt_path", "last") == 0
+    assert len(epochs("parts")) == 3
+
+
+def test_a_finished_run_may_be_continued(run: Path, easy: str) -> None:
+    shutil.copytree(run, "out")
+    words = ("--model.hidden", "[7]", "--trainer.max_epochs")
+    assert call(*flags(easy, "out", *words, "7", "--ckpt_path", "last")) == 0
+    assert call(*flags(easy, "whole", *words, "7")) == 0
+    assert epochs("out") == epochs("whole")
+    same_weights("out", "whole")
+    assert measured("out") == measured("whole")
+    assert recipes.load("out/recipe.yaml").trainer.max_epochs == 7
 
 
 def test_a_run_limited_by_steps_goes_on(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from minigrad.runs import run_command
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from minigrad_helpers import Command, Result
+from minigrad_helpers import Command, Result, complaints
 
 # Timings vary between machines and say nothing about correctness.
 settings.register_profile("minigrad", deadline=None, derandomize=True)
@@ -44,7 +44,7 @@ def refused(command: Command) -> Callable[..., str]:
             warnings.simplefilter("error")  # a warning would be a second line
             result = command(*argv)
         assert result.status == 2
-        lines = result.err.splitlines()
+        lines = complaints(result.err)
         assert len(lines) == 1, result.err
         return lines[0].removeprefix(f"{train.PROG}: error: ")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shared import Command, Result, clouds  # noqa: F401 (for those who import from here)
+from shared import Command, Result, clouds, complaints  # noqa: F401 (for those who import from here)
 
 from minigrad import recipes
 from minigrad.classifier import Classifier

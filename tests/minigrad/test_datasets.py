@@ -1,10 +1,9 @@
-"""Reading data: MNIST, .npz, CSV with its cache, IDX; and cutting and shuffling it."""
+"""Reading data: MNIST, .npz, IDX; and cutting and shuffling it."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -93,88 +92,6 @@ def test_labels_of_any_dtype_and_in_a_column(tmp_path: Path, dtype: type) -> Non
 def test_a_compressed_npz_with_more_arrays_and_a_relative_path(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", **arrays(), comment=np.array("more"))
     holds(datasets.load("a.npz"))
-
-
-# CSV.
-
-
-def write_csv(folder: Path, x: np.ndarray = PIXELS, *, header: bool = False, newline: str = "\n") -> Path:
-    folder.mkdir(exist_ok=True)
-    table = np.column_stack([LABELS, x.reshape(12, -1)])
-    top = ",".join(["label", *(f"pixel{i}" for i in range(table.shape[1] - 1))])
-    for name, rows in (("mnist_train.csv", table[:8]), ("mnist_test.csv", table[8:])):
-        np.savetxt(folder / name, rows, "%d", ",", newline, header=top if header else "", comments="")
-    return folder
-
-
-@pytest.mark.parametrize("header", [True, False])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_csv_with_and_without_a_header(tmp_path: Path, header: bool, newline: str) -> None:
-    data = datasets.load(write_csv(tmp_path / "csv", header=header, newline=newline))
-    holds(data)
-    assert (data.train.images.dtype, data.input_shape) == (np.uint8, (3, 3))
-
-
-def test_csv_of_no_square_number_of_pixels_holds_vectors(tmp_path: Path) -> None:
-    x = PIXELS.reshape(12, 9)[:, :7]
-    holds(datasets.load(write_csv(tmp_path / "csv", x)), x)
-
-
-def test_csv_may_begin_with_the_mark_that_spreadsheets_write(tmp_path: Path) -> None:
-    folder = write_csv(tmp_path / "csv")
-    path = folder / "mnist_train.csv"
-    path.write_text(path.read_text(), encoding="utf-8-sig")
-    holds(datasets.load(folder))
-
-
-def cached(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache").rglob("*.npy"))
-
-
-def test_csv_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_csv(tmp_path / "csv")
-    datasets.load(folder)
-    assert len(cached(tmp_path)) == 2
-
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("parsed again")
-
-    with monkeypatch.context() as m:
-        m.setattr(np, "loadtxt", never)
-        holds(datasets.load(folder))
-
-
-def test_a_changed_csv_is_parsed_again(tmp_path: Path) -> None:
-    folder = write_csv(tmp_path / "csv")
-    datasets.load(folder)
-    other = np.concatenate([PIXELS[7::-1], PIXELS[:7:-1]])  # the same rows, so that the files are as long as before
-    sizes = [p.stat().st_size for p in sorted(folder.iterdir())]
-    write_csv(folder, other)
-    assert [p.stat().st_size for p in sorted(folder.iterdir())] == sizes
-    os.utime(folder / "mnist_train.csv", ns=(1, 1))  # a clock may be too coarse to see the change
-    os.utime(folder / "mnist_test.csv", ns=(1, 1))
-    holds(datasets.load(folder), other)
-
-
-def test_the_cache_is_never_beside_the_data(tmp_path: Path) -> None:
-    folder = write_csv(tmp_path / "csv")
-    datasets.load(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["mnist_test.csv", "mnist_train.csv"]
-    assert all(p.is_relative_to(tmp_path / "cache") for p in cached(tmp_path))
-
-
-def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
-    folder = write_csv(tmp_path / "csv")
-    datasets.load(folder)
-    for path in cached(tmp_path):
-        path.write_bytes(path.read_bytes()[:-5])
-    holds(datasets.load(folder))
-
-
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    holds(datasets.load(write_csv(tmp_path / "csv")))
 
 
 # IDX.

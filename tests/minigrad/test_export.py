@@ -160,7 +160,7 @@ def test_a_file_that_is_there_is_kept_unless_told(call: Command, says: Any) -> N
     exported(call, IMAGES)
     given = ("--model.weights", W, "--data.path", "images.npz")
     net = save_network(Path(W), (8, 6), 4, 1 / 255, hidden=[3])
-    says(given, "weights.onnx: is already there", "--overwrite")
+    says(given, "weights.onnx: already exists", "--overwrite")
     assert call(*given, "--overwrite").status == 0
     same(net, session("weights.onnx"), IMAGES)
 

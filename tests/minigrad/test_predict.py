@@ -107,19 +107,19 @@ def test_it_stands_beside_the_weights_or_where_it_was_asked_for(weights_file: Pa
     np.savez("images.npz", x=IMAGES)
     given = ("--model.weights", weights_file, "--data.path", "images.npz")
     assert answer(*given).status == 0
-    assert answer(*given, "--out", "a/new/folder/mine.csv").status == 0
-    assert (weights_file.parent / "predictions.csv").read_bytes() == Path("a/new/folder/mine.csv").read_bytes()
+    assert answer(*given, "--out", "a/new/folder").status == 0
+    assert (weights_file.parent / "predictions.csv").read_bytes() == Path("a/new/folder/predictions.csv").read_bytes()
 
 
 def test_pictures_are_listed_with_their_files(weights_file: Path, answer: Command) -> None:
     Path("digits").mkdir()
     for name, image in zip("cab", IMAGES, strict=False):
         Image.fromarray(image).save(f"digits/{name}.png")
-    assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p.csv").status == 0
-    assert [row["file"] for row in rows("p.csv")] == ["a.png", "b.png", "c.png"]
+    assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p").status == 0
+    assert [row["file"] for row in rows("p/predictions.csv")] == ["a.png", "b.png", "c.png"]
     net, _, _ = trained.restore(weights_file)
-    check("p.csv", net, IMAGES[[1, 2, 0]])
-    assert Path("p.csv").read_text().splitlines()[0].endswith("probability_2,file")
+    check("p/predictions.csv", net, IMAGES[[1, 2, 0]])
+    assert Path("p/predictions.csv").read_text().splitlines()[0].endswith("probability_2,file")
 
 
 def test_a_trained_network_is_as_right_as_its_run_said(command: Command, answer: Command) -> None:
@@ -154,19 +154,31 @@ def test_a_key_that_is_newer_than_the_file_takes_its_default(tmp_path: Path) -> 
 
 def test_predictions_that_are_there_are_kept_unless_told(weights_file: Path, answer: Command, says: Any) -> None:
     np.savez("images.npz", x=IMAGES)
-    given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out", "p.csv")
-    Path("p.csv").write_text("mine")
-    says(given, "--out p.csv: is already there", "--overwrite")
-    assert Path("p.csv").read_text() == "mine"
+    given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out", "p")
+    assert answer(*given).status == 0
+    before = Path("p/predictions.csv").read_bytes()
+    np.savez("images.npz", x=IMAGES[:5])
+    says(given, "--out p: already holds predictions.csv", "--overwrite")
+    assert Path("p/predictions.csv").read_bytes() == before
     assert answer(*given, "--overwrite").status == 0
-    assert len(rows("p.csv")) == 7
+    assert len(rows("p/predictions.csv")) == 5
+
+
+def test_a_file_of_somebody_else_is_never_replaced(weights_file: Path, answer: Command, says: Any) -> None:
+    np.savez("images.npz", x=IMAGES)
+    Path("p").mkdir()
+    Path("p/predictions.csv").write_text("mine")
+    given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out", "p", "--overwrite")
+    says(given, "--out p: holds predictions.csv, which is not recorded")
+    assert Path("p/predictions.csv").read_text() == "mine"
 
 
 def test_places_that_cannot_be_written(weights_file: Path, says: Any) -> None:
     np.savez("images.npz", x=IMAGES)
     given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out")
-    says((*given, "."), "--out .: is a folder")
-    says((*given, "images.npz/p.csv"), "can't be written")
+    says((*given, "images.npz"), "--out images.npz: is a file; expected a folder")
+    says((*given, "mine.csv"), "--out mine.csv: names a CSV file; expected a folder, which gets predictions.csv")
+    says((*given, "images.npz/p"), "can't be written")
     says((*given, "x" * 5000), "can't be a path")
 
 
@@ -250,7 +262,7 @@ def test_answers_that_are_no_numbers(tmp_path: Path, says: Any) -> None:
 def test_its_help_and_its_status(weights_file: Path) -> None:
     command = [sys.executable, "-m", "minigrad.predict"]
     told = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
-    for word in ("--model.weights FILE", "--data.path PATH", "--out FILE", "predictions.csv beside the weights"):
+    for word in ("--model.weights FILE", "--data.path PATH", "--out FOLDER", "the folder for predictions.csv"):
         assert word in " ".join(told.split())
     failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert failed.returncode == 2

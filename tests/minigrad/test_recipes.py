@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrad_helpers import sentence_of
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.recipes import Data, EarlyStopping, Model, Recipe, Trainer
 
 SECTION_KEYS = {name: [f.name for f in fields(section)] for name, section in recipes.SECTIONS.items()}
@@ -189,7 +190,7 @@ def test_a_recipe_that_makes_sense(content: str) -> None:
         assert {key: getattr(getattr(read, section), key) for key in keys} == keys
 
 
-NULLABLE = {"model.weights", "early_stopping.patience"}
+NULLABLE = {"model.weights", "early_stopping.patience", "data.validation_size"}
 
 
 @pytest.mark.parametrize("key", [f"{s}.{k}" for s, keys in SECTION_KEYS.items() for k in keys])
@@ -252,3 +253,98 @@ def test_a_flag_that_makes_no_sense(
 def test_an_element_of_a_list_is_refused_as_the_list_is() -> None:
     said = recipes.sentence("Parser key \"rates\" element 1: Expected a <class 'float'>. Got value: x")
     assert said == "rates: x; expected a number"
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "key"),
+    [
+        (["--model.learning_rate", "0.5", "--config", "simple"], "--model.learning_rate", "model.learning_rate"),
+        (["--seed_everything=7", "--config", "simple"], "--seed_everything", "seed_everything"),
+        (["--model.hidden", "[5]", "--config=cnn"], "--model.hidden", "model.hidden"),
+        (["--model", "{}", "-c", "simple"], "--model", "model.architecture"),
+        (
+            ["--config", "simple", "--data.batch_size", "8", "--config", "mine.yaml"],
+            "--data.batch_size",
+            "data.batch_size",
+        ),
+        (
+            ["fit", "--trainer.callbacks+=EMAWeightAveraging", "--config", "mine.yaml"],
+            "--trainer.callbacks",
+            "trainer.callbacks",
+        ),
+    ],
+)
+def test_a_flag_that_a_later_file_would_undo_is_refused(words: list[str], flag: str, key: str) -> None:
+    Path("mine.yaml").write_text("data: {batch_size: 4}\ntrainer: {callbacks: [{class_path: Timer}]}")
+    text = sentence_of(lambda: recipes.resolve(words))
+    for word in (f"{flag}: stands before --config", f"sets {key}", "expected --config first"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--out", "x", "--config", "simple"],
+        ["--config", "simple", "--model.hidden", "[5]"],
+        ["--data.path", "x.npz", "--config", "mine.yaml"],
+        ["--config", "simple", "--config", "mine.yaml"],
+        ["--data.batch_size", "8", "--config", "mine.yaml", "--data.batch_size=8"],
+    ],
+)
+def test_a_flag_that_no_later_file_sets_may_stand_anywhere(words: list[str]) -> None:
+    Path("mine.yaml").write_text("data: {batch_size: 4}")
+    assert len(recipes.resolve(words)) == len(words)
+
+
+def test_the_home_folder_has_a_short_name_in_files_and_flags(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("data: {path: ~/my.npz}\nmodel: {weights: ~/w.safetensors}")
+    recipe = recipes.load("~/mine.yaml")
+    assert (recipe.data.path, recipe.model.weights) == (f"{tmp_path}/my.npz", f"{tmp_path}/w.safetensors")
+    parser = recipes.recipe_parser("x", "")
+    assert recipes.to_recipe(parser.parse_args(["--data.path", "~/b.npz"])).data.path == f"{tmp_path}/b.npz"
+    assert recipes.resolve(["--config=~/mine.yaml"]) == [f"--config={tmp_path}/mine.yaml"]
+    np.savez(tmp_path / "my.npz", x_train=np.ones((4, 2)), y_train=[0, 1, 0, 1], x_test=np.ones((2, 2)), y_test=[0, 1])
+    assert datasets.load("~/my.npz").classes == 2
+    assert len(datasets.load_images("~/my.npz", (2,), 1.0).images) == 2
+
+
+# Records.
+
+
+def test_a_record_of_what_no_recipe_describes_is_no_recipe() -> None:
+    recipe = recipes.Recipe(seed_everything=7)
+    Path("a.yaml").write_text(recipes.dump(recipe, beyond={"optimizer": {"class_path": "Lion"}, "trainer.x": [1]}))
+    text = sentence_of(lambda: recipes.load("a.yaml"))
+    for word in ("--config a.yaml", "no recipe describes (optimizer, trainer.x)", "config.yaml"):
+        assert word in text
+    assert recipes.read_record(Path("a.yaml")) == (recipe, {"optimizer": {"class_path": "Lion"}, "trainer.x": [1]})
+
+
+def test_a_record_may_have_the_keys_of_one_package() -> None:
+    recipe = recipes.Recipe(seed_everything=7)
+    Path("a.yaml").write_text(recipes.dump(recipe, {"ema": 0.9}))
+    assert recipes.read_record(Path("a.yaml")) == (recipe, {"ema": 0.9})
+    assert "unknown key ema" in sentence_of(lambda: recipes.load("a.yaml"))
+
+
+# The validation set.
+
+
+@pytest.mark.parametrize(("size", "expected"), [(5, 0), (20, 2), (199, 19), (49_999, 4999), (60_000, 5000)])
+def test_by_default_a_tenth_is_held_out(size: int, expected: int) -> None:
+    assert recipes.Recipe().data.validation_size is None
+    x, y = np.ones((size, 2), np.float32), np.arange(size) % 2
+    np.savez("a.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+    data = datasets.load("a.npz", None)
+    assert (len(data.validation.labels), len(data.train.labels)) == (expected, size - expected)
+
+
+def test_of_too_few_images_none_can_be_watched() -> None:
+    np.savez("a.npz", x_train=np.ones((5, 2)), y_train=[0, 1, 0, 1, 0], x_test=np.ones((2, 2)), y_test=[0, 1])
+    recipe = recipes.Recipe(early_stopping=recipes.EarlyStopping(patience=2))
+    text = sentence_of(lambda: recipes.refuse_misfit(recipe, datasets.load("a.npz", None)))
+    assert "data.validation_size: null holds out none of 5 training images; expected 1 or more" in text

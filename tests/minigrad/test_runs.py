@@ -17,7 +17,6 @@ from minigrad.runs import (
     Stopped,
     UserError,
     curves,
-    folder,
     history,
     metrics,
     run_command,
@@ -181,81 +180,6 @@ def test_numbers_that_numpy_does_not_know_are_refused() -> None:
     FILE.write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
     text = sentence_of(lambda: weights.read(FILE))
     assert "w.safetensors" in text
-
-
-# Folders.
-
-
-def test_folders_are_numbered_by_kind() -> None:
-    assert folder.numbered("minigrad") == Path("runs/minigrad-1")
-    for name in ("minigrad-1", "minigrad-9", "minigrad-10", "minigrad-x", "other-50"):
-        Path("runs", name).mkdir(parents=True)
-    assert folder.numbered("minigrad") == Path("runs/minigrad-11")
-    assert folder.numbered("minigrad", newest=True) == Path("runs/minigrad-10")
-    assert folder.numbered("new", newest=True) == Path("runs/new-1")
-
-
-@pytest.mark.parametrize("sign", folder.SIGNS)
-def test_a_folder_that_holds_a_run_is_refused_unless_told(sign: str) -> None:
-    Path("out").mkdir()
-    Path("out", sign).touch()
-    text = sentence_of(lambda: folder.choose("out", "minigrad"))
-    for word in ("--out out", "already holds a run", "--resume", "--overwrite"):
-        assert word in text
-    assert folder.choose("out", "minigrad", resume=True) == Path("out")
-    assert folder.choose("out", "minigrad", overwrite=True) == Path("out")
-    text = sentence_of(lambda: folder.choose("out", "minigrad", resume=True, overwrite=True))
-    assert "give one of them" in text
-
-
-def test_a_folder_with_other_files_holds_no_run() -> None:
-    Path("out").mkdir()
-    Path("out", "notes.txt").touch()
-    assert folder.choose("out", "minigrad") == Path("out")
-
-
-@pytest.mark.parametrize("out", ["file", "file/sub", "file/sub/sub", "a" * 300, "a" * 300 + "/b", "nul\0"])
-def test_a_folder_that_cannot_be_is_refused(out: str) -> None:
-    Path("file").touch()
-    text = sentence_of(lambda: folder.choose(out, "minigrad"))
-    assert "--out" in text
-    assert "expected" in text
-
-
-def test_a_file_may_be_added_to_a_run_once() -> None:
-    Path("out").mkdir()
-    Path("out", folder.RECIPE).touch()
-    assert folder.choose_for("out", "minigrad", folder.METRICS) == Path("out")
-    Path("out", folder.METRICS).touch()
-    text = sentence_of(lambda: folder.choose_for("out", "minigrad", folder.METRICS))
-    assert "--out out: already holds a metrics.json" in text
-    assert folder.choose_for("out", "minigrad", folder.METRICS, overwrite=True) == Path("out")
-    assert folder.choose_for(None, "minigrad", folder.METRICS) == Path("runs/minigrad-1")
-
-
-def test_a_sentence_calls_the_flags_what_the_command_calls_them() -> None:
-    Path("out").mkdir()
-    Path("out", folder.RECIPE).touch()
-    text = sentence_of(lambda: folder.choose("out", "lightning", flags=("--root", "--ckpt")))
-    assert text == "--root out: already holds a run; expected another folder, --ckpt or --overwrite"
-
-
-def test_overwrite_removes_the_runs_files_and_nothing_else() -> None:
-    out = Path("out")
-    out.mkdir()
-    (out / "notes.txt").touch()
-    for name in (*folder.SIGNS, folder.CURVES, "checkpoint.safetensors"):
-        (out / name).touch()
-    folder.prepare(out)
-    assert len(list(out.iterdir())) == len(folder.SIGNS) + 3
-    folder.prepare(out, overwrite=True)
-    assert [p.name for p in out.iterdir()] == ["notes.txt"]
-
-
-def test_a_folder_that_cannot_be_made_is_refused() -> None:
-    Path("file").touch()
-    text = sentence_of(lambda: folder.prepare(Path("file/sub")))
-    assert "file/sub: can't be written" in text
 
 
 # Metrics.

@@ -112,29 +112,70 @@ def test_what_the_network_does_not_take(tmp_path: Path) -> None:
 # Tables.
 
 
-@pytest.mark.parametrize("labels", ["none", "first", "last"])
-def test_a_table_with_a_header(labels: str, tmp_path: Path) -> None:
-    names = [f"pixel{i}" for i in range(12)]
-    rows = GREY.reshape(5, 12)
-    if labels != "none":
-        at = 0 if labels == "first" else 12
-        names.insert(at, "label")
-        rows = np.insert(rows, at, 7, axis=1)
+@pytest.mark.parametrize("extra", ["", "label", "id", "id,class", "TARGET,Unnamed: 0"])
+@pytest.mark.parametrize("at", [0, 5, 12])
+def test_a_table_with_a_header(extra: str, at: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names, rows = [f"pixel{i}" for i in range(12)], GREY.reshape(5, 12).astype(int)
+    for name in filter(None, extra.split(",")):
+        names.insert(at, name)
+        rows = np.insert(rows, at, 999, axis=1)
     same(table(tmp_path / "test.csv", ",".join(names), rows), GREY)
+    assert capsys.readouterr().out == ""
 
 
-def test_a_table_without_a_header(tmp_path: Path) -> None:
-    rows = GREY.reshape(5, 12)
+def test_a_table_without_a_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = GREY.reshape(5, 12).astype(int)
     same(table(tmp_path / "pixels.csv", None, rows), GREY)
-    same(table(tmp_path / "labelled.csv", None, np.insert(rows, 0, 7, axis=1)), GREY)
+    assert capsys.readouterr().out == ""
+    path = table(tmp_path / "labelled.csv", None, np.insert(rows, 0, 7, axis=1))
+    same(path, GREY)
+    note = "the first of 13 columns is ignored as the label by convention, since the values do not tell it from the last one"
+    assert capsys.readouterr().out == f"{path}: no header; {note}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "note"),
+    [
+        ([[2, 0, 1, 1, 0]], [], "the first of 13 columns is ignored as the label, since its values are 0 to 2"),
+        ([], [[2, 0, 1, 1, 0]], "the last of 13 columns is ignored as the label, since its values are 0 to 2"),
+        ([range(5)], [], "the first of 13 columns is ignored as an index"),
+        ([range(1, 6)], [], "the first of 13 columns is ignored as an index"),
+        (
+            [[900, 77, 12, 5, 300], [2, 0, 1, 1, 0]],
+            [],
+            "the first of 14 columns is ignored as an index, and the second is ignored as the label,"
+            " since its values are 0 to 2",
+        ),
+        (
+            [range(5)],
+            [[2, 0, 1, 1, 0]],
+            "the first of 14 columns is ignored as an index, and the last is ignored as the label,"
+            " since its values are 0 to 2",
+        ),
+    ],
+)
+def test_other_columns_of_a_table_without_a_header(
+    first: list, last: list, note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path / "a.csv", None, np.column_stack([*first, GREY.reshape(5, 12), *last]))
+    same(path, GREY)
+    assert capsys.readouterr().out == f"{path}: no header; {note}\n"
+
+
+def test_a_table_with_a_header_that_counts_the_columns(tmp_path: Path) -> None:
+    same(table(tmp_path / "a.csv", ",".join(map(str, range(12))), GREY.reshape(5, 12)), GREY)
 
 
 def test_a_table_of_other_columns(tmp_path: Path) -> None:
     rows = GREY.reshape(5, 12)
     says(table(tmp_path / "a.csv", None, rows[:, :9]), "a.csv", "has 9 columns; expected 12 pixels")
     more = np.insert(rows, 0, 7, axis=1)
-    says(table(tmp_path / "b.csv", "id," + ",".join(f"p{i}" for i in range(12)), more), "13 columns; expected 12")
-    says(table(tmp_path / "c.csv", None, rows.astype(int) * 9), "c.csv", "line", "0 to 255")
+    says(table(tmp_path / "b.csv", ",".join(f"p{i}" for i in range(13)), more), "has 13 columns; expected 12 pixels")
+    says(table(tmp_path / "c.csv", None, np.repeat(more, 2, axis=1)), "has 26 columns; expected 12 pixels")
+    says(table(tmp_path / "d.csv", None, np.insert(more, 0, 7, axis=1)), "has 14 columns; expected 12 pixels")
+    says(table(tmp_path / "e.csv", None, rows.astype(int) * 9), "e.csv", "line 1, column 3", "0 to 255")
+    names = ",".join(["label", "class", *(f"p{i}" for i in range(11))])
+    says(table(tmp_path / "f.csv", names, more), "'label' (column 1) and 'class' (column 2)", "expected a single one")
 
 
 # Folders of data sets.

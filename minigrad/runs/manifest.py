@@ -1,0 +1,118 @@
+"""`.files.json`: which files in a folder this package wrote, so that it never removes or replaces any other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from .errors import UserError
+from .files import write_json
+
+NAME = ".files.json"
+RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
+WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
+CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
+RESULTS = "results.json"
+
+# Runs of earlier versions have no manifest. These are the fixed names of their files, and a folder with a recipe and
+# one of the signs holds such a run.
+EARLIER_SIGNS = (HISTORY, WEIGHTS, METRICS, RESULTS, "config.yaml", "jobs/plan.json")
+EARLIER = (
+    *(RECIPE, HISTORY, CURVES, WEIGHTS, METRICS, PREDICTIONS, CONFUSION, MISTAKES, RESULTS),
+    *("checkpoint.safetensors", "model.keras", "metrics.csv", "config.yaml", "best.ckpt", "last.ckpt"),
+    *("weights.onnx", "weights.pt2", "weights.keras", "weights.tflite", "weights.int8.tflite", "weights.weights.h5"),
+    *("model.onnx", "model.safetensors", "model.tflite", "model.int8.tflite", "model.weights.h5"),
+    *(f"{stem}{suffix}" for stem in ("best", "last") for suffix in (".onnx", ".pt2", ".safetensors")),
+    *(f"weights.savedmodel/{name}" for name in ("saved_model.pb", "fingerprint.pb", "variables/variables.index")),
+    *("weights.savedmodel/variables/variables.data-00000-of-00001", "weights.savedmodel/assets"),
+    *("comparison.png", "crossover.png", "report.html", "jobs/plan.json", "jobs/parity.json"),
+)
+EARLIER_STAGES = ("parity", "closed", "open", "sweep")
+EARLIER_JOB_FILES = (
+    *("job.json", "answer.json", "log.txt", "epoch.txt", "network.npz", "logits.npz"),
+    *("float64.npz", "float32.npz", "masked.npz"),
+)
+
+
+def owned(folder: Path) -> set[str]:
+    """Return the files in `folder` that this package wrote.
+
+    Args:
+        folder: any folder; it need not exist.
+
+    Returns:
+        Paths relative to `folder`, with forward slashes. Not all of them need exist.
+
+    Raises:
+        UserError: the manifest is damaged, or lists a path outside the folder.
+    """
+    path = folder / NAME
+    if not path.exists():
+        signs = (folder / RECIPE).is_file() and any((folder / name).exists() for name in EARLIER_SIGNS)
+        return {*EARLIER, *_earlier_jobs(folder)} if signs else set()
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["files"]
+        if not isinstance(names, list) or not all(isinstance(name, str) and _is_inside(name) for name in names):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: is damaged; expected the list of files that a run wrote, all inside {folder}"
+        ) from error
+    return set(names)
+
+
+def _earlier_jobs(folder: Path) -> Iterator[str]:
+    """The files jobs/STAGE/CONTENDER/SEED/NAME of an earlier version's comparison."""
+    for path in (folder / "jobs").glob("*/*/*/*"):
+        stage, _, seed, name = path.relative_to(folder / "jobs").parts
+        if stage in EARLIER_STAGES and seed.isdecimal() and name in EARLIER_JOB_FILES:
+            yield path.relative_to(folder).as_posix()
+
+
+def is_owned(folder: Path, name: str, owned: set[str]) -> bool:
+    """Return whether the file `name` in `folder` is one of `owned`, or a folder that holds no others."""
+    path = folder / name
+    if path.is_symlink() or not path.is_dir():
+        return name in owned
+    inside = [part.relative_to(folder).as_posix() for part in path.rglob("*") if not part.is_dir()]
+    return bool(inside) and owned.issuperset(inside)
+
+
+def add(folder: Path, names: Iterable[str]) -> None:
+    """Add files to the manifest of `folder`, before they are written.
+
+    Args:
+        folder: where the files will be.
+        names: paths relative to `folder`.
+    """
+    before = owned(folder)
+    after = before | {PurePosixPath(Path(name)).as_posix() for name in names}
+    if after != before or not (folder / NAME).exists():
+        write_json(folder / NAME, {"files": sorted(after)})
+
+
+def remove_files(folder: Path) -> None:
+    """Remove the files that this package wrote into `folder`, and folders within it that are then empty.
+
+    The recipe goes last: until then the folder still holds a run, which
+    cannot be mistaken for the next one if the process is killed.
+    """
+    for name in sorted(owned(folder), key=lambda name: (name == RECIPE, name)):
+        path = folder / name
+        # A link to a folder leads to files that are not in this one.
+        if any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
+            continue
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+            path.unlink()
+        for parent in path.parents:
+            if folder not in parent.parents or not parent.is_dir() or any(parent.iterdir()):
+                break
+            parent.rmdir()
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def _is_inside(name: str) -> bool:
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
