@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,59 @@ import keras
 import numpy as np
 
 from minigrad.datasets import Dataset
-from minigrad.recipes import PLATEAU, Recipe
+from minigrad.recipes import BEYOND, PLATEAU, Recipe
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights
 from minigrad.runs.progress import Report, network
 
 from .interrupt import CtrlC
 from .model import get_weights
+from .stock import constant_rate, copy_weights, stock_copy
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
 
 
 class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Keras's own, which writes beside the file and renames, so that a kill leaves the last whole one."""
+    """Keras's ModelCheckpoint, but the file holds a `stock_copy` of the network, which loads without this package.
+
+    It is written to a draft beside the file, which is then renamed, so that a
+    killed run leaves the last complete file.
+    """
 
     def __init__(self, path: Path, **options: Any) -> None:
         self.path, self.draft = path, path.with_name(f".{path.name}")
         super().__init__(str(self.draft), **options)
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.stock = stock_copy(self.model, self.model.optimizer)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.draft.unlink(missing_ok=True)  # of a run that was killed while it wrote
-        super().on_epoch_end(epoch, logs)
+        trained = self.model
+        copy_weights(trained, self.stock)
+        self.stock.optimizer.learning_rate = constant_rate(trained.optimizer)
+        self.set_model(self.stock)
+        try:
+            super().on_epoch_end(epoch, logs)
+        finally:
+            self.set_model(trained)
         if self.draft.exists():
             self.draft.replace(self.path)
+
+
+class CSVLogger(keras.callbacks.CSVLogger):
+    """Keras's CSVLogger, but the file is open only while an epoch's line is written, however training ends."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)  # empties the file, except that of a resumed run
+        super().on_train_end(logs)
+        self.append = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_train_begin()  # opens the file to append to it
+        try:
+            super().on_epoch_end(epoch, logs)
+        finally:
+            super().on_train_end()
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -43,12 +75,22 @@ class RunFolder(keras.callbacks.Callback):
         data: likewise its shape and classes.
         report: shows the epochs.
         epochs: those that a resumed run has behind it.
+        beyond: settings of the training that no recipe has a key for.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, data: Dataset, report: Report, epochs: list[Epoch]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        data: Dataset,
+        report: Report,
+        epochs: list[Epoch],
+        beyond: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.path, self.recipe, self.report, self.epochs = path, recipe, report, epochs
-        self.described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
+        recorded = recipe.as_dict() | ({BEYOND: dict(beyond)} if beyond else {})
+        self.described = weights.describe(recorded, data.input_shape, data.classes, data.input_scale)
         self.title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
         self.began = 0.0
 
@@ -135,11 +177,11 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
             metrics.refuse_divergence(float((logs or {}).get(name, 0)), self.epoch, self.learning_rate)
 
 
-def build_callbacks(recipe: Recipe, out: Path, *, resumed: bool = False) -> list[Any]:
-    """Keras's callbacks by the recipe."""
-    monitor = "val_loss" if recipe.data.validation_size else "loss"
+def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool = False) -> list[Any]:
+    """Keras's callbacks by the recipe; `validated` says whether there are validation images."""
+    monitor = "val_loss" if validated else "loss"
     callbacks: list[Any] = [TorchSeed(recipe.seed_everything)] if keras.backend.backend() == "torch" else []
-    callbacks.append(keras.callbacks.CSVLogger(str(out / LOG), append=resumed))
+    callbacks.append(CSVLogger(str(out / LOG), append=resumed))
     patience = recipe.early_stopping.patience
     callbacks.append(ModelCheckpoint(out / MODEL, monitor=monitor, save_best_only=patience is not None))
     if patience is not None:

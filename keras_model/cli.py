@@ -6,15 +6,16 @@ Keras is imported once the words make sense, since that takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
-from minigrad.recipes import Parser
-from minigrad.runs import folder, need_tensorboard, weights
+from minigrad.recipes import Parser, Recipe
+from minigrad.runs import expand, folder, need_tensorboard, resuming, weights
 
 from . import devices
-from .options import Kind, Options, check
+from .options import FILES, Kind, Options, check
 from .quiet import starting
 
 PROG = "python -m keras_model"
@@ -61,12 +62,17 @@ def fit(given: Any) -> None:
     if options.tensorboard:
         need_tensorboard()
     rank, _ = devices.process()
-    # Of several processes the first one writes, and may have begun to.
-    overwrite = given.overwrite or (rank > 0 and not given.resume)
-    out = folder.choose(given.out, "keras", resume=given.resume, overwrite=overwrite)
-    if given.resume and folder.is_finished(out):
-        print(f"{out} holds a finished run, which is left as it is")
-        return
+    how: dict[str, Any] = {"resume": given.resume, "overwrite": given.overwrite}
+    # Of several processes the first one claims the folder and writes.
+    there = expand(given.out) if given.out else folder.newest("keras")
+    claim = nullcontext(there) if rank else folder.claim_run(given.out, "keras", FILES, **how)
+    with claim as out:
+        if not (given.resume and resuming.is_complete(out, recipe)):
+            train(recipe, out, options, how)
+
+
+def train(recipe: Recipe, out: Path, options: Options, how: dict[str, Any]) -> None:
+    """Import Keras, load the data, and fit."""
     with starting():
         import keras
 
@@ -74,7 +80,7 @@ def fit(given: Any) -> None:
 
     keras.utils.set_random_seed(recipe.seed_everything)
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-    training.fit(recipe, data, out, options, overwrite=given.overwrite)
+    training.fit(recipe, data, out, options, **how)
 
 
 def trained_parser(prog: str, description: str) -> Parser:
@@ -86,28 +92,28 @@ def trained_parser(prog: str, description: str) -> Parser:
 
 def test(given: Any) -> None:
     """Leave metrics.json."""
-    recipe = recipes.to_recipe(given)
-    out = folder.choose_for(given.out, "keras", folder.METRICS, overwrite=given.overwrite)
-    with starting():
-        from . import evaluation, saved
+    recipe, files = recipes.to_recipe(given), (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
+    with folder.claim_files(given.out, "keras", files, overwrite=given.overwrite) as out:
+        with starting():
+            from . import evaluation, saved
 
-    data = datasets.load(recipe.data.path)
-    net = saved.network_for(recipe, data)
-    folder.prepare(out)
-    evaluation.test(net, data.test, out)
+        data = datasets.load(recipe.data.path)
+        net = saved.network_for(recipe, data)
+        folder.prepare(out, files)
+        evaluation.test(net, data.test, out)
 
 
 def predict(given: Any) -> None:
     """Leave predictions.csv."""
-    recipe = recipes.to_recipe(given)
-    out = folder.choose_for(given.out, "keras", folder.PREDICTIONS, overwrite=given.overwrite)
-    with starting():
-        from . import evaluation, saved
+    recipe, files = recipes.to_recipe(given), [folder.PREDICTIONS]
+    with folder.claim_files(given.out, "keras", files, overwrite=given.overwrite) as out:
+        with starting():
+            from . import evaluation, saved
 
-    net, network = saved.restore(recipe.model.weights)
-    names, images = datasets.load_images(recipe.data.path, network.input_shape, network.input_scale)
-    folder.prepare(out)
-    evaluation.predict(net, images, names, out)
+        net, network = saved.restore(recipe.model.weights)
+        names, images = datasets.load_images(recipe.data.path, network.input_shape, network.input_scale)
+        folder.prepare(out, files)
+        evaluation.predict(net, images, names, out)
 
 
 def export_parser(prog: str, description: str) -> Parser:
@@ -134,7 +140,7 @@ def export(given: Any) -> None:
         net,
         weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale),
         *data.test,
-        Path(given.out) if given.out else source.parent,
+        expand(given.out) if given.out else source.parent,
         source.stem,
         given.kinds,
         calibration=data.train.images,

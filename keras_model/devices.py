@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError
+from minigrad.runs import UserError, folder
 
 VARIABLE = "KERAS_DISTRIBUTION_{}"
 ADDRESSES = VARIABLE.format("JOB_ADDRESSES")
@@ -165,12 +165,12 @@ def refuse_misfit(place: Place, recipe: Recipe, held_out: int) -> None:
 
 
 @contextmanager
-def own_folder(place: Place, out: Path, overwrite: bool) -> Iterator[Path]:
+def own_folder(place: Place, out: Path, resume: bool) -> Iterator[Path]:
     """The run folder for the first process; for each other a copy that is thrown away, since one alone shall write."""
     if place.rank == 0:
         yield out
         return
     with tempfile.TemporaryDirectory() as copy, redirect_stdout(StringIO()):
-        if out.exists() and not overwrite:
-            shutil.copytree(out, copy, dirs_exist_ok=True)
+        if resume and out.exists():
+            shutil.copytree(out, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(folder.LOCK))
         yield Path(copy)

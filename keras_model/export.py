@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from minigrad.runs import UserError, folder, metrics, weights
+from minigrad.runs import UserError, folder, manifest, metrics, weights
 from minigrad.runs.metrics import CHECKED, LIMIT
 
 from .exported import predicting
@@ -66,10 +66,22 @@ def export(
     paths = {kind: Path(out, stem + SUFFIXES[kind]) for kind in possible(kinds)}
     if kinds is None:
         paths = {kind: path for kind, path in paths.items() if source is None or path.resolve() != source.resolve()}
-    for kind, path in paths.items():
-        refuse_loss(kind, path, overwrite)
-    folder.prepare(out)
     one_framework()  # Keras looks for TensorFlow when it saves a model
+    with folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite):
+        write(paths, net, described, images, labels, out, stem, calibration)
+
+
+def write(
+    paths: dict[str, Path],
+    net: keras.Model,
+    described: dict[str, str],
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    out: Path,
+    stem: str,
+    calibration: np.ndarray,
+) -> None:
+    """Write, check and print the files of `export`, whose folder is claimed."""
     with tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as place:
         drafts = {kind: Path(place, path.name) for kind, path in paths.items()}
         with quiet():
@@ -90,27 +102,13 @@ def export(
         sizes = {kind: f"{size(draft) / 1000:,.1f} kB" for kind, draft in drafts.items()}
         if "int8" in sizes and "litert" in sizes:
             sizes["int8"] += f" where {paths['litert'].name} has {sizes['litert']}"
+        manifest.add(out, [f.relative_to(place).as_posix() for f in Path(place).rglob("*") if f.is_file()])
         for kind, path in paths.items():
             if path.is_dir():  # which can't be replaced in one step, as a file is
                 path.rename(Path(place, f"earlier-{path.name}"))
             drafts[kind].replace(path)
     for kind, path in paths.items():
         print(f"{path}: {said[kind]}{';' if kind == 'int8' else ','} {sizes[kind]}")
-
-
-def refuse_loss(kind: str, path: Path, overwrite: bool) -> None:
-    """Check that nothing is at `path`, or what may be replaced.
-
-    Raises:
-        UserError: something else is.
-    """
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: is already there; expected another --out or --overwrite")
-    if kind == "savedmodel":
-        if path.exists() and not (path / "saved_model.pb").exists():
-            raise UserError(f"{path}: is no SavedModel; expected one to overwrite, or another --out")
-    elif path.is_dir():
-        raise UserError(f"{path}: is a folder; expected a file to overwrite, or another --out")
 
 
 @contextmanager

@@ -58,10 +58,8 @@ def predicting(net: Any) -> Answer:
 
 
 def keras_file(path: Path) -> Answer:
-    """By Keras, which may run no code from the file; the package's own classes are known to it."""
+    """By Keras in safe mode, which runs no code from the file, and without the classes of this package."""
     import keras
-
-    from . import model  # noqa: F401 (registers them)
 
     return predicting(keras.saving.load_model(path, safe_mode=True))
 

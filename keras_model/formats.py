@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -11,9 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from minigrad import recipes
 from minigrad.runs import UserError, weights
 
 from .model import get_weights
+from .optimizers import build_optimizer
+from .stock import stock_copy
 
 SUFFIXES = {
     "savedmodel": ".savedmodel",
@@ -140,8 +144,12 @@ def write_int8(path: Path, net: keras.Model, described: dict[str, str], calibrat
 
 
 def write_keras(path: Path, net: keras.Model, described: dict[str, str], calibration: np.ndarray) -> None:
-    """Keras's own, which a process reads that knows this package's classes."""
-    net.save(path)
+    """Keras's own format and classes, which load without this package; compiled by the recipe in `described`.
+
+    If the network was read from a model.keras, which doesn't hold a recipe, the optimizer is the recipe's default.
+    """
+    recipe = recipes.from_metadata(json.loads(described["minigrad"])["recipe"])
+    stock_copy(net, build_optimizer(recipe.model, 1)).save(path)
 
 
 def write_weights(path: Path, net: keras.Model, described: dict[str, str], calibration: np.ndarray) -> None:

@@ -1,12 +1,17 @@
-"""What `fit` takes besides the recipe: settings that Keras has and a recipe has no key for."""
+"""What `fit` takes besides the recipe, settings that Keras has and a recipe has no key for; and what it leaves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from minigrad.runs import UserError
+from minigrad.runs import UserError, folder
 
+# What `fit` writes, besides what TensorBoard is given.
+FILES = (
+    *(folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, folder.CONFUSION, folder.MISTAKES),
+    *("checkpoint.safetensors", "model.keras", "metrics.csv"),
+)
 Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "h5"]  # of an exported file
 
 
@@ -27,6 +32,13 @@ class Options:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     devices: int = 1
     tensorboard: bool = False
+
+    def of_training(self) -> dict[str, Any]:
+        """Return the settings that change what is trained, where they are not the defaults."""
+        default = Options()
+        return {
+            name: value for name in ("ema", "precision") if (value := getattr(self, name)) != getattr(default, name)
+        }
 
 
 def check(options: Options) -> Options:

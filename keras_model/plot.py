@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from minigrad.runs import UserError, curves, folder, history
+from minigrad.runs import UserError, curves, expand, folder, history
 
 
 def plot(folders: Sequence[str], out: str | None, *, overwrite: bool) -> None:
@@ -31,15 +32,26 @@ def plot(folders: Sequence[str], out: str | None, *, overwrite: bool) -> None:
     runs = dict(zip(names(places), map(read, files), strict=True))
     alone = next(iter(runs)) if len(runs) == 1 else ""
     default = files[0].with_name(folder.CURVES) if alone else Path(folder.CURVES)
-    path = folder.choose_file(out, default, overwrite=overwrite or (out is None and bool(alone)))
+    path = Path(out) if out is not None else default
     if path.suffix.lower() not in curves.FORMATS:
         raise UserError(f"--out {path}: has the suffix {path.suffix!r}; expected one of {', '.join(curves.FORMATS)}")
-    folder.prepare(path.parent)
-    try:
-        curves.draw_runs(path, runs, alone)
-    except OSError as error:  # a full disk, or a name so long that its draft has none
-        raise UserError(f"--out {path}: can't be written ({error.strerror}); expected another file") from error
-    print(f"curves of {alone or f'{len(runs)} runs'} in {path}")
+    with claimed(path, inside=out is None and bool(alone), overwrite=overwrite) as path:
+        try:
+            curves.draw_runs(path, runs, alone)
+        except OSError as error:  # a full disk, or a name so long that its draft has none
+            raise UserError(f"--out {path}: can't be written ({error.strerror}); expected another file") from error
+        print(f"curves of {alone or f'{len(runs)} runs'} in {path}")
+
+
+@contextmanager
+def claimed(path: Path, *, inside: bool, overwrite: bool) -> Iterator[Path]:
+    """The picture's file, or if it goes `inside` a run, that run's own picture, which is replaced."""
+    if not inside:
+        yield folder.choose_file(path, overwrite=overwrite)
+        return
+    with folder.claim_files(path.parent, "", [path.name], overwrite=True) as run:
+        folder.prepare(run, [path.name])
+        yield path
 
 
 def find_history(run: str) -> Path:
@@ -48,7 +60,7 @@ def find_history(run: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = Path(run)
+    path = expand(run)
     try:
         there, file = path.exists(), path / folder.HISTORY if path.is_dir() else path
         if file.name == folder.HISTORY and file.is_file():

@@ -2,7 +2,8 @@
 
 A weights.safetensors holds numbers, and how the network is built. Of a
 model.keras Keras is given the numbers alone: the configuration in it is read
-as plain JSON and must be, word for word, that of a network which we build.
+as plain JSON and must be, word for word, that of a network which we build, in
+Keras's own classes or in those of this package.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import numpy as np
 from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError, weights
+from minigrad.runs import UserError, expand, weights
 from minigrad.runs.weights import Network
 
 from .model import build_model, get_weights, set_weights
+from .stock import with_stock_layers
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # Parts of a configuration that say nothing of what is computed, or, as the precision, not for us.
@@ -43,7 +45,7 @@ def restore(path: str | None) -> tuple[keras.Model, Network]:
     """
     if path is None:
         raise UserError("model.weights: null; expected a weights.safetensors or a model.keras")
-    return from_keras(Path(path)) if path.endswith(".keras") else from_weights(Path(path))
+    return from_keras(expand(path)) if path.endswith(".keras") else from_weights(expand(path))
 
 
 def network_for(recipe: Recipe, data: Dataset) -> keras.Model:
@@ -64,7 +66,7 @@ def from_weights(path: Path) -> tuple[keras.Model, Network]:
     """The network of a weights.safetensors."""
     network = weights.read_network(path)
     try:
-        recipe = _recipe(network)
+        recipe = recipes.from_metadata(network.recipe)
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
     except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
@@ -80,13 +82,14 @@ def from_keras(path: Path) -> tuple[keras.Model, Network]:
     config = read_config(path)
     try:
         network = read_off(config)
-        recipe = _recipe(network)
+        recipe = recipes.from_metadata(network.recipe)
         shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
         if 4 * sum(math.prod(shape) for shape in shapes.values()) > path.stat().st_size:
             raise ValueError("it holds fewer numbers than its network has")
         with warnings.catch_warnings(action="ignore"):  # Keras's, of what doesn't fit, which it refuses then
             net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
-            if _plain(config) != _plain(json.loads(net.to_json())):
+            # Earlier versions saved the network as it was trained, without stock layers.
+            if _plain(config) not in [_plain(json.loads(each.to_json())) for each in (with_stock_layers(net), net)]:
                 raise ValueError("its configuration is another")
             net.load_weights(path)
     except Exception as error:  # a tampered file can break anything
@@ -146,10 +149,6 @@ def refuse_odd_weights(content: bytes) -> None:
             raise ValueError("it holds other than its own numbers")
         if sum(part.nbytes for part in numbers) > len(content):
             raise ValueError("it holds compressed numbers, as Keras's are not")
-
-
-def _recipe(network: Network) -> Recipe:
-    return recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_object(network.recipe))
 
 
 def _plain(config: Any) -> Any:

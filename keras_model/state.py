@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from minigrad.runs import UserError, weights
+from minigrad.runs import UserError, resuming, weights
 
 from .average import Averaged
 from .options import Options
@@ -34,11 +34,12 @@ class ResumableState(keras.callbacks.Callback):
         path: the file.
         others: the callbacks before it.
         options: a run goes on with those that it began with.
+        digest: names the data.
     """
 
-    def __init__(self, path: Path, others: list[Any], options: Options) -> None:
+    def __init__(self, path: Path, others: list[Any], options: Options, digest: str) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.digest = path, digest
         self.others = {type(c).__name__: c for c in others if type(c).__name__ in REMEMBERED}
         self.averaged = next((c for c in others if isinstance(c, Averaged)), None)
         self.made_with = {"backend": keras.backend.backend(), **asdict(options)}
@@ -49,7 +50,7 @@ class ResumableState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         arrays = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(self.model).items()}
-        state: dict[str, Any] = {"epoch": epoch + 1, "made_with": self.made_with}
+        state: dict[str, Any] = {"epoch": epoch + 1, "made_with": self.made_with, "data": self.digest}
         for name, callback in self.others.items():
             state[name] = [None if (v := getattr(callback, key)) is None else float(v) for key in REMEMBERED[name]]
             arrays |= _numbered("best", getattr(callback, "best_weights", None) or [])
@@ -58,15 +59,20 @@ class ResumableState(keras.callbacks.Callback):
         weights.write(self.path, arrays, {"state": json.dumps(state)})
         self.kept = epoch + 1
 
-    def restore(self, model: keras.Model) -> int:
-        """Take up the state at `path`; returns its epoch. Callbacks follow when training begins.
+    def restore(self, model: keras.Model, data: str) -> int:
+        """Restore the state at `path`; returns its epoch. Callbacks follow when training begins.
+
+        Args:
+            model: gets the state.
+            data: where the data are, for the message.
 
         Raises:
-            UserError: the file is damaged, or of another network, backend or setting.
+            UserError: the file is damaged, or of another network, backend, setting or other data.
         """
         arrays, metadata = weights.read(self.path, "--resume")
         try:
             self.state = json.loads(metadata["state"])
+            resuming.refuse_other_data(self.state.get("data"), self.digest, data)
             for name, now in self.made_with.items():
                 if (before := self.state["made_with"][name]) != now:
                     raise UserError(f"--resume: {name} is {now}, but the run was made with {before}; expected {before}")

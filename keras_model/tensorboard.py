@@ -19,7 +19,7 @@ class TensorBoard(keras.callbacks.Callback):
     Nothing stays open between epochs, so training may end in any way.
 
     Args:
-        folder: gets `train`, `validation` and `weights`.
+        run: the run's folder, whose `tensorboard` gets `train`, `validation` and `weights`.
         epochs: the rows of `RunFolder`, which stands before this one and adds
             one at each epoch's end. Those that are there when training begins
             are of epochs that a resumed run has behind it.
@@ -28,9 +28,9 @@ class TensorBoard(keras.callbacks.Callback):
         UserError: TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, epochs: list[Epoch]) -> None:
+    def __init__(self, run: Path, epochs: list[Epoch]) -> None:
         super().__init__()
-        self.epochs, self.scalars, self.histograms = epochs, Scalars(folder), Histograms(folder)
+        self.epochs, self.scalars, self.histograms = epochs, Scalars(run), Histograms(run)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.scalars.start(self.epochs)

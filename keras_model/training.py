@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, Stopped, folder, history, whole_file, write_text
+from minigrad.runs import Epoch, Stopped, folder, history, resuming, whole_file, write_text
 from minigrad.runs.progress import Report
 
 from . import devices
@@ -23,7 +23,7 @@ from .data import CurrentEpoch, training_data, validation_data
 from .evaluation import test
 from .interrupt import CtrlC
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
-from .options import Options
+from .options import FILES, Options
 from .state import ResumableState
 from .tensorboard import TensorBoard
 
@@ -34,17 +34,19 @@ def fit(
     out: Path,
     options: Options = Options(),  # noqa: B008 (it is frozen)
     *,
+    resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Train by `recipe` in the folder `out`, going on with a run that is there, and test at the end.
+    """Train by `recipe` in the folder `out`, and test at the end.
 
     Args:
         recipe: what is trained, and how.
         data: what it is trained on.
         out: the run folder.
         options: Keras's own settings.
-        overwrite: replace the run that is there.
+        resume: continue the run in the folder, if there is one.
+        overwrite: replace the run in the folder.
         callbacks: the caller's own; they come first, and a resumed run knows nothing of theirs.
 
     Raises:
@@ -55,12 +57,20 @@ def fit(
     datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
     place = devices.take(options.devices)
     devices.refuse_misfit(place, recipe, len(data.validation.labels))
-    with place.scope(), dtype_policy(options.precision), devices.own_folder(place, out, overwrite) as own:
-        net, epochs = train(recipe, data, own, options, place, overwrite, callbacks)
-    if place.rank:
-        return
+    claim = nullcontext() if place.rank else folder.claim_run(out, "keras", FILES, resume=resume, overwrite=overwrite)
+    with claim:
+        resume = resume and folder.holds_run(out)
+        with place.scope(), dtype_policy(options.precision), devices.own_folder(place, out, resume) as own:
+            net, epochs = train(recipe, data, own, options, place, resume, overwrite, callbacks)
+        if place.rank == 0:
+            test_once(net, recipe, data, out, options, place, epochs)
+
+
+def test_once(
+    net: keras.Model, recipe: Recipe, data: Dataset, out: Path, options: Options, place: devices.Place, epochs: int
+) -> None:
+    """Test the trained network, however it was trained, as any reader of the weights file will see it."""
     if place.devices > 1 or options.precision != "float32":
-        # However it was trained, it is tested as any reader of the weights file will see it.
         found, net = get_weights(net), build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
         set_weights(net, found)
     test(net, data.test, out, epochs=epochs)
@@ -72,6 +82,7 @@ def train(
     out: Path,
     options: Options,
     place: devices.Place,
+    resume: bool,
     overwrite: bool,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[keras.Model, int]:
@@ -90,20 +101,21 @@ def train(
     averaging: dict[str, Any] = {} if options.ema is None else {"use_ema": True, "ema_momentum": options.ema}
     compile_model(net, recipe.model, steps, epochs, **averaging)
 
-    resumed = not overwrite and (out / folder.RECIPE).exists()
     averaged = [Averaged()] if options.ema is not None else []
-    by_recipe = build_callbacks(recipe, out, resumed=resumed)
-    state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options)
-    past = take_up(recipe, out, net, state) if resumed else []
-    folder.prepare(out, overwrite=overwrite)
-    write_text(out / folder.RECIPE, recipes.dump(recipe))
+    by_recipe = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
+    state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options, data.digest)
+    past = take_up(recipe, out, net, state) if resume else []
+    if place.rank == 0:
+        datasets.report(data)
+    folder.prepare(out, FILES, overwrite=overwrite)
+    write_text(out / folder.RECIPE, recipes.dump(recipe, options.of_training()))
 
     ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
     if left := size % place.devices:
         print(f"{size:,} images on {place.devices} devices: {left} sit out in each epoch, others each time")
     diverged = TerminateOnNaN(recipe.model.learning_rate)
-    run = RunFolder(out, recipe, data, report, past)
-    boards = [TensorBoard(out / "tensorboard", run.epochs)] if options.tensorboard else []
+    run = RunFolder(out, recipe, data, report, past, options.of_training())
+    boards = [TensorBoard(out, run.epochs)] if options.tensorboard else []
     try:
         with report, ctrl_c:
             net.fit(
@@ -126,7 +138,7 @@ def train(
                 ],
             )
     except KeyboardInterrupt:
-        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume goes on") from None
+        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume continues") from None
     run.set_model(net)
     run.write_weights()
     return net, len(run.epochs)
@@ -138,8 +150,13 @@ def take_up(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) 
     Raises:
         UserError: it was made otherwise, or its files are damaged.
     """
-    recipes.refuse_changes(out / folder.RECIPE, recipe)
-    past = history.read(out / folder.HISTORY, state.restore(net)) if (out / CHECKPOINT).exists() else []
+    resuming.refuse_changes(out, recipe)
+    past: list[Epoch] = []
+    if (out / CHECKPOINT).exists():
+        past = history.read(out / folder.HISTORY, state.restore(net, recipe.data.path))
+    else:
+        resuming.refuse_lost_checkpoint(out, CHECKPOINT)
+    resuming.reopen(out)
     if (log := out / LOG).exists():  # an epoch that is trained again shall be logged once
         kept = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
         with whole_file(log) as draft:

@@ -98,6 +98,7 @@ def test_a_mistake_is_one_sentence(words: list[str], tmp_path: Path, flags: list
 
 def test_an_earlier_run_is_refused_and_survives_a_mistake(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "recipe.yaml").write_text("{}")  # a comparison of an earlier version
     with pytest.raises(UserError, match="already holds a run"):
         cli.main([*words, "--out", str(tmp_path)])
     with pytest.raises(UserError, match=r"data\.path"):
@@ -138,7 +139,7 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], 
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert "--out o --resume goes on" in err
+    assert "--out o --resume continues" in err
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert {row["status"] for row in results["contenders"]} == {"stopped"}
     assert children

@@ -46,7 +46,7 @@ def test_killed_in_the_middle_it_goes_on_and_repeats_nothing(words: list[str], t
     _, err = running.communicate(timeout=60)
     if kind == signal.SIGINT:
         assert running.returncode == 130
-        assert "--out o --resume goes on" in err
+        assert "--out o --resume continues" in err
     time.sleep(0.5)  # a worker ends with the command that started it
     before = answers(Path("o"))
     assert before

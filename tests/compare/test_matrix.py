@@ -96,7 +96,8 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, flags: list[str], expected: l
 
 def test_an_earlier_one_is_kept(tmp_path: Path) -> None:
     (tmp_path / matrix.FILE).write_text("{}")
-    with pytest.raises(UserError, match=r"already holds a parity\.json"):
+    (tmp_path / ".files.json").write_text(json.dumps({"files": [matrix.FILE]}))
+    with pytest.raises(UserError, match=r"already holds parity\.json"):
         matrix.main(["--out", str(tmp_path)])
     assert (tmp_path / matrix.FILE).read_text() == "{}"
 

@@ -29,7 +29,7 @@ if os.environ["KERAS_BACKEND"] == "jax":
 
 # isort: split
 import keras
-from keras_helpers import BACKEND, OVERFIT, PATIENT, Command, Result, flags, moments
+from keras_helpers import BACKEND, OVERFIT, PATIENT, Command, Result, complaints, flags, moments
 from keras_helpers import pictures as patterns
 
 from keras_model import cli
@@ -102,7 +102,7 @@ def refused(command: Command) -> Callable[..., str]:
             warnings.simplefilter("ignore", DeprecationWarning)  # which Python shows to no user; Keras has one
             result = command(*argv)
         assert result.status == 2
-        lines = result.err.splitlines()
+        lines = complaints(result.err)
         assert len(lines) == 1, result.err
         return lines[0].removeprefix(f"{cli.PROG}: error: ")
 

@@ -19,7 +19,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from shared import Command, Result, clouds  # noqa: F401 (for those who import from here)
+from shared import Command, Result, clouds, complaints  # noqa: F401 (for those who import from here)
 
 import minigrad
 from keras_model import callbacks, training

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -143,6 +144,16 @@ def test_weights_are_written_unchanged(made: Made, digits: Given) -> None:
     assert written.keys() == original.keys()
     for name in original:
         np.testing.assert_array_equal(written[name], original[name])
+
+
+def test_a_keras_file_is_compiled_and_of_keras_own_classes(made: Made, digits: Given) -> None:
+    """By the recipe in the weights file, so that it can be evaluated and trained further anywhere."""
+    net = keras.saving.load_model(made.path("keras"), safe_mode=True)
+    right = float((digits.expected(digits.images).argmax(1) == digits.labels).mean())
+    assert net.evaluate(digits.images, digits.labels, verbose=0)[1] == pytest.approx(right, abs=1e-6)
+    assert net.optimizer.get_config()["learning_rate"] == pytest.approx(0.1)
+    with zipfile.ZipFile(made.path("keras")) as archive:
+        assert b"keras_model" not in archive.read("config.json")
 
 
 @pytest.mark.skipif("onnx" not in WRITTEN, reason="this backend writes none")

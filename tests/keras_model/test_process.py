@@ -144,7 +144,7 @@ def test_ctrl_c_ends_with_130_and_keeps_whole_epochs(
     done = epochs(out)
     kept = int(lines[0].split(f" whole epochs are kept in {out}")[0].split()[-1])
     assert len(done) - kept in (0, 1)  # the history is written just before the checkpoint
-    assert f"--out {out} --resume goes on" in lines[0]
+    assert f"--out {out} --resume continues" in lines[0]
     longer = str(kept + 1)
     assert command("fit", *flags(easy, out, "--trainer.max_epochs", longer), "--resume").status == 0
     assert epochs(out)[:-1] == done[:kept]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gc
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras_helpers import (
@@ -27,7 +30,8 @@ from keras_helpers import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_model import callbacks, cli, state
+from keras_model import callbacks, cli, state, training
+from minigrad import datasets, recipes
 from minigrad.runs import Stopped, history, run_command, weights
 
 pytestmark = pytest.mark.usefixtures("_undrawn")
@@ -319,3 +323,48 @@ def test_a_history_shorter_than_the_checkpoint_is_refused(
     out = Path(copied(early))
     history.write(out / "history.csv", history.read(out / "history.csv")[:1])
     assert "history.csv" in refused(*stopped_words, "--out", str(out), "--resume")
+
+
+# However a run ends, it leaves no file open.
+
+
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the second epoch."""
+    real = callbacks.RunFolder.on_epoch_end
+
+    def call(self: Any, epoch: int, logs: Any = None) -> None:
+        real(self, epoch, logs)
+        if epoch == 1:
+            raise RuntimeError("broken")
+
+    monkeypatch.setattr(callbacks.RunFolder, "on_epoch_end", call)
+
+
+@pytest.mark.parametrize("end", ["diverged", "interrupted", "broken"])
+def test_nothing_stays_open(end: str, easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.collect()  # what other tests left
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        if end == "diverged":
+            words = ("--model.learning_rate", "1e30", "--data.validation_size", "0")
+            assert command("fit", *flags(easy, "out", *words)).status == 2
+        elif end == "interrupted":
+            interrupt(monkeypatch, callbacks.RunFolder, "on_epoch_end", 2)
+            assert command("fit", *flags(easy, "out")).status == 130
+        else:
+            broken(monkeypatch)
+            with pytest.raises(RuntimeError, match="broken") as error:
+                command("fit", *flags(easy, "out"))
+            del error  # whose traceback holds what the run did
+        gc.collect()
+    assert Path("out/metrics.csv").exists()
+    assert [str(w.message) for w in warned if issubclass(w.category, ResourceWarning)] == []
+
+
+def test_the_log_is_that_of_keras(easy: str) -> None:
+    """Byte for byte, though it is opened for each line anew."""
+    recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_args(flags(easy, "out")[:-2]))
+    data = datasets.load(easy, 30, 42)
+    training.fit(recipe, data, Path("out"), callbacks=[keras.callbacks.CSVLogger("keras.csv")])
+    assert Path("out/metrics.csv").read_bytes() == Path("keras.csv").read_bytes()
+    assert len(Path("keras.csv").read_bytes().split(b"\r\n")) == 1 + 3 + 1

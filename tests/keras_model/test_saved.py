@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 from keras_helpers import BACKEND, Command, clouds, ended, flags, measured, pictures, started
 
 from keras_model import cli, saved
-from keras_model.model import build_model, get_weights, set_weights
+from keras_model.model import build_model, compile_model, get_weights, set_weights
+from keras_model.optimizers import build_optimizer
+from keras_model.stock import stock_copy
 from minigrad.recipes import Model, Recipe
 from minigrad.runs import UserError, run_command, weights
 
@@ -69,6 +71,11 @@ def network(name: str) -> tuple[keras.Model, dict[str, str]]:
     return net, weights.describe(Recipe(model=model).as_dict(), shape, 3, scale)
 
 
+def stock(net: keras.Model) -> keras.Model:
+    """The network as `fit` and `export` save it."""
+    return stock_copy(net, build_optimizer(Model(), 1))
+
+
 def predicted(path: str | Path) -> np.ndarray:
     with Path(path).open(newline="") as file:
         return np.array([row[2:] for row in csv.reader(file)][1:], float)
@@ -84,7 +91,7 @@ QUICK = ("cnn with batch norm", "tanh")
 def test_both_files_of_a_network_answer_alike(name: str, command: Command) -> None:
     """To the last bit, since the same weights go into the same network."""
     net, described = network(name)
-    net.save("model.keras")
+    stock(net).save("model.keras")
     weights.write(Path("weights.safetensors"), get_weights(net), described)
     np.savez("data.npz", **arrays_for(NETWORKS[name][1]))
     for file in ("model.keras", "weights.safetensors"):
@@ -93,6 +100,22 @@ def test_both_files_of_a_network_answer_alike(name: str, command: Command) -> No
     answers = [predicted(f"by {file}/predictions.csv") for file in ("model.keras", "weights.safetensors")]
     assert np.ptp(answers[0]) > 0.01, "answers that are all alike would say nothing"
     np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize("name", ["cnn with batch norm", "tanh"])
+def test_a_file_of_an_earlier_version_is_read(name: str) -> None:
+    """Which saved the network as it was trained, with this package's classes."""
+    net, _ = network(name)
+    compile_model(net, Model(optimizer="adamw", schedule="cosine"), 10, 2)
+    net.save("model.keras")
+    with zipfile.ZipFile("model.keras") as archive:
+        config = archive.read(CONFIG)
+    assert b"keras_model.optimizers" in config
+    assert (b"keras_model.layers" in config) == ("norm" in name)
+    read, _ = saved.restore("model.keras")
+    assert get_weights(read).keys() == get_weights(net).keys()
+    for key, array in get_weights(net).items():
+        np.testing.assert_array_equal(get_weights(read)[key], array)
 
 
 def test_a_runs_own_files_answer_alike(easy: str, command: Command) -> None:
@@ -141,7 +164,7 @@ class Good:
     def __init__(self, folder: Path, name: str = "batch norm") -> None:
         net, described = network(name)
         self.keras, self.weights = folder / "good.keras", folder / "good.safetensors"
-        net.save(self.keras)
+        stock(net).save(self.keras)
         weights.write(self.weights, get_weights(net), described)
         self.arrays, self.described = get_weights(net), described
         with zipfile.ZipFile(self.keras) as archive:
@@ -393,6 +416,7 @@ def _extra(good: Good, config: dict[str, Any]) -> None:
         config.update(json.loads(archive.read(CONFIG)))
 
 
+OURS = {"module": "keras_model.layers", "registered_name": "keras_model>BatchNormalization"}
 OTHER_NETWORKS: dict[str, Callable[[Good, dict[str, Any]], Any]] = {
     "another activation in one layer": _changed("hidden_activation_1", activation="tanh"),
     "another activation in the other": _changed("hidden_activation_0", activation="tanh"),
@@ -407,6 +431,13 @@ OTHER_NETWORKS: dict[str, Callable[[Good, dict[str, Any]], Any]] = {
     "another axis": _changed("hidden_norm_0", axis=0),
     "other order": _swapped,
     "an extra layer": _extra,
+    "one of two norms by an earlier version": lambda good, config: good.layer(config, "hidden_norm_1").update(OURS),
+    "a norm of another module": lambda good, config: good.layer(config, "hidden_norm_1").update(
+        module="keras.src.layers.normalization.batch_normalization"
+    ),
+    "a norm that is registered": lambda good, config: good.layer(config, "hidden_norm_1").update(
+        registered_name=OURS["registered_name"]
+    ),
     "a layer by another name": lambda good, config: config.update(
         json.loads(json.dumps(config).replace("hidden_0", "hidden_7"))
     ),

@@ -1,0 +1,103 @@
+"""A trained network in Keras's own classes, which loads in a program that doesn't have this package.
+
+The optimizers, the schedule and the batch normalization of this package matter
+only during training. In inference, Keras's own layers compute the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def stock_copy(net: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.Model:
+    """Copy a network into Keras's own classes, compiled for evaluation and further training.
+
+    In inference the outputs are the same. In training the update rules are
+    Keras's: those of `stock_optimizer`, and a moving variance that averages
+    the sum of squares over n, where this package's averages that over n - 1.
+
+    Args:
+        net: a network that `build_model` built; its dtype policies are kept.
+        optimizer: an optimizer that `build_optimizer` built; its settings are taken.
+
+    Returns:
+        A network with the same layers, weights and dropout seeds, compiled
+        with cross-entropy from logits and accuracy.
+    """
+    stock = with_stock_layers(net)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    stock.compile(stock_optimizer(optimizer), loss, metrics=["accuracy"])
+    stock.optimizer.build(stock.trainable_variables)  # or Keras warns at loading that the file has no state
+    compile_config = stock.get_compile_config
+    stock.get_compile_config = lambda: portable(compile_config())
+    copy_weights(net, stock)
+    return stock
+
+
+def copy_weights(net: keras.Model, stock: keras.Model) -> None:
+    """Copy the weights, the moving statistics and the dropout seeds of `net` into its stock copy."""
+    for source, target in zip(net.variables, stock.variables, strict=True):
+        target.assign(ops.convert_to_numpy(source))
+
+
+def with_stock_layers(net: keras.Model) -> keras.Model:
+    """Build the network again with layers of Keras's own classes only; it is untrained and not compiled."""
+    config = net.get_config()
+    for layer in config["layers"]:
+        if layer["class_name"] == "BatchNormalization":
+            layer |= {"module": "keras.layers", "registered_name": None}
+    return keras.Model.from_config(config)
+
+
+def stock_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Build Keras's own optimizer with the settings of one of this package's.
+
+    The settings are carried over by name, and the update rule is Keras's own:
+    its weight decay is always decoupled, its momentum includes the learning
+    rate, its RMSprop adds epsilon under the root, and its Adam adds epsilon
+    before the bias correction. The state (momentum, moments, averaged weights,
+    number of steps) is not carried over.
+
+    Args:
+        optimizer: an optimizer that `build_optimizer` built, or Keras's loss-scale wrapper around one.
+
+    Returns:
+        An optimizer with the learning rate `constant_rate`, in a new wrapper if there was one.
+    """
+    inner = _inner(optimizer)
+    config = inner.get_config()
+    config |= {"learning_rate": constant_rate(optimizer), "weight_decay": config.pop("decay")}
+    stock = getattr(keras.optimizers, type(inner).__name__).from_config(config)
+    # Keras doesn't save a wrapper that `compile` added.
+    return stock if inner is optimizer else keras.optimizers.LossScaleOptimizer(stock)
+
+
+def constant_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Return a learning rate for further training: the current one, or the recipe's, the highest of its schedule."""
+    rate = _inner(optimizer).get_config()["learning_rate"]
+    return max(high for _, high in rate["config"]["points"]) if isinstance(rate, dict) else float(rate)
+
+
+def portable(compile_config: dict[str, Any]) -> dict[str, Any]:
+    """Make a model's compile configuration independent of the backend that saves it.
+
+    Keras saves the optimizer class of the torch backend, which fails on
+    another backend, and whether this backend compiles the step with XLA.
+
+    Args:
+        compile_config: the result of the model's `get_compile_config()`.
+
+    Returns:
+        The configuration as every backend would save it.
+    """
+    optimizer = compile_config["optimizer"]
+    inner = optimizer["config"].get("inner_optimizer", optimizer)
+    inner |= {"module": "keras.optimizers", "registered_name": None}
+    return {**compile_config, "jit_compile": "auto"}
+
+
+def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    return getattr(optimizer, "inner_optimizer", optimizer)  # mixed_float16 needs a wrapper
