@@ -46,7 +46,7 @@ def plot(folders: Sequence[str], out: str | None, *, overwrite: bool) -> None:
 @contextmanager
 def claimed(path: Path, *, inside: bool, overwrite: bool) -> Iterator[Path]:
     """The picture's file, or if it goes `inside` a run, that run's own picture, which is replaced."""
-    if not inside:
+    if not (inside and folder.holds_run(path.parent)):
         yield folder.choose_file(path, overwrite=overwrite)
         return
     with folder.claim_files(path.parent, "", [path.name], overwrite=True) as run:

@@ -88,6 +88,8 @@ def add(folder: Path, names: Iterable[str]) -> None:
         names: paths relative to `folder`.
     """
     before = owned(folder)
+    if not (folder / NAME).exists():  # of the fixed names of an earlier version's run, those that it wrote
+        before = {name for name in before if os.path.lexists(folder / name)}
     after = before | {PurePosixPath(Path(name)).as_posix() for name in names}
     if after != before or not (folder / NAME).exists():
         write_json(folder / NAME, {"files": sorted(after)})

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_helpers import Command, answers, epochs, flags, measured, weights_of
+from keras_helpers import Command, answers, complaints, epochs, flags, measured, weights_of
 
 from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
@@ -45,7 +45,11 @@ def flat(images: np.ndarray) -> np.ndarray:
 
 def test_it_leaves_a_run_folder(simple_run: Path) -> None:
     """These files and nothing else, no draft among them."""
-    assert {p.name for p in simple_run.iterdir()} == LEFT
+    assert {p.name for p in simple_run.iterdir()} == {".files.json", *LEFT}
+    listed = set(json.loads((simple_run / ".files.json").read_text())["files"])
+    assert listed == {p.relative_to(simple_run).as_posix() for p in simple_run.rglob("*") if p.is_file()} - {
+        ".files.json"
+    }
     assert (simple_run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -105,7 +109,7 @@ def test_tensorboard_has_event_files(simple_run: Path) -> None:
 
 def test_without_tensorboard_there_are_none(stopped_run: Path) -> None:
     """It is asked for, never the default; and vectors are no pictures to show."""
-    assert {p.name for p in stopped_run.iterdir()} == LEFT - {"tensorboard", "mistakes.png"}
+    assert {p.name for p in stopped_run.iterdir()} - {".files.json"} == LEFT - {"tensorboard", "mistakes.png"}
 
 
 def test_the_weights_file_says_what_it_expects(simple_run: Path) -> None:
@@ -125,7 +129,7 @@ def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Co
     """Only the data and the length are ours."""
     words = ("--data.path", pixels, "--data.validation_size", "64", "--trainer.max_epochs", "1")
     result = command("fit", "--config", name, *words, "--out", "out")
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, complaints(result.err)) == (0, [])
     assert result.out.strip().endswith(f"{metrics.percent(measured('out'))}, in out")
     left, built_in = recipes.load("out/recipe.yaml"), recipes.load(name)
     assert left.model == built_in.model
@@ -174,11 +178,13 @@ def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command
     """The folder is as if the new run had been the first: no curves of TensorBoard's, no older rows."""
     short = ("--trainer.max_epochs", "1")
     assert command("fit", *flags(easy, "out", *short, "--tensorboard")).status == 0
-    Path("out/mine.txt").write_text("keep me")
-    for name in ("predictions.csv", *DRAWN):
+    mine = {"mine.txt", "paper.onnx", "old.keras", "best.weights.h5", "predictions.csv"}
+    for name in (*mine, *DRAWN):
         Path("out", name).write_text("of the earlier run")
     assert command("fit", *flags(easy, "out", *short, "--overwrite")).status == 0
-    assert {p.name for p in Path("out").iterdir()} - {"tensorboard"} == LEFT - {"tensorboard"} - DRAWN | {"mine.txt"}
+    assert {p.name for p in Path("out").iterdir()} - {"tensorboard"} == (
+        LEFT - {"tensorboard"} - DRAWN | mine | {".files.json"}
+    )
     assert not list(Path("out").rglob("events.out.*"))
     assert len(rows_of(Path("out/metrics.csv"))) == 1
 
@@ -189,7 +195,7 @@ def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command
 def test_test_measures_the_weights_given(simple_run: Path, pixels: str, command: Command) -> None:
     """The same figures as at the end of the run that made them."""
     result = command("test", *words_for(simple_run, pixels))
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, complaints(result.err)) == (0, [])
     for name in ("test_accuracy", "test_loss", "test_correct", "test_images", "parameters"):
         assert measured("out")[name] == measured(simple_run)[name]
     assert metrics.percent(measured("out")) in result.out
@@ -235,7 +241,7 @@ def test_answers_are_not_written_over(
     simple_run: Path, pixels: str, command: Command, refused: Callable[..., str]
 ) -> None:
     """Unless asked to."""
-    Path("out").mkdir()
+    assert command("predict", *words_for(simple_run, pixels)).status == 0
     Path("out/predictions.csv").write_text("dear")
     assert "predictions.csv" in refused("predict", *words_for(simple_run, pixels))
     assert Path("out/predictions.csv").read_text() == "dear"

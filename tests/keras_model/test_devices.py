@@ -18,6 +18,7 @@ from keras_helpers import (
     Command,
     Result,
     clouds,
+    complaints,
     contents,
     ended,
     epochs,
@@ -81,13 +82,13 @@ class Together:
     @cache  # noqa: B019 (there are few, and they live as long as the tests)
     def all(self) -> dict[str, Result]:
         out, err = self.process.communicate(timeout=DEADLINE)
-        assert (self.process.returncode, err) == (0, ""), err
+        assert (self.process.returncode, complaints(err)) == (0, []), err
         return {name: Result(*found) for name, found in json.loads(out).items()}
 
     def good(self, name: str) -> Result:
         """How a command ended that ended well."""
         found = self.all()[name]
-        assert (found.status, found.err) == (0, ""), found
+        assert (found.status, complaints(found.err)) == (0, []), found
         return found
 
     def refused(self, name: str) -> str:

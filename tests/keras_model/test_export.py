@@ -22,7 +22,7 @@ from keras_model import exported as reading
 from keras_model.export import export
 from keras_model.model import build_model
 from minigrad import recipes, train, trained
-from minigrad.runs import UserError, weights
+from minigrad.runs import UserError, manifest, weights
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -121,7 +121,9 @@ def answered_by(path: Path, digits: Given) -> Callable[[np.ndarray], np.ndarray]
 
 
 def test_all_kinds_are_there_with_a_line_each(made: Made) -> None:
-    assert sorted(p.name for p in made.folder.iterdir()) == sorted(made.path(kind).name for kind in WRITTEN)
+    assert sorted(p.name for p in made.folder.iterdir() if p.name != ".files.json") == sorted(
+        made.path(kind).name for kind in WRITTEN
+    )
     for kind in WRITTEN:
         assert made.line(kind).split()[-1] == "kB"
         if kind != "int8":
@@ -256,10 +258,14 @@ def test_a_file_that_is_there_is_refused_before_any_work(digits: Given, monkeypa
     monkeypatch.setattr(exporting, "WRITERS", {})
     Path("out").mkdir()
     Path("out/digits.keras").write_text("mine")
+    with pytest.raises(UserError, match=r"--out out: holds digits\.keras, which is not recorded"):
+        digits.export(Path("out"), None, overwrite=True)
+    assert [(p.name, p.read_text()) for p in Path("out").iterdir()] == [("digits.keras", "mine")]
+    manifest.add(Path("out"), ["digits.keras"])
     with pytest.raises(UserError) as refused:
         digits.export(Path("out"), None)
-    assert str(refused.value) == "out/digits.keras: is already there; expected another --out or --overwrite"
-    assert [(p.name, p.read_text()) for p in Path("out").iterdir()] == [("digits.keras", "mine")]
+    assert str(refused.value) == "--out out: already holds digits.keras; expected another folder or --overwrite"
+    assert Path("out/digits.keras").read_text() == "mine"
 
 
 def test_the_file_that_was_read_is_not_written_again(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +290,7 @@ def test_overwriting_replaces_and_is_quiet(
     Path("out/digits.savedmodel").mkdir(parents=True)
     for name in ("digits.savedmodel/saved_model.pb", "digits.savedmodel/old", "digits.keras", "other.txt"):
         Path("out", name).write_text("old")
+    manifest.add(Path("out"), ["digits.savedmodel/saved_model.pb", "digits.savedmodel/old", "digits.keras"])
     capfd.readouterr()
     lines = digits.export(Path("out"), WRITTEN, overwrite=True)
     assert capfd.readouterr() == ("", "")
@@ -291,6 +298,7 @@ def test_overwriting_replaces_and_is_quiet(
     replaced = "savedmodel" in WRITTEN
     assert sorted(p.name for p in Path("out").iterdir()) == sorted(
         [
+            ".files.json",
             "other.txt",
             *(f"digits{exporting.SUFFIXES[kind]}" for kind in WRITTEN),
             *([] if replaced else ["digits.savedmodel"]),
@@ -305,10 +313,12 @@ def test_what_is_no_export_is_never_overwritten(digits: Given) -> None:
     Path("out/digits.safetensors").mkdir(parents=True)
     Path("out/digits.savedmodel").mkdir()
     Path("out/digits.savedmodel/thesis.txt").touch()
-    with pytest.raises(UserError, match=r"digits\.safetensors: is a folder; expected a file to overwrite"):
+    with pytest.raises(UserError, match=r"holds digits\.safetensors, which is not recorded"):
         digits.export(Path("out"), ["safetensors"], overwrite=True)
     if "savedmodel" in WRITTEN:
-        with pytest.raises(UserError, match=r"digits\.savedmodel: is no SavedModel; expected one to overwrite"):
+        manifest.add(Path("out"), ["digits.savedmodel/saved_model.pb"])
+        Path("out/digits.savedmodel/saved_model.pb").touch()
+        with pytest.raises(UserError, match=r"holds digits\.savedmodel, which is not recorded"):
             digits.export(Path("out"), ["savedmodel"], overwrite=True)
     assert Path("out/digits.savedmodel/thesis.txt").exists()
 
@@ -321,9 +331,11 @@ def failing(digits: Given, kinds: list[str]) -> str:
     Path("out").mkdir()
     old = Path("out", f"digits{exporting.SUFFIXES[kinds[0]]}")
     old.write_text("old")
+    manifest.add(Path("out"), [old.name])
     with pytest.raises(UserError) as refused:
         digits.export(Path("out"), kinds, overwrite=True)
-    assert [(p, p.read_text()) for p in Path("out").iterdir()] == [(old, "old")]
+    assert {p.name for p in Path("out").iterdir()} == {".files.json", old.name}
+    assert old.read_text() == "old"
     return str(refused.value)
 
 

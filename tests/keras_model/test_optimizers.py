@@ -131,7 +131,9 @@ def test_reduce_on_plateau_is_minigrads(kind: str, tmp_path: Path) -> None:
     net = build_model(model, (2,), 2)
     compile_model(net, model, 10)
     (plateau,) = [
-        c for c in build_callbacks(Recipe(model=model), tmp_path) if isinstance(c, keras.callbacks.ReduceLROnPlateau)
+        c
+        for c in build_callbacks(Recipe(model=model), tmp_path, validated=True)
+        if isinstance(c, keras.callbacks.ReduceLROnPlateau)
     ]
     plateau.set_model(net)
     plateau.on_train_begin()

@@ -12,7 +12,7 @@ import pytest
 
 import keras_model
 from keras_model import plot
-from minigrad.runs import Epoch, curves, history, run_command
+from minigrad.runs import Epoch, curves, history, manifest, run_command
 
 Drawn = list[tuple[Path, dict[str, list[Epoch]], str]]
 
@@ -67,13 +67,19 @@ def files() -> dict[str, bytes]:
 
 def test_one_run_is_drawn_into_its_folder_anew(capsys: pytest.CaptureFixture[str]) -> None:
     make("runs/keras-1")
-    Path("runs/keras-1/curves.png").write_text("of an earlier day")
+    for name in ("curves.png", "recipe.yaml"):
+        Path("runs/keras-1", name).write_text("of an earlier day")
     plot.plot(["runs/keras-1"], None, overwrite=False)
     assert capsys.readouterr().out == "curves of keras-1 in runs/keras-1/curves.png\n"
     by_fit = Path("by_fit.png")
     curves.draw(by_fit, history.read(Path("runs/keras-1/history.csv")), "keras-1")
     assert Path("runs/keras-1/curves.png").read_bytes() == by_fit.read_bytes()
-    assert sorted(p.name for p in Path("runs/keras-1").iterdir()) == ["curves.png", "history.csv"]
+    assert {p.name for p in Path("runs/keras-1").iterdir()} == {
+        ".files.json",
+        "curves.png",
+        "history.csv",
+        "recipe.yaml",
+    }
 
 
 def test_several_runs_are_drawn_beside_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,9 +156,9 @@ def test_a_file_that_is_there_needs_overwrite(refused: Callable[..., str], drawn
     make("runs/a", "runs/b")
     for path in ("curves.png", "mine.png", "runs/a/curves.png"):
         Path(path).write_text("old")
-    assert "--out curves.png: is already there" in refused("runs/a", "runs/b")
-    assert "--out mine.png: is already there" in refused("runs/a", out="mine.png")
-    assert "--out runs/a/curves.png: is already there" in refused("runs/a", "runs/b", out="runs/a/curves.png")
+    assert "--out curves.png: already exists" in refused("runs/a", "runs/b")
+    assert "--out mine.png: already exists" in refused("runs/a", out="mine.png")
+    assert "--out runs/a/curves.png: already exists" in refused("runs/a", "runs/b", out="runs/a/curves.png")
     assert not drawn
     plot.plot(["runs/a", "runs/b"], None, overwrite=True)
     plot.plot(["runs/a"], "mine.png", overwrite=True)
@@ -185,7 +191,9 @@ def test_a_full_disk_leaves_the_old_picture(refused: Callable[..., str], monkeyp
         raise OSError(28, "No space left on device")
 
     make("runs/a")
-    Path("runs/a/curves.png").write_text("old")
+    for name in ("curves.png", "recipe.yaml"):
+        Path("runs/a", name).write_text("old")
+    manifest.add(Path("runs/a"), ["curves.png"])
     monkeypatch.setattr(Figure, "savefig", full)
     assert "runs/a/curves.png: can't be written (No space left on device)" in refused("runs/a")
 

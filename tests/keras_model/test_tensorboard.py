@@ -70,7 +70,7 @@ def train(net: keras.Model, rows: Rows, until: int, *more: keras.callbacks.Callb
 
 
 def read(part: str) -> EventAccumulator:
-    events = EventAccumulator(str(Path("out", part)), {"histograms": 0})
+    events = EventAccumulator(str(Path("out/tensorboard", part)), {"histograms": 0})
     events.Reload()
     return events
 
@@ -102,12 +102,12 @@ def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     for name, array in get_weights(net).items():
         last = read("weights").Histograms(name)[-1].histogram_value
         assert (last.min, last.max) == (array.min(), array.max())
-    assert {p.name for p in Path("out").iterdir()} == {"train", "validation", "weights"}
+    assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "validation", "weights"}
 
 
 def test_without_validation_there_is_no_curve_of_it(net: keras.Model) -> None:
     train(net, Rows(), 1, validation=False)
-    assert {p.name for p in Path("out").iterdir()} == {"train", "weights"}
+    assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "weights"}
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")

@@ -315,3 +315,11 @@ def test_a_killed_removal_leaves_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "unlink", unlink)
     manifest.remove_files(OUT)
     assert seen[-2:] == ["recipe.yaml", manifest.NAME]
+
+
+def test_a_continued_run_of_an_earlier_version_owns_what_it_wrote() -> None:
+    """Of the fixed names, those that were not there may be anybody's later."""
+    earlier_run("recipe.yaml", "history.csv", "checkpoint.safetensors")
+    with folder.claim_run(OUT, "minigrad", FILES, resume=True):
+        folder.prepare(OUT, FILES)
+    assert manifest.owned(OUT) == {*FILES, "checkpoint.safetensors"}

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import engine
 from compare.report import readme
-from minigrad import ops, recipes
+from minigrad import datasets, ops, recipes
 from minigrad.recipes import Recipe
 
 PAGE = readme.PAGE.read_text(encoding="utf-8")
@@ -23,7 +23,11 @@ def test_its_tables_are_the_committed_results() -> None:
 @pytest.mark.parametrize("name", recipes.names())
 def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) -> None:
     results = RESULTS[name]
-    assert Recipe.from_dict(results["recipe"]) == recipes.load(name)
+    shipped, measured = recipes.load(name), Recipe.from_dict(results["recipe"])
+    # What null means may stand there as the number that it meant.
+    shipped.data.validation_size = datasets.held_out(60_000, shipped.data.validation_size)
+    measured.data.validation_size = datasets.held_out(60_000, measured.data.validation_size)
+    assert measured == shipped
     assert results["parity"]["passed"] is True
     assert results["parity"]["float64"]["max_abs_diff"] <= 1e-12
 

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 def test_the_core_needs_no_framework() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = {re.split(r"[><=\[]", need)[0] for need in project["dependencies"]}
-    assert core == {"numpy", "jsonargparse", "matplotlib", "pillow", "platformdirs", "pyyaml", "rich", "safetensors"}
+    assert core == {
+        *("filelock", "numpy", "jsonargparse", "matplotlib", "pillow", "platformdirs", "pyyaml", "rich", "safetensors")
+    }
     assert {"lightning", "keras", "all", "dev"} <= set(project["optional-dependencies"])
     assert "lightning>=2.6.6,<2.7" in project["optional-dependencies"]["lightning"]
 
