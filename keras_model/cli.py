@@ -98,6 +98,7 @@ def test(given: Any) -> None:
             from . import evaluation, saved
 
         data = datasets.load(recipe.data.path)
+        datasets.report_notes(data)
         net = saved.network_for(recipe, data)
         folder.prepare(out, files)
         evaluation.test(net, data.test, out)

@@ -156,6 +156,8 @@ class ClassifierCLI(LightningCLI):
             devices = self.trainer.world_size
             raise UserError(f"trainer.devices: {devices} in all; expected 1, since {self.subcommand} writes one file")
         if is_first_rank():
+            if self.subcommand in ("validate", "test"):
+                datasets.report_notes(self.datamodule.loaded)
             if self.subcommand == "test":  # the others have nothing to write yet
                 folder.prepare(self.out, folders.ADDED["test"])
             if config.ckpt_path is None and config.model.weights is None:

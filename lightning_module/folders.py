@@ -78,10 +78,12 @@ def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], held
     if FOLDER in os.environ:
         checkpoint = os.environ.get(CHECKPOINT)
         return Choice(Path(os.environ[FOLDER]), Path(checkpoint) if checkpoint else None, checkpoint is not None)
-    asked, named = config.trainer.default_root_dir, config.ckpt_path
-    there = expand(asked) if asked is not None else folder.newest("lightning")
+    where, resumes = _named(command, config)
+    there = where if where is not None else folder.newest("lightning")
     if not is_first_rank():  # started by torchrun or SLURM
-        return Choice(there, find_checkpoint(command, there, config), named is not None)
+        if resumes and resuming.is_complete(there, recipe):
+            raise SystemExit(0)
+        return Choice(there, find_checkpoint(command, there, config), resumes)
     choice = _for_fit(config, recipe, files, held) if command == "fit" else _for_others(command, config, there, held)
     os.environ[FOLDER] = str(choice.out)
     if choice.checkpoint is not None:
@@ -89,12 +91,22 @@ def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], held
     return choice
 
 
-def _for_fit(config: Any, recipe: Recipe, files: Sequence[str], held: ExitStack) -> Choice:
+def _named(command: str, config: Any) -> tuple[Path | None, bool]:
+    """The folder that the flags name, and whether `fit` is to continue the run in it."""
     asked, named = config.trainer.default_root_dir, config.ckpt_path
-    in_folder = named in ("last", "best")
-    home = None if named is None or in_folder else run_of(expand(named))
-    resumes = in_folder or (home is not None and (asked is None or expand(asked).absolute() == home.absolute()))
-    where = home if asked is None and home is not None else asked
+    where = None if asked is None else expand(asked)
+    if command != "fit" or named is None:
+        return where, False
+    if named in ("last", "best"):
+        return where, True
+    home = run_of(expand(named))
+    return (
+        (home, home is not None) if where is None else (where, home is not None and where.resolve() == home.resolve())
+    )
+
+
+def _for_fit(config: Any, recipe: Recipe, files: Sequence[str], held: ExitStack) -> Choice:
+    where, resumes = _named("fit", config)
     claim = folder.claim_run(where, "lightning", files, resume=resumes, overwrite=config.overwrite, flags=FLAGS)
     out = held.enter_context(claim)
     if resumes and resuming.is_complete(out, recipe):

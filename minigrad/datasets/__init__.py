@@ -20,12 +20,12 @@ from ..runs.files import expand
 from . import checks, csv, idx, npz
 from .npz import MNIST
 from .order import MAX_SHIFT, batches, epoch_order, epoch_shifts, held_out, shifted, split, steps_per_epoch
-from .review import report
+from .review import report, report_notes
 from .unlabelled import Unlabelled, load_images
 
 __all__ = [
     "MAX_SHIFT", "Dataset", "Split", "Unlabelled", "batches", "epoch_order", "epoch_shifts", "held_out", "load",
-    "load_images", "report", "shifted", "split", "steps_per_epoch",
+    "load_images", "report", "report_notes", "shifted", "split", "steps_per_epoch",
 ]  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: no archive, cut short, an array missing or holding objects.
     """
-    archive = _open(path, ", ".join(NAMES))
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise UserError(f"{path}: is a single array; expected an .npz with {', '.join(NAMES)}")
-    with archive:
+    with _opened(path, ", ".join(NAMES)) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: is a single array; expected an .npz with {', '.join(NAMES)}")
         missing = [name for name in NAMES if name not in archive.files]
         if missing:
             found = ", ".join(archive.files) or "none"
@@ -43,10 +44,9 @@ def read_images(path: Path) -> tuple[str, np.ndarray]:
         UserError: no archive, cut short, several other arrays, or objects.
     """
     expected = f"{', '.join(IMAGES)}, or a single array"
-    archive = _open(path, expected)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        return "array", archive
-    with archive:
+    with _opened(path, expected) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            return "array", archive
         name = next((name for name in IMAGES if name in archive.files), None)
         if name is None and len(archive.files) == 1:
             name = archive.files[0]
@@ -55,11 +55,17 @@ def read_images(path: Path) -> tuple[str, np.ndarray]:
         return name, _array(path, archive, name)
 
 
-def _open(path: Path, expected: str) -> np.lib.npyio.NpzFile | np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except DAMAGED as error:
-        raise UserError(f"{path}: is empty, cut short or no .npz archive; expected {expected}") from error
+@contextmanager
+def _opened(path: Path, expected: str) -> Iterator[np.lib.npyio.NpzFile | np.ndarray]:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))  # by itself NumPy leaves a damaged archive open
+            loaded = np.load(file, allow_pickle=False)
+        except DAMAGED as error:
+            raise UserError(f"{path}: is empty, cut short or no .npz archive; expected {expected}") from error
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            stack.enter_context(loaded)
+        yield loaded
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:

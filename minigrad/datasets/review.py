@@ -18,10 +18,15 @@ CHANNELS = (1, 3, 4)
 
 def report(data: Dataset) -> None:
     """Print what the reader decided, and on standard error what looks unintended."""
-    for note in data.notes:
-        print(note)
+    report_notes(data)
     for warning in warnings(data):
         print(f"warning: {data.path}: {warning}", file=sys.stderr)
+
+
+def report_notes(data: Dataset) -> None:
+    """Print what the reader decided: all that a command needs that does not train."""
+    for note in data.notes:
+        print(note)
 
 
 def warnings(data: Dataset) -> list[str]:
