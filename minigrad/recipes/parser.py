@@ -100,19 +100,20 @@ def resolve(argv: Sequence[str]) -> list[str]:
         UserError: there is no such recipe, or it would undo a flag that stands before it.
     """
     words = list(argv)
-    for i, word in enumerate(words):
+    for i, word in enumerate(argv):
         if word in ("--config", "-c") and i + 1 < len(words):
-            words[i + 1] = find(words[i + 1])
-            _refuse_undone(words[:i], words[i + 1], words[i + 2 :])
+            words[i + 1] = find(argv[i + 1])
+            _refuse_undone(argv[:i], argv[i + 1], argv[i + 2 :])
         elif word.startswith("--config="):
-            words[i] = f"--config={find(word.removeprefix('--config='))}"
-            _refuse_undone(words[:i], words[i].removeprefix("--config="), words[i + 1 :])
+            name = word.removeprefix("--config=")
+            words[i] = f"--config={find(name)}"
+            _refuse_undone(argv[:i], name, argv[i + 1 :])
     return words
 
 
 def _refuse_undone(before: Sequence[str], config: str, after: Sequence[str]) -> None:
     """Check that no flag stands only before a file that sets its key: jsonargparse lets the later one win."""
-    keys = list(_keys(read_yaml(config)))
+    keys = list(_keys(read_yaml(find(config))))
     again = {word.split("=")[0] for word in after}
     for word in before:
         if not word.startswith("--") or word.split("=")[0] in again:
