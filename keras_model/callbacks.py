@@ -11,15 +11,14 @@ import keras
 import numpy as np
 
 from minigrad.datasets import Dataset
-from minigrad.recipes import BEYOND, PLATEAU, Recipe
+from minigrad.recipes import PLATEAU, Recipe, to_metadata
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights
 from minigrad.runs.progress import Report, network
 
 from .interrupt import CtrlC
 from .model import get_weights
+from .options import LOG, MODEL
 from .stock import constant_rate, copy_weights, stock_copy
-
-CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
 
 
 class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -89,7 +88,7 @@ class RunFolder(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path, self.recipe, self.report, self.epochs = path, recipe, report, epochs
-        recorded = recipe.as_dict() | ({BEYOND: dict(beyond)} if beyond else {})
+        recorded = to_metadata(recipe, beyond)
         self.described = weights.describe(recorded, data.input_shape, data.classes, data.input_scale)
         self.title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
         self.began = 0.0

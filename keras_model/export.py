@@ -67,22 +67,8 @@ def export(
     if kinds is None:
         paths = {kind: path for kind, path in paths.items() if source is None or path.resolve() != source.resolve()}
     one_framework()  # Keras looks for TensorFlow when it saves a model
-    with folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite):
-        write(paths, net, described, images, labels, out, stem, calibration)
-
-
-def write(
-    paths: dict[str, Path],
-    net: keras.Model,
-    described: dict[str, str],
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    out: Path,
-    stem: str,
-    calibration: np.ndarray,
-) -> None:
-    """Write, check and print the files of `export`, whose folder is claimed."""
-    with tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as place:
+    claim = folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite)
+    with claim, tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as place:
         drafts = {kind: Path(place, path.name) for kind, path in paths.items()}
         with quiet():
             expected = predicting(net)(images)

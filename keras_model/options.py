@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from minigrad.runs import UserError, folder
 
+CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
 # What `fit` writes, besides what TensorBoard is given.
 FILES = (
     *(folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, folder.CONFUSION, folder.MISTAKES),
-    *("checkpoint.safetensors", "model.keras", "metrics.csv"),
+    *(CHECKPOINT, MODEL, LOG),
 )
 Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "h5"]  # of an exported file
 

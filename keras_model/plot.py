@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.runs import UserError, curves, expand, folder, history
@@ -35,23 +34,13 @@ def plot(folders: Sequence[str], out: str | None, *, overwrite: bool) -> None:
     path = Path(out) if out is not None else default
     if path.suffix.lower() not in curves.FORMATS:
         raise UserError(f"--out {path}: has the suffix {path.suffix!r}; expected one of {', '.join(curves.FORMATS)}")
-    with claimed(path, inside=out is None and bool(alone), overwrite=overwrite) as path:
+    with folder.claim_file(out, default, overwrite=overwrite, redraw=bool(alone)) as path:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             curves.draw_runs(path, runs, alone)
         except OSError as error:  # a full disk, or a name so long that its draft has none
             raise UserError(f"--out {path}: can't be written ({error.strerror}); expected another file") from error
         print(f"curves of {alone or f'{len(runs)} runs'} in {path}")
-
-
-@contextmanager
-def claimed(path: Path, *, inside: bool, overwrite: bool) -> Iterator[Path]:
-    """The picture's file, or if it goes `inside` a run, that run's own picture, which is replaced."""
-    if not (inside and folder.holds_run(path.parent)):
-        yield folder.choose_file(path, overwrite=overwrite)
-        return
-    with folder.claim_files(path.parent, "", [path.name], overwrite=True) as run:
-        folder.prepare(run, [path.name])
-        yield path
 
 
 def find_history(run: str) -> Path:

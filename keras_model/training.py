@@ -13,17 +13,17 @@ import numpy as np
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, Stopped, folder, history, resuming, whole_file, write_text
+from minigrad.runs import Epoch, Stopped, folder, resuming, whole_file, write_text
 from minigrad.runs.progress import Report
 
 from . import devices
 from .average import Averaged
-from .callbacks import CHECKPOINT, LOG, HearCtrlC, RunFolder, TerminateOnNaN, build_callbacks
+from .callbacks import HearCtrlC, RunFolder, TerminateOnNaN, build_callbacks
 from .data import CurrentEpoch, training_data, validation_data
 from .evaluation import test
 from .interrupt import CtrlC
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
-from .options import FILES, Options
+from .options import CHECKPOINT, FILES, LOG, Options
 from .state import ResumableState
 from .tensorboard import TensorBoard
 
@@ -150,13 +150,7 @@ def take_up(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) 
     Raises:
         UserError: it was made otherwise, or its files are damaged.
     """
-    resuming.refuse_changes(out, recipe)
-    past: list[Epoch] = []
-    if (out / CHECKPOINT).exists():
-        past = history.read(out / folder.HISTORY, state.restore(net, recipe.data.path))
-    else:
-        resuming.refuse_lost_checkpoint(out, CHECKPOINT)
-    resuming.reopen(out)
+    past = resuming.take_up(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
     if (log := out / LOG).exists():  # an epoch that is trained again shall be logged once
         kept = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
         with whole_file(log) as draft:

@@ -85,7 +85,7 @@ class ClassifierCLI(LightningCLI):
         # Lightning's rehearsals leave nothing behind.
         self.rehearsal = bool(config.trainer.fast_dev_run or config.trainer.barebones)
         if not self.rehearsal:
-            self.beyond = record.beyond_recipe(config) if command == "fit" else {}
+            self.beyond = record.beyond_recipe(config, self.recipe) if command == "fit" else {}
             self.files = defaults.files(config)
             choice = folders.choose(command, config, self.recipe, self.files, self.held)
             self.out, self.resumes = choice.out, choice.resumes

@@ -168,7 +168,7 @@ def find_last(out: Path, config: Any) -> Path | None:
     if not (out / folder.HISTORY).exists():
         return None
     rows, found = history.read(out / folder.HISTORY), list[tuple[int, float, Path]]()
-    folders = [out, *(Path(c.init_args.dirpath) for c in config.trainer.callbacks or [] if _has_folder(c))]
+    folders = [out, *(expand(c.init_args.dirpath) for c in config.trainer.callbacks or [] if _has_folder(c))]
     for path in {path for place in folders for path in place.rglob("*.ckpt")}:
         try:
             epochs = state_of_run(read_checkpoint(path)).get("epochs", [])

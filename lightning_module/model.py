@@ -138,7 +138,7 @@ class LitClassifier(LightningModule):
             beyond: settings of the training that no recipe has a key for.
         """
         h: Any = self.hparams
-        recorded = recipe.as_dict() | ({recipes.BEYOND: dict(beyond)} if beyond else {})
+        recorded = recipes.to_metadata(recipe, beyond)
         return weights_file.describe(recorded, tuple(h.input_shape), h.classes, h.input_scale)
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:

@@ -29,11 +29,17 @@ TRAINER: dict[str, tuple[Any, ...]] = {
     "min_epochs": (None,),
     "min_steps": (None,),
 }
+# Likewise where a schedule or early stopping watches the validation loss.
+VALIDATION: dict[str, tuple[Any, ...]] = {
+    "check_val_every_n_epoch": (1,),
+    "limit_val_batches": (None, 1.0),
+    "val_check_interval": (None, 1.0),
+}
 # Lightning's callbacks that leave the training as it is, or, as the two finders, change what is recorded as used.
 NEUTRAL = (
     *("BatchSizeFinder", "LearningRateFinder", "LearningRateMonitor", "ModelCheckpoint", "OnExceptionCheckpoint"),
     *("TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "DeviceStatsMonitor"),
-    *("ThroughputMonitor", "BackboneLambda", "SpikeDetection"),
+    "ThroughputMonitor",
 )
 FINDERS = ("BatchSizeFinder", "LearningRateFinder")
 
@@ -43,11 +49,12 @@ def callback_names(config: Any) -> list[str]:
     return [str(c.get("class_path")).rpartition(".")[2] for c in config.trainer.callbacks or []]
 
 
-def beyond_recipe(config: Any) -> dict[str, Any]:
+def beyond_recipe(config: Any, recipe: Recipe) -> dict[str, Any]:
     """Return the settings in the config of `fit` that change the training and for which a recipe has no keys.
 
     Args:
         config: LightningCLI's, of the subcommand.
+        recipe: the recipe in it.
 
     Returns:
         Plain values by key, such as `{"trainer.gradient_clip_val": 1.0}`.
@@ -56,14 +63,14 @@ def beyond_recipe(config: Any) -> dict[str, Any]:
     for key in ("optimizer", "lr_scheduler"):
         if (value := config.get(key)) is not None:
             found[key] = _plain(value)
-    for key, neutral in TRAINER.items():
-        if (value := config.trainer.get(key)) not in neutral:
+    for key, neutral in (TRAINER | (VALIDATION if recipes.watches_validation(recipe) else {})).items():
+        value = config.trainer.get(key)
+        # Types count: a limit of 1.0 is all batches, and a limit of 1 is one batch.
+        if not any(type(value) is type(other) and value == other for other in neutral):
             found[f"trainer.{key}"] = _plain(value)
-    asked = [
-        c for c, name in zip(config.trainer.callbacks or [], callback_names(config), strict=True) if name not in NEUTRAL
-    ]
-    if asked:
-        found["trainer.callbacks"] = [_plain(c) for c in asked]
+    callbacks = zip(config.trainer.callbacks or [], callback_names(config), strict=True)
+    if asked := [_plain(callback) for callback, name in callbacks if name not in NEUTRAL]:
+        found["trainer.callbacks"] = asked
     return found
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -100,6 +99,7 @@ def export(path: Path, net: Classifier, network: weights.Network, images: np.nda
     """
     import onnx
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
         onnx.save(to_onnx(net, network), draft)
         onnx.checker.check_model(draft, full_check=True)
@@ -132,24 +132,12 @@ def main(argv: Sequence[str]) -> None:
 
     weights_path = expand(options.model.weights)
     net, network, recipe = restore(weights_path)
-    with _claimed(options.out, weights_path.with_suffix(".onnx"), options.overwrite) as out:
+    with folder.claim_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite) as out:
         path = options.data.path or recipe.data.path
         _, images = datasets.load_images(path, network.input_shape, network.input_scale)
         images = images[:CHECKED]
         found = export(out, net, network, images)
     print(f"{out}: differs from minigrad by at most {found:.1e} over {len(images):,} images")
-
-
-@contextmanager
-def _claimed(out: str | None, default: Path, overwrite: bool) -> Iterator[Path]:
-    """The file to write: the one that was named, or `default`, which becomes a file of the run beside it."""
-    path = folder.choose_file(out or default, overwrite=overwrite)
-    if out is not None or not folder.holds_run(path.parent):
-        yield path
-        return
-    with folder.claim_files(path.parent, "minigrad", [path.name], overwrite=True) as run:
-        folder.prepare(run, [path.name])
-        yield path
 
 
 if __name__ == "__main__":

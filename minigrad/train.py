@@ -96,16 +96,12 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
     scalars = Scalars(out) if tensorboard else None
 
-    epochs: list[Epoch] = []
-    if resume:
-        resuming.refuse_changes(out, recipe)
-        if (out / checkpoint.NAME).exists():
-            done, trained_on = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
-            resuming.refuse_other_data(trained_on, data.digest, recipe.data.path)
-            epochs = history.read(out / folder.HISTORY, done)
-        else:
-            resuming.refuse_lost_checkpoint(out, checkpoint.NAME)
-        resuming.reopen(out)
+    def restore() -> int:
+        done, trained_on = checkpoint.load(out / checkpoint.NAME, net, optimizer, schedule, best)
+        resuming.refuse_other_data(trained_on, data.digest, recipe.data.path)
+        return done
+
+    epochs = resuming.take_up(out, recipe, checkpoint.NAME, restore) if resume else []
     datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe))

@@ -64,8 +64,8 @@ def _float_pixels(name: str, images: np.ndarray) -> str | None:
     if images.dtype == np.uint8:
         return None
     low, high = float(images.min()), float(images.max())
-    whole = 1 < high <= 255 and low >= 0 and bool((images == np.floor(images)).all())
-    if not (low >= 0 and (128 < high <= 255 or (whole and high > 16))):
+    # Up to half of the range other quantities are as likely, unless they are whole numbers.
+    if low < 0 or not 16 < high <= 255 or (high <= 128 and (images != np.floor(images)).any()):
         return None
     return f"{name}: floats from {low:g} to {high:g} are used as they are; pixels are scaled to 0 to 1 only as uint8"
 

@@ -14,6 +14,7 @@ from .parser import (
     resolve,
     run_options,
     sentence,
+    to_metadata,
     to_recipe,
     with_paths,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "resolve",
     "run_options",
     "sentence",
+    "to_metadata",
     "to_recipe",
     "watches_validation",
     "with_paths",

@@ -171,7 +171,7 @@ def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes the next runs/NAME-N")
     parser.add_argument("--overwrite", **flag, help="replace the run that is in the folder")
     if resume:
-        words = "continue the run in the folder, if there is one; null as --out takes the newest"
+        words = "continue the run in the folder, if there is one; without --out, the newest run"
         parser.add_argument("--resume", **flag, help=words)
 
 
@@ -220,6 +220,16 @@ def read_record(path: Path) -> tuple[Recipe, dict[str, Any]]:
         return to_recipe(recipe_parser("recipe", "").parse_object(content)), beyond
     except (UserError, RecursionError) as error:
         raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run recorded") from error
+
+
+def to_metadata(recipe: Recipe, beyond: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the recipe for the metadata of a weights file; the inverse of `from_metadata`.
+
+    Args:
+        recipe: what was trained.
+        beyond: settings of the training that no recipe has a key for.
+    """
+    return recipe.as_dict() | ({BEYOND: dict(beyond)} if beyond else {})
 
 
 def from_metadata(values: dict[str, Any]) -> Recipe:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFUSION", "CURVES", "HISTORY", "LOCK", "METRICS", "MISTAKES", "PREDICTIONS", "RECIPE", "RESULTS", "WEIGHTS",
-    "choose_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare",
+    "claim_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare",
 ]  # fmt: skip
 
 LOCK = ".run.lock"
@@ -140,21 +140,38 @@ def prepare(folder: Path, files: Iterable[str], *, overwrite: bool = False) -> N
         raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error
 
 
-def choose_file(out: str | Path, *, overwrite: bool = False) -> Path:
-    """Return the one file that a command writes, and create its folder; the file is not touched.
+@contextmanager
+def claim_file(
+    out: str | Path | None, default: Path, *, overwrite: bool = False, redraw: bool = False
+) -> Iterator[Path]:
+    """Hold the one file that a command writes.
+
+    Args:
+        out: the file that the user names, which stays the user's; None takes `default`.
+        default: a file that this package names. In a run's folder it becomes a file of the run.
+        overwrite: the file may be replaced.
+        redraw: a `default` that is a file of the run may be replaced without `overwrite`.
+
+    Yields:
+        The path; the file is not touched.
 
     Raises:
-        UserError: the file exists and `overwrite` was not given, or it cannot be written.
+        UserError: the file exists and may not be replaced, or it cannot be written.
     """
-    path = expand(out)
+    path = expand(default if out is None else out)
+    in_run = out is None and holds_run(path.parent)
     _refuse_no_path(path, "--out", "a file")
     if path.is_dir():
         raise UserError(f"--out {path}: is a folder; expected a file to write")
-    if os.path.lexists(path) and not overwrite:
+    if os.path.lexists(path) and not (overwrite or (redraw and in_run)):
         raise UserError(f"--out {path}: already exists; expected another file or --overwrite")
     _refuse_unwritable(path, path.parent, "--out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    if not in_run:
+        yield path
+        return
+    with claim_files(path.parent, "", [path.name], overwrite=True) as folder:
+        prepare(folder, [path.name])
+        yield path
 
 
 @contextmanager
@@ -169,7 +186,7 @@ def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
         if lock is not None:
             _held.discard(key)
             with suppress(OSError):
-                # While it is locked: who opened it meanwhile sees, once it has the lock, that this is no longer the file.
+                # While locked: a process that has opened it sees, as soon as it has the lock, that the file is gone.
                 (folder / LOCK).unlink(missing_ok=True)
                 for path in created:
                     path.rmdir()  # which fails as soon as one holds something
@@ -213,7 +230,7 @@ def _lock_folder(folder: Path, flag: str) -> tuple[Path, list[Path], FileLock | 
         raise UserError(f"{flag} {folder}: can't be written ({error.strerror}); expected a writable folder") from error
     if lock is None:
         raise UserError(
-            f"{flag} {folder}: another command is writing there; expected another folder, or wait for its end"
+            f"{flag} {folder}: another command is writing there; expected another folder, or that command to end"
         )
     return folder, created, lock
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from .. import recipes
 from ..recipes import Recipe
 from . import folder, history
 from .errors import UserError
+from .history import Epoch
 
 # A schedule of these is stretched over the whole training, which therefore cannot become longer.
 STRETCHED = ("cosine", "one_cycle")
@@ -40,6 +41,31 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
         print(f"{out} holds a run that early stopping ended after {done} epochs; it is left as it is")
         return True
     return False
+
+
+def take_up(out: Path, recipe: Recipe, checkpoint: str, restore: Callable[[], int]) -> list[Epoch]:
+    """Continue the run in `out`, whose checkpoint is in its folder.
+
+    Args:
+        out: the run folder.
+        recipe: what is asked for now.
+        checkpoint: the name of the checkpoint file.
+        restore: reads it, and returns how many epochs it has.
+
+    Returns:
+        Those epochs; none if the run was killed before it had a checkpoint.
+
+    Raises:
+        UserError: the run was made with another recipe or other data, or its files are lost or damaged.
+    """
+    refuse_changes(out, recipe)
+    epochs: list[Epoch] = []
+    if (out / checkpoint).exists():
+        epochs = history.read(out / folder.HISTORY, restore())
+    else:
+        refuse_lost_checkpoint(out, checkpoint)
+    reopen(out)
+    return epochs
 
 
 def refuse_changes(out: Path, recipe: Recipe) -> None:
@@ -126,7 +152,7 @@ def refuse_lost_checkpoint(out: Path, name: str, flag: str = "--resume") -> None
 
 
 def reopen(out: Path) -> None:
-    """Have a finished run that is continued count as unfinished: its test is out of date."""
+    """Remove the test metrics of a finished run that continues: they are out of date, and mark it as finished."""
     (out / folder.METRICS).unlink(missing_ok=True)
 
 

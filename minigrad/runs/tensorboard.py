@@ -17,8 +17,6 @@ from .history import Epoch
 
 PREFIX = "events.out.tfevents."
 BUCKETS = 30  # as in Keras's own histograms
-
-
 FOLDER = "tensorboard"  # in a run's folder
 
 

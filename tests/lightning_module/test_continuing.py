@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from lightning_helpers import call, contents, epochs, flags, interrupted, kept, network, same_weights, sentence
 
 from minigrad import recipes
-from minigrad.runs import UserError, folder, weights
+from minigrad.runs import UserError, weights
 
 ONE, TWO = Path("runs/lightning-1"), Path("runs/lightning-2")
 
@@ -190,6 +191,27 @@ def test_a_training_that_no_recipe_describes_is_no_recipe(way: str, easy: str, m
     assert len(epochs("out")) == 3
 
 
+PATIENT = ("--early_stopping.patience", "5")
+EVERY_SECOND = ("--trainer.check_val_every_n_epoch", "2")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--trainer.limit_train_batches", "1"), {"trainer.limit_train_batches": 1}),
+        (("--trainer.limit_train_batches", "1.0"), {}),
+        ((*PATIENT, *EVERY_SECOND), {"trainer.check_val_every_n_epoch": 2}),
+        (EVERY_SECOND, {}),
+    ],
+)
+def test_a_limit_is_recorded_where_it_changes_the_training(
+    words: tuple[str, ...], expected: dict[str, Any], easy: str
+) -> None:
+    """One batch is not all of them, and validation matters where something watches it."""
+    assert call(*flags(easy, "out", *words, "--trainer.max_epochs", "2", "--trainer.limit_test_batches", "1")) == 0
+    assert recorded("out")[1] == expected
+
+
 def test_what_a_finder_found_is_recorded(easy: str) -> None:
     finders = ["--trainer.callbacks+=BatchSizeFinder", "--trainer.callbacks.max_trials=2"]
     finders += ["--trainer.callbacks+=LearningRateFinder"]
@@ -227,10 +249,6 @@ def test_the_manifest_lists_all_that_a_run_leaves(easy: str) -> None:
 
 
 def test_a_folder_in_use_is_refused(easy: str) -> None:
-    with folder.claim_run("out", "lightning"):
-        pass
-    from filelock import FileLock
-
     Path("out").mkdir()
     with FileLock("out/.run.lock"):
         for words in (flags(easy, "out"), flags(easy, "out", "--overwrite"), flags(easy, "out", "--ckpt_path", "last")):

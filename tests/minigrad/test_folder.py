@@ -89,7 +89,8 @@ def test_the_home_folder_has_a_short_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with folder.claim_run("~/mine", "minigrad") as out:
         assert out == tmp_path / "home/mine"
-    assert folder.choose_file("~/a.png") == tmp_path / "home/a.png"
+    with folder.claim_file("~/a.png", Path("b.png")) as path:
+        assert path == tmp_path / "home/a.png"
     assert not Path("~").exists()
 
 
