@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 from . import graph, nn, ops, optim
 from .functional import grad, value_and_grad
 from .gradcheck import gradcheck
+from .operation import Array, operation
 from .ops import *  # noqa: F403
-from .tape import Array, detect_anomaly, no_grad, operation
+from .tape import detect_anomaly, no_grad
 from .tensor import Tensor
 
 __all__ = [

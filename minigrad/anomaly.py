@@ -20,7 +20,7 @@ def caller() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def refuse_value(op: str, value: Any, operands: list[Any]) -> None:
+def check_value(op: str, value: Any, operands: list[Any]) -> None:
     """Raise FloatingPointError if `op` made a number that is not finite."""
     bad = _first(value)
     if bad:
@@ -29,7 +29,7 @@ def refuse_value(op: str, value: Any, operands: list[Any]) -> None:
         raise FloatingPointError(f"{op}: {bad} in the value; {origin}; called at {caller()}")
 
 
-def refuse_gradient(op: str, gradient: Any, given: Any, line: str | None) -> None:
+def check_gradient(op: str, gradient: Any, given: Any, line: str | None) -> None:
     """Raise FloatingPointError if the pullback of `op` made a number that is not finite."""
     bad = _first(gradient)
     if bad:

@@ -48,7 +48,7 @@ class Tensor(tape.Node):
             raise TypeError(f"Tensor: dtype {self.data.dtype} can't require a gradient; expected a floating dtype")
         self.requires_grad = requires_grad
         self.grad = None
-        self._op, self._edges, self._order = "leaf", (), next(tape._clock)
+        self._op, self._edges, self._order = "leaf", (), next(tape.clock)
         self._hooks = self._line = None
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -70,7 +70,7 @@ class Tensor(tape.Node):
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         self._hooks = {} if self._hooks is None else self._hooks
-        key = next(tape._clock)
+        key = next(tape.clock)
         self._hooks[key] = hook
         return Hooked(self._hooks, key)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..runs.files import write_text
-from ..tape import _FREED, Node
+from ..tape import FREED, Node
 from .layout import Box, lay_out
 from .svg import LINE, PAD, to_svg
 
@@ -88,7 +88,7 @@ def _reach(root: Node) -> tuple[dict[int, Node], dict[int, int]]:
         node = stack.pop()
         if id(node) in nodes:
             continue
-        if node._edges is _FREED:
+        if node._edges is FREED:
             raise RuntimeError(
                 f"draw: the graph behind {node._op!r} was freed by backward; give it retain_graph=True, or draw before it"
             )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 from .elementwise import erf_of
 
 __all__ = ["dropout", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = [
     "abs", "add", "arcsin", "arctan", "clip", "cos", "cosh", "divide", "erf", "exp", "expm1", "log", "log1p", "log2",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation, unbroadcast
+from ..operation import Array, operation
+from ..tape import unbroadcast
 
 __all__ = ["einsum", "linear", "matmul", "outer"]
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 from .activation import logistic
 
 __all__ = [

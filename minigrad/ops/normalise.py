@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = ["batch_norm", "layer_norm"]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = [
     "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "std", "sum", "var",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..tape import Array, operation, unwrap
+from ..operation import Array, operation
+from ..tape import unwrap
 
 __all__ = [
     "broadcast_to", "concatenate", "embedding", "expand_dims", "flatten", "flip", "getitem", "pad", "reshape", "roll", "split",
