@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ..runs.files import write_text
 from ..tape import FREED, Node
 from .layout import Box, lay_out
 from .svg import LINE, PAD, to_svg
@@ -31,7 +30,9 @@ class Drawing:
     description: str
 
     def save(self, path: str | Path) -> None:
-        """Write the picture, whole or not at all."""
+        """Write the picture to a new file, which replaces `path` only when it is complete."""
+        from ..runs.files import write_text  # slow to import
+
         write_text(Path(path), self.svg)
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 Shape = tuple[int, ...]
-Initialisation = Callable[[np.random.Generator, Shape], np.ndarray]
+Initialisation = Callable[["np.random.Generator", Shape], np.ndarray]  # a string: numpy.random is slow to import
 
 
 def fans(shape: Shape) -> tuple[int, int]:

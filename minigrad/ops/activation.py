@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..operation import Array, operation
 from .elementwise import erf_of
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+else:
+    Generator = Any  # `operation` evaluates annotations, and numpy.random is slow to import
 
 __all__ = ["dropout", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus"]
 
@@ -88,7 +93,7 @@ def silu(input: Array):
 
 
 @operation
-def dropout(input: Array, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None):
+def dropout(input: Array, p: float = 0.5, training: bool = True, rng: Generator | None = None):
     """y = a m / (1 - p), each m 1 with probability 1 - p, else 0; y = a if not training.   dL/da = g m / (1 - p).
 
     The scale keeps the expectation, so that nothing changes at evaluation
