@@ -314,7 +314,7 @@ def test_a_freed_graph_says_how_to_keep_it() -> None:
     loss, other = middle.sum(), (middle * 2.0).sum()
     loss.backward()
     for tensor in (loss, other):
-        with pytest.raises(RuntimeError, match="freed by backward; give it retain_graph=True"):
+        with pytest.raises(RuntimeError, match="freed by backward; pass retain_graph=True"):
             draw(tensor)
 
 
