@@ -16,7 +16,7 @@ from lightning_helpers import CNN, QUIET, call, contents, network, runs_of, sent
 
 from lightning_module import export
 from lightning_module.model import LitClassifier
-from minigrad import trained
+from minigrad import restore
 from minigrad.runs import weights
 
 pytest.importorskip("onnx")
@@ -109,7 +109,7 @@ def test_an_exported_program_answers_raw_images(exported: Exported) -> None:
 
 def test_exported_weights_answer_in_minigrad(exported: Exported) -> None:
     if exported.stem == "last":
-        net, network, _ = trained.restore(exported.path("safetensors"))
+        net, network = restore.restore(exported.path("safetensors"))
         assert (network.input_shape, network.classes) == ((4, 5), 3)
         exported.same(net.predict)
         written, original = (
