@@ -347,7 +347,7 @@ def writing_the_wrong_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_file_that_answers_otherwise_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     writing_the_wrong_network(QUICK, monkeypatch)
     said = failing(digits, [QUICK])
-    assert said.startswith(f"out/digits.{QUICK}: its answers differ from the model's by ")
+    assert said.startswith(f"out/digits.{QUICK}: its outputs differ from the network's by ")
     assert said.endswith("; expected at most 1e-04, so nothing was written")
 
 
