@@ -1,24 +1,7 @@
-"""The ground floor of all three packages: what a recipe is, and finding and reading one."""
+"""Recipes, shared by all packages: the keys of a recipe, its file, its command line, and the layer sizes it implies."""
 
-from .parser import (
-    BEYOND,
-    OneSentence,
-    Parser,
-    dump,
-    find,
-    from_metadata,
-    load,
-    names,
-    read_record,
-    recipe_parser,
-    resolve,
-    run_options,
-    sentence,
-    to_metadata,
-    to_recipe,
-    with_paths,
-)
-from .plan import Plan, plan, refuse_misfit
+from .files import NOT_IN_RECIPE, as_recipe, dump, find, from_metadata, load, names, read_trained, to_metadata
+from .parser import OneSentence, Parser, add_flag, recipe_parser, resolve, run_options, sentence, to_recipe, with_paths
 from .schema import (
     ONE_CYCLE,
     PLATEAU,
@@ -32,9 +15,10 @@ from .schema import (
     flat,
     watches_validation,
 )
+from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
-    "BEYOND",
+    "NOT_IN_RECIPE",
     "ONE_CYCLE",
     "PLATEAU",
     "SECTIONS",
@@ -43,9 +27,11 @@ __all__ = [
     "Model",
     "OneSentence",
     "Parser",
-    "Plan",
     "Recipe",
+    "Sizes",
     "Trainer",
+    "add_flag",
+    "as_recipe",
     "check",
     "dump",
     "find",
@@ -53,13 +39,13 @@ __all__ = [
     "from_metadata",
     "load",
     "names",
-    "plan",
-    "read_record",
+    "read_trained",
     "recipe_parser",
     "refuse_misfit",
     "resolve",
     "run_options",
     "sentence",
+    "sizes",
     "to_metadata",
     "to_recipe",
     "watches_validation",
