@@ -26,9 +26,9 @@ def pin(module: str) -> None:
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | settings)
 
 
-def ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
-    """Median and quartiles of ours / theirs, computed per round, because a slower machine slows both."""
-    low, middle, high = np.percentile(np.asarray(ours) / np.asarray(theirs), [25, 50, 75])
+def ratio(subject: ArrayLike, peer: ArrayLike) -> dict[str, Any]:
+    """Median and quartiles of subject / peer, computed per round, because a slower machine slows both."""
+    low, middle, high = np.percentile(np.asarray(subject) / np.asarray(peer), [25, 50, 75])
     return {"ratio": float(middle), "quartiles": [float(low), float(high)]}
 
 
