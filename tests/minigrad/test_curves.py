@@ -71,7 +71,10 @@ def test_one_run_is_drawn_in_three_panels_as_it_was() -> None:
             assert list(line.get_xdata()) == [1, 2, 3, 4]
             assert list(line.get_ydata()) == pytest.approx([scale * getattr(e, column) for e in history])
     for axes in (loss, accuracy):
-        assert [line.get_color() for line in axes.lines] == [curves.ALONE["training"], curves.ALONE["validation"]]
+        assert [line.get_color() for line in axes.lines] == [
+            curves.SINGLE_RUN_COLORS["training"],
+            curves.SINGLE_RUN_COLORS["validation"],
+        ]
 
 
 def test_the_legend_names_what_is_there() -> None:
@@ -101,14 +104,14 @@ def test_both_colours_are_in_the_picture(epochs: int) -> None:
     third = picture.shape[1] // 3
     loss, accuracy, rate = (picture[:-60, i * third : (i + 1) * third] for i in range(3))  # without the legend
     for panel in (loss, accuracy):
-        assert count(panel, curves.ALONE["training"]) > 5
-        assert count(panel, curves.ALONE["validation"]) > 5
-    assert count(rate, curves.ALONE["rate"]) > 5
+        assert count(panel, curves.SINGLE_RUN_COLORS["training"]) > 5
+        assert count(panel, curves.SINGLE_RUN_COLORS["validation"]) > 5
+    assert count(rate, curves.SINGLE_RUN_COLORS["rate"]) > 5
 
 
 def test_without_validation_there_is_no_blue() -> None:
     curves.draw(Path("a.png"), run(3, validation=False), "")
-    assert count(pixels(Path("a.png")), curves.ALONE["validation"]) == 0
+    assert count(pixels(Path("a.png")), curves.SINGLE_RUN_COLORS["validation"]) == 0
 
 
 def test_an_empty_history_gives_empty_panels() -> None:
@@ -274,7 +277,7 @@ def test_names_stand_as_they_are() -> None:
 
 def test_a_long_name_keeps_both_its_ends() -> None:
     first, second, *_ = legend_of(figure_of({"begin" + 200 * "x" + end: run(2) for end in ("one", "two")}))
-    assert len(first) == len(second) == curves.LETTERS
+    assert len(first) == len(second) == curves.MAX_NAME_LENGTH
     assert first.startswith("begin")
     assert first.endswith("one")
     assert second.endswith("two")

@@ -148,13 +148,13 @@ def test_all_wrong(tmp_path: Path) -> None:
 def test_the_most_confident_mistakes_come_first(tmp_path: Path, shown: list[tuple[np.ndarray, str]]) -> None:
     images, labels, logits = some(classes=5, count=200, right=0.3)
     pictures.draw_mistakes(tmp_path / "m.png", images, labels, logits)
-    sure, answers = np.exp(metrics.log_softmax(logits)).max(1), logits.argmax(1)
-    order = sorted(np.flatnonzero(answers != labels), key=lambda i: -sure[i])
+    confidence, predictions = np.exp(metrics.log_softmax(logits)).max(1), logits.argmax(1)
+    order = sorted(np.flatnonzero(predictions != labels), key=lambda i: -confidence[i])
     assert len(order) > 40, "there must be more than are shown for this to say anything"
     assert len(shown) == 40
     for (image, title), i in zip(shown, order, strict=False):
         np.testing.assert_array_equal(image, images[i])
-        assert title == f"{answers[i]}, for {labels[i]}\n{sure[i] * 100:.0f} %"
+        assert title == f"{predictions[i]} ({labels[i]})\n{confidence[i] * 100:.0f} %"
 
 
 @pytest.mark.parametrize("wrong", [1, 11])
