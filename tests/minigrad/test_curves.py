@@ -89,13 +89,7 @@ def test_the_title_is_taken_as_it_is() -> None:
     assert not title.get_parse_math()
 
 
-def test_one_run_is_the_same_by_either_name() -> None:
-    curves.draw(Path("a.png"), run(3), "it")
-    curves.draw_runs(Path("b.png"), {"it": run(3)}, "it")
-    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
-
-
-@pytest.mark.parametrize("epochs", [1, 3, 24, 47])
+@pytest.mark.parametrize("epochs", [1, 47])
 def test_both_colours_are_in_the_picture(epochs: int) -> None:
     """A single epoch has no line, so its markers must show."""
     curves.draw(Path("a.png"), run(epochs), "")
@@ -286,13 +280,11 @@ def test_a_long_name_keeps_both_its_ends() -> None:
 # The file.
 
 
-@pytest.mark.parametrize(
-    ("suffix", "begins"), [(".png", b"\x89PNG"), (".PNG", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")]
-)
-def test_the_suffix_says_the_format_and_the_bytes_are_the_same_again(suffix: str, begins: bytes) -> None:
-    paths = [Path(f"{name}{suffix}") for name in "ab"]
-    for path in paths:
-        curves.draw_runs(path, {"one": run(3), "two": run(5)})
+@pytest.mark.parametrize(("suffix", "begins"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_the_suffix_selects_the_format_and_the_same_run_gives_the_same_bytes(suffix: str, begins: bytes) -> None:
+    paths = [Path(f"a{suffix}"), Path(f"b{suffix.upper()}")]
+    curves.draw(paths[0], run(3), "one")
+    curves.draw_runs(paths[1], {"one": run(3)}, "one")
     first, second = (path.read_bytes() for path in paths)
     assert first.startswith(begins)
     assert first == second
