@@ -42,7 +42,7 @@ bench: install
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lightning
 	$(BIN)/python -m benchmarks.keras
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
 # Measure anew what the README shows: nothing else should run.
 SIX = --contenders minigrad by_hand torch lightning keras jax
@@ -50,7 +50,7 @@ simple = $(SIX) --seeds 5 --open one --widths '[10,32,100,320,1000,3200]' --batc
 advanced = $(SIX) --seeds 3 --open one --sweep none
 cnn = --seeds 2 --sweep none
 results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
 benchmarks/results/%.json: FORCE | install
 	$(BIN)/python -m compare --config $* $($*) --out runs/results-$* --overwrite

@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from compare import environment
-from compare.report import words
+from compare.report import text as words
+from compare.results import environment
 
 THREADS = min(2, environment.cores())
 

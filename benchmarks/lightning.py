@@ -26,8 +26,8 @@ from rich.console import Console
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
 
-from compare import environment
-from compare.report import words
+from compare.report import text as words
+from compare.results import environment
 from minigrad import datasets
 from minigrad.runs import write_json
 

@@ -12,13 +12,16 @@ from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder
 
-from . import contenders, engines, environment, jobs
+from . import contenders
+from .jobs import job as jobs
+from .jobs import runners as engines
 from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, chosen
-from .run import Comparison
+from .results import environment
+from .stages import Comparison
 
 PROG = "python -m compare"
 # Words of their own, each a module with a `main`.
-COMMANDS = {"parity": "matrix", "history": "history"}
+COMMANDS = {"parity": "parity.matrix", "history": "results.history"}
 SEEDS, FULL_SEEDS = 3, 5
 
 

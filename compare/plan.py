@@ -9,9 +9,10 @@ from typing import Any
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder
 
-from . import contenders, parity
-from .jobs import FILES as JOB_FILES
-from .jobs import Job
+from . import contenders
+from .jobs.job import FILES as JOB_FILES
+from .jobs.job import Job
+from .parity import comparison as parity
 
 ANSWERS, MADE, PARITY = "jobs", "plan.json", "parity.json"
 CHART, CROSSOVER, REPORT = "comparison.png", "crossover.png", "report.html"

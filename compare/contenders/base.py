@@ -16,7 +16,7 @@ from minigrad.recipes import Recipe
 from minigrad.recipes.schema import Augment
 from minigrad.runs import weights as weights_file
 
-from .. import devices
+from .. import machine as devices
 
 Weights = Mapping[str, np.ndarray]
 

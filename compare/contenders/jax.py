@@ -12,7 +12,7 @@ from minigrad import recipes
 from minigrad.datasets import MAX_SHIFT, Dataset
 from minigrad.recipes import Model, Recipe
 
-from ..queued import Queued
+from ..timing.synchronized import Queued
 from . import base
 
 Arrays = dict[str, Any]  # under the names of weights.safetensors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
-from ..queued import Queued
+from .. import machine as devices
+from ..timing.synchronized import Queued
 from . import base, keras
 
 

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..jobs import Job
-from . import words
+from ..jobs.job import Job
+from . import text as words
 
 STAGES = {"parity": "do they agree", "closed": "closed division", "open": "open division", "sweep": "width sweep"}
 HEADINGS = ("contender", "parity", "accuracy", "µs a step", "seconds", "now")

@@ -14,9 +14,9 @@ import numpy as np
 
 from compare import contenders
 from compare.contenders.base import Batches, Contender, Watch
-from compare.environment import pin
-from compare.jobs import starting_weights
-from compare.watches import Recorder
+from compare.jobs.job import starting_weights
+from compare.parity.recorder import Recorder
+from compare.results.environment import pin
 from minigrad import datasets
 from minigrad.recipes import Recipe
 

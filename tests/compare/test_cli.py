@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from compare import cli, contenders, parity
+from compare import cli, contenders
+from compare.parity import comparison as parity
 from minigrad.runs import UserError
 
 

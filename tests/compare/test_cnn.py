@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import cli, contenders, engines, jobs, parity
+from compare import cli, contenders
 from compare.contenders.base import Batches
-from compare.report import words as told
+from compare.jobs import job as jobs
+from compare.jobs import runners as engines
+from compare.parity import comparison as parity
+from compare.report import text as told
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError

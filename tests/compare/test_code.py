@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from compare import code, contenders
+from compare import contenders
+from compare.results import source_code as code
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -101,7 +102,8 @@ def test_each_contender_names_code_that_is_there(name: str) -> None:
 def test_nothing_is_imported() -> None:
     program = (
         "import sys\n"
-        "from compare import code, contenders\n"
+        "from compare import contenders\n"
+        "from compare.results import source_code as code\n"
         "for name in contenders.names():\n"
         "    [code.lines(r) for r in contenders.find(name).code + contenders.find(name).user_code]\n"
         "heavy = {'torch', 'tensorflow', 'keras', 'lightning', 'jax', 'keras_model', 'lightning_module'}\n"

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from compare import contenders, jobs
-from compare.statistics import wilson
+from compare import contenders
+from compare.jobs import job as jobs
+from compare.results.statistics import wilson
 from minigrad import recipes
 
 

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import contenders, divergence, jobs, parity, recording
+from compare import contenders
+from compare.jobs import job as jobs
+from compare.parity import comparison as parity
+from compare.parity import divergence, recording
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 

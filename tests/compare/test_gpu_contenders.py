@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import contenders, devices
+from compare import contenders
+from compare import machine as devices
 from compare.contenders.base import Watch
-from compare.queued import Queued
+from compare.timing.synchronized import Queued
 
 sys.path.insert(0, str(Path(__file__).parent))
 

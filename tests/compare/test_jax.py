@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import parity
+from compare.parity import comparison as parity
 from minigrad.recipes import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from compare import contenders, matrix, parity
+from compare import contenders
+from compare.parity import comparison as parity
+from compare.parity import matrix
 from minigrad import recipes
 from minigrad.runs import UserError
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import parity
-from compare.report import words
-from compare.watches import Recorder, is_looked_at
+from compare.parity import comparison as parity
+from compare.parity.recorder import Recorder, is_looked_at
+from compare.report import text as words
 from minigrad import recipes
 
 LIMIT = 1e-12

@@ -20,8 +20,13 @@ from markupsafe import escape
 from PIL import Image
 from playwright.sync_api import Browser
 
-from compare import code, contenders
-from compare.report import crossover, html, pictures, svg, table, words
+from compare import contenders
+from compare.report import images as pictures
+from compare.report import page as html
+from compare.report import svg, table
+from compare.report import text as words
+from compare.report import width_chart as crossover
+from compare.results import source_code as code
 from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe

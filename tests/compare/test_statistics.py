@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import claims, digits, statistics
+from compare.results import claims, statistics
+from compare.results import disagreements as digits
 
 times = st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=12)
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from compare import contenders
-from compare.report import words as told
+from compare.report import text as told
 
 
 def test_all_five_agree_to_1e_12(results: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmarks import engine
-from compare.report import readme
+from benchmarks import tables as readme
 from minigrad import datasets, ops, recipes
 from minigrad.recipes import Recipe
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from ..jobs import ANSWER, EPOCH, LOG, Job, remove
+from .job import ANSWER, EPOCH, LOG, Job, remove
 
 LOOK = 0.5  # seconds between two looks at a running process; each takes a little from what is timed
 
@@ -48,7 +48,7 @@ def begin(job: Job, out: Path, shared: Path, threads: int) -> subprocess.Popen[b
     path = job.write(out, shared)
     with (out / LOG).open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "compare.worker", str(path)],
+            [sys.executable, "-m", "compare.jobs.worker", str(path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

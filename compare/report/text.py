@@ -8,7 +8,7 @@ from typing import Any
 from minigrad.recipes import Recipe
 from minigrad.runs.progress import network
 
-from ..watches import is_looked_at
+from ..parity.recorder import is_looked_at
 
 Row = dict[str, Any]
 Line = list[tuple[int, float]]  # (step, largest difference)

@@ -11,7 +11,7 @@ from typing import Any
 
 from minigrad.runs import UserError, whole_file
 
-from ..jobs import ANSWER, Job
+from .job import ANSWER, Job
 from .local import begin, failure
 
 Files = dict[str, bytes]

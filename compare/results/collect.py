@@ -9,9 +9,14 @@ import numpy as np
 
 from minigrad.datasets import Dataset
 
-from . import claims, contenders, digits, jobs, race, statistics, sweep
-from .plan import Plan
-from .work import work
+from .. import contenders
+from ..jobs import job as jobs
+from ..plan import Plan
+from ..timing import sweep
+from ..timing import training as race
+from ..timing.work import work
+from . import claims, statistics
+from . import disagreements as digits
 
 
 def raced(plan: Plan, folder: Path, division: str) -> dict[str, list[dict[str, Any]]]:

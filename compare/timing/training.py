@@ -17,10 +17,10 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import metrics
 
-from .contenders.base import Batches, Contender, Weights
-from .environment import peak_memory_mb
-from .jobs import EPOCH, LOGITS, NETWORK, save_arrays
-from .statistics import wilson
+from ..contenders.base import Batches, Contender, Weights
+from ..jobs.job import EPOCH, LOGITS, NETWORK, save_arrays
+from ..results.environment import peak_memory_mb
+from ..results.statistics import wilson
 from .stopwatch import Stopwatch
 
 LATENCY = {1: 200, 32: 100, 1024: 20}  # images at once, and how often

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .contenders.base import Watch, Weights
+from ..contenders.base import Watch, Weights
 
 PERCENTILES = (50, 90, 99)
 

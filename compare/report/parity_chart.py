@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from . import table, tables, words
-from .charts import Chart
+from . import page_tables as tables
+from . import table
+from . import text as words
 from .marks import color
+from .page_charts import Chart
+from .page_tables import Row
 from .svg import Plot, Scale
 from .table import Columns, Table
-from .tables import Row
-from .words import Line
+from .text import Line
 
 
 def chart(results: Row) -> Chart | None:

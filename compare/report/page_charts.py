@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from . import svg, table, tables, words
+from . import page_tables as tables
+from . import svg, table
+from . import text as words
 from .marks import color
+from .page_tables import Row
 from .svg import Plot, Scale, rows
 from .table import Columns, Table
-from .tables import Row
 
 ROW = 34  # pixels
 PHASES = {

@@ -18,12 +18,12 @@ import numpy as np
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
-from .contenders.base import Batches, Contender, Weights
-from .jobs import starting_weights
-from .watches import Recorder
+from ..contenders.base import Batches, Contender, Weights
+from ..jobs.job import starting_weights
+from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from .race import Task
+    from ..timing.training import Task
 
 DTYPES = ("float64", "float32")
 MASKED = "masked"  # the recording with dropout, in float64

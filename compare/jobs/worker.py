@@ -1,4 +1,4 @@
-"""One contender's process: python -m compare.worker JOB.json.
+"""One contender's process: python -m compare.jobs.worker JOB.json.
 
 Reads the job, does its stage, and answers in files beside it. It prints
 nothing that anyone parses.
@@ -23,7 +23,11 @@ from typing import Any
 from minigrad.recipes import Recipe
 from minigrad.runs import write_json
 
-from . import contenders, jobs, race, recording, sweep
+from .. import contenders
+from ..parity import recording
+from ..timing import sweep
+from ..timing import training as race
+from . import job as jobs
 
 STAGES: dict[str, Callable[[race.Task], dict[str, Any]]] = {
     "parity": recording.stage,

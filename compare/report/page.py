@@ -16,8 +16,15 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import write_text
 
-from .. import code, contenders
-from . import agreement, charts, crossover, marks, pad, pictures, tables, words
+from .. import contenders
+from ..results import source_code as code
+from . import images as pictures
+from . import marks, pad
+from . import page_charts as charts
+from . import page_tables as tables
+from . import parity_chart as agreement
+from . import text as words
+from . import width_chart as crossover
 
 Networks = Mapping[str, Mapping[str, np.ndarray]]
 

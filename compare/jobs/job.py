@@ -18,8 +18,8 @@ from minigrad.recipes import Recipe
 from minigrad.runs import weights as weights_file
 from minigrad.runs import whole_file, write_json
 
-from . import contenders
-from .environment import pin
+from .. import contenders
+from ..results.environment import pin
 
 ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
 NETWORK, LOGITS = "network.npz", "logits.npz"

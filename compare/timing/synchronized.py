@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .contenders.base import Watch, Weights
+from ..contenders.base import Watch, Weights
 
 
 class Queued(Watch):

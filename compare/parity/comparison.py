@@ -32,7 +32,8 @@ from typing import Any
 
 from minigrad.recipes import Recipe
 
-from . import contenders, divergence
+from .. import contenders
+from . import divergence
 from .recording import MASKED, Recording
 
 REFERENCE = "minigrad"

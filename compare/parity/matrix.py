@@ -20,8 +20,12 @@ from minigrad.datasets import Dataset, Split
 from minigrad.recipes import EarlyStopping, Recipe
 from minigrad.runs import Stopped, UserError, folder, write_json
 
-from . import contenders, engines, environment, jobs, parity
-from .plan import chosen
+from .. import contenders
+from ..jobs import job as jobs
+from ..jobs import runners as engines
+from ..plan import chosen
+from ..results import environment
+from . import comparison as parity
 
 PROG = "python -m compare parity"
 FILE = "parity.json"

@@ -9,8 +9,8 @@ import numpy as np
 
 from minigrad import datasets
 
-from .contenders.base import Batches, Contender, Watch, Weights
-from .jobs import save_arrays
+from ..contenders.base import Batches, Contender, Watch, Weights
+from ..jobs.job import save_arrays
 
 FIRST_STEPS = 5
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import contenders, race
-from ..statistics import interval
-from . import words
+from .. import contenders
+from ..results.statistics import interval
+from ..timing import training as race
+from . import text as words
 from .table import Columns, Table, as_is, micros, percent, seconds, times, whole
 
 Row = dict[str, Any]

@@ -10,10 +10,10 @@ import numpy as np
 from minigrad.datasets import Split
 from minigrad.recipes import Recipe
 
-from .contenders.base import Batches
-from .jobs import starting_weights
-from .race import Task, clock
+from ..contenders.base import Batches
+from ..jobs.job import starting_weights
 from .stopwatch import Stopwatch
+from .training import Task, clock
 from .work import flops_per_sample
 
 EPOCHS = 3  # the first sets up and does not count

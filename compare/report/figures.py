@@ -7,7 +7,7 @@ from typing import Any
 
 from minigrad.runs import whole_file
 
-from . import words
+from . import text as words
 from .marks import COLORS, OTHER
 
 

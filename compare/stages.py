@@ -14,10 +14,18 @@ from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.runs import Stopped, UserError, folder, write_json, write_text
 
-from . import code, contenders, engines, environment, gather, jobs, parity
-from .jobs import Job
+from . import contenders
+from .jobs import job as jobs
+from .jobs import runners as engines
+from .jobs.job import Job
+from .parity import comparison as parity
 from .plan import ANSWERS, CHART, CROSSOVER, MADE, PARITY, REPORT, Plan
-from .report import chart, html, terminal
+from .report import figures as chart
+from .report import page as html
+from .report import terminal
+from .results import collect as gather
+from .results import environment
+from .results import source_code as code
 
 
 class Comparison:

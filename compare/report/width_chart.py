@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from . import svg, table, tables
-from .charts import Chart
+from . import page_tables as tables
+from . import svg, table
 from .marks import color
+from .page_charts import Chart
+from .page_tables import Row
 from .svg import Plot, Scale
 from .table import Columns, Table
-from .tables import Row
 
 HEIGHT = 320
 

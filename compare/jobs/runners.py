@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ..jobs import Job
+from .job import Job
 
 NAMES = ("local", "ray")
 

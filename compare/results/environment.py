@@ -13,7 +13,7 @@ from typing import Any
 from minigrad.runs import UserError
 from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
-from . import devices
+from .. import machine as devices
 
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
 # Each library reads its number of threads from its own variable, once, when it is loaded.

@@ -1,4 +1,4 @@
-"""The measured tables of README.md, written from committed results: python -m compare.report.readme."""
+"""The measured tables of README.md, written from committed results: python -m benchmarks.tables."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from compare.report import text as words
+from compare.report import width_chart as crossover
 from minigrad.runs import write_text
 
-from . import crossover, words
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "README.md"
 
