@@ -1,4 +1,4 @@
-"""What the benchmarks share: a pinned process, ratios taken round by round, one table."""
+"""Parts that the benchmarks share: a process with fixed threads, ratios per round, and the printed table."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from compare.report import text as words
-from compare.results import environment
+from compare import machine
 
-THREADS = min(2, environment.cores())
+from .tables import goal
+
+THREADS = min(2, machine.cores())
 
 
 def pin(module: str) -> None:
-    """Start this process again with its threads and its allocator set, which the libraries read when they are loaded."""
+    """Start this process again with its threads and allocator set, which the libraries read when they are loaded."""
     if "MINIGRAD_PINNED" not in os.environ:
         if hasattr(os, "sched_setaffinity"):  # JAX counts processors, whatever the variables say
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-        settings = environment.pin(THREADS) | {"MINIGRAD_PINNED": "1"}
+        settings = machine.thread_settings(THREADS) | {"MINIGRAD_PINNED": "1"}
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | settings)
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """Median and quartiles of ours / theirs, taken within each round, so that a machine that slows down slows both."""
+    """Return median and quartiles of ours / theirs.
+
+    The ratio is taken within each round, so that a slower phase of the machine affects both.
+    """
     low, middle, high = np.percentile(np.array(ours) / np.array(theirs), [25, 50, 75])
     return {"ratio": float(middle), "quartiles": [float(low), float(high)]}
 
 
 def show(rows: list[dict[str, Any]], subject: str, console: Console) -> None:
-    """A table, a line for each network and peer: the ratio with its quartiles."""
+    """Print a table with one line per network and peer: the ratio with its quartiles."""
     table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
-    for name in ("network", "against"):
+    for name in ("network", "peer"):
         table.add_column(name, no_wrap=True)
-    for name in ("µs a step", f"{subject} / it", "goal"):
+    for name in ("µs per step", f"{subject} / peer", "goal"):
         table.add_column(name, no_wrap=True, justify="right")
     for row in rows:
         if row["status"] == "ok":
-            found = "" if row["peer"] == subject else "{:.2f} ({:.2f}-{:.2f})".format(row["ratio"], *row["quartiles"])
-            table.add_row(row["network"], row["peer"], f"{row['step_us']:,.0f}", found, words.goal(row))
+            shown = "" if row["peer"] == subject else "{:.2f} ({:.2f}-{:.2f})".format(row["ratio"], *row["quartiles"])
+            table.add_row(row["network"], row["peer"], f"{row['step_us']:,.0f}", shown, goal(row))
     console.print(table)
     for row in rows:
         if row["status"] != "ok":
