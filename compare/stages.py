@@ -1,4 +1,4 @@
-"""The order of events: parity first, then the races, interleaved, then the sweep; and what was finished is kept."""
+"""Runs the stages of a comparison in order: parity, closed division, open division, sweep. Finished jobs are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
@@ -16,99 +15,112 @@ from minigrad.runs import Stopped, UserError, folder, write_json, write_text
 
 from . import contenders
 from .jobs import job as jobs
-from .jobs import runners as engines
+from .jobs import runners, shared
 from .jobs.job import Job
-from .parity import comparison as parity
-from .plan import ANSWERS, CHART, CROSSOVER, MADE, PARITY, REPORT, Plan
-from .report import figures as chart
-from .report import page as html
-from .report import terminal
-from .results import collect as gather
-from .results import environment
-from .results import source_code as code
+from .parity import comparison
+from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan
+from .report import figures, page, terminal
+from .results import collect, environment, schema, source_code
+from .results.schema import Contender, Parity, Results
+
+NOT_TIMED = "not timed, since the contenders do not agree"
 
 
-class Comparison:
-    """One run of `python -m compare`.
+class ComparisonRun:
+    """One run of a comparison.
 
     Args:
         plan: what is measured.
         data: loaded and checked.
         out: the run folder.
-        threads: for each library in each process.
-        engine: one of `engines.NAMES`.
-        why: for each contender that can't take part, the sentence.
-        names: all that were asked for, in order.
+        threads: number of threads of each library in each process.
+        runner: one of `runners.NAMES`.
+        unavailable: for each contender that cannot take part, a sentence that says why.
+        names: all contenders that were asked for, in order.
+        quiet: whether nothing is printed.
     """
 
     def __init__(
-        self, plan: Plan, data: Dataset, out: Path, threads: int, engine: str, why: dict[str, str], names: list[str]
+        self,
+        plan: Plan,
+        data: Dataset,
+        out: Path,
+        threads: int,
+        runner: str,
+        unavailable: dict[str, str],
+        names: list[str],
+        quiet: bool = False,
     ) -> None:
-        self.plan, self.data, self.out, self.threads, self.engine_name = plan, data, out, threads, engine
-        self.answers = out / ANSWERS
-        self.results: dict[str, Any] = {
+        self.plan, self.data, self.out, self.threads, self.runner_name = plan, data, out, threads, runner
+        self.answers, self.quiet = out / ANSWERS, quiet
+        self.results: Results = {
             "recipe": plan.recipe.as_dict(),
-            "plan": plan.as_dict() | {"engine": engine},
+            "plan": {**plan.settings(), "engine": runner},
             "data": {
-                **{split: len(getattr(data, split).labels) for split in ("train", "validation", "test")},
+                "train": len(data.train.labels),
+                "validation": len(data.validation.labels),
+                "test": len(data.test.labels),
                 "input_shape": list(data.input_shape),
                 "classes": data.classes,
                 "digest": data.digest,
             },
-            "environment": environment.describe(threads) | {"others_share": None},
+            "environment": {**environment.describe(threads), "others_share": None},
             "finished": None,
             "parity": None,
-            "contenders": [_begin(name, why.get(name)) for name in names],
+            "contenders": [_contender(name, unavailable.get(name)) for name in names],
         }
-        self.rows = {row["name"]: row for row in self.results["contenders"]}
 
-    def run(self, *, resume: bool, overwrite: bool) -> None:
-        """Do it all, and leave a run folder.
+    def run(self, *, resume: bool, overwrite: bool) -> Results:
+        """Run all stages, and write the results and reports.
+
+        Args:
+            resume: continue the run in the folder, if there is one.
+            overwrite: replace the run in the folder.
 
         Raises:
-            UserError: `resume` of a run with other data, recipe or threads.
-            Stopped: Ctrl-C; what was finished is kept.
-            SystemExit: status 1 if the contenders do not agree.
+            UserError: `resume` of a run with another recipe, data set or number of threads.
+            Stopped: after Ctrl-C; finished jobs are kept.
         """
         weights = {
-            seed: jobs.starting_weights(replace(self.plan.recipe, seed_everything=seed), self.data)
+            seed: shared.starting_weights(replace(self.plan.recipe, seed_everything=seed), self.data)
             for seed in self.plan.seeds
         }
-        self._settle(resume, overwrite)
-        with tempfile.TemporaryDirectory(prefix="compare-") as shared, terminal.Progress(self.results) as self.progress:
-            jobs.share(Path(shared), self.data, weights)
-            self.engine = engines.start(self.engine_name, Path(shared), self.answers, self.threads, self.progress.epoch)
-            self.busy = environment.Busy()
+        self._prepare_folder(resume, overwrite)
+        with (
+            tempfile.TemporaryDirectory(prefix="compare-") as temporary,
+            terminal.LiveTable(self.results, self.quiet) as self.table,
+        ):
+            shared.write(Path(temporary), self.data, weights)
+            self.runner = runners.start(self.runner_name, Path(temporary), self.answers, self.threads, self.table.epoch)
             try:
-                self._stages()
+                self._run_stages()
             except KeyboardInterrupt:
-                for row in self.results["contenders"]:
-                    row["status"] = row["status"] or "stopped"
+                self._set_missing_status("stopped")
                 self._write()
-                raise Stopped(f"what was finished is in {self.out}; --out {self.out} --resume continues") from None
-        for row in self.results["contenders"]:
-            row["status"] = row["status"] or "ok"
+                raise Stopped(
+                    f"finished jobs are kept in {self.out}; continue with --out {self.out} --resume"
+                ) from None
+        self._set_missing_status("ok")
         self._write()
-        terminal.show(self.results, self.progress.console)
-        self.progress.console.print(f"\n{self.out}: results.json, comparison.png, report.html", soft_wrap=True)
-        if self.results["parity"]["passed"] is False:
-            raise SystemExit(1)
+        terminal.show(self.results, self.table.console)
+        self.table.console.print(f"\n{self.out}: results.json, comparison.png, report.html", soft_wrap=True)
+        return self.results
 
-    def _settle(self, resume: bool, overwrite: bool) -> None:
-        """Make the run folder, or find it as this very run left it."""
-        made = {
+    def _prepare_folder(self, resume: bool, overwrite: bool) -> None:
+        """Create the run folder, or check that the run in it has the same settings."""
+        settings = {
             **dict(recipes.flat(self.plan.recipe)),
             "threads": self.threads,
             "data": self.results["data"]["digest"],
-            "engine": self.engine_name,
+            "engine": self.runner_name,
         }
-        before = self.answers / MADE
-        if resume and before.exists():
-            found = json.loads(before.read_text(encoding="utf-8"))
-            for key, value in made.items():
-                if found.get(key) != value:
+        path = self.answers / SETTINGS
+        if resume and path.exists():
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            for key, value in settings.items():
+                if earlier.get(key) != value:
                     raise UserError(
-                        f"--resume: {key} is {value}, but the run in {self.out} was made with {found.get(key)};"
+                        f"--resume: {key} is {value}, but the run in {self.out} has {earlier.get(key)};"
                         f" expected --config {self.out / folder.RECIPE}, or another --out"
                     )
             folder.prepare(self.out, self.plan.files())
@@ -116,79 +128,95 @@ class Comparison:
         datasets.report(self.data)
         folder.prepare(self.out, self.plan.files(), overwrite=overwrite)
         self.answers.mkdir(exist_ok=True)
-        write_json(before, made)
+        write_json(path, settings)
         write_text(self.out / folder.RECIPE, recipes.dump(self.plan.recipe))
 
-    def _stages(self) -> None:
-        """Parity, then, if they agree, the two divisions and the sweep."""
-        self.progress.begin("parity", self.plan.parity())
+    def _run_stages(self) -> None:
+        """Run the parity stage, and the others if the contenders agree."""
+        self.table.begin("parity", self.plan.parity())
         self.results["parity"] = self._parity()
-        if self.results["parity"]["passed"] is False:
-            for row in self.results["contenders"]:
-                row["status"] = row["status"] or "not timed, since the contenders do not agree"
+        if not schema.agreed(self.results):
+            self._set_missing_status(NOT_TIMED)
             return
-        self.busy.start()
-        stages = {"closed": self.plan.races("closed"), "open": self.plan.races("open"), "sweep": self.plan.sweep()}
+        load = environment.OtherLoad()
+        load.start()
+        stages = {
+            "closed": self.plan.trainings("closed"),
+            "open": self.plan.trainings("open"),
+            "sweep": self.plan.sweep(),
+        }
         for stage, planned in stages.items():
-            self.progress.begin(stage, planned)
-            for job, failed in self._run(planned):
+            self.table.begin(stage, planned)
+            for job, failed in self._run_jobs(planned):
                 if failed:
-                    self.rows[job.contender]["status"] = f"{stage}: {failed}" if stage != "closed" else failed
-                self.progress.done(job, failed, jobs.answer(self.answers, job))
-        self.results["environment"]["others_share"] = self.busy.share()
+                    self._row(job.contender)["status"] = f"{stage}: {failed}" if stage != "closed" else failed
+                self.table.done(job, failed, jobs.read_answer(self.answers, job))
+        self.results["environment"]["others_share"] = load.share()
 
-    def _run(self, planned: Sequence[Job]) -> Iterator[tuple[Job, str | None]]:
-        """All these jobs: those that are answered already, then the others, of contenders that have not failed."""
-        yield from ((job, None) for job in planned if self._answered(job))
-        # Looked at one by one, as they are taken: a contender may have failed by then.
-        waiting = (job for job in planned if self.rows[job.contender]["status"] is None and not self._answered(job))
-        yield from self.engine.run(waiting)
+    def _run_jobs(self, planned: Sequence[Job]) -> Iterator[tuple[Job, str | None]]:
+        """Yield all finished jobs, then run the others, of contenders that have not failed."""
+        yield from ((job, None) for job in planned if self._is_answered(job))
+        # Evaluated when the runner takes the next job, since a contender may have failed by then.
+        waiting = (job for job in planned if self._row(job.contender)["status"] is None and not self._is_answered(job))
+        yield from self.runner.run(waiting)
 
-    def _parity(self) -> dict[str, Any]:
-        """Hold everyone's recording against minigrad's. The recordings are large, and removed once they are compared."""
+    def _parity(self) -> Parity:
+        """Record all contenders, and compare them. The recordings are large, so they are removed afterwards."""
         path = self.answers / PARITY
         planned = self.plan.parity()
         names = [job.contender for job in planned]
         if path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["names"] == names:
-                return kept["parity"]
-        waiting = [job for job in planned if not self._answered(job)]
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if earlier["names"] == names:
+                return earlier["parity"]  # type: ignore[no-any-return]
+        waiting = [job for job in planned if not self._is_answered(job)]
         failures: dict[str, str | None] = {}
-        for job, failed in self.engine.run(waiting, min(self.threads, len(waiting)) or 1):
+        for job, failed in self.runner.run(waiting, min(self.threads, len(waiting)) or 1):
             failures[job.contender] = failed
-            self.progress.done(job, failed, None)
-        if failures.get(parity.REFERENCE):
-            raise UserError(f"minigrad's own run {failures[parity.REFERENCE]}; nothing can be compared")
+            self.table.done(job, failed, None)
+        if failures.get(comparison.REFERENCE):
+            raise UserError(f"minigrad's own run {failures[comparison.REFERENCE]}; nothing can be compared")
         folders = {job.contender: self.answers / job.name for job in planned}
-        found = parity.judge(self.plan.recipe, folders, failures)
-        for name, row in found["contenders"].items():
-            self.progress.parity(contenders.find(name).title, row)
-        write_json(path, {"names": names, "parity": found})
-        for path in folders.values():
-            jobs.remove(path)
-        return found
+        parity = comparison.compare_all(self.plan.recipe, folders, failures)
+        for name, row in parity["contenders"].items():
+            self.table.parity(name, row)
+        write_json(path, {"names": names, "parity": parity})
+        for recordings in folders.values():
+            jobs.remove(recordings)
+        return parity
 
-    def _answered(self, job: Job) -> bool:
-        return jobs.answer(self.answers, job) is not None
+    def _row(self, name: str) -> Contender:
+        return next(row for row in self.results["contenders"] if row["name"] == name)
+
+    def _set_missing_status(self, status: str) -> None:
+        for row in self.results["contenders"]:
+            row["status"] = row["status"] or status
+
+    def _is_answered(self, job: Job) -> bool:
+        return jobs.read_answer(self.answers, job) is not None
 
     def _write(self) -> None:
-        """Leave results.json, comparison.png and report.html."""
-        if self.results["parity"] is not None and self.results["parity"]["passed"] is not False:
-            gather.fill(self.results, self.plan, self.answers, self.data)
+        """Write results.json and the reports."""
+        if schema.agreed(self.results):
+            collect.fill(self.results, self.plan, self.answers, self.data)
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.out / folder.RESULTS, self.results)
         if self.results["parity"] is not None:
-            chart.draw(self.out / CHART, self.results)
-            if self.results.get("sweep"):
-                chart.draw_crossover(self.out / CROSSOVER, self.results)
-            networks = gather.networks(self.plan, self.answers)
-            html.write(self.out / REPORT, self.results, self.plan.recipe, self.data, networks)
+            figures.draw(self.out / CHART, self.results)
+            if sweep := self.results.get("sweep"):
+                figures.draw_crossover(self.out / CROSSOVER, sweep, schema.titles(self.results))
+            networks = collect.networks(self.plan, self.answers)
+            page.write(self.out / REPORT, self.results, self.plan.recipe, self.data, networks)
 
 
-def _begin(name: str, why: str | None) -> dict[str, Any]:
-    """A contender's row before anything ran."""
-    found = contenders.find(name)
-    lines = sum(code.lines(place) for place in found.user_code)
-    said = {"name": name, "title": found.title, "trains_by": found.trains_by, "lines_of_code": lines}
-    return {**said, "division": "closed", "status": why}
+def _contender(name: str, unavailable: str | None) -> Contender:
+    """Return a contender's row before anything has run."""
+    kind = contenders.find(name)
+    return {
+        "name": name,
+        "title": kind.title,
+        "trains_by": kind.trains_by,
+        "lines_of_code": sum(source_code.count_lines(reference) for reference in kind.user_code),
+        "division": "closed",
+        "status": unavailable,
+    }

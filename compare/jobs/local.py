@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine, one at a time unless more are asked for."""
+"""Runs jobs as processes of this machine."""
 
 from __future__ import annotations
 
@@ -12,38 +12,42 @@ from pathlib import Path
 
 from .job import ANSWER, EPOCH, LOG, Job, remove
 
-LOOK = 0.5  # seconds between two looks at a running process; each takes a little from what is timed
+POLL_SECONDS = 0.5  # between two checks of a running process; each check disturbs the measurement a little
 
 
-class Local:
-    """Processes here; those that run at once share the threads."""
+class LocalRunner:
+    """Runs processes on this machine. Processes that run at the same time share the threads.
 
-    def __init__(self, shared: Path, answers: Path, threads: int, heard: Callable[[Job, int], None]) -> None:
-        self.shared, self.answers, self.threads, self.heard = shared, answers, threads, heard
+    Args:
+        shared, answers, threads, on_epoch: as in `runners.start`.
+    """
+
+    def __init__(self, shared: Path, answers: Path, threads: int, on_epoch: Callable[[Job, int], None]) -> None:
+        self.shared, self.answers, self.threads, self.on_epoch = shared, answers, threads, on_epoch
 
     def run(self, jobs: Iterable[Job], at_once: int = 1) -> Iterator[tuple[Job, str | None]]:
-        """Run the jobs in this order, `at_once` of them side by side."""
+        """Run the jobs in this order; see `Runner.run`."""
         waiting, running = iter(jobs), dict[Job, subprocess.Popen[bytes]]()
         threads = max(1, self.threads // at_once)
         try:
             while True:
                 for job in islice(waiting, at_once - len(running)):
-                    running[job] = begin(job, self.answers / job.name, self.shared, threads)
+                    running[job] = start_worker(job, self.answers / job.name, self.shared, threads)
                 if not running:
                     return
-                for job in _ended(running, None if at_once > 1 else LOOK):
+                for job in _ended(running, None if at_once > 1 else POLL_SECONDS):
                     yield job, failure(self.answers / job.name, running.pop(job).returncode)
                 for job in running:
                     epoch = self.answers / job.name / EPOCH
-                    self.heard(job, len(epoch.read_bytes()) if epoch.exists() else 0)
+                    self.on_epoch(job, len(epoch.read_bytes()) if epoch.exists() else 0)
         finally:
             for process in running.values():
                 process.kill()
                 process.wait()
 
 
-def begin(job: Job, out: Path, shared: Path, threads: int) -> subprocess.Popen[bytes]:
-    """Start a job's process, its answer to be left in `out`, emptied first."""
+def start_worker(job: Job, out: Path, shared: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Start a job's process. Its answer will be in the folder `out`, which is emptied first."""
     remove(out)
     path = job.write(out, shared)
     with (out / LOG).open("w") as log:
@@ -53,25 +57,29 @@ def begin(job: Job, out: Path, shared: Path, threads: int) -> subprocess.Popen[b
             stdout=log,
             stderr=subprocess.STDOUT,
             env=os.environ | job.environment(threads),
-            start_new_session=True,  # Ctrl-C is ours to pass on
+            start_new_session=True,  # Ctrl-C reaches this process only, which then ends its workers
         )
 
 
-def _ended(running: dict[Job, subprocess.Popen[bytes]], patience: float | None) -> list[Job]:
-    """The jobs that have ended; where there is one, wait for it instead of looking often."""
-    if patience is None:
+def _ended(running: dict[Job, subprocess.Popen[bytes]], timeout: float | None) -> list[Job]:
+    """Return the jobs that have ended.
+
+    If `timeout` is None, returns after a short pause. Otherwise there is one
+    job only, and this waits up to `timeout` seconds for it.
+    """
+    if timeout is None:
         time.sleep(0.05)
     else:
         (process,) = running.values()
         try:
-            process.wait(patience)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
             return []
     return [job for job, process in running.items() if process.poll() is not None]
 
 
 def failure(out: Path, status: int) -> str | None:
-    """None if the process that ended with `status` left its answer, else a sentence with what it said last."""
+    """Return None if a process that ended with `status` left its answer, else a sentence with the last line of its log."""
     if not status and (out / ANSWER).exists():
         return None
     lines = [line.strip() for line in (out / LOG).read_text(errors="replace").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The same jobs on a Ray cluster: a task each, with as many processors as threads."""
+"""Runs jobs on a Ray cluster: one task per job, with as many processors as threads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Any
 from minigrad.runs import UserError, whole_file
 
 from .job import ANSWER, Job
-from .local import begin, failure
+from .local import failure, start_worker
 
 Files = dict[str, bytes]
 
 
-class Ray:
-    """Tasks on the cluster of RAY_ADDRESS, or on one started here.
+class RayRunner:
+    """Runs tasks on the cluster of RAY_ADDRESS, or on one started on this machine.
 
-    A machine of the cluster needs this package installed, and the contenders'
-    frameworks. It gets the data once, and its answers come back as files.
+    Each machine of the cluster needs this package and the contenders'
+    frameworks. The data is sent once, and the answers come back as files.
+
+    Args:
+        shared, answers, threads: as in `runners.start`.
     """
 
     def __init__(self, shared: Path, answers: Path, threads: int) -> None:
@@ -30,7 +33,7 @@ class Ray:
         self.shared, self.answers, self.threads = shared, answers, threads
 
     def run(self, jobs: Iterable[Job], at_once: int = 1) -> Iterator[tuple[Job, str | None]]:
-        """Send all the jobs; each comes back as it ends. `at_once` is the cluster's own affair."""
+        """Submit all jobs; see `Runner.run`. `at_once` is ignored, since the cluster decides."""
         import ray
 
         jobs = list(jobs)
@@ -38,7 +41,7 @@ class Ray:
             return
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(work)
+        task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(run_job)
         data = ray.put(read_files(self.shared))
         waiting = {task.remote(data, job, self.threads): job for job in jobs}
         try:
@@ -53,16 +56,16 @@ class Ray:
                 write_files(self.answers / job.name, files)
                 yield job, failed
         finally:
-            for left in waiting:
-                ray.cancel(left, force=True)
+            for pending in waiting:
+                ray.cancel(pending, force=True)
 
 
-def work(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
-    """On the cluster: run one job in a process of its own; returns the files it left, and how it failed."""
+def run_job(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
+    """Run one job in a process on a machine of the cluster; return its files, and how it failed."""
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         shared, out = Path(folder) / "shared", Path(folder) / "out"
         write_files(shared, data)
-        process = begin(job, out, shared, threads)
+        process = start_worker(job, out, shared, threads)
         try:
             status = process.wait()
         finally:
@@ -71,12 +74,12 @@ def work(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
 
 
 def read_files(folder: Path) -> Files:
-    """All files of a folder by name."""
+    """Return the content of all files in a folder, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Lay the files out, the answer last, since it says that the others are whole."""
+    """Write the files, the answer last, since its presence means that the others are complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == ANSWER):
         with whole_file(folder / name) as draft:

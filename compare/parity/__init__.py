@@ -1,1 +1,1 @@
-"""Proof that the contenders compute the same: recordings of their first epoch, compared step by step."""
+"""Checks that the contenders compute the same: their first epochs are recorded and compared step by step."""

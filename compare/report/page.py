@@ -1,4 +1,4 @@
-"""report.html: one file that needs no network."""
+"""report.html: a single file that needs no network."""
 
 from __future__ import annotations
 
@@ -17,27 +17,22 @@ from minigrad.recipes import Recipe
 from minigrad.runs import write_text
 
 from .. import contenders
-from ..results import source_code as code
-from . import images as pictures
-from . import marks, pad
-from . import page_charts as charts
-from . import page_tables as tables
-from . import parity_chart as agreement
-from . import text as words
-from . import width_chart as crossover
+from ..results import schema, source_code
+from ..results.schema import Results
+from . import images, marks, pad, page_charts, page_tables, parity_chart, text, width_chart
 
 Networks = Mapping[str, Mapping[str, np.ndarray]]
 
 
-def write(path: Path, results: dict[str, Any], recipe: Recipe, data: Dataset, networks: Networks) -> None:
-    """Write the page, whole or not at all. Everything in it is escaped, and all that it shows is inside.
+def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks: Networks) -> None:
+    """Write the page, completely or not at all. All values in it are escaped.
 
     Args:
-        path: of the page.
-        results: as in results.json. Whatever a comparison that was stopped, or
-            that found no agreement, lacks is left out.
-        recipe: by which all were trained.
-        data: whose test images are shown.
+        path: the file.
+        results: as in results.json. Parts that a stopped comparison, or one
+            without agreement, lacks are left out.
+        recipe: what was trained.
+        data: its test images are shown.
         networks: trained weights by contender, for the drawing pad.
     """
     templates = Environment(
@@ -47,54 +42,50 @@ def write(path: Path, results: dict[str, Any], recipe: Recipe, data: Dataset, ne
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    titles = tables.names(results)
-    raw = base64.b64encode(json.dumps(results, indent=2).encode()).decode()
+    parity = results["parity"]
+    assert parity is not None
+    titles = page_tables.parity_titles(results, parity)
+    timed = schema.agreed(results) and bool(schema.measured(results))
     page = templates.get_template("report.html.jinja").render(
         results=results,
-        words=words,
+        text=text,
         marks=marks,
         titles=titles,
-        raw=raw,
+        raw=base64.b64encode(json.dumps(results, indent=2).encode()).decode(),
         recipe=recipes.dump(recipe),
-        agreement=agreement.chart(results),
-        agreement_table=tables.agreement(results),
-        figures=_figures(results, recipe, data, networks, titles) if _raced(results) else None,
+        agreement=parity_chart.chart(parity, titles),
+        agreement_table=page_tables.agreement(parity, titles),
+        figures=_figures(results, recipe, data, networks, titles) if timed else None,
     )
     write_text(path, page)
 
 
-def _raced(results: dict[str, Any]) -> bool:
-    """Whether there is anything but the verdict on parity."""
-    return results["parity"]["passed"] is not False and bool(words.raced(results))
-
-
 def _figures(
-    results: dict[str, Any], recipe: Recipe, data: Dataset, networks: Networks, titles: dict[str, str]
+    results: Results, recipe: Recipe, data: Dataset, networks: Networks, titles: dict[str, str]
 ) -> dict[str, Any]:
-    """All that rests on the races."""
-    found = results.get("digits") or {"disagree": [], "hardest": [], "disputed": 0}
+    """Return all that the page shows of the measurements."""
+    digits = results.get("digits") or {"disagree": [], "hardest": [], "disputed": 0}
     return {
-        "measured": tables.measured(results),
-        "steps": tables.steps(results),
-        "accuracies": tables.accuracies(results),
-        "equal_work": tables.equal_work(results),
-        "opened": tables.opened(results),
-        "width": crossover.chart(results),
-        "crossovers": crossover.sentences(results),
-        "phases": charts.phases(results),
-        "curves": charts.curves(results),
-        "seeds": charts.seeds(results),
-        "pairs": tables.pairs(results),
-        "latency": charts.latency(results),
-        "footprint": tables.footprint(results),
-        "disagree": pictures.pictures(found["disagree"], data, titles),
-        "hardest": pictures.pictures(found["hardest"], data, titles),
-        "disputed": found["disputed"],
-        "drawable": pictures.drawable(data),
+        "overview": page_tables.overview(results),
+        "steps": page_tables.steps(results),
+        "accuracies": page_tables.accuracies(results),
+        "equal_work": page_tables.equal_work(results),
+        "opened": page_tables.opened(results),
+        "width": width_chart.chart(results),
+        "crossovers": width_chart.sentences(results),
+        "phases": page_charts.phases(results),
+        "curves": page_charts.curves(results),
+        "seeds": page_charts.seeds(results),
+        "pairs": page_tables.pairs(results),
+        "latency": page_charts.latency(results),
+        "footprint": page_tables.footprint(results),
+        "disagree": images.embed(digits["disagree"], data, titles),
+        "hardest": images.embed(digits["hardest"], data, titles),
+        "disputed": digits["disputed"],
         "pad": pad.payload(recipe, data, {titles[name]: weights for name, weights in networks.items()}),
         "code": {
-            row["name"]: [code.source(place) for place in contenders.find(row["name"]).code]
-            for row in words.raced(results)
-            if contenders.find(row["name"]).code
+            row["name"]: [source_code.source(reference) for reference in contenders.find(row["name"]).step_code]
+            for row in schema.measured(results)
+            if contenders.find(row["name"]).step_code
         },
     }

@@ -1,18 +1,17 @@
-"""The page's charts: each in words and in a table too."""
+"""The page's charts of times, accuracy and latency. Each has a description in words and its data as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
 
-from . import page_tables as tables
-from . import svg, table
-from . import text as words
+from ..results.schema import CurvePoint, MeasuredContender, Results, Run, measured
+from . import page_tables, svg, table
 from .marks import color
-from .page_tables import Row
-from .svg import Plot, Scale, rows
+from .svg import Plot, Scale, rows_scale
 from .table import Columns, Table
 
 ROW = 34  # pixels
@@ -27,75 +26,110 @@ PHASES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels, each a heading and a plot; the data; the contenders in the legend; other signs; and what to add in words."""
+    """A chart of the page.
+
+    Attributes:
+        panels: (heading, plot) pairs.
+        table: the data of the chart.
+        legend: contenders in the legend.
+        keys: further entries of the legend: (CSS class or colour, meaning).
+        note: added to the caption.
+    """
 
     panels: list[tuple[str, Markup]]
     table: Table | None
     legend: Sequence[str] = ()
-    keys: list[tuple[str, str]] = field(default_factory=list)  # class or colour, what it means
+    keys: list[tuple[str, str]] = field(default_factory=list)
     note: str = ""
 
 
-def phases(results: Row) -> Chart:
-    """Where the time goes, from the start of the process to the answers."""
-    raced = words.raced(results)
-    titles = [row["title"] for row in raced]
+def phases(results: Results) -> Chart:
+    """The seconds of each phase, from the start of the process to the test predictions."""
+    rows = measured(results)
+    titles = [row["title"] for row in rows]
     plot = Plot(
-        Scale(0, 1.02 * max(sum(_parts(row).values()) for row in raced)),
-        rows(len(raced)),
-        ROW * len(raced),
-        svg.room(titles),
+        Scale(0, 1.02 * max(sum(_parts(row).values()) for row in rows)),
+        rows_scale(len(rows)),
+        ROW * len(rows),
+        svg.label_width(titles),
         62,
     )
     plot.x_axis("seconds")
     plot.row_names(titles)
-    for i, row in enumerate(raced):
+    for i, row in enumerate(rows):
         seconds, low = row["seconds"], 0.0
-        for phase, took in _parts(row).items():
-            plot.bar(i, low, low + took, 18, PHASES[phase][1])
-            low += took
+        for phase, duration in _parts(row).items():
+            plot.bar(i, low, low + duration, 18, PHASES[phase][1])
+            low += duration
         plot.text(plot.across(low), plot.down(i) + 4, f"{table.seconds(seconds['total'])} s", dx=7)
-    told = "; ".join(
+    description = "; ".join(
         f"{row['title']} {table.seconds(row['seconds']['total'])} s,"
         f" of which training {table.seconds(row['seconds']['train'])} s"
-        for row in raced
+        for row in rows
     )
-    panels = [("", plot.svg("phases-plot", "Seconds from the start to the answers", told + "."))]
-    return Chart(panels, tables.phases(results), (), [(fill, name) for name, fill in PHASES.values()])
+    panels = [("", plot.svg("phases-plot", "Seconds from the start to the predictions", description + "."))]
+    return Chart(panels, page_tables.phases(results), (), [(fill, name) for name, fill in PHASES.values()])
 
 
-def _parts(row: Row) -> dict[str, float]:
-    """Seconds of what follows one another."""
+def _parts(row: MeasuredContender) -> dict[str, float]:
+    """Return the seconds of consecutive phases."""
     seconds = row["seconds"]
     return {
-        phase: seconds[phase] if phase != "rest" else max(0.0, seconds["train"] - seconds["first_step"])
-        for phase in PHASES
+        "import": seconds["import"],
+        "build": seconds["build"],
+        "first_step": seconds["first_step"],
+        "rest": max(0.0, seconds["train"] - seconds["first_step"]),
+        "evaluate": seconds["evaluate"],
     }
 
 
-def curves(results: Row) -> Chart | None:
-    """Accuracy on the validation set against seconds of training; None without such a set."""
-    closed = [(row, run, "") for row in words.raced(results) for run in row["runs"] if run["curve"]]
-    opened = [(row, run, "dashed") for row in results.get("open") or [] for run in row["runs"] if run["curve"]]
-    if not closed:
+@dataclass(frozen=True)
+class _Curve:
+    """One run's validation accuracy."""
+
+    name: str
+    title: str
+    division: str
+    run: Run
+
+    @property
+    def points(self) -> list[CurvePoint]:
+        return self.run["curve"]
+
+
+def curves(results: Results) -> Chart | None:
+    """Validation accuracy against seconds of training; None without a validation set."""
+    rows = measured(results)
+    shown = [_Curve(row["name"], row["title"], "closed", run) for row in rows for run in row["runs"] if run["curve"]]
+    if not shown:
         return None
-    points = [point for _, run, _ in (*closed, *opened) for point in run["curve"]]
-    heights = [100 * p["accuracy"] for p in points] + ([100 * results["target"]] if results.get("target") else [])
+    opened = [
+        _Curve(row["name"], row["title"], "open", run)
+        for row in results.get("open") or []
+        for run in row["runs"]
+        if run["curve"]
+    ]
+    shown += opened
+    points, target = [point for curve in shown for point in curve.points], results.get("target")
+    heights = [100 * p["accuracy"] for p in points] + ([100 * target] if target else [])
     plot = Plot(Scale.over([p["seconds"] for p in points], log=True), Scale.over(heights), 300)
     plot.x_axis("seconds of training")
     plot.y_axis()
-    if results.get("target"):
-        plot.level(100 * results["target"], "var(--ink)", "dashed", f"target {100 * results['target']:.4g} %")
-    found = []
-    for row, run, style in (*closed, *opened):
-        line = [(p["seconds"], 100 * p["accuracy"]) for p in run["curve"]]
-        plot.line(line, color(row["name"]), f"thin {style}".strip())
-        plot.mark(*line[-1], row["name"])
-        division = "open" if style else "closed"
-        found += [
-            [row["title"], division, run["seed"], epoch, p["seconds"], p["accuracy"]]
-            for epoch, p in enumerate(run["curve"], 1)
-        ]
+    if target:
+        plot.level(100 * target, "var(--ink)", "dashed", f"target {100 * target:.4g} %")
+    for curve in shown:
+        line = [(p["seconds"], 100 * p["accuracy"]) for p in curve.points]
+        plot.line(line, color(curve.name), "thin dashed" if curve.division == "open" else "thin")
+        plot.mark(*line[-1], curve.name)
+    ends = "; ".join(
+        f"{curve.title} ({curve.division}, seed {curve.run['seed']}) {_end(curve.points)}" for curve in shown
+    )
+    keys = [("line", "closed division"), ("line dashed", "open division")] if opened else []
+    panels = [("", plot.svg("curves-plot", "Validation accuracy against seconds of training", ends + "."))]
+    return Chart(panels, _curves_table(shown), [row["name"] for row in rows], keys)
+
+
+def _curves_table(curves: Sequence[_Curve]) -> Table:
     columns: Columns = [
         ("contender", str),
         ("division", str),
@@ -104,74 +138,82 @@ def curves(results: Row) -> Chart | None:
         ("seconds", lambda v: f"{v:.3f}"),
         ("accuracy", table.percent),
     ]
-    ends = "; ".join(
-        f"{row['title']} ({'open' if style else 'closed'}, seed {run['seed']}) {_end(run['curve'])}"
-        for row, run, style in (*closed, *opened)
-    )
-    keys = [("line", "closed division"), ("line dashed", "open division")] if opened else []
-    shown = [row["name"] for row in words.raced(results)]
-    panels = [("", plot.svg("curves-plot", "Validation accuracy against seconds of training", ends + "."))]
-    return Chart(panels, Table("Accuracy at each epoch's end", columns, found), shown, keys)
+    values = [
+        [curve.title, curve.division, curve.run["seed"], epoch, p["seconds"], p["accuracy"]]
+        for curve in curves
+        for epoch, p in enumerate(curve.points, 1)
+    ]
+    return Table("Accuracy at each epoch's end", columns, values)
 
 
-def _end(curve: list[Row]) -> str:
+def _end(curve: list[CurvePoint]) -> str:
     return f"{100 * curve[-1]['accuracy']:.2f} % after {table.seconds(curve[-1]['seconds'])} s"
 
 
-def seeds(results: Row) -> Chart:
-    """Each seed's step time and accuracy, and the medians."""
-    raced = words.raced(results)
-    figures = (
-        ("Step time", "µs a step", "step_us", 1, True, table.micros),
-        ("Test accuracy", "% of the test set", "test_accuracy", 100, False, lambda v: f"{v:.2f}"),
-    )
-    titles, panels = [row["title"] for row in raced], []
-    for heading, unit, figure, factor, log, show in figures:
-        values = [factor * run[figure] for row in raced for run in row["runs"]]
-        plot = Plot(Scale.over(values, log), rows(len(raced)), ROW * len(raced), svg.room(titles), 62)
-        plot.x_axis(unit, plot.x.ticks(3 if log else 4))
-        plot.row_names(titles)
-        for i, row in enumerate(raced):
-            plot.upright(factor * row[figure], i, 20)
-            for run in row["runs"]:
-                plot.mark(factor * run[figure], i, row["name"], "seed")
-            plot.text("100%", plot.down(i) + 4, show(factor * row[figure]), dx=10)
-        told = "; ".join(
-            f"{row['title']} {', '.join(show(factor * run[figure]) for run in row['runs'])}" for row in raced
-        )
-        panels.append((heading, plot.svg(f"seeds-{figure.replace('_', '-')}", f"{heading} of each seed", told + ".")))
+def seeds(results: Results) -> Chart:
+    """Step time and accuracy of each seed, and their medians."""
+    rows = measured(results)
+    panels = [
+        _seeds_panel(rows, "Step time", "µs per step", lambda r: r["step_us"], table.micros, log=True),
+        _seeds_panel(
+            rows, "Test accuracy", "% of the test set", lambda r: 100 * r["test_accuracy"], lambda v: f"{v:.2f}"
+        ),
+    ]
     columns: Columns = [
         ("contender", str),
         ("seed", str),
-        ("µs a step", table.micros),
+        ("µs per step", table.micros),
         ("test accuracy", table.percent),
     ]
-    found = [[row["title"], run["seed"], run["step_us"], run["test_accuracy"]] for row in raced for run in row["runs"]]
-    return Chart(panels, Table("Each seed", columns, found))
+    values = [[row["title"], run["seed"], run["step_us"], run["test_accuracy"]] for row in rows for run in row["runs"]]
+    return Chart(panels, Table("Each seed", columns, values))
 
 
-def latency(results: Row) -> Chart:
-    """How soon so many images are answered: the median, and a line to the 99th percentile."""
-    raced, panels = words.raced(results), []
-    titles = [row["title"] for row in raced]
-    for n in raced[0]["latency"]:
-        looks = [row["latency"][n] for row in raced]
+def _seeds_panel(
+    rows: list[MeasuredContender],
+    heading: str,
+    unit: str,
+    value: Callable[[Any], float],
+    show: Callable[[float], str],
+    log: bool = False,
+) -> tuple[str, Markup]:
+    titles = [row["title"] for row in rows]
+    scale = Scale.over([value(run) for row in rows for run in row["runs"]], log)
+    plot = Plot(scale, rows_scale(len(rows)), ROW * len(rows), svg.label_width(titles), 62)
+    plot.x_axis(unit, plot.x.ticks(3 if log else 4))
+    plot.row_names(titles)
+    for i, row in enumerate(rows):
+        plot.upright(value(row), i, 20)
+        for run in row["runs"]:
+            plot.mark(value(run), i, row["name"], "seed")
+        plot.text("100%", plot.down(i) + 4, show(value(row)), dx=10)
+    description = "; ".join(f"{row['title']} {', '.join(show(value(run)) for run in row['runs'])}" for row in rows)
+    name = f"seeds-{heading.lower().replace(' ', '-')}"
+    return heading, plot.svg(name, f"{heading} of each seed", description + ".")
+
+
+def latency(results: Results) -> Chart:
+    """The latency of predictions: the median, and a line to the 99th percentile."""
+    rows, panels = measured(results), []
+    titles = [row["title"] for row in rows]
+    for n in rows[0]["latency"]:
+        values = [row["latency"][n] for row in rows]
         plot = Plot(
-            Scale.over([look[p] for look in looks for p in ("p50", "p99")], log=True),
-            rows(len(raced)),
-            30 * len(raced),
-            svg.room(titles),
+            Scale.over([x for value in values for x in (value["p50"], value["p99"])], log=True),
+            rows_scale(len(rows)),
+            30 * len(rows),
+            svg.label_width(titles),
         )
         plot.x_axis("µs", plot.x.ticks(3))
         plot.row_names(titles)
-        for i, (row, look) in enumerate(zip(raced, looks, strict=True)):
-            plot.line([(look["p50"], i), (look["p99"], i)], color(row["name"]))
-            plot.upright(look["p99"], i, 9, color(row["name"]))
-            plot.mark(look["p50"], i, row["name"])
+        for i, (row, value) in enumerate(zip(rows, values, strict=True)):
+            plot.line([(value["p50"], i), (value["p99"], i)], color(row["name"]))
+            plot.upright(value["p99"], i, 9, color(row["name"]))
+            plot.mark(value["p50"], i, row["name"])
         heading = "1 image" if n == "1" else f"{int(n):,} images"
-        told = "; ".join(
-            f"{row['title']} {table.micros(look['p50'])}, 99 of 100 within {table.micros(look['p99'])}"
-            for row, look in zip(raced, looks, strict=True)
+        description = "; ".join(
+            f"{row['title']} {table.micros(value['p50'])}, 99th percentile {table.micros(value['p99'])}"
+            for row, value in zip(rows, values, strict=True)
         )
-        panels.append((heading, plot.svg(f"latency-{n}", f"Microseconds until {heading} are answered", told + ".")))
-    return Chart(panels, tables.answers(results))
+        panels.append((heading, plot.svg(f"latency-{n}", f"Latency for {heading} in microseconds", description + ".")))
+    return Chart(panels, page_tables.latencies(results))

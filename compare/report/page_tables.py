@@ -1,46 +1,47 @@
-"""The tables of the page, from the results."""
+"""The tables of the page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from .. import contenders
-from ..results.statistics import interval
-from ..timing import training as race
-from . import text as words
-from .table import Columns, Table, as_is, micros, percent, seconds, times, whole
-
-Row = dict[str, Any]
-
-
-def measured(results: Row) -> Table:
-    columns: Columns = [(name, str if align == "left" else as_is) for name, align in words.COLUMNS]
-    return Table("Medians over the seeds, closed division", columns, [words.cells(row) for row in words.raced(results)])
+from ..results import schema
+from ..results.schema import PHASES, Parity, Results, measured
+from ..results.statistics import mean_interval
+from . import text
+from .table import Columns, Table, as_text, micros, percent, seconds, times, whole
 
 
-def steps(results: Row) -> Table:
-    """A step's time: of all of training, over the seeds, and within a run."""
-    columns: Columns = [("contender", str), ("µs a step, median", micros), ("lowest", micros), ("highest", micros)]
+def overview(results: Results) -> Table:
+    """The main measurements of the closed division."""
+    columns: Columns = [(name, str if align == "left" else as_text) for name, align in text.COLUMNS]
+    return Table("Medians over the seeds, closed division", columns, [text.cells(row) for row in measured(results)])
+
+
+def steps(results: Results) -> Table:
+    """The time of a step, over the seeds and within a run."""
+    columns: Columns = [("contender", str), ("µs per step, median", micros), ("lowest", micros), ("highest", micros)]
     columns += [("95 % from", micros), ("to", micros), ("p50", micros), ("p90", micros), ("p99", micros)]
-    columns += [("steps a look", whole), ("s to target", seconds), ("seeds", whole)]
-    found = []
-    for row in words.raced(results):
-        each, steady = [run["step_us"] for run in row["runs"]], row["steady_us"]
-        within = [steady[f"p{p}"] for p in (50, 90, 99)]
-        last = [steady["steps_a_look"], row["seconds_to_target"], len(each)]
-        found.append([row["title"], row["step_us"], min(each), max(each), *_interval(each), *within, *last])
-    return Table("A step's time, and the time to the target", columns, found)
+    columns += [("steps per measurement", whole), ("s to target", seconds), ("seeds", whole)]
+    rows = []
+    for row in measured(results):
+        times_us, steady = [run["step_us"] for run in row["runs"]], row["steady_us"]
+        within = [steady["p50"], steady["p90"], steady["p99"]]
+        last = [steady["steps_a_look"], row["seconds_to_target"], len(times_us)]
+        first = [row["title"], row["step_us"], min(times_us), max(times_us)]
+        rows.append([*first, *_interval(times_us), *within, *last])
+    return Table("Time of a step, and time to the target accuracy", columns, rows)
 
 
 def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """The 95 % interval of the geometric mean, as in the differences between contenders."""
-    found = interval([math.log(v) for v in values])
-    return (math.exp(found[0]), math.exp(found[1])) if found else (None, None)
+    """Return the 95 % interval of the geometric mean, as in the comparison of pairs."""
+    interval = mean_interval([math.log(v) for v in values])
+    return (math.exp(interval[0]), math.exp(interval[1])) if interval else (None, None)
 
 
-def accuracies(results: Row) -> Table:
+def accuracies(results: Results) -> Table:
+    """Test accuracy and loss."""
     columns: Columns = [
         ("contender", str),
         ("test accuracy, median", percent),
@@ -48,17 +49,16 @@ def accuracies(results: Row) -> Table:
         ("highest", percent),
     ]
     columns += [("95 % from", percent), ("to", percent), ("test loss", lambda v: f"{v:.4f}")]
-    found = []
-    for row in words.raced(results):
-        each = [run["test_accuracy"] for run in row["runs"]]
-        found.append(
-            [row["title"], row["test_accuracy"], min(each), max(each), *row["accuracy_interval"], row["test_loss"]]
-        )
-    return Table("Accuracy; the interval is of the images, not of the seeds", columns, found)
+    rows = []
+    for row in measured(results):
+        values = [run["test_accuracy"] for run in row["runs"]]
+        interval = row["accuracy_interval"]
+        rows.append([row["title"], row["test_accuracy"], min(values), max(values), *interval, row["test_loss"]])
+    return Table("Accuracy (the 95 % interval is over images, not over seeds)", columns, rows)
 
 
-def equal_work(results: Row) -> Table:
-    """What was asked of each, and how quickly its arithmetic went."""
+def equal_work(results: Results) -> Table:
+    """The work that each contender did, and the speed of its arithmetic."""
     columns: Columns = [
         ("contender", str),
         ("updates", whole),
@@ -66,94 +66,84 @@ def equal_work(results: Row) -> Table:
         ("parameters", whole),
         ("FLOPs", lambda v: f"{v:.3g}"),
     ]
-    columns += [("GFLOP/s", lambda v: f"{v:.1f}"), ("of a product's", lambda v: f"{100 * v:.1f} %"), ("equal", str)]
-    flops, peak = results["work"]["flops"], (results.get("sweep") or {}).get("flops_per_second")
-    found = []
-    for row in words.raced(results):
+    columns += [("GFLOP/s", lambda v: f"{v:.1f}"), ("of peak", lambda v: f"{100 * v:.1f} %"), ("as required", str)]
+    flops, sweep = results["work"]["flops"], results.get("sweep")
+    peak = sweep["flops_per_second"] if sweep else None
+    rows = []
+    for row in measured(results):
         speed = flops / row["seconds"]["train"]
-        counted = [
-            row["updates"],
-            row["samples"],
-            row["parameters"],
-            flops,
-            speed / 1e9,
-            speed / peak if peak else None,
-        ]
-        found.append([row["title"], *counted, "yes" if row["equal_work"] else "NO"])
-    return Table("Work done, counted, and the speed of its arithmetic over all of training", columns, found)
+        counted = [row["updates"], row["samples"], row["parameters"], flops]
+        rows.append(
+            [row["title"], *counted, speed / 1e9, speed / peak if peak else None, "yes" if row["equal_work"] else "NO"]
+        )
+    return Table("Work done, and the speed of its arithmetic over all of training", columns, rows)
 
 
-def opened(results: Row) -> Table | None:
-    """The open division beside the closed; None without one."""
+def opened(results: Results) -> Table | None:
+    """The open division beside the closed one; None if there is none."""
     if not results.get("open"):
         return None
-    closed = {row["name"]: row for row in words.raced(results)}
+    closed = {row["name"]: row for row in measured(results)}
     columns: Columns = [
         ("contender", str),
-        ("what it does otherwise", str),
+        ("changes", str),
         ("accuracy", percent),
-        ("µs a step", micros),
+        ("µs per step", micros),
     ]
     columns += [
-        ("closed: µs", micros),
-        ("as long", times),
+        ("closed: µs per step", micros),
+        ("open / closed", times),
         ("train s", seconds),
         ("s to target", seconds),
         ("peak MB", whole),
     ]
-    found = []
+    rows = []
     for row in results["open"]:
-        before = closed.get(row["name"], {}).get("step_us")
+        before = closed[row["name"]]["step_us"] if row["name"] in closed else None
         ratio = row["step_us"] / before if before else None
-        first = [
-            row["title"],
-            row["open_by"],
-            row["test_accuracy"],
-            row["step_us"],
-            before,
-            ratio,
-        ]
-        found.append([*first, row["seconds"]["train"], row["seconds_to_target"], row.get("peak_memory_mb")])
-    return Table("Open division", columns, found)
+        first = [row["title"], row["open_by"], row["test_accuracy"], row["step_us"], before, ratio]
+        rows.append([*first, row["seconds"]["train"], row["seconds_to_target"], row.get("peak_memory_mb")])
+    return Table("Open division", columns, rows)
 
 
-def agreement(results: Row) -> Table:
-    parity, titles = results["parity"], names(results)
-    columns: Columns = [("contender", str), ("dtype", str), ("steps", whole), ("largest difference", as_is)]
+def agreement(parity: Parity, titles: dict[str, str]) -> Table:
+    """The largest difference of each contender from the reference."""
+    columns: Columns = [("contender", str), ("dtype", str), ("steps", whole), ("largest difference", as_text)]
     columns += [("limit", lambda v: f"{v:.0e}"), ("verdict", str), ("dropout", str)]
-    found = []
+    rows = []
     for name, row in parity["contenders"].items():
-        dropout = row.get("dropout", {}).get("said")
-        for dtype, cell in words.dtypes(row):
-            said = "agrees" if cell["passed"] else cell["first"]
-            apart = " (not in the verdict)" if row.get("apart") else ""
-            found.append(
-                [titles[name], dtype, cell["steps"], words.difference(cell), cell["limit"], said + apart, dropout]
-            )
-    return Table(f"Each held against {titles[parity['reference']]}", columns, found)
+        dropout = row["dropout"]["said"] if "dropout" in row else None
+        outside = " (does not count for the verdict)" if row.get("apart") else ""
+        for dtype, cell in text.parity_cells(row):
+            verdict = f"{'agrees' if cell['passed'] else cell['first']}{outside}"
+            rows.append([titles[name], dtype, cell["steps"], text.difference(cell), cell["limit"], verdict, dropout])
+    return Table(f"Each compared with {titles[parity['reference']]}", columns, rows)
 
 
-def phases(results: Row) -> Table:
-    columns: Columns = [("contender", str), *((f"{phase.replace('_', ' ')} s", seconds) for phase in race.PHASES)]
-    rows = [[row["title"], *(row["seconds"][phase] for phase in race.PHASES)] for row in words.raced(results)]
+def phases(results: Results) -> Table:
+    """The seconds of each phase."""
+    columns: Columns = [("contender", str), *((f"{phase.replace('_', ' ')} s", seconds) for phase in PHASES)]
+    rows = [[row["title"], *(row["seconds"][phase] for phase in PHASES)] for row in measured(results)]
     return Table("Phases in seconds; train includes the first step", columns, rows)
 
 
-def answers(results: Row) -> Table:
+def latencies(results: Results) -> Table:
+    """The latency of a prediction by number of images."""
+    rows = measured(results)
+    counts = list(rows[0]["latency"]) if rows else []
     columns: Columns = [("contender", str)]
     columns += [
-        (f"{int(n):,} {'image' if n == '1' else 'images'}, {p}", micros)
-        for n in _batches(results)
-        for p in ("p50", "p99")
+        (f"{int(n):,} {'image' if n == '1' else 'images'}, {p}", micros) for n in counts for p in ("p50", "p99")
     ]
-    rows = [
-        [row["title"], *(row["latency"][n][p] for n in _batches(results) for p in ("p50", "p99"))]
-        for row in words.raced(results)
+    values = [
+        [row["title"], *(value for n in counts for value in (row["latency"][n]["p50"], row["latency"][n]["p99"]))]
+        for row in rows
     ]
-    return Table("Microseconds until so many images are answered", columns, rows)
+    return Table("Latency of a prediction in microseconds", columns, values)
 
 
-def footprint(results: Row) -> Table:
+def footprint(results: Results) -> Table:
+    """Memory, saved file and lines of code."""
     columns: Columns = [
         ("contender", str),
         ("peak MB", whole),
@@ -166,20 +156,20 @@ def footprint(results: Row) -> Table:
             row["title"],
             row["peak_memory_mb"],
             row["saved_bytes"] / 1000,
-            row["lines_of_code"],
+            row.get("lines_of_code"),
             row["trains_by"],
             row["version"],
         ]
-        for row in words.raced(results)
+        for row in measured(results)
     ]
     return Table("Memory, files and code", columns, rows)
 
 
-def pairs(results: Row) -> Table | None:
-    """Every two contenders; None where there is only one."""
+def pairs(results: Results) -> Table | None:
+    """Every two contenders compared; None if there is only one."""
     if not results.get("pairs"):
         return None
-    titles = names(results)
+    titles = schema.titles(results)
     columns: Columns = [
         ("first", str),
         ("second", str),
@@ -188,38 +178,40 @@ def pairs(results: Row) -> Table | None:
         ("to", times),
         ("step time", str),
     ]
-    columns += [("accuracy, points", _points), ("95 % from", _points), ("to", _points), ("accuracy", str)]
-    found = []
+    columns += [
+        ("accuracy, first - second, points", _points),
+        ("95 % from", _points),
+        ("to", _points),
+        ("accuracy", str),
+    ]
+    rows = []
     for pair in results["pairs"]:
         step, accuracy = pair["step_us"], pair["test_accuracy"]
-        quicker = titles[pair["a"] if step["ratio"] < 1 else pair["b"]]
+        faster = titles[pair["a"] if step["ratio"] < 1 else pair["b"]]
         better = titles[pair["a"] if accuracy["difference"] > 0 else pair["b"]]
-        its = [step["ratio"], step["low"], step["high"], _said(step["differs"], f"{quicker} quicker")]
-        theirs = [
-            accuracy["difference"],
-            accuracy["low"],
-            accuracy["high"],
-            _said(accuracy["differs"], f"{better} higher"),
-        ]
-        found.append([titles[pair["a"]], titles[pair["b"]], *its, *theirs])
-    return Table("Every two contenders, seed by seed", columns, found)
+        rows.append(
+            [
+                titles[pair["a"]],
+                titles[pair["b"]],
+                *(step["ratio"], step["low"], step["high"]),
+                _significance(step["differs"], f"{faster} is faster"),
+                *(accuracy["difference"], accuracy["low"], accuracy["high"]),
+                _significance(accuracy["differs"], f"{better} is higher"),
+            ]
+        )
+    return Table("Every two contenders, paired by seed", columns, rows)
 
 
 def _points(value: float) -> str:
     return f"{100 * value:+.2f}"
 
 
-def _said(differs: bool | None, how: str) -> str:
-    return {True: how, False: "no difference", None: "one seed"}[differs]
+def _significance(differs: bool | None, sentence: str) -> str:
+    return "one seed" if differs is None else sentence if differs else "no difference"
 
 
-def _batches(results: Row) -> list[str]:
-    rows = words.raced(results)
-    return list(rows[0]["latency"]) if rows else []
-
-
-def names(results: Row) -> dict[str, str]:
-    """Titles by contender, those of the parity table among them."""
-    titles = {name: contenders.find(name).title for name in results["parity"]["contenders"]}
-    titles |= {results["parity"]["reference"]: contenders.find(results["parity"]["reference"]).title}
-    return titles | {row["name"]: row["title"] for row in results["contenders"]}
+def parity_titles(results: Results, parity: Parity) -> dict[str, str]:
+    """Return titles by contender, including those of the parity table."""
+    titles = schema.titles(results)
+    others = [name for name in (parity["reference"], *parity["contenders"]) if name not in titles]
+    return titles | {name: contenders.find(name).title for name in others}

@@ -1,50 +1,39 @@
-"""The width sweep: a chart, and where one contender overtakes, in sentences."""
+"""The width sweep: its chart, and sentences on where one contender becomes faster than another."""
 
 from __future__ import annotations
 
-from . import page_tables as tables
+from ..results import schema
+from ..results.schema import Results, Sweep
 from . import svg, table
 from .marks import color
 from .page_charts import Chart
-from .page_tables import Row
 from .svg import Plot, Scale
 from .table import Columns, Table
 
 HEIGHT = 320
+Times = dict[str, dict[int, float]]  # contender, then width: microseconds per step
 
 
-def chart(results: Row) -> Chart | None:
-    """A step's time against the hidden width, a panel a batch size; None without a sweep."""
-    sweep = results.get("sweep")
+def chart(results: Results) -> Chart | None:
+    """Draw the time of a step against the hidden width, one panel per batch size; None without a sweep."""
+    sweep, titles = results.get("sweep"), schema.titles(results)
     if not sweep:
         return None
     panels = []
     for size in sweep["batch_sizes"]:
-        lines = _lines(sweep, size)
-        if any(lines.values()):
-            panels.append(
-                (
-                    f"batches of {size:,}",
-                    _panel(sweep, size, lines, tables.names(results)).svg(
-                        f"width-{size}",
-                        f"A step's time against the hidden width, batches of {size:,}",
-                        _told(lines, tables.names(results)),
-                    ),
-                )
-            )
-    keys = [("line dashed", "a contender's floor: its step at a width and a batch of 1, which is overhead alone")]
+        times = _times(sweep, size)
+        if any(times.values()):
+            title = f"Time of a step against the hidden width, batch size {size:,}"
+            plot = _panel(sweep, size, times, titles).svg(f"width-{size}", title, _description(times, titles))
+            panels.append((f"batch size {size:,}", plot))
+    keys = [("line dashed", "overhead of a contender: the time of a step at width 1 and batch size 1")]
     if sweep.get("flops_per_second"):
-        keys.append(
-            (
-                "line dotted",
-                f"the arithmetic alone, at the {sweep['flops_per_second'] / 1e9:,.0f} GFLOP/s of NumPy's matrix product here",
-            )
-        )
-    return Chart(panels, _table(results), (), keys)
+        speed = f"{(sweep['flops_per_second'] or 0) / 1e9:,.0f} GFLOP/s"
+        keys.append(("line dotted", f"arithmetic alone, at the {speed} of NumPy's matrix product on this machine"))
+    return Chart(panels, _table(sweep, titles), (), keys)
 
 
-def _lines(sweep: Row, size: int) -> dict[str, dict[int, float]]:
-    """Contender to width to µs."""
+def _times(sweep: Sweep, size: int) -> Times:
     return {
         row["contender"]: {
             p["width"]: p["step_us"] for p in sorted(row["points"], key=lambda p: p["width"]) if p["batch_size"] == size
@@ -53,53 +42,53 @@ def _lines(sweep: Row, size: int) -> dict[str, dict[int, float]]:
     }
 
 
-def _panel(sweep: Row, size: int, lines: dict[str, dict[int, float]], titles: dict[str, str]) -> Plot:
-    widths = sorted({width for line in lines.values() for width in line})
+def _panel(sweep: Sweep, size: int, times: Times, titles: dict[str, str]) -> Plot:
+    widths = sorted({width for line in times.values() for width in line})
     floors = {row["contender"]: row["floor_us"] for row in sweep["rows"]}
-    sums = arithmetic(sweep, size)
-    heights = [us for line in lines.values() for us in line.values()] + [*floors.values(), *sums.values()]
-    names = [titles[name] for name in lines]
-    plot = Plot(Scale.over(widths, log=True), Scale.over(heights, log=True), HEIGHT, 62, svg.room(names) + 10)
+    bounds = arithmetic_us(sweep, size)
+    heights = [us for line in times.values() for us in line.values()] + [*floors.values(), *bounds.values()]
+    names = [titles[name] for name in times]
+    plot = Plot(Scale.over(widths, log=True), Scale.over(heights, log=True), HEIGHT, 62, svg.label_width(names) + 10)
     plot.x_axis("hidden width", _thinned(widths))
     plot.y_axis()
     for name, floor in floors.items():
         plot.level(floor, color(name), "thin dashed")
-    if sums:
-        plot.line(list(sums.items()), "var(--ink)", "dotted")
-    for name, line in lines.items():
+    if bounds:
+        plot.line(list(bounds.items()), "var(--ink)", "dotted")
+    for name, line in times.items():
         plot.line(list(line.items()), color(name))
         for width, us in line.items():
             plot.mark(width, us, name)
-    plot.beside({name: line[max(line)] for name, line in lines.items() if line}, titles)
+    plot.line_titles({name: line[max(line)] for name, line in times.items() if line}, titles)
     return plot
 
 
 def _thinned(widths: list[int], most: int = 5) -> list[int]:
-    """Some of them, the last among them, so that their labels don't touch."""
+    """Return at most `most` widths including the last one, so that their labels do not overlap."""
     return widths[::-1][:: -(-len(widths) // most)][::-1]
 
 
-def arithmetic(sweep: Row, size: int) -> dict[int, float]:
-    """Width to the µs that its floating-point operations would take by themselves; empty where that wasn't measured."""
+def arithmetic_us(sweep: Sweep, size: int) -> dict[int, float]:
+    """Return, by width, the microseconds of a step's floating-point operations alone; empty if not measured."""
     peak = sweep.get("flops_per_second")
     points = [p for row in sweep["rows"] for p in row["points"] if p["batch_size"] == size]
     return {p["width"]: p["flops"] / peak * 1e6 for p in sorted(points, key=lambda p: p["width"])} if peak else {}
 
 
-def _told(lines: dict[str, dict[int, float]], titles: dict[str, str]) -> str:
-    ends = [(titles[name], min(line), max(line), line) for name, line in lines.items() if line]
-    return (
-        "; ".join(
-            f"{t} {table.micros(line[a])} µs at {a:,}, {table.micros(line[b])} µs at {b:,}" for t, a, b, line in ends
-        )
-        + "."
-    )
+def _description(times: Times, titles: dict[str, str]) -> str:
+    parts = [
+        f"{titles[name]} {table.micros(line[min(line)])} µs at {min(line):,},"
+        f" {table.micros(line[max(line)])} µs at {max(line):,}"
+        for name, line in times.items()
+        if line
+    ]
+    return "; ".join(parts) + "."
 
 
-def _table(results: Row) -> Table:
-    sweep, titles = results["sweep"], tables.names(results)
-    columns: Columns = [("contender", str), ("batch", table.whole), ("width", table.whole), ("µs a step", table.micros)]
-    columns += [("floor µs", table.micros), ("FLOPs a step", lambda v: f"{v:.3g}"), ("GFLOP/s", lambda v: f"{v:.1f}")]
+def _table(sweep: Sweep, titles: dict[str, str]) -> Table:
+    columns: Columns = [("contender", str), ("batch size", table.whole), ("width", table.whole)]
+    columns += [("µs per step", table.micros), ("overhead µs", table.micros)]
+    columns += [("FLOPs per step", lambda v: f"{v:.3g}"), ("GFLOP/s", lambda v: f"{v:.1f}")]
     rows = [
         [
             titles[row["contender"]],
@@ -113,50 +102,48 @@ def _table(results: Row) -> Table:
         for row in sweep["rows"]
         for p in row["points"]
     ]
-    return Table("A step's time by width and batch size", columns, rows)
+    return Table("Time of a step by width and batch size", columns, rows)
 
 
-def sentences(results: Row) -> list[tuple[int, list[str]]]:
-    """By batch size: from which width on each contender is quicker than NumPy, and why there."""
-    sweep, titles = results.get("sweep"), tables.names(results)
+def sentences(results: Results) -> list[tuple[int, list[str]]]:
+    """Return, per batch size, sentences on the width from which on each contender is faster than NumPy, and why."""
+    sweep, titles = results.get("sweep"), schema.titles(results)
     if not sweep or not sweep["champion"]:
         return []
-    found = []
+    groups = []
     for size in sweep["batch_sizes"]:
-        lines, ahead = _lines(sweep, size), sweep["crossovers"][str(size)]
-        said = [_crossing(titles[name], lines, name, sweep["champion"], ahead[name]) for name in ahead if lines[name]]
-        if said:
-            found.append((size, [*said, *_reason(sweep, size, titles)]))
-    return found
+        times, ahead = _times(sweep, size), sweep["crossovers"][str(size)]
+        lines = [_crossing(titles[name], times, name, sweep["champion"], ahead[name]) for name in ahead if times[name]]
+        if lines:
+            groups.append((size, [*lines, *_reason(sweep, size, titles)]))
+    return groups
 
 
-def _crossing(title: str, lines: dict[str, dict[int, float]], name: str, champion: str, ahead: int | None) -> str:
-    ours, theirs = lines[name], lines[champion]
+def _crossing(title: str, times: Times, name: str, champion: str, ahead: int | None) -> str:
+    ours, theirs = times[name], times[champion]
     widths = [width for width in ours if width in theirs]
-    numpy = "NumPy by hand" if champion == "by_hand" else champion
+    numpy = "hand-written NumPy" if champion == "by_hand" else champion
     if ahead is None:
         last = widths[-1]
-        ratio = f"there it takes {table.times(ours[last] / theirs[last])} times as long"
-        return f"No crossover for {title}: at a width of {last:,}, the widest, it is not quicker than {numpy}; {ratio}."
+        ratio = table.times(ours[last] / theirs[last])
+        return f"No crossover: at the largest width, {last:,}, {title} takes {ratio} times as long as {numpy}."
     if ahead == widths[0]:
-        return f"At every width measured, {title} is quicker than {numpy}."
-    return f"From a width of {ahead:,} on, {title} is quicker than {numpy}."
+        return f"{title} is faster than {numpy} at every width measured."
+    return f"{title} is faster than {numpy} from width {ahead:,} on."
 
 
-def _reason(sweep: Row, size: int, titles: dict[str, str]) -> list[str]:
-    """Overhead against arithmetic, in this machine's figures."""
-    sums, floors = arithmetic(sweep, size), {row["contender"]: row["floor_us"] for row in sweep["rows"]}
-    if not sums or len(floors) < 2:
+def _reason(sweep: Sweep, size: int, titles: dict[str, str]) -> list[str]:
+    """Compare overhead with arithmetic on this machine."""
+    bounds, floors = arithmetic_us(sweep, size), {row["contender"]: row["floor_us"] for row in sweep["rows"]}
+    if not bounds or len(floors) < 2:
         return []
     least, most = min(floors, key=floors.__getitem__), max(floors, key=floors.__getitem__)
-    first, last = min(sums), max(sums)
-    said = (
-        f"Why: besides arithmetic a step costs from {table.micros(floors[least])} µs ({titles[least]}) to"
-        f" {table.micros(floors[most])} µs ({titles[most]}). The arithmetic itself needs {table.micros(sums[first])} µs"
-        f" at a width of {first:,} and {table.micros(sums[last])} µs at {last:,}."
+    first, last = min(bounds), max(bounds)
+    sentence = (
+        f"Reason: the overhead of a step is {table.micros(floors[least])} µs ({titles[least]}) to"
+        f" {table.micros(floors[most])} µs ({titles[most]}); its arithmetic alone takes {table.micros(bounds[first])} µs"
+        f" at width {first:,} and {table.micros(bounds[last])} µs at width {last:,}."
     )
-    if sums[last] > floors[most]:
-        return [
-            f"{said} So overhead decides among narrow networks, and how well the arithmetic is done among wide ones."
-        ]
-    return [f"{said} So overhead decides at all of these widths."]
+    if bounds[last] > floors[most]:
+        return [f"{sentence} Overhead dominates in narrow networks, the speed of the arithmetic in wide ones."]
+    return [f"{sentence} Overhead dominates at all of these widths."]

@@ -1,15 +1,17 @@
-"""Code of the contenders, read from its files: what a user of each framework writes.
+"""Source code of the contenders, read from its files and counted.
 
-A reference is `module:name`, `lightning_module.model:LitClassifier.training_step`
-say. Nothing of it is imported, since that would bring the framework.
+A reference is `module:name`, for example
+`lightning_module.model:LitClassifier.training_step`. The module is not
+imported, since that would import the framework.
 
-What `Contender.user_code` counts: the functions here that run while the
-recipe `simple` is trained in that framework, from the network to the loop.
-All but by_hand's know every other recipe too, so they are as general as each
-other, and longer than this one recipe needs. The framework itself does not
-count, of minigrad its engine, nor what validates, saves and reports. A line
-counts if it holds code: not if it is empty, a comment or of a docstring, nor
-if its statement is about the `watch` of a race.
+`Contender.user_code` lists the functions of this package that run while the
+recipe `simple` is trained in a framework: network, optimizer, data and
+training loop. All of them except those of `by_hand` support every other
+recipe too, so they are equally general, and longer than this recipe needs.
+The framework itself is not counted, nor minigrad's engine, nor code that
+validates, saves or reports. A line counts if it holds code: it is not empty,
+not a comment, not part of a docstring, and not part of a statement about the
+`observer`.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ import tokenize
 from pathlib import Path
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-_EMPTY = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+_NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 def source(reference: str) -> str:
-    """The function or class as it stands in its file, moved to the left.
+    """Return the source of a function or class, without its indentation.
 
     Raises:
         LookupError: there is no such module, or no such name in it.
@@ -36,20 +38,28 @@ def source(reference: str) -> str:
     return textwrap.dedent("".join(text.splitlines(keepends=True)[first - 1 : node.end_lineno]))
 
 
-def lines(reference: str) -> int:
-    """How many lines of code it has, by the rule above. Raises LookupError as `source` does."""
+def count_lines(reference: str) -> int:
+    """Return the number of lines of code of a function or class, by the rule of this module.
+
+    Raises:
+        LookupError: there is no such module, or no such name in it.
+    """
     text = source(reference)
     tree = ast.parse(text)
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    held = {n for t in tokens if t.type not in _EMPTY for n in range(t.start[0], t.end[0] + 1)}
+    counted = {n for t in tokens if t.type not in _NO_CODE for n in range(t.start[0], t.end[0] + 1)}
     for node in ast.walk(tree):
-        if _is_docstring(node) or _is_about_the_watch(node):
-            held -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))  # type: ignore[attr-defined]
-    return len(held)
+        if _is_docstring(node) or _is_about_the_observer(node):
+            counted -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))  # type: ignore[attr-defined]
+    return len(counted)
 
 
 def path(module: str) -> Path:
-    """The file of a module, found without importing it or its package. Raises LookupError if there is none."""
+    """Return the file of a module, without importing the module or its package.
+
+    Raises:
+        LookupError: there is no such module.
+    """
     top, *parts = module.split(".")
     spec = importlib.util.find_spec(top)
     for folder in (spec and spec.submodule_search_locations) or []:
@@ -60,16 +70,16 @@ def path(module: str) -> Path:
 
 
 def _find(reference: str) -> tuple[str, Definition]:
-    """The text of the file that a reference leads to, and where in it."""
+    """Return the text of the file of a reference, and the definition in it."""
     module, _, name = reference.partition(":")
     text = path(module).read_text(encoding="utf-8")
     node: ast.AST = ast.parse(text)
     for part in name.split("."):
         inner = (n for n in getattr(node, "body", []) if isinstance(n, Definition) and n.name == part)
-        found = next(inner, None)
-        if found is None:
+        definition = next(inner, None)
+        if definition is None:
             raise LookupError(f"{reference}: no {part} there")
-        node = found
+        node = definition
     assert isinstance(node, Definition)
     return text, node
 
@@ -78,9 +88,9 @@ def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _is_about_the_watch(node: ast.AST) -> bool:
-    """Whether a statement's value, or its condition, names `watch`."""
+def _is_about_the_observer(node: ast.AST) -> bool:
+    """Whether a statement's value, or its condition, names `observer`."""
     if not isinstance(node, ast.Expr | ast.Assign | ast.If):
         return False
-    told = node.test if isinstance(node, ast.If) else node.value
-    return any(isinstance(part, ast.Name) and part.id == "watch" for part in ast.walk(told))
+    expression = node.test if isinstance(node, ast.If) else node.value
+    return any(isinstance(part, ast.Name) and part.id == "observer" for part in ast.walk(expression))

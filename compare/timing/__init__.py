@@ -1,1 +1,1 @@
-"""Measurement of training time, latency and memory. These modules run in a contender's process."""
+"""Measurement of training time, latency and memory, in a contender's process."""

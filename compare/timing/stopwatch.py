@@ -1,36 +1,39 @@
-"""Looks on while a contender trains, and takes the time."""
+"""Observes a contender's training and measures its time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-from ..contenders.base import Watch, Weights
+from ..contenders.base import Observer, Weights
+from ..results.schema import SteadyStep
 
-PERCENTILES = (50, 90, 99)
 
-
-class Stopwatch(Watch):
-    """Take the time after each look, and the weights at each epoch's end, which are copied off the clock.
+class Stopwatch(Observer):
+    """Records the time at each call, and copies the weights at each epoch's end. Copying is not timed.
 
     Args:
-        epoch_steps: steps of one epoch.
-        heard: called with the number of epochs done, off the clock too.
+        epoch_steps: number of steps per epoch.
+        on_epoch: called with the number of epochs done; not timed.
+
+    Attributes:
+        epochs: per epoch, seconds of training until its end, and the weights then.
+        steps_done: number of steps so far.
     """
 
-    def __init__(self, epoch_steps: int, heard: Callable[[int], None] = lambda _: None) -> None:
-        self.epoch_steps, self.heard = epoch_steps, heard
+    def __init__(self, epoch_steps: int, on_epoch: Callable[[int], None] = lambda _: None) -> None:
+        self.epoch_steps, self.on_epoch = epoch_steps, on_epoch
         self.times: list[float] = []  # seconds since training began
         self.steps: list[int] = []
-        self.done = 0
+        self.steps_done = 0
         self.epochs: list[tuple[float, dict[str, np.ndarray]]] = []
         self.paused = 0.0
         self.began = time.perf_counter()
 
-    def after(
+    def after_steps(
         self,
         steps: int,
         loss: Callable[[], float],
@@ -40,29 +43,37 @@ class Stopwatch(Watch):
         now = time.perf_counter()
         self.times.append(now - self.began - self.paused)
         self.steps.append(steps)
-        self.done += steps
-        if self.done % self.epoch_steps == 0:
+        self.steps_done += steps
+        if self.steps_done % self.epoch_steps == 0:
             self.epochs.append((self.times[-1], {name: np.array(w) for name, w in weights().items()}))
-            self.heard(len(self.epochs))
+            self.on_epoch(len(self.epochs))
             self.paused += time.perf_counter() - now
 
     def seconds(self) -> float:
-        """Of training so far, pauses left out."""
+        """Return the seconds of training so far, without pauses."""
         return time.perf_counter() - self.began - self.paused
 
     def first_step(self) -> float:
-        """Seconds from the start of training until the first look, with all that is set up or compiled in it."""
+        """Return the seconds from the start of training to the first call, including set-up and compilation."""
         return self.times[0]
 
-    def steady_us(self) -> dict[str, Any]:
-        """Percentiles of a step in µs, without the first two looks, and how many steps a look covers at most.
+    def steady_us(self) -> SteadyStep:
+        """Return percentiles of a step in microseconds, without the first two calls.
 
-        Where a framework runs several steps between two looks, each of them counts as their mean.
+        If a framework runs several steps between two calls, each of them counts as their mean.
         """
-        each, steps = np.diff(self.times) / np.array(self.steps[1:]), np.array(self.steps[1:])
-        if len(each) > 1:
-            each, steps = each[1:], steps[1:]
-        if not len(each):
-            each, steps = np.array([self.times[0] / self.steps[0]]), np.array(self.steps)
-        found = np.percentile(np.repeat(each, steps), PERCENTILES) * 1e6
-        return {f"p{p}": float(v) for p, v in zip(PERCENTILES, found, strict=True)} | {"steps_a_look": max(self.steps)}
+        durations, steps = np.diff(self.times) / np.array(self.steps[1:]), np.array(self.steps[1:])
+        if len(durations) > 1:
+            durations, steps = durations[1:], steps[1:]
+        if not len(durations):
+            durations, steps = np.array([self.times[0] / self.steps[0]]), np.array(self.steps)
+        p50, p90, p99 = (float(v) for v in np.percentile(np.repeat(durations, steps), [50, 90, 99]) * 1e6)
+        return {"p50": p50, "p90": p90, "p99": p99, "steps_a_look": max(self.steps)}
+
+
+@contextmanager
+def timed(durations: list[float]) -> Iterator[None]:
+    """Append the seconds that the block takes to `durations`."""
+    began = time.perf_counter()
+    yield
+    durations.append(time.perf_counter() - began)

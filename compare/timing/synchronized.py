@@ -1,44 +1,44 @@
-"""Looking on at a device that works later than it is told to."""
+"""Observes training on a device that runs steps asynchronously."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..contenders.base import Watch, Weights
+from ..contenders.base import Observer, Weights
 
 
-class Queued(Watch):
-    """Passes on to `watch` what a contender says whose steps are only queued when their calls return.
+class SynchronizedObserver(Observer):
+    """Waits for the device, then passes the call on to another observer.
 
-    There is no time to take then. So it waits for the device, and looks,
-    after the first step and at each epoch's end, or after each step if
-    `watch` must see each.
+    Where a step is only queued when its call returns, a time measured then
+    means nothing. This waits for the device after the first step and at each
+    epoch's end, or after each step if the other observer needs every step.
 
     Args:
-        watch: who looks on.
-        epoch_steps: steps of one epoch.
-        wait: returns when the device has done all that it was given.
+        observer: gets the calls.
+        epoch_steps: number of steps per epoch.
+        wait: returns when the device has done all queued work.
     """
 
-    def __init__(self, watch: Watch, epoch_steps: int, wait: Callable[[], object]) -> None:
-        self.watch, self.epoch_steps, self.wait = watch, epoch_steps, wait
-        self.every_step = watch.every_step
-        self.done = self.waiting = 0
+    def __init__(self, observer: Observer, epoch_steps: int, wait: Callable[[], object]) -> None:
+        self.observer, self.epoch_steps, self.wait = observer, epoch_steps, wait
+        self.every_step = observer.every_step
+        self.steps_done = self.pending = 0
 
     def wants_gradients(self) -> bool:
-        return self.watch.wants_gradients()
+        return self.observer.wants_gradients()
 
-    def after(
+    def after_steps(
         self,
         steps: int,
         loss: Callable[[], float],
         weights: Callable[[], Weights],
         gradients: Callable[[], Weights],
     ) -> None:
-        first = not self.done
-        self.done += steps
-        self.waiting += steps
-        if self.every_step or first or self.done % self.epoch_steps == 0:
+        is_first = not self.steps_done
+        self.steps_done += steps
+        self.pending += steps
+        if self.every_step or is_first or self.steps_done % self.epoch_steps == 0:
             self.wait()
-            self.watch.after(self.waiting, loss, weights, gradients)
-            self.waiting = 0
+            self.observer.after_steps(self.pending, loss, weights, gradients)
+            self.pending = 0

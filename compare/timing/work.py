@@ -1,46 +1,49 @@
-"""How much there is to do: updates, samples, and floating-point operations, the same for every contender."""
+"""The work that every contender has to do: updates, samples and floating-point operations."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 
+from ..results.schema import Work
+
 
 def flops_per_sample(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> int:
-    """Floating-point operations of one sample's forward and backward pass, in the matrix products alone.
+    """Return the floating-point operations of the matrix products in one sample's forward and backward pass.
 
-    A linear layer takes 2 n m forward, 2 n m for its weight's gradient and
-    2 n m for its input's; a convolution as often as it has places. The first
-    layer's input needs no gradient. What is elementwise is left out: it is
-    less by about the width of a layer.
+    A linear layer of n inputs and m outputs takes 2 n m operations forward, 2 n m for the
+    gradient of its weight and 2 n m for that of its input; a convolution takes
+    that many per output pixel. The input of the first layer needs no
+    gradient. Elementwise operations are not counted; they are fewer by about
+    the factor of a layer's width.
+
+    Args:
+        recipe: gives the network.
+        input_shape: shape of one sample.
+        classes: number of classes.
     """
-    plan = recipes.sizes(recipe.model, input_shape, classes)
+    sizes = recipes.sizes(recipe.model, input_shape, classes)
     products = []
-    if plan.conv:
-        _, height, width = plan.image
-        for given, taken in plan.conv:
-            products.append(height * width * recipe.model.kernel_size**2 * given * taken)
+    if sizes.conv:
+        _, height, width = sizes.image
+        for channels_in, channels_out in sizes.conv:
+            products.append(height * width * recipe.model.kernel_size**2 * channels_in * channels_out)
             height, width = height // 2, width // 2
-    products += [a * b for a, b in (*plan.hidden, plan.output)]
+    products += [n * m for n, m in (*sizes.hidden, sizes.output)]
     return 2 * (3 * sum(products) - products[0])
 
 
-def work(recipe: Recipe, data: datasets.Dataset) -> dict[str, Any]:
-    """What each contender is asked to do, and what it costs."""
+def required_work(recipe: Recipe, data: datasets.Dataset) -> Work:
+    """Return the work that each contender has to do."""
     epochs, n = recipe.trainer.max_epochs, len(data.train.labels)
-    each = flops_per_sample(recipe, data.input_shape, data.classes)
+    flops = flops_per_sample(recipe, data.input_shape, data.classes)
+    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
     return {
         "updates": epochs * datasets.steps_per_epoch(n, recipe.data.batch_size),
         "samples": epochs * n,
-        "flops_per_sample": each,
-        "flops": each * epochs * n,
-        "parameters": sum(math.prod(shape) for shape in _learned(recipe, data)),
+        "flops_per_sample": flops,
+        "flops": flops * epochs * n,
+        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if "running" not in name),
     }
-
-
-def _learned(recipe: Recipe, data: datasets.Dataset) -> list[tuple[int, ...]]:
-    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
-    return [shape for name, shape in shapes.items() if "running" not in name]

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from compare import contenders
-from compare.contenders.base import Batches, Contender, Watch
-from compare.jobs.job import starting_weights
+from compare.contenders.base import Batches, Contender, Observer
+from compare.jobs.shared import starting_weights
+from compare.machine import thread_settings
 from compare.parity.recorder import Recorder
-from compare.results.environment import pin
 from minigrad import datasets
 from minigrad.recipes import Recipe
 
 
-class EpochEnds(Watch):
+class EpochEnds(Observer):
     """Counts the steps, and keeps what it is handed at each epoch's end."""
 
     def __init__(self, epoch_steps: int) -> None:
@@ -30,7 +30,7 @@ class EpochEnds(Watch):
         self.losses: list[float] = []
         self.weights: list[Any] = []
 
-    def after(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
+    def after_steps(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
         self.looks.append(steps)
         if sum(self.looks) % self.epoch_steps == 0:
             self.losses.append(loss())
@@ -50,7 +50,7 @@ def train(name: str, trainings: list[dict], script: str = __file__, **environmen
     for one in trainings:
         Path(one["out"]).mkdir(parents=True, exist_ok=True)
     (folder / "asked.json").write_text(json.dumps({"name": name, "trainings": trainings}))
-    settings = os.environ | pin(1) | dict(contenders.find(name).environment) | environment
+    settings = os.environ | thread_settings(1) | dict(contenders.find(name).environment) | environment
     if any(one["how"] == "record" for one in trainings):
         settings["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its own order of summation
     command = [sys.executable, script, str(folder / "asked.json")]
@@ -71,19 +71,19 @@ def one(contender: Contender, asked: dict) -> dict:
         contender.fit(batches, recorder)
         recorder.save(out / f"{asked['dtype']}.npz")
         return {"dtypes": sorted({str(w.dtype) for w in contender.state().values()})}
-    watch = EpochEnds(batches.steps // batches.epochs)
-    getattr(contender, asked["how"])(batches, watch)
+    observer = EpochEnds(batches.steps // batches.epochs)
+    getattr(contender, asked["how"])(batches, observer)
     state, logits = contender.state(), contender.predict(data.test.images)
     chances = np.exp(logits - logits.max(1, keepdims=True))
     chances /= chances.sum(1, keepdims=True)
-    told = [weights, *watch.weights]
+    told = [weights, *observer.weights]
     return {
-        "looks": watch.looks,
-        "losses": watch.losses,
+        "looks": observer.looks,
+        "losses": observer.losses,
         "accuracy": float((logits.argmax(1) == data.test.labels).mean()),
         "test_loss": float(-np.log(chances[np.arange(len(logits)), data.test.labels]).mean()),
         "sums": {name: float(np.abs(w).sum(dtype=np.float64)) for name, w in state.items()},
-        "last_is_state": all(np.array_equal(watch.weights[-1][name], w) for name, w in state.items()),
+        "last_is_state": all(np.array_equal(observer.weights[-1][name], w) for name, w in state.items()),
         # An epoch's weights that were no copies would move along with later ones.
         "moved": [bool((a["output.weight"] != b["output.weight"]).any()) for a, b in pairwise(told)],
         "saved": (path := contender.save(out)).name,

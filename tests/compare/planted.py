@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compare import contenders
-from compare.contenders.base import Batches, Watch
+from compare.contenders.base import Batches, Observer
 from minigrad import Tensor, nn, ops, optim
 from minigrad.training import Schedule, build_optimizer
 
@@ -19,7 +19,7 @@ Torch: Any = contenders.find("torch")
 class Loop(Right):
     """minigrad in a bare loop, right as it stands; each mistake overrides one method."""
 
-    def fit(self, batches: Batches, watch: Watch) -> None:
+    def fit(self, batches: Batches, observer: Observer) -> None:
         optimizer = self.optimizer(self.net.parameters())
         schedule = Schedule(self.recipe.model.schedule, optimizer, batches.steps)
         self.net.train()
@@ -30,7 +30,7 @@ class Loop(Right):
             self.change(self.net.parameters())
             self.step(optimizer, schedule)
             gradients = {name: p.grad.copy() for name, p in self.net.named_parameters()}
-            watch.after(1, lambda v=loss: v.item() / self.told(), self.net.state_dict, lambda v=gradients: v)
+            observer.after_steps(1, lambda v=loss: v.item() / self.told(), self.net.state_dict, lambda v=gradients: v)
 
     def given(self, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for indices in self.order(batches):
@@ -165,8 +165,8 @@ class Penalised(Loop):
 
 
 class DroppedLastBatch(Torch):
-    def fit(self, batches: Batches, watch: Watch) -> None:
-        super().fit(Shorter(**vars(batches)), watch)
+    def fit(self, batches: Batches, observer: Observer) -> None:
+        super().fit(Shorter(**vars(batches)), observer)
 
 
 class Shorter(Batches):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from compare import cli, contenders
-from compare.parity import comparison as parity
+from compare.parity import tolerances
 from minigrad.runs import UserError
 
 
@@ -43,13 +43,13 @@ def test_contenders_that_cannot_take_part_are_rows_and_end_nothing(
     assert results["parity"]["passed"] is None  # nobody was left to agree with
     shown = capsys.readouterr().out
     assert status["by_hand"] in " ".join(shown.split())
-    assert "nothing to compare with minigrad" in shown
+    assert "there is no other contender to compare with minigrad" in shown
 
 
 def test_without_parity_nothing_is_timed(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(parity, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
     with pytest.raises(SystemExit) as end:
         cli.main([*words, "--contenders", "minigrad", "torch", "--out", str(tmp_path / "o")])
     assert end.value.code == 1
@@ -59,7 +59,7 @@ def test_without_parity_nothing_is_timed(
     assert all(row["status"] == "not timed, since the contenders do not agree" for row in results["contenders"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "They do NOT agree: torch in float64: step " in shown
-    assert "Quickest" not in shown
+    assert "Fastest" not in shown
     assert (tmp_path / "o/report.html").exists()
 
 
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], 
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert "--out o --resume continues" in err
+    assert "continue with --out o --resume" in err
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert {row["status"] for row in results["contenders"]} == {"stopped"}
     assert children

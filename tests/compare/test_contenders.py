@@ -8,14 +8,13 @@ import sys
 import pytest
 
 from compare import contenders
-from compare.jobs import job as jobs
-from compare.results.statistics import wilson
+from compare.results.statistics import wilson_interval
 from minigrad import recipes
 
 
 def test_importing_compare_and_every_contender_imports_no_framework() -> None:
     code = (
-        "import sys, compare.cli\n"
+        "import sys, compare.api, compare.cli, compare.parity.matrix, compare.results.history\n"
         "from compare import contenders\n"
         "[contenders.find(n) for n in contenders.names()]\n"
         "print(sorted({'torch', 'tensorflow', 'keras', 'lightning', 'jax'} & set(sys.modules)))"
@@ -41,21 +40,21 @@ def test_each_says_who_it_is(name: str) -> None:
 
 def test_a_missing_package_is_a_row_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders.find("torch"), "needs", ("surely_not_installed",))
-    why = jobs.excuses(["minigrad", "torch"], recipes.load("simple"))
+    why = contenders.unavailable(["minigrad", "torch"], recipes.load("simple"))
     assert why == {"torch": "needs surely_not_installed: pip install '.[lightning]'"}
 
 
 def test_by_hand_says_what_it_does_not_know() -> None:
     by_hand = contenders.find("by_hand")
-    assert by_hand.misfit(recipes.load("simple")) is None
-    assert by_hand.misfit(recipes.load("advanced")) == (
-        "derived for one hidden layer, no dropout, sgd at a constant rate only"
+    assert by_hand.unsupported(recipes.load("simple")) is None
+    assert by_hand.unsupported(recipes.load("advanced")) == (
+        "requires one hidden layer, no dropout, sgd at a constant rate"
     )
-    assert by_hand.misfit(recipes.load("cnn")) == (
-        "derived for an mlp, one hidden layer, sgd at a constant rate, no augmentation only"
+    assert by_hand.unsupported(recipes.load("cnn")) == (
+        "requires an mlp, one hidden layer, sgd at a constant rate, no augmentation"
     )
     norm = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
-    assert by_hand.misfit(norm) == "derived for no batch norm only"
+    assert by_hand.unsupported(norm) == "requires no batch norm"
 
 
 @pytest.mark.parametrize(
@@ -64,4 +63,4 @@ def test_by_hand_says_what_it_does_not_know() -> None:
 )
 def test_wilson_gives_the_published_intervals(correct: int, n: int, low: float, high: float) -> None:
     # Newcombe, 1998, table I, method 3.
-    assert wilson(correct, n) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)

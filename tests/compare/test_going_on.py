@@ -46,7 +46,7 @@ def test_killed_in_the_middle_it_goes_on_and_repeats_nothing(words: list[str], t
     _, err = running.communicate(timeout=60)
     if kind == signal.SIGINT:
         assert running.returncode == 130
-        assert "--out o --resume continues" in err
+        assert "continue with --out o --resume" in err
     time.sleep(0.5)  # a worker ends with the command that started it
     before = answers(Path("o"))
     assert before
@@ -73,7 +73,7 @@ def test_a_finished_comparison_takes_more_seeds_and_repeats_nothing(words: list[
         rows = json.loads(Path("o/results.json").read_text())["sweep"]["rows"]
         assert [[point["width"] for point in row["points"]] for row in rows] == [widths, widths]
     after = answers(Path("o"))
-    with pytest.raises(UserError, match=r"--resume: model\.hidden is \[12\], but the run in o was made with \[10\]"):
+    with pytest.raises(UserError, match=r"--resume: model\.hidden is \[12\], but the run in o has \[10\]"):
         cli.main([*words, *one, "--resume", "--model.hidden", "[12]"])
     with pytest.raises(UserError, match="already holds a run"):
         cli.main([*words, *one])

@@ -13,24 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import contenders
-from compare import machine as devices
-from compare.contenders.base import Watch
-from compare.timing.synchronized import Queued
+from compare import contenders, machine
+from compare.contenders.base import Observer
+from compare.timing.synchronized import SynchronizedObserver
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import alone
 
 GPU = ("torch_gpu", "lightning_gpu", "keras_gpu", "jax_gpu")
-HERE = pytest.mark.skipif(devices.gpu() is not None, reason="there is a GPU")
+HERE = pytest.mark.skipif(machine.gpu() is not None, reason="there is a GPU")
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    devices.gpu.cache_clear()
+    machine.gpu.cache_clear()
     yield
-    devices.gpu.cache_clear()
+    machine.gpu.cache_clear()
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -51,12 +50,12 @@ def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
 )
 def test_the_driver_names_the_gpu(script: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, monkeypatch, script)
-    assert devices.gpu() == name
+    assert machine.gpu() == name
 
 
 def test_without_a_driver_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert devices.gpu() is None
+    assert machine.gpu() is None
 
 
 @pytest.mark.parametrize("name", GPU)
@@ -64,8 +63,8 @@ def test_they_take_part_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypa
     contender = contenders.find(name)
     monkeypatch.setattr(contender, "needs", ())
     nvidia_smi(tmp_path, monkeypatch, "exit 1")
-    assert contender.missing() == "needs an NVIDIA GPU: nvidia-smi finds none here"
-    devices.gpu.cache_clear()
+    assert contender.missing() == "needs an NVIDIA GPU: nvidia-smi finds none on this machine"
+    machine.gpu.cache_clear()
     nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA T4'")
     assert contender.missing() is None
 
@@ -78,13 +77,13 @@ def test_only_they_see_it() -> None:
         assert hidden == (name not in GPU)
 
 
-class Diary(Watch):
+class Diary(Observer):
     """Writes down when it is called, and when someone waits."""
 
     def __init__(self, every_step: bool = False) -> None:
         self.every_step, self.lines = every_step, []
 
-    def after(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
+    def after_steps(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
         self.lines.append(steps)
 
     def wait(self) -> None:
@@ -101,10 +100,10 @@ class Diary(Watch):
 )
 def test_the_device_is_waited_for_before_each_look(every_step: bool, calls: list[int], lines: list) -> None:
     diary = Diary(every_step)
-    queued = Queued(diary, 4, diary.wait)
+    queued = SynchronizedObserver(diary, 4, diary.wait)
     assert queued.every_step == every_step
     for steps in calls:
-        queued.after(steps, float, dict, dict)
+        queued.after_steps(steps, float, dict, dict)
     assert diary.lines == lines
 
 
@@ -143,7 +142,7 @@ def main(path: str) -> None:
     kind = contenders.find(given["name"])
 
     class OnProcessor(kind):  # type: ignore[misc, valid-type]
-        device = where = "cpu"
+        device = torch_device = "cpu"
 
         def load(self) -> None:
             super(kind, self).load()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.parity import comparison as parity
+from compare.parity import tolerances
 from minigrad.recipes import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -64,7 +64,7 @@ def test_every_step_is_minigrads(model: str, recorded: tuple[Path, list[dict]]) 
     ours, theirs = folder / "minigrad" / model, folder / "jax" / model
     keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
     rounding = _gap(ours / "float64.npz", ours / "float32.npz") if model in BOTH else 0.0
-    limits = parity.limits(Recipe.from_dict({"model": keys}), rounding)
+    limits = tolerances.limits(Recipe.from_dict({"model": keys}), rounding)
     for dtype in _dtypes(model):
         assert _gap(ours / f"{dtype}.npz", theirs / f"{dtype}.npz") <= limits[dtype], dtype
 

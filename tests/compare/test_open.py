@@ -74,16 +74,16 @@ def test_who_does_nothing_otherwise_says_nothing() -> None:
     for name in contenders.names():
         contender = contenders.find(name)
         if contender.fit_open is base.Contender.fit_open:
-            assert not any(contender.opens(recipes.load(recipe)) for recipe in recipes.names()), name
+            assert not any(contender.open_changes(recipes.load(recipe)) for recipe in recipes.names()), name
 
 
 def test_what_is_done_otherwise_depends_on_the_recipe() -> None:
     simple, advanced, cnn = map(recipes.load, ("simple", "advanced", "cnn"))
     torch, lightning = contenders.find("torch"), contenders.find("lightning")
-    assert torch.opens(simple) == ""  # plain SGD in a bare loop: nothing is quicker
-    assert "fused" in torch.opens(advanced)
-    assert "channels last" not in torch.opens(advanced)
-    assert "channels last" in torch.opens(cnn)
-    assert "fused" not in lightning.opens(simple)
-    assert "barebones" in lightning.opens(simple)
-    assert "fused" in lightning.opens(advanced)
+    assert torch.open_changes(simple) == ""  # plain SGD in a bare loop: nothing is quicker
+    assert "fused" in torch.open_changes(advanced)
+    assert "channels last" not in torch.open_changes(advanced)
+    assert "channels last" in torch.open_changes(cnn)
+    assert "fused" not in lightning.open_changes(simple)
+    assert "barebones" in lightning.open_changes(simple)
+    assert "fused" in lightning.open_changes(advanced)

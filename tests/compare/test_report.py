@@ -21,12 +21,9 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from compare import contenders
-from compare.report import images as pictures
-from compare.report import page as html
-from compare.report import svg, table
-from compare.report import text as words
-from compare.report import width_chart as crossover
-from compare.results import source_code as code
+from compare.report import images, svg, table, text, width_chart
+from compare.report import page as report_page
+from compare.results import source_code
 from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
@@ -129,8 +126,8 @@ def edited(results: Results) -> Results:
 def render(tmp_path: Path, data: Dataset) -> Rendered:
     """The page of other results, or of other data."""
 
-    def write(results: Results, data: Dataset = data, networks: html.Networks | None = None) -> Page:
-        html.write(tmp_path / "report.html", results, Recipe.from_dict(results["recipe"]), data, networks or {})
+    def write(results: Results, data: Dataset = data, networks: report_page.Networks | None = None) -> Page:
+        report_page.write(tmp_path / "report.html", results, Recipe.from_dict(results["recipe"]), data, networks or {})
         found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
         _check(found)
         return found
@@ -159,7 +156,7 @@ def test_the_raw_results_are_inside(page: Page, results: Results) -> None:
 
 
 def test_the_verdict_conditions_and_divisions_are_told(page: Page, results: Results) -> None:
-    for line in (*words.verdict(results), words.conditions(results)):
+    for line in (*text.verdict(results), text.conditions(results)):
         assert " ".join(line.split()) in page.text
     assert "Closed division" in page.text
     assert "Open division" in page.text
@@ -169,7 +166,7 @@ def test_the_tables_hold_the_figures_of_the_results(page: Page, results: Results
     for row in results["contenders"]:
         runs, latency = row["runs"], row["latency"]
         shown = [
-            *words.cells(row),
+            *text.cells(row),
             table.micros(max(run["step_us"] for run in runs)),
             table.micros(row["steady_us"]["p99"]),
         ]
@@ -196,9 +193,9 @@ def test_a_table_can_be_saved_as_csv(page: Page, results: Results) -> None:
 def test_the_code_is_that_of_the_sources(page: Page, results: Results) -> None:
     for row in results["contenders"]:
         contender = contenders.find(row["name"])
-        for place in contender.code:
-            assert str(escape(code.source(place).strip())) in page.source
-        assert str(sum(map(code.lines, contender.user_code))) in page.cells
+        for place in contender.step_code:
+            assert str(escape(source_code.source(place).strip())) in page.source
+        assert str(sum(map(source_code.count_lines, contender.user_code))) in page.cells
 
 
 def test_the_images_are_those_of_the_test_set(page: Page, results: Results, data: Dataset) -> None:
@@ -224,7 +221,7 @@ def test_without_agreement_only_that_is_told(render: Rendered, edited: Results) 
     assert [name for name in page.ids if name in SECTIONS] == ["verdict", "agreement", "environment"]
     assert "They do NOT agree" in page.text
     assert "nan where minigrad has <1>" in page.text
-    assert "µs a step" not in page.text
+    assert "µs per step" not in page.text
 
 
 def test_who_failed_or_could_not_take_part_is_told(render: Rendered, edited: Results) -> None:
@@ -241,7 +238,7 @@ def test_who_failed_or_could_not_take_part_is_told(render: Rendered, edited: Res
     page = render(edited)
     assert "by hand: needs an NVIDIA GPU" in page.text
     assert "torch: open: ended with status 9" in page.text
-    assert words.cells(edited["contenders"][2])[2] in page.cells  # torch's own figures stay
+    assert text.cells(edited["contenders"][2])[2] in page.cells  # torch's own figures stay
 
 
 def test_alone_minigrad_has_figures_and_nobody_to_agree_with(render: Rendered, edited: Results) -> None:
@@ -265,8 +262,8 @@ def test_one_seed_no_validation_set_no_sweep_nothing_open(render: Rendered, edit
     page = render(edited)
     assert not {"curves", "width"} & set(page.ids)
     assert "one seed" in page.cells
-    assert table.NONE in page.cells
-    assert "there is no target" in page.text
+    assert table.MISSING in page.cells
+    assert "There is no target" in page.text
 
 
 def test_the_open_division_stands_beside_the_closed(render: Rendered, edited: Results) -> None:
@@ -290,7 +287,7 @@ def test_vectors_have_no_images_and_no_pad(render: Rendered, edited: Results, da
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3)])
 def test_images_of_floats_and_colours_are_drawn(shape: tuple[int, ...]) -> None:
     values = np.linspace(-1, 3, int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    with Image.open(io.BytesIO(base64.b64decode(pictures.uri(values).split(",")[1]))) as image:
+    with Image.open(io.BytesIO(base64.b64decode(images.uri(values).split(",")[1]))) as image:
         pixels = np.asarray(image)
     assert pixels.shape == (shape if shape[-1] == 3 else shape[:2])
     assert (pixels.min(), pixels.max()) == (0, 255)
@@ -308,10 +305,10 @@ def test_no_crossover_is_said_and_one_is_named(edited: Results) -> None:
     size = str(sweep["batch_sizes"][0])
     widths = [p["width"] for p in sweep["rows"][0]["points"]]
     sweep["crossovers"][size] |= {"torch": None, "keras": widths[-1], "lightning": widths[0]}
-    said = " ".join(line for _, lines in crossover.sentences(edited) for line in lines)
-    assert f"No crossover for torch: at a width of {widths[-1]}" in said
-    assert f"From a width of {widths[-1]} on, Keras is quicker than NumPy by hand" in said
-    assert "At every width measured, Lightning is quicker" in said
+    said = " ".join(line for _, lines in width_chart.sentences(edited) for line in lines)
+    assert f"No crossover: at the largest width, {widths[-1]}, torch takes " in said
+    assert f"Keras is faster than hand-written NumPy from width {widths[-1]} on." in said
+    assert "Lightning is faster than hand-written NumPy at every width measured." in said
 
 
 @pytest.mark.parametrize(
@@ -324,7 +321,7 @@ def test_ticks_are_few_and_within(low: float, high: float, log: bool) -> None:
 
 
 def test_labels_that_would_touch_are_moved_apart() -> None:
-    placed = {name: y for y, name in svg.apart([(10, "a"), (11, "b"), (100, "c"), (12, "d")])}
+    placed = {name: y for y, name in svg.spread([(10, "a"), (11, "b"), (100, "c"), (12, "d")])}
     assert placed["c"] == 100
     assert placed["b"] - placed["a"] == placed["d"] - placed["b"] == svg.LABEL
     assert placed["b"] == 11

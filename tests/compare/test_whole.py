@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from compare import contenders
-from compare.report import text as told
+from compare.report import text
 
 
 def test_all_five_agree_to_1e_12(results: dict[str, Any]) -> None:
@@ -46,9 +46,11 @@ def test_equal_work_gives_equal_answers(results: dict[str, Any]) -> None:
 
 
 def test_who_did_other_work_is_named(results: dict[str, Any]) -> None:
-    assert told.equal_work(results).startswith("The same work for all: 24 updates of 243 parameters, ")
+    assert text.equal_work(results).startswith(
+        "The same work for all: 24 updates of 243 parameters, as counted in each contender"
+    )
     other = [row | {"equal_work": row["name"] != "torch"} for row in results["contenders"]]
-    assert told.equal_work(results | {"contenders": other}).endswith("and torch did otherwise.")
+    assert text.equal_work(results | {"contenders": other}).endswith("and torch did something else.")
 
 
 def test_the_work_is_counted(results: dict[str, Any]) -> None:
@@ -192,11 +194,11 @@ def test_the_picture_is_one(whole: Path) -> None:
         assert picture.width > 1000
 
 
-def test_the_verdict_says_that_they_agree_and_who_is_quickest(results: dict[str, Any]) -> None:
-    agreement, accuracy, speed = told.verdict(results)
+def test_the_verdict_says_that_they_agree_and_who_is_fastest(results: dict[str, Any]) -> None:
+    agreement, accuracy, speed = text.verdict(results)
     assert agreement.startswith("They agree: over 8 steps")
-    assert "% for all, medians of 2 seeds" in accuracy
-    quickest = min(results["contenders"], key=lambda row: row["step_us"])
-    assert speed.startswith(f"Quickest here: {quickest['title']}")
+    assert "% for all (medians of 2 seeds)." in accuracy
+    fastest = min(results["contenders"], key=lambda row: row["step_us"])
+    assert speed.startswith(f"Fastest: {fastest['title']}")
     for row in results["contenders"]:
         assert row["title"] in speed

@@ -1,4 +1,4 @@
-"""Known mistakes, by the place where they first show; at each place the most particular come first."""
+"""Known mistakes, by the phase of a step in which they first show. In each phase the most specific come first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .loss import (
     softmax_twice,
     unscaled,
 )
-from .updates import decays, moments, not_moved, rate
+from .updates import decays, moments, not_updated, rate
 
 __all__ = ["KNOWN", "Case", "Mistake"]
 
@@ -26,6 +26,6 @@ KNOWN: dict[str, tuple[Mistake, ...]] = {
     "forward": (badly_scaled, wrong_layer),
     "loss": (rounded_loss, softmax_twice, unscaled, padded, scaled_loss, other_batch, penalty, smoothed),
     "gradient": (kept_gradient, scaled_gradient, decayed_gradient),
-    "update": (not_moved, moments, adams, rmsprops, decays, rate),
+    "update": (not_updated, moments, adams, rmsprops, decays, rate),
     "batches": (other_count,),
 }

@@ -1,9 +1,10 @@
-"""Two recordings that part at one place, and what a replay of a mistake needs of them.
+"""Two recordings and their first divergence, as the replay of a mistake needs them.
 
-A mistake is a function that yields sentences, each with the numbers that it
-would have led to, by their keys in a recording. The first whose numbers are
-the ones that were seen is the explanation. What a recording doesn't hold is a
-KeyError, what it holds in another shape a ValueError; the mistake is passed over.
+A mistake is a function of a `Case` that yields sentences, each with the
+numbers that the mistake would cause, by their keys in a recording. The first
+sentence whose numbers are those of the contender's recording is the
+explanation. A mistake that needs an array that is not recorded raises KeyError, and
+one that has another shape ValueError; such a mistake is skipped.
 """
 
 from __future__ import annotations
@@ -24,13 +25,23 @@ from ..recording import Recording
 
 Numbers = Mapping[str, Any]
 SOFTMAX = "The logits went through softmax before cross_entropy, which applies it itself."
-FLOAT32 = "It went through float32."
-NEAR = 0.01  # of the gap: closer than that, a replay explains it
+FLOAT32 = "It was rounded to float32."
+NEAR = 0.01  # a replay explains the gap if it comes closer than this fraction of the gap
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two recordings, and where they part: `name` at `step`, by `gap`."""
+    """Two recordings and their first divergence.
+
+    Attributes:
+        reference: minigrad's recording.
+        other: the contender's recording.
+        recipe: what both trained.
+        step: the step of the divergence, counted from 1; 0 is before the first.
+        name: the weight, gradient or layer; "loss" for a loss.
+        limit: the largest difference allowed.
+        gap: the difference.
+    """
 
     reference: Recording
     other: Recording
@@ -41,32 +52,32 @@ class Case:
     gap: float
 
     def explain(self, known: Iterable[Mistake]) -> str | None:
-        """The sentence of the first mistake that leads to what was seen."""
+        """Return the sentence of the first mistake that reproduces the contender's numbers, or None."""
         for mistake in known:
             with suppress(KeyError, ValueError), np.errstate(all="ignore"):
                 for sentence, numbers in mistake(self):
-                    if numbers and all(self.saw(key, value) for key, value in numbers.items()):
+                    if numbers and all(self.matches(key, value) for key, value in numbers.items()):
                         return sentence
         return None
 
-    def saw(self, key: str, value: Any) -> bool:
-        """Whether the other recording has this value there, but for rounding."""
+    def matches(self, key: str, value: Any) -> bool:
+        """Whether the contender's recording has this value at this key, apart from rounding."""
         kind, *rest = key.split(" ")
-        found = self.other.losses[int(rest[0]) - 1] if kind == "loss" else self.other.arrays[key]
-        if np.shape(value) != np.shape(found):
+        actual = self.other.losses[int(rest[0]) - 1] if kind == "loss" else self.other.arrays[key]
+        if np.shape(value) != np.shape(actual):
             return False
-        near = min(self.limit, NEAR * self.gap) * max(1.0, float(np.abs(value).max(initial=0)))
-        return float(np.abs(value - found).max(initial=0)) <= near
+        tolerance = min(self.limit, NEAR * self.gap) * max(1.0, float(np.abs(value).max(initial=0)))
+        return float(np.abs(value - actual).max(initial=0)) <= tolerance
 
     def weights(self, step: int) -> dict[str, np.ndarray]:
-        """minigrad's after a step."""
-        found = self.reference.at("weight", step)
-        if not found:
+        """Return minigrad's weights after a step. Raises KeyError if they are not recorded."""
+        weights = self.reference.at("weight", step)
+        if not weights:
             raise KeyError(step)
-        return found
+        return weights
 
     def logits(self, images: np.ndarray, step: int, scale: float | None = None) -> np.ndarray:
-        """minigrad's before a step, in training."""
+        """Return minigrad's logits before a step, in training mode, for images and optionally another input scale."""
         weights = self.weights(step - 1)
         scale = scale or scale_of(images)
         model, classes = replace(self.recipe.model, dropout=0.0), len(weights["output.bias"])
@@ -80,7 +91,7 @@ Mistake = Callable[[Case], Iterator[tuple[str, Numbers]]]
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean over the batch."""
+    """Return the cross-entropy, averaged over the batch."""
     return float(ops.cross_entropy(logits, labels))
 
 
@@ -89,21 +100,21 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def times(case: Case, factor: float) -> str:
-    """A factor of the loss, and what it means."""
+    """Describe a factor of the loss."""
     size = len(case.reference.batch(case.step)[1])
     if np.isclose(factor, size, rtol=1e-5):
-        return f"{size} times as large: summed over the batch where the mean is meant."
+        return f"{size} times as large: it is summed over the batch instead of averaged."
     if np.isclose(factor, 1 / size, rtol=1e-5):
-        return f"divided by {size}: the mean over the batch is divided by its size again."
+        return f"divided by {size}: the mean over the batch is divided by the batch size again."
     return f"scaled by {factor:.4g}."
 
 
-def ratio(found: np.ndarray, right: np.ndarray) -> float:
-    """The factor that takes `right` nearest to `found`."""
-    square = float((right * right).sum())
-    return float((found * right).sum()) / square if found.shape == right.shape and square else 1.0
+def ratio(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the factor that brings `expected` closest to `actual`, in the least-squares sense."""
+    square = float((expected * expected).sum())
+    return float((actual * expected).sum()) / square if actual.shape == expected.shape and square else 1.0
 
 
 def scale_of(images: np.ndarray) -> float:
-    """What a network multiplies its input by."""
+    """Return the factor that a network multiplies its input by."""
     return 1 / 255 if images.dtype == np.uint8 else 1.0

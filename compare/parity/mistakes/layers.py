@@ -1,4 +1,4 @@
-"""Known mistakes of loading the weights, and of the layers."""
+"""Known mistakes in loading the weights, and in the layers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from minigrad import ops
 from .case import FLOAT32, SOFTMAX, Case, Numbers, ratio, scale_of, softmax
 
 TRANSPOSED = "It is transposed."
-COARSE = 1e-5  # float32 rounds to 1e-7, a sum of hundreds to less than this
-OTHER_ORDER = "Its buffer was read in the other order, as (in, out) where it is (out, in)."
+COARSE = 1e-5  # more than the rounding error of a float32 sum of hundreds of terms
+OTHER_ORDER = "Its buffer is read in the other order, as (in, out) instead of (out, in)."
 
 
 def misread(case: Case) -> Iterator[tuple[str, Numbers]]:
+    """A weight is loaded in another layout or dtype, or not at all."""
     w, key = case.weights(0)[case.name], f"weight {case.name} 0"
-    yield "It was left at zero.", {key: np.zeros_like(w)}
+    yield "It is zero.", {key: np.zeros_like(w)}
     yield FLOAT32, {key: w.astype(np.float32).astype(np.float64)}
     if w.ndim > 1:
         for sentence, array in _misread(w):
@@ -26,75 +27,77 @@ def misread(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def _misread(w: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """A weight (out, in) or (out, in, height, width) as others might read it."""
+    """Yield a weight (out, in) or (out, in, height, width) in layouts that other frameworks use."""
     if w.ndim == 2:
         yield TRANSPOSED, w.T
         yield OTHER_ORDER, w.T.reshape(w.shape)
         yield OTHER_ORDER, w.reshape(w.shape[::-1]).T
     else:
-        yield "Height and width of its windows are swapped.", w.swapaxes(2, 3)
-        yield "Its windows are turned by 180 degrees, as in a convolution that is no correlation.", w[:, :, ::-1, ::-1]
+        yield "Height and width of its kernel are swapped.", w.swapaxes(2, 3)
+        yield "Its kernel is rotated by 180 degrees, as in a mathematical convolution.", w[:, :, ::-1, ::-1]
         yield OTHER_ORDER, w.transpose(2, 3, 1, 0).reshape(w.shape)
 
 
 def badly_scaled(case: Case) -> Iterator[tuple[str, Numbers]]:
+    """The input is scaled by another factor, or its axes are swapped."""
     if case.name != "scaled":
         return
-    right, found, images = (
+    expected, actual, images = (
         case.reference.at("trace", 1)["scaled"],
         case.other.at("trace", 1)["scaled"],
         case.reference.batch(1)[0],
     )
     key = "trace scaled 1"
     if images.dtype == np.uint8:
-        yield "The pixels are not scaled by 1/255.", {key: right * 255}
-        yield "The pixels are scaled by 1/255 twice.", {key: right / 255}
-        yield "1/255 went through float32.", {key: right * 255 * float(np.float32(1 / 255))}
-    yield FLOAT32, {key: right.astype(np.float32).astype(np.float64)}
+        yield "The pixels are not scaled by 1/255.", {key: expected * 255}
+        yield "The pixels are scaled by 1/255 twice.", {key: expected / 255}
+        yield "1/255 is rounded to float32.", {key: expected * 255 * float(np.float32(1 / 255))}
+    yield FLOAT32, {key: expected.astype(np.float32).astype(np.float64)}
     if images.ndim > 2:
-        moved = images.swapaxes(1, 2).reshape(len(images), *images.shape[1:])
-        flat = np.moveaxis(moved, -1, 1) if right.ndim == 4 and images.ndim == 4 else moved
-        yield "Height and width of the images are swapped.", {key: flat.reshape(right.shape) * scale_of(images)}
-    factor = ratio(found, right)
+        swapped = images.swapaxes(1, 2).reshape(len(images), *images.shape[1:])
+        swapped = np.moveaxis(swapped, -1, 1) if expected.ndim == 4 and images.ndim == 4 else swapped
+        yield "Height and width of the images are swapped.", {key: swapped.reshape(expected.shape) * scale_of(images)}
+    factor = ratio(actual, expected)
     yield (
-        f"The input is scaled by {factor * scale_of(images):.4g} where {scale_of(images):.4g} is meant.",
-        {key: right * factor},
+        f"The input is scaled by {factor * scale_of(images):.4g} instead of {scale_of(images):.4g}.",
+        {key: expected * factor},
     )
 
 
 def wrong_layer(case: Case) -> Iterator[tuple[str, Numbers]]:
-    traced, right = case.other.at("trace", 1), case.reference.at("trace", 1)
-    before = list(right)[: list(right).index(case.name)]
-    key, x = f"trace {case.name} 1", traced[before[-1]] if before and before[-1] in traced else None
+    """A layer computes something else from the right input."""
+    actual, expected = case.other.at("trace", 1), case.reference.at("trace", 1)
+    before = list(expected)[: list(expected).index(case.name)]
+    key, x = f"trace {case.name} 1", actual[before[-1]] if before and before[-1] in actual else None
     if case.name == "output":
-        yield SOFTMAX, {key: softmax(right["output"])}
+        yield SOFTMAX, {key: softmax(expected["output"])}
         yield (
             "The logits went through log_softmax, which cross_entropy applies itself.",
-            {key: np.asarray(ops.log_softmax(right["output"], 1))},
+            {key: np.asarray(ops.log_softmax(expected["output"], 1))},
         )
-    yield from ((sentence, {key: array}) for sentence, array in _in_float32(case, traced[case.name]))
+    yield from ((sentence, {key: array}) for sentence, array in _in_float32(case, actual[case.name]))
     if x is None:
         return
-    for sentence, made in _layers(case, x):
-        yield sentence, {key: made}
+    for sentence, output in _layers(case, x):
+        yield sentence, {key: output}
 
 
-def _in_float32(case: Case, found: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Sums in float32 depend on their order, so that what is asked is whether the numbers seen are float32's."""
-    if case.limit < COARSE and case.gap < COARSE * max(1.0, float(np.abs(found).max(initial=0))):
-        yield FLOAT32, found.astype(np.float32).astype(np.float64)
-        shape = (-1, *[1] * (found.ndim - 2))
+def _in_float32(case: Case, actual: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Check whether the contender's values are float32 numbers. They cannot be replayed, since sums depend on their order."""
+    if case.limit < COARSE and case.gap < COARSE * max(1.0, float(np.abs(actual).max(initial=0))):
+        yield FLOAT32, actual.astype(np.float32).astype(np.float64)
+        shape = (-1, *[1] * (actual.ndim - 2))
         bias = case.weights(0)[f"{case.name}.bias"].reshape(shape)
-        yield "Its product with the weight is taken in float32.", (found - bias).astype(np.float32) + bias
+        yield "Its product with the weight is computed in float32.", (actual - bias).astype(np.float32) + bias
 
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "nothing": lambda x: x,
+    "no activation": lambda x: x,
     "relu": ops.relu,
     "tanh": ops.tanh,
     "sigmoid": ops.sigmoid,
     "gelu": ops.gelu,
-    "gelu by tanh": lambda x: ops.gelu(x, "tanh"),
+    "gelu with tanh": lambda x: ops.gelu(x, "tanh"),
     "leaky_relu": ops.leaky_relu,
     "elu": ops.elu,
     "silu": ops.silu,
@@ -103,15 +106,15 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def _layers(case: Case, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """What a wrong layer would have made of `x`."""
+    """Yield the outputs of wrong layers for the input `x`."""
     weights = case.weights(0)
     if case.name.endswith("activation"):
         yield from (
-            (f"{name} stands where {case.recipe.model.activation} is meant.", np.asarray(activation(x)))
+            (f"The activation is {name} instead of {case.recipe.model.activation}.", np.asarray(activation(x)))
             for name, activation in ACTIVATIONS.items()
         )
     elif case.name.endswith("pooled"):
-        yield "The mean of each window is taken, not the largest.", np.asarray(ops.avg_pool2d(x, 2))
+        yield "It is mean pooling instead of max pooling.", np.asarray(ops.avg_pool2d(x, 2))
     elif f"{case.name}.running_mean" in weights:
         yield from _norms(x, weights[f"{case.name}.weight"], weights[f"{case.name}.bias"])
     else:
@@ -121,30 +124,30 @@ def _layers(case: Case, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 def _linears(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     if w.ndim == 4:
         half = w.shape[-1] // 2
-        yield "The bias is left out.", np.asarray(ops.conv2d(x, w, None, 1, half))
+        yield "The bias is missing.", np.asarray(ops.conv2d(x, w, None, 1, half))
         for sentence, wrong in _misread(w):
             if wrong.shape == w.shape:
-                yield f"Of its weight: {sentence}", np.asarray(ops.conv2d(x, np.ascontiguousarray(wrong), b, 1, half))
+                yield f"Its weight: {sentence}", np.asarray(ops.conv2d(x, np.ascontiguousarray(wrong), b, 1, half))
         return
     flat = x.reshape(len(x), -1)
-    yield "The bias is left out.", flat @ w.T
+    yield "The bias is missing.", flat @ w.T
     for sentence, wrong in _misread(w):
         if wrong.shape == w.shape:
-            yield f"Of its weight: {sentence}", flat @ wrong.T + b
+            yield f"Its weight: {sentence}", flat @ wrong.T + b
     if x.ndim == 4:
         last = x.transpose(0, 2, 3, 1).reshape(len(x), -1)
-        yield "Its input was flattened channels last, where its weight expects channels first.", last @ w.T + b
+        yield "Its input is flattened channels last, but its weight expects channels first.", last @ w.T + b
 
 
 def _norms(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     shape, axes = (1, -1, *[1] * (x.ndim - 2)), (0, *range(2, x.ndim))
     w, b = w.reshape(shape), b.reshape(shape)
-    yield "The running statistics stand where the batch's are meant.", x / np.sqrt(1 + 1e-5) * w + b
+    yield "The running statistics are used instead of those of the batch.", x / np.sqrt(1 + 1e-5) * w + b
     centred, var = x - x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
     for eps in (1e-3, 1e-4, 1e-6, 1e-7, 1e-8, 0.0):
         yield f"Its epsilon is {eps:g} where minigrad has 1e-05.", centred / np.sqrt(var + eps) * w + b
     n = x.size // x.shape[1]
     yield (
-        "The batch's variance is divided by n - 1 where n is meant.",
+        "The variance of the batch is divided by n - 1 instead of n.",
         centred / np.sqrt(var * n / (n - 1) + 1e-5) * w + b,
     )
