@@ -42,7 +42,7 @@ class State(NamedTuple):
 class Contender(base.Contender):
     title = "JAX"
     trains_by = "jax.jit, one step per call"
-    open_description = "an epoch in one jitted lax.scan"
+    open_description = "one epoch per call, in a jitted lax.scan"
     needs = ("jax",)
     install = "pip install '.[jax]'"
     environment = {**base.Contender.environment, "JAX_ENABLE_X64": "1"}  # without it, JAX turns float64 into float32
@@ -77,8 +77,8 @@ class Contender(base.Contender):
         arrays = {name: jnp.array(w, dtype) for name, w in weights.items()}
         running = {name: a for name, a in arrays.items() if ".running_" in name}
         trained = {name: a for name, a in arrays.items() if name not in running}
-        kept = {"sgd": 1 if model.momentum else 0, "rmsprop": 1}.get(model.optimizer, 2)
-        moments = {name: tuple(jnp.zeros_like(w) for _ in range(kept)) for name, w in trained.items()}
+        moment_count = {"sgd": 1 if model.momentum else 0, "rmsprop": 1}.get(model.optimizer, 2)
+        moments = {name: tuple(jnp.zeros_like(w) for _ in range(moment_count)) for name, w in trained.items()}
         self.training_state = State(trained, running, moments, jnp.int32(0), jnp.zeros((), dtype), jnp.int32(0))
 
     def fit(self, batches: base.Batches, observer: base.Observer) -> None:
@@ -234,10 +234,10 @@ def network(
         x = activation(normalised(x @ weights[f"hidden.{i}.weight"].T, f"hidden.{i}"))
         if key is not None and model.dropout:
             keep = 1 - model.dropout
-            kept = jax.random.bernoulli(
+            mask = jax.random.bernoulli(
                 jax.random.fold_in(key, i), np.float32(keep), x.shape
             )  # a Python float would draw float64
-            x = jnp.where(kept, x / keep, 0)
+            x = jnp.where(mask, x / keep, 0)
     return x @ weights["output.weight"].T + weights["output.bias"], updated
 
 

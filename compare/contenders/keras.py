@@ -19,7 +19,9 @@ from . import base
 class Contender(base.Contender):
     title = "Keras"
     trains_by = "Model.fit"
-    open_description = "arrays shuffled by fit, an epoch in one execution; XLA would cost more time than it saves"
+    open_description = (
+        "arrays shuffled by fit, one epoch per execution; no XLA, since compiling costs more than it saves"
+    )
     accepts_masks = True
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"

@@ -11,7 +11,7 @@ from . import base, keras
 
 class Contender(keras.Contender):
     title = "Keras on the GPU"
-    open_description = "arrays shuffled by fit, an epoch in one execution"
+    open_description = "arrays shuffled by fit, one epoch per execution"
     environment = {"KERAS_BACKEND": "tensorflow"}
     device = "gpu"
     outside_verdict = True

@@ -38,7 +38,7 @@ class Contender(base.Contender):
     def open_changes(cls, recipe: Recipe) -> str:
         changes = ["a fused optimizer"] if recipe.model.optimizer in FUSED[cls.torch_device] else []
         changes += ["channels-last memory format"] if recipe.model.architecture == "cnn" else []
-        return f"{', '.join(changes)}; torch.compile would cost more time than it saves" if changes else ""
+        return f"{', '.join(changes)}; no torch.compile, since compiling costs more than it saves" if changes else ""
 
     def load(self) -> None:
         import torch  # noqa: F401

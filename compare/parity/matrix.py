@@ -254,8 +254,8 @@ def summary(matrix: Matrix) -> list[str]:
     masked = dict.fromkeys(contenders.find(name).title for name, row in every if row.get("dropout", {}).get("passed"))
     if masked:
         lines.append(f"With the same dropout masks: {', '.join(masked)} agree.")
-    agreed = f"All agree: {len(matrix['cells'])} trainings of {matrix['steps']} steps each."
-    return [*lines, agreed if matrix["passed"] else "They do NOT agree."]
+    agreed = f"The contenders agree: {len(matrix['cells'])} trainings of {matrix['steps']} steps each."
+    return [*lines, agreed if matrix["passed"] else "The contenders do NOT agree."]
 
 
 def _failed_checks(rows: dict[str, MatrixRow]) -> dict[str, dict[str, str]]:

@@ -45,13 +45,13 @@ function inkInBox(strokes, [height, width], line) {
     (height - line) / Math.max(y.high - y.low, LINE),
   );
   const fine = Math.max(4, Math.round(FINE / Math.max(height, width)));
-  const place = ([px, py]) => [
+  const toBox = ([px, py]) => [
     fine * (width / 2 + scale * (px - (x.low + x.high) / 2)),
     fine * (height / 2 + scale * (py - (y.low + y.high) / 2)),
   ];
   const ink = { points: new Uint8Array(height * width * fine * fine), height: height * fine, width: width * fine };
   for (const stroke of strokes) {
-    const path = stroke.map(place);
+    const path = stroke.map(toBox);
     path.forEach((point, i) => blacken(ink, path[Math.max(i - 1, 0)], point, (fine * line) / 2));
   }
   const grey = new Float64Array(height * width);

@@ -30,7 +30,7 @@ class Scale:
         low, high = low - margin, high + margin
         return cls(10**low, 10**high, True) if log else cls(low, high)
 
-    def place(self, value: float) -> float:
+    def fraction(self, value: float) -> float:
         """Return the fraction of the axis at a value."""
         low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
         return (at - low) / (high - low)
@@ -89,11 +89,11 @@ class Plot:
 
     def across(self, value: float) -> str:
         """Return the x position of a value, in percent."""
-        return f"{100 * self.x.place(value):.2f}%"
+        return f"{100 * self.x.fraction(value):.2f}%"
 
     def down(self, value: float) -> float:
         """Return the y position of a value, in pixels from the top."""
-        return round((1 - self.y.place(value)) * self.height, 1)
+        return round((1 - self.y.fraction(value)) * self.height, 1)
 
     def x_axis(self, name: str, ticks: Sequence[float] | None = None) -> None:
         """Draw ticks with vertical lines, and the name of the axis."""
@@ -123,7 +123,7 @@ class Plot:
 
     def line(self, points: Sequence[Point], color: str, style: str = "") -> None:
         """Draw a line through the points; `style` is a CSS class of the page, such as `dashed`."""
-        path = " ".join(f"{100 * self.x.place(x):.2f},{self.down(y)}" for x, y in points)
+        path = " ".join(f"{100 * self.x.fraction(x):.2f},{self.down(y)}" for x, y in points)
         self.parts.append(
             f'<svg class="stretched" width="100%" height="{self.height}" viewBox="0 0 100 {self.height}"'
             f' preserveAspectRatio="none"><polyline class="{style}" style="stroke:{color}" points="{path}"/></svg>'
@@ -143,7 +143,7 @@ class Plot:
 
     def bar(self, row: int, low: float, high: float, thickness: float, fill: str) -> None:
         """Draw a horizontal bar in a row."""
-        y, width = self.down(row) - thickness / 2, 100 * (self.x.place(high) - self.x.place(low))
+        y, width = self.down(row) - thickness / 2, 100 * (self.x.fraction(high) - self.x.fraction(low))
         self.parts.append(
             f'<rect x="{self.across(low)}" y="{y:.1f}" width="{width:.2f}%" height="{thickness}" style="fill:{fill}"/>'
         )

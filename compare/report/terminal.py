@@ -53,7 +53,7 @@ class LiveTable:
     def __enter__(self) -> LiveTable:
         self.console.print(text.conditions(self.results))
         if (load := self.results["environment"]["load"]) > text.BUSY:
-            self.console.print(text.busy(load))
+            self.console.print(text.busy_now(load))
         if self.live:
             self.live.start()
         return self
@@ -166,7 +166,7 @@ def show(results: Results, console: Console) -> None:
     for line in text.verdict(results):
         console.print(line)
     if (share := results["environment"].get("others_share") or 0.0) > text.BUSY:
-        console.print(text.busy(share))
+        console.print(text.busy_during(share))
 
 
 def _time_to_target(results: Results, target: float) -> Group:

@@ -130,9 +130,14 @@ def equal_work(results: Results) -> str:
     )
 
 
-def busy(share: float) -> str:
-    """Warn that other processes may have changed the times."""
-    return f"Warning: other processes are using {100 * share:.0f} % of the CPU. The measured times are not reliable."
+def busy_now(load: float) -> str:
+    """Warn before the comparison that other processes will affect the times."""
+    return f"Warning: other processes are using {100 * load:.0f} % of the CPU. The measured times will not be reliable."
+
+
+def busy_during(share: float) -> str:
+    """Warn after the comparison that other processes have affected the times."""
+    return f"Warning: other processes used {100 * share:.0f} % of the CPU. The measured times are not reliable."
 
 
 def _agreement(parity: Parity, names: dict[str, str]) -> str:
@@ -143,7 +148,7 @@ def _agreement(parity: Parity, names: dict[str, str]) -> str:
             f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in summaries(parity)
         ]
         line = (
-            f"They agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
+            f"The contenders agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
             f" gradient or weight is {' and '.join(differences)}."
         )
         rounding = parity.get("rounding")
@@ -157,10 +162,10 @@ def _agreement(parity: Parity, names: dict[str, str]) -> str:
         title = names.get(name, name)
         for dtype, cell in parity_cells(row):
             if not cell["passed"]:
-                return f"They do NOT agree: {title} in {dtype}: {cell['first']} (The limit is {cell['limit']:.0e}.)"
+                return f"The contenders do NOT agree: {title} in {dtype}: {cell['first']} (The limit is {cell['limit']:.0e}.)"
         if "dropout" in row and row["dropout"]["passed"] is False:
-            return f"They do NOT agree: {title} with dropout: {row['dropout']['said']}"
-    return "They do NOT agree."
+            return f"The contenders do NOT agree: {title} with dropout: {row['dropout']['said']}"
+    return "The contenders do NOT agree."
 
 
 def difference(cell: Rounding | ParitySummary) -> str:

@@ -61,8 +61,8 @@ def test_a_difference_is_a_sentence_and_status_1(
     assert json.loads((tmp_path / matrix.FILE).read_text())["passed"] is False
     shown = capsys.readouterr().out
     assert "torch, float64: differs in 1 of 1, first in simple by sgd: step 1, " in shown
-    assert "They do NOT agree." in shown
-    assert "All agree" not in shown
+    assert "The contenders do NOT agree." in shown
+    assert "The contenders agree" not in shown
 
 
 def test_every_schedule_and_optimiser_of_the_recipes_is_in_it() -> None:

@@ -219,7 +219,7 @@ def test_without_agreement_only_that_is_told(render: Rendered, edited: Results) 
     ]
     page = render(edited)
     assert [name for name in page.ids if name in SECTIONS] == ["verdict", "agreement", "environment"]
-    assert "They do NOT agree" in page.text
+    assert "The contenders do NOT agree" in page.text
     assert "nan where minigrad has <1>" in page.text
     assert "µs per step" not in page.text
 
@@ -317,7 +317,7 @@ def test_no_crossover_is_said_and_one_is_named(edited: Results) -> None:
 def test_ticks_are_few_and_within(low: float, high: float, log: bool) -> None:
     scale = svg.Scale(low, high, log)
     assert 2 <= len(scale.ticks()) <= 6
-    assert all(0 <= scale.place(tick) <= 1 for tick in scale.ticks())
+    assert all(0 <= scale.fraction(tick) <= 1 for tick in scale.ticks())
 
 
 def test_labels_that_would_touch_are_moved_apart() -> None:

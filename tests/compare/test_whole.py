@@ -196,7 +196,7 @@ def test_the_picture_is_one(whole: Path) -> None:
 
 def test_the_verdict_says_that_they_agree_and_who_is_fastest(results: dict[str, Any]) -> None:
     agreement, accuracy, speed = text.verdict(results)
-    assert agreement.startswith("They agree: over 8 steps")
+    assert agreement.startswith("The contenders agree: over 8 steps")
     assert "% for all (medians of 2 seeds)." in accuracy
     fastest = min(results["contenders"], key=lambda row: row["step_us"])
     assert speed.startswith(f"Fastest: {fastest['title']}")
