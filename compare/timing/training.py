@@ -63,6 +63,7 @@ def _train(task: Task, fit: Callable[[Batches, Observer], None]) -> tuple[Run, S
     logits = contender.predict(data.test.images)
     evaluate = time.perf_counter() - began
 
+    metrics.check_outputs(logits, recipe.data.path, learning_rate=recipe.model.learning_rate)
     save_arrays(task.out / NETWORK, stopwatch.epochs[-1][1])
     save_arrays(task.out / LOGITS, {"logits": logits.astype(np.float32)})
     run: Run = {

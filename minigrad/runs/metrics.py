@@ -1,4 +1,4 @@
-"""`metrics.json` and `predictions.csv`: what a network answers, measured and listed."""
+"""Metrics of a network's outputs, and `predictions.csv`."""
 
 from __future__ import annotations
 
@@ -15,63 +15,80 @@ from .files import whole_file
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """log(exp(z) / sum(exp(z))) over the last axis, in float64; (n, classes) -> (n, classes)."""
+    """Return log(exp(z) / sum(exp(z))) over the last axis, (n, classes) -> (n, classes), computed in float64."""
     z = logits.astype(np.float64)
     z -= z.max(axis=-1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def refuse_divergence(loss: float, epoch: int, learning_rate: float) -> None:
-    """Stop a run whose loss is no number any more.
+def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | None = None) -> None:
+    """Check that training has not diverged.
+
+    Args:
+        loss: of the epoch or of one of its steps.
+        epoch: its number, counted from 1.
+        learning_rate: the recipe's, for the message.
+        weights: the file that training started from, if any, for the message.
 
     Raises:
         UserError: the loss is NaN or infinite.
     """
     if not math.isfinite(loss):
+        start = f", or other weights than {weights} to start from" if weights is not None and epoch == 1 else ""
         raise UserError(
-            f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate"
+            f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate{start}"
         )
 
 
+def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, learning_rate: float | None = None) -> None:
+    """Check that a network's outputs are finite.
+
+    Args:
+        logits: the outputs, (n, classes).
+        data: the file that the images are from.
+        weights: the file that the weights are from; None if the network was initialised at random.
+        learning_rate: of the training that has just ended; None if the network was not trained by this command.
+
+    Raises:
+        UserError: an output is NaN or infinite. The message names the probable cause: the learning rate, else the
+            weights, else the images.
+    """
+    if np.isfinite(logits).all():
+        return
+    outputs = f"the network's outputs for {data} are NaN or infinite"
+    if learning_rate is not None:
+        raise UserError(f"model.learning_rate: {learning_rate}: {outputs}; expected a smaller rate")
+    if weights is not None:
+        raise UserError(f"model.weights: {weights}: {outputs}; expected weights and images that give finite outputs")
+    raise UserError(f"data.path: {outputs}; expected images that give finite outputs")
+
+
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy, mean cross-entropy (nats) and the counts behind them, for (n, classes) logits and (n,) labels."""
+    """Return accuracy, mean cross-entropy in nats, and the counts, of (n, classes) logits and (n,) labels."""
     correct = int((logits.argmax(axis=-1) == labels).sum())
     loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
     return {"accuracy": correct / len(labels), "loss": float(loss), "correct": correct, "images": len(labels)}
 
 
 def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """`score` of the test set under the names of `metrics.json`.
-
-    Raises:
-        UserError: the answers are no numbers any more.
-    """
-    if not np.isfinite(logits).all():
-        raise UserError("model.learning_rate: the network's answers became NaN or infinite; expected a smaller rate")
+    """Return `score` of the test set under the names of `metrics.json`."""
     return {f"test_{name}": value for name, value in score(logits, labels).items()}
 
 
 def percent(metrics: Mapping[str, Any]) -> str:
-    """The sentence that ends a run: "test accuracy 92.50 % (9,250 of 10,000)"."""
+    """Return the test accuracy as text: "test accuracy 92.50 % (9,250 of 10,000)"."""
     return f"test accuracy {metrics['test_accuracy']:.2%} ({metrics['test_correct']:,} of {metrics['test_images']:,})".replace(
         "%", " %"
     )
 
 
-# An exported network answers so many images, and no logit may be further from the network's own.
-CHECKED, LIMIT = 1000, 1e-4
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """How far logits are from those expected, both (n, classes): the largest difference, over the largest logit where
-    that is above 1. A NaN is a difference too."""
-    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
-
-
 def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
-    """Write `index, label, probability_0, ...`: the answer for each row of (n, classes) logits.
+    """Write the columns `index, label, probability_0, ...`, one row per image.
 
-    `names`, the files that the images came from, become a last column `file`.
+    Args:
+        path: the file to write.
+        logits: the network's outputs, (n, classes).
+        names: the files that the images are from; they become a last column `file`.
     """
     probabilities = np.exp(log_softmax(logits))
     files = [[name] for name in names] if names is not None else [[]] * len(logits)
