@@ -1,4 +1,4 @@
-"""compare.run and the start of the command."""
+"""compare.run, the command's start, and reading of results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def recipe(small: str) -> Recipe:
     return replace(simple, data=data, trainer=replace(simple.trainer, max_epochs=2))
 
 
-def test_run_returns_the_results_that_it_writes_and_leaves_the_recipe_as_it_is(
+def test_run_returns_the_written_results_and_does_not_modify_the_recipe(
     recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = recipe.as_dict()

@@ -1,4 +1,4 @@
-"""Convolutional networks: every contender trains them alike, on images that are moved and full of ties."""
+"""Convolutional networks: all contenders agree on shifted images with many equal pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.01, "schedule": 
 
 @pytest.fixture(scope="module")
 def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Saturated 8 x 8 blots on nothing, in two colours: in a blank or full window, each pixel is the largest."""
+    """Images of 8 x 8 pixels in two channels that are 0 or 255, so that max pooling has many ties."""
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 1, (3, 8, 8, 2))
     arrays = {}
@@ -59,7 +59,7 @@ def test_all_agree_step_by_step(blots: str, tmp_path: Path) -> None:
             assert cell["steps"] == 10
 
 
-def test_batch_norm_agrees_and_is_told_of(blots: str, tmp_path: Path) -> None:
+def test_batch_norm_agrees_and_is_reported(blots: str, tmp_path: Path) -> None:
     model = [
         "--model.architecture",
         "cnn",
@@ -95,7 +95,7 @@ def test_all_start_from_the_same_running_statistics(blots: str) -> None:
     assert any("running" in name for name in shapes)
 
 
-def test_batches_move_by_the_shared_draws(blots: str) -> None:
+def test_batches_use_the_shared_shifts(blots: str) -> None:
     train = datasets.load(blots).train
     assert Batches(train, 20, 7, 1).shifts(0) is None
     np.testing.assert_array_equal(Batches(train, 20, 7, 2, "shift").shifts(1), datasets.epoch_shifts(200, 7, 1))
@@ -115,7 +115,7 @@ def test_a_cnn_needs_images(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
-def test_every_default_contender_but_by_hand_knows_every_shipped_recipe() -> None:
+def test_every_default_contender_except_by_hand_supports_every_recipe() -> None:
     for name in recipes.names():
         able = [c for c in contenders.DEFAULT if contenders.find(c).unsupported(recipes.load(name)) is None]
         assert [c for c in contenders.DEFAULT if c != "by_hand"] == [c for c in able if c != "by_hand"]

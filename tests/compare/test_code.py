@@ -1,4 +1,4 @@
-"""Code shown and counted: found without importing a framework, as it stands in its file."""
+"""Source code of the contenders: read and counted without importing a framework."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "plantedpackage.module"
 
 
-def test_code_is_shown_as_it_stands(planted: str) -> None:
+def test_source_returns_the_code_unchanged(planted: str) -> None:
     shown = source_code.source(f"{planted}:Outer.step")
     assert shown.startswith('@staticmethod\n@print\ndef step(self, observer):\n    """What it does.')
     assert "    # why\n" in shown
@@ -84,13 +84,13 @@ def test_lines_are_counted_by_the_rule(planted: str) -> None:
         ("surely_no_package:step", "no such module"),
     ],
 )
-def test_what_is_not_there_is_named(planted: str, reference: str, why: str) -> None:
+def test_a_missing_reference_is_named(planted: str, reference: str, why: str) -> None:
     with pytest.raises(LookupError, match=why):
         source_code.source(reference)
 
 
 @pytest.mark.parametrize("name", contenders.names())
-def test_each_contender_names_code_that_is_there(name: str) -> None:
+def test_the_references_of_each_contender_exist(name: str) -> None:
     contender = contenders.find(name)
     assert contender.step_code
     for reference in (*contender.step_code, *contender.user_code):
@@ -101,7 +101,7 @@ def test_each_contender_names_code_that_is_there(name: str) -> None:
     assert 10 < step < whole < 300
 
 
-def test_nothing_is_imported() -> None:
+def test_counting_imports_no_framework() -> None:
     program = (
         "import sys\n"
         "from compare import contenders\n"
@@ -119,7 +119,7 @@ def test_nothing_is_imported() -> None:
     "name",
     ["minigrad", "by_hand", "torch", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lightning", "keras", "jax"))],
 )
-def test_all_that_is_counted_runs_for_the_recipe_simple(name: str, small: str, tmp_path: Path) -> None:
+def test_all_counted_code_runs_for_the_recipe_simple(name: str, small: str, tmp_path: Path) -> None:
     alone.train(name, [alone.asked(small, tmp_path)], script=__file__)
     ran = [tuple(found) for found in json.loads((tmp_path / "ran.json").read_text())]
     for reference in contenders.find(name).user_code:
@@ -130,7 +130,7 @@ def test_all_that_is_counted_runs_for_the_recipe_simple(name: str, small: str, t
 
 
 def main(path: str) -> None:
-    """Train as `alone` does, and leave in ran.json which functions of which files ran."""
+    """Train as `alone` does, and write into ran.json which functions of which files ran."""
     given, ran = json.loads(Path(path).read_text()), set()
 
     def profile(frame: Any, event: str, _: Any) -> None:

@@ -1,4 +1,4 @@
-"""A planted mistake is found at the step, tensor and operation that it touches first, and explained in its sentence."""
+"""Planted mistakes are located at their first step, tensor and operation, and explained."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_planted_mistake_is_explained(
 
 
 @pytest.mark.parametrize("model", [SIMPLE, SQUARE, CNN, MOMENTUM, ADAM, ADAMW, RMSPROP, COSINE])
-def test_of_a_right_contender_nothing_is_told(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
+def test_a_correct_contender_has_no_divergence(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
     for kind in (planted.Loop, planted.Torch):
         row = comparison.compare_contender(
             recorded(planted.Right, model), recorded(kind, model), recipe_of(model), 0.0, kind.accepts_masks
@@ -195,7 +195,7 @@ def test_of_a_right_contender_nothing_is_told(recorded: Callable[..., Path], mod
         (planted.NeverZeroed, SIMPLE, "which was not zeroed."),
     ],
 )
-def test_in_float32_they_are_explained_too(
+def test_mistakes_are_explained_in_float32_too(
     recorded: Callable[..., Path], kind: Any, model: dict[str, Any], why: str
 ) -> None:
     reference, other = recorded(planted.Right, model), recorded(kind, model)
@@ -204,7 +204,7 @@ def test_in_float32_they_are_explained_too(
     assert why in str(found.explanation)
 
 
-def test_what_came_back_in_float32_is_told_where_float64_was_meant(recorded: Callable[..., Path]) -> None:
+def test_float32_weights_are_reported_in_a_float64_run(recorded: Callable[..., Path]) -> None:
     folder = recorded(planted.Right, SIMPLE)
     found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
@@ -213,7 +213,7 @@ def test_what_came_back_in_float32_is_told_where_float64_was_meant(recorded: Cal
 
 
 class Silent(planted.Unscaled):
-    """Neither tells what it starts from nor what its layers make."""
+    """Reports neither its starting weights nor its layers' outputs."""
 
     def state(self) -> dict[str, np.ndarray]:
         return {}
@@ -222,7 +222,7 @@ class Silent(planted.Unscaled):
         return {}
 
 
-def test_a_contender_without_a_trace_is_judged_by_its_loss(recorded: Callable[..., Path]) -> None:
+def test_a_contender_without_a_trace_is_compared_by_its_loss(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Silent, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
@@ -231,13 +231,13 @@ def test_a_contender_without_a_trace_is_judged_by_its_loss(recorded: Callable[..
 
 
 class Unheard(planted.Loop):
-    """A mistake that nobody has made before."""
+    """An unknown mistake."""
 
     def change(self, parameters: list[Any]) -> None:
         parameters[0].grad[0] *= -1.5
 
 
-def test_of_an_unknown_mistake_the_place_is_told_and_nothing_is_made_up(recorded: Callable[..., Path]) -> None:
+def test_an_unknown_mistake_is_located_but_not_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Unheard, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
@@ -246,7 +246,7 @@ def test_of_an_unknown_mistake_the_place_is_told_and_nothing_is_made_up(recorded
     assert " where minigrad has " in found.sentence
 
 
-def test_parity_tells_the_same_in_its_cell(recorded: Callable[..., Path]) -> None:
+def test_the_parity_cell_contains_the_divergence(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, SIMPLE), recorded(planted.SoftmaxInTheLoss, SIMPLE)
     cell = comparison.compare_contender(*folders, recipe_of(SIMPLE), 0.0, accepts_masks=True)["float64"]
     assert cell["passed"] is False
@@ -267,7 +267,7 @@ np.savez(sys.argv[2], **test_divergence.traced("keras"))
 
 
 def traced(name: str) -> dict[str, np.ndarray]:
-    """What the contender's layers make of eight images, once it has left its weights and statistics as they were."""
+    """Return the outputs of the contender's layers for eight images; check that weights and statistics are unchanged."""
     train = Split(np.arange(8 * 64, dtype=np.uint8).reshape(8, 8, 8) * 37, np.arange(8) % 3)
     few, recipe = Dataset(train, train, train, 3), recipe_of(NORMED)
     contender = contenders.find(name)()
@@ -303,13 +303,13 @@ DROPOUT = SQUARE | {"dropout": 0.3}
 
 
 class OwnDraws(planted.Torch):
-    """Takes the masks, and drops by its own all the same."""
+    """Ignores the masks, and draws its own."""
 
     def use_masks(self, masks: Any) -> None:
         pass
 
 
-def test_with_the_same_masks_dropout_agrees(recorded: Callable[..., Path]) -> None:
+def test_dropout_agrees_with_the_same_masks(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
     found = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)["dropout"]
     assert found["passed"] is True
@@ -319,7 +319,7 @@ def test_with_the_same_masks_dropout_agrees(recorded: Callable[..., Path]) -> No
         assert len(on["loss"]) == 3
 
 
-def test_other_masks_are_a_difference_that_fails(recorded: Callable[..., Path]) -> None:
+def test_other_masks_fail(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(OwnDraws, DROPOUT)
     row = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)
     assert row["float64"]["passed"] is True  # where dropout is off
@@ -328,7 +328,7 @@ def test_other_masks_are_a_difference_that_fails(recorded: Callable[..., Path]) 
     assert comparison.summarise({"torch": row}, {"torch"})["passed"] is False
 
 
-def test_who_takes_no_masks_is_excluded_by_a_sentence(recorded: Callable[..., Path]) -> None:
+def test_a_contender_that_accepts_no_masks_is_excluded(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
     assert comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=False)["dropout"] == {
         "passed": None,
@@ -337,7 +337,7 @@ def test_who_takes_no_masks_is_excluded_by_a_sentence(recorded: Callable[..., Pa
     assert comparison.compare_dropout(*folders, recipe_of(SQUARE), accepts_masks=True)["said"] == "off"
 
 
-def test_masks_are_of_the_seed_the_step_and_the_layer_alone() -> None:
+def test_masks_depend_on_seed_step_and_layer_only() -> None:
     recipe = recipe_of(DROPOUT | {"hidden": [200, 50]})
     first, second = recorder.masks(recipe, 3)
     assert (first.shape, second.shape) == ((3, BATCH, 200), (3, BATCH, 50))
@@ -348,7 +348,7 @@ def test_masks_are_of_the_seed_the_step_and_the_layer_alone() -> None:
 
 
 class LinearInFloat32(planted.Right):
-    """One layer multiplies in float32, where all the rest is float64."""
+    """One layer multiplies in float32; everything else is float64."""
 
     def build(self, *args: Any) -> None:
         super().build(*args)
@@ -362,7 +362,7 @@ class LinearInFloat32(planted.Right):
         linear.__class__ = Rounded
 
 
-def test_a_product_in_float32_is_told(recorded: Callable[..., Path]) -> None:
+def test_a_float32_product_is_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(LinearInFloat32, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None

@@ -1,4 +1,4 @@
-"""Contenders on the GPU: when they take part, what their processes see, and that no queued work is timed."""
+"""Contenders on the GPU: when they take part, their environment, and waiting for queued work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _asked_anew() -> Iterator[None]:
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let the driver's command be this script."""
+    """Replace the driver's command by a script."""
     command = folder / "nvidia-smi"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
@@ -59,7 +59,7 @@ def test_without_a_driver_there_is_none(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("name", GPU)
-def test_they_take_part_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_contenders_take_part_if_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contender = contenders.find(name)
     monkeypatch.setattr(contender, "needs", ())
     nvidia_smi(tmp_path, monkeypatch, "exit 1")
@@ -69,7 +69,7 @@ def test_they_take_part_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypa
     assert contender.missing() is None
 
 
-def test_only_they_see_it() -> None:
+def test_only_gpu_contenders_see_the_gpu() -> None:
     for name in contenders.names():
         contender = contenders.find(name)
         assert contender.device == ("gpu" if name in GPU else "cpu")
@@ -78,7 +78,7 @@ def test_only_they_see_it() -> None:
 
 
 class Diary(Observer):
-    """Writes down when it is called, and when someone waits."""
+    """Records calls and waits."""
 
     def __init__(self, every_step: bool = False) -> None:
         self.every_step, self.lines = every_step, []
@@ -98,7 +98,7 @@ class Diary(Observer):
         (True, [1] * 3, ["wait", 1] * 3),
     ],
 )
-def test_the_device_is_waited_for_before_each_look(every_step: bool, calls: list[int], lines: list) -> None:
+def test_the_observer_waits_for_the_device(every_step: bool, calls: list[int], lines: list) -> None:
     diary = Diary(every_step)
     queued = SynchronizedObserver(diary, 4, diary.wait)
     assert queued.every_step == every_step
@@ -111,8 +111,8 @@ def test_the_device_is_waited_for_before_each_look(every_step: bool, calls: list
 @pytest.mark.parametrize(
     "name", ["torch_gpu", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lightning_gpu", "keras_gpu"))]
 )
-def test_a_build_without_cuda_says_so(name: str) -> None:
-    """Rather than train on the processor."""
+def test_a_build_without_cuda_is_refused(name: str) -> None:
+    """It does not train on the CPU instead."""
     program = f"from compare import contenders; contenders.find({name!r})().load()"
     environment = os.environ | dict(contenders.find(name).environment)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def test_a_build_without_cuda_says_so(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n if n == "torch_gpu" else pytest.param(n, marks=pytest.mark.slow) for n in GPU])
-def test_the_same_code_on_the_processor_trains_what_its_parent_trains(name: str, small: str, tmp_path: Path) -> None:
+def test_a_gpu_contender_on_the_cpu_trains_like_its_base_class(name: str, small: str, tmp_path: Path) -> None:
     same = {"epochs": 2, "hidden": [6], "optimizer": "adam", "learning_rate": 0.01, "augment": "shift"}
     both = [alone.asked(small, tmp_path / name / how, how, **same) for how in ("fit", "fit_open")]
     found = alone.train(name, both, script=__file__, JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="-1")
@@ -137,7 +137,7 @@ def test_the_same_code_on_the_processor_trains_what_its_parent_trains(name: str,
 
 
 def main(path: str) -> None:
-    """Train as `alone` does, a contender on the GPU brought to the processor."""
+    """Train as `alone` does, with a GPU contender moved to the CPU."""
     given = json.loads(Path(path).read_text())
     kind = contenders.find(given["name"])
 

@@ -1,4 +1,4 @@
-"""The JAX contender: it trains what all train, step by step."""
+"""The JAX contender agrees with minigrad step by step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BOTH = ("sgd", "cnn")  # in float32 too
 
 @pytest.fixture(scope="module")
 def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Saturated 9 x 8 blots on nothing, in two colours: in a blank or full window, each pixel is the largest."""
+    """Images of 9 x 8 pixels in two channels that are 0 or 255, so that max pooling has many ties."""
     rng = np.random.default_rng(0)
     centres, arrays = rng.normal(0, 1, (3, 9, 8, 2)), {}
     for part, n in (("train", 200), ("test", 60)):
@@ -46,7 +46,7 @@ def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def recorded(blots: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
-    """All models' recordings of minigrad and JAX, and what JAX answered."""
+    """The recordings of minigrad and JAX for all models, and what JAX measured."""
     folder = tmp_path_factory.mktemp("recorded")
     for name in ("minigrad", "jax"):
         trainings = [
@@ -59,7 +59,7 @@ def recorded(blots: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_step_is_minigrads(model: str, recorded: tuple[Path, list[dict]]) -> None:
+def test_every_step_agrees_with_minigrad(model: str, recorded: tuple[Path, list[dict]]) -> None:
     folder, _ = recorded
     ours, theirs = folder / "minigrad" / model, folder / "jax" / model
     keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
@@ -69,11 +69,11 @@ def test_every_step_is_minigrads(model: str, recorded: tuple[Path, list[dict]]) 
         assert _gap(ours / f"{dtype}.npz", theirs / f"{dtype}.npz") <= limits[dtype], dtype
 
 
-def test_the_dtype_is_kept(recorded: tuple[Path, list[dict]]) -> None:
+def test_weights_keep_their_dtype(recorded: tuple[Path, list[dict]]) -> None:
     assert [answer["dtypes"] for answer in recorded[1]] == [[dtype] for model in MODELS for dtype in _dtypes(model)]
 
 
-def test_dropout_drops_in_training_alone(blots: str, tmp_path: Path) -> None:
+def test_dropout_is_active_in_training_only(blots: str, tmp_path: Path) -> None:
     keys = {"hidden": [16], "learning_rate": 0.2}
     trainings = [alone.asked(blots, tmp_path / str(p), epochs=4, dropout=p, **keys) for p in (0.0, 0.5, 0.5)]
     without, dropped, again = alone.train("jax", trainings)

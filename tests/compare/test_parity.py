@@ -1,4 +1,4 @@
-"""Holding one recording against another: what passes, and what is said of the first divergence."""
+"""Comparing recordings: limits, verdict, and the first divergence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 1e-12
 
 
 def record(path: Path, steps: int = 8, **changes: float) -> Path:
-    """A recording of `steps` steps; a change is added to `loss_N`, `weight_N` or `gradient_N`."""
+    """Write a recording of `steps` steps; `loss_N`, `weight_N` or `gradient_N` is added to the value at step N."""
     recorder = Recorder(steps)
     for step in range(1, steps + 1):
         loss, weight, gradient = (changes.get(f"{what}_{step}", 0.0) for what in ("loss", "weight", "gradient"))
@@ -34,7 +34,7 @@ def held(tmp_path: Path, **changes: float) -> dict:
     return comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), LIMIT)
 
 
-def test_equal_recordings_pass_with_nothing_between_them(tmp_path: Path) -> None:
+def test_equal_recordings_pass_with_difference_0(tmp_path: Path) -> None:
     cell = held(tmp_path)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == 0
@@ -42,7 +42,7 @@ def test_equal_recordings_pass_with_nothing_between_them(tmp_path: Path) -> None
     assert cell["first"] is None
 
 
-def test_a_difference_within_the_limit_passes_and_is_told(tmp_path: Path) -> None:
+def test_a_difference_within_the_limit_passes_and_is_reported(tmp_path: Path) -> None:
     cell = held(tmp_path, loss_6=5e-13)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == pytest.approx(5e-13, rel=1e-3)
@@ -80,7 +80,7 @@ def test_a_missing_step_is_a_divergence(tmp_path: Path) -> None:
     assert cell["first"] == "ran 7 steps; expected 8."
 
 
-def test_the_verdict_is_over_those_who_count(tmp_path: Path) -> None:
+def test_only_counted_contenders_enter_the_verdict(tmp_path: Path) -> None:
     good, bad = ({d: held(tmp_path, **c) for d in tolerances.LIMITS} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
     rows = {"torch": good, "keras_torch": bad}
     assert comparison.summarise(rows, {"torch", "keras_torch"})["passed"] is False
@@ -91,23 +91,23 @@ def test_the_verdict_is_over_those_who_count(tmp_path: Path) -> None:
     assert comparison.summarise({}, set())["passed"] is None
 
 
-def test_float32_has_room_for_adam_only_where_adam_is() -> None:
+def test_the_float32_limit_is_wider_for_adam() -> None:
     recipe = recipes.load("simple")
     assert tolerances.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
     assert tolerances.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
 
 
-def test_rmsprop_is_as_adaptive_as_adam() -> None:
+def test_the_float32_limit_is_wider_for_rmsprop() -> None:
     recipe = recipes.Recipe.from_dict({"model": {"optimizer": "rmsprop", "learning_rate": 0.01}})
     assert tolerances.limits(recipe)["float32"] == pytest.approx(0.0201)
 
 
-def test_batch_norm_has_a_limit_of_its_own() -> None:
+def test_the_float64_limit_is_wider_for_batch_norm() -> None:
     recipe = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
     assert tolerances.limits(recipe) == {"float64": 1e-10, "float32": 1e-4}
 
 
-def test_float32_may_stray_as_far_as_minigrads_own_does(tmp_path: Path) -> None:
+def test_the_float32_limit_follows_minigrads_rounding(tmp_path: Path) -> None:
     record(tmp_path / "float64.npz")
     record(tmp_path / "float32.npz", weight_8=0.25, loss_2=1e-3)
     own = comparison.rounding(tmp_path)
@@ -117,7 +117,7 @@ def test_float32_may_stray_as_far_as_minigrads_own_does(tmp_path: Path) -> None:
     assert tolerances.limits(recipe, 1e-6)["float32"] == 1e-4
 
 
-def test_what_set_the_limit_is_told() -> None:
+def test_the_verdict_reports_a_limit_set_by_rounding() -> None:
     cells = {"float64": 1e-15, "float32": 0.01}
     told = {d: {"passed": True, "steps": 9, "max_abs_diff": gap, "limit": 0.5} for d, gap in cells.items()}
     results = {"contenders": [], "parity": {"passed": True, **told, "rounding": {"max_abs_diff": 0.25}}}
@@ -130,7 +130,7 @@ def test_what_set_the_limit_is_told() -> None:
 
 
 @given(st.integers(1, 10_000))
-def test_the_last_step_is_always_looked_at_and_few_are(total: int) -> None:
+def test_few_steps_are_recorded_and_the_last_one_always(total: int) -> None:
     looked = [step for step in range(1, total + 1) if is_weight_step(step, total)]
     assert looked[-1] == total
     assert looked[: min(5, total)] == list(range(1, min(5, total) + 1))

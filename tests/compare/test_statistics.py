@@ -1,4 +1,4 @@
-"""What seeds can tell: intervals against their definitions, and "no difference" where there is none."""
+"""Statistics over seeds, and claims checked with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_mean_has_students_interval() -> None:
     assert (low, high) == pytest.approx((3 - half, 3 + half), rel=1e-6)
 
 
-def test_intervals_hold_what_they_promise() -> None:
+def test_intervals_cover_the_mean_in_95_percent_of_samples() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(3.0, 2.0, (4000, 5))
     inside = [low <= 3.0 <= high for low, high in map(statistics.mean_interval, samples)]
@@ -50,7 +50,7 @@ def test_equal_times_show_no_difference(values: list[float]) -> None:
 
 
 @given(times, st.floats(1.5, 100))
-def test_a_constant_factor_is_found_whatever_the_seeds_are_like(values: list[float], factor: float) -> None:
+def test_a_constant_factor_is_significant(values: list[float], factor: float) -> None:
     found = statistics.paired_ratio([factor * v for v in values], values)
     assert found["ratio"] == pytest.approx(factor)
     assert found["low"] <= found["ratio"] * (1 + 1e-9)
@@ -58,7 +58,7 @@ def test_a_constant_factor_is_found_whatever_the_seeds_are_like(values: list[flo
 
 
 @given(times, times)
-def test_turned_around_a_ratio_is_its_inverse(a: list[float], b: list[float]) -> None:
+def test_swapping_the_sides_inverts_the_ratio(a: list[float], b: list[float]) -> None:
     n = min(len(a), len(b))
     there, back = statistics.paired_ratio(a[:n], b[:n]), statistics.paired_ratio(b[:n], a[:n])
     assert there["ratio"] * back["ratio"] == pytest.approx(1)
@@ -66,7 +66,7 @@ def test_turned_around_a_ratio_is_its_inverse(a: list[float], b: list[float]) ->
     assert there["differs"] == back["differs"]
 
 
-def test_pairing_sees_what_the_spread_of_seeds_would_hide() -> None:
+def test_pairing_shows_a_difference_smaller_than_the_spread_of_seeds() -> None:
     slow_seeds = [1.0, 2.0, 4.0, 8.0]
     a_little_slower = [1.1 * t for t in slow_seeds]
     assert statistics.paired_ratio(a_little_slower, slow_seeds)["differs"] is True
@@ -90,7 +90,7 @@ def test_a_ratio_of_unpaired_times_has_welchs_interval() -> None:
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_an_accuracy_lies_within_its_interval_and_that_within_0_and_1(seen: tuple[int, int]) -> None:
+def test_the_wilson_interval_contains_the_accuracy(seen: tuple[int, int]) -> None:
     correct, n = seen
     low, high = statistics.wilson_interval(correct, n)
     assert 0 <= low <= correct / n <= high <= 1
@@ -124,21 +124,19 @@ def results(**step_us: float) -> dict[str, Any]:
         ({"minigrad": 400}, "not measured", "did not run"),
     ],
 )
-def test_how_much_quicker_torch_is_is_judged_by_what_was_measured(
-    times: dict[str, float], verdict: str, said: str
-) -> None:
+def test_the_claim_about_torch_is_checked_by_the_step_times(times: dict[str, float], verdict: str, said: str) -> None:
     found = claims.check_claims(results(**times))[0]
     assert found["verdict"] == verdict
     assert said in found["why"]
 
 
-def test_accuracies_that_are_equal_refute_that_they_differ() -> None:
+def test_equal_accuracies_refute_the_claim_that_they_differ() -> None:
     found = claims.check_claims(results(minigrad=1, torch=1, keras=1))[2]
     assert found["verdict"] == "does not hold"
     assert "92.60 %" in found["why"]
 
 
-def test_a_gpu_is_judged_where_there_is_one() -> None:
+def test_the_claim_about_gpus_is_checked_if_there_is_one() -> None:
     assert claims.check_claims(results(torch=300))[3]["verdict"] == "not measured"
     found = claims.check_claims(results(torch=300, torch_gpu=100))[3]
     assert found["verdict"] == "holds"
@@ -146,7 +144,7 @@ def test_a_gpu_is_judged_where_there_is_one() -> None:
     assert claims.check_claims(results(torch=300, torch_gpu=600))[3]["verdict"] == "does not hold"
 
 
-def test_disputed_digits_are_those_with_two_answers() -> None:
+def test_disputed_images_have_different_predictions() -> None:
     a = np.array([[5.0, 0, 0], [0, 5, 0], [0, 1, 2], [3, 0, 0]])
     b = np.array([[5.0, 0, 0], [0, 5, 0], [0, 2, 1], [0, 0, 9]])
     found = disagreements.find_digits({"a": a, "b": b}, np.array([0, 1, 1, 0]))
