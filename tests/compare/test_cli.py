@@ -51,14 +51,14 @@ def test_nothing_is_timed_without_agreement(
 ) -> None:
     monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
     with pytest.raises(SystemExit) as end:
-        cli.main([*base_flags, "--contenders", "minigrad", "torch", "--out", str(tmp_path / "o")])
+        cli.main([*base_flags, "--contenders", "minigrad", "by_hand", "--out", str(tmp_path / "o")])
     assert end.value.code == 1
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert results["parity"]["passed"] is False
     assert all("step_us" not in row for row in results["contenders"])
     assert all(row["status"] == "not timed, since the contenders do not agree" for row in results["contenders"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "The contenders do NOT agree: torch in float64: step " in shown
+    assert "The contenders do NOT agree: by hand in float64: step " in shown
     assert "Fastest" not in shown
     assert (tmp_path / "o/report.html").exists()
 

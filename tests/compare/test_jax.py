@@ -27,6 +27,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "cnn": {**CNN, "optimizer": "adam", "learning_rate": 0.01, "schedule": "one_cycle", "augment": "shift"},
     "cnn, batch norm": {**CNN, "batch_norm": True},
 }
+# Compiling takes most of the time of these tests; without LLVM's optimizations it takes two thirds.
+FAST_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 BOTH = ("sgd", "cnn")  # in float32 too
 
 
@@ -54,7 +56,7 @@ def recorded(blots: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
             for model, keys in MODELS.items()
             for dtype in _dtypes(model)
         ]
-        answers = alone.train(name, trainings)
+        answers = alone.train(name, trainings, **FAST_COMPILE)
     return folder, answers
 
 
@@ -76,7 +78,7 @@ def test_weights_keep_their_dtype(recorded: tuple[Path, list[dict]]) -> None:
 def test_dropout_is_active_in_training_only(blots: str, tmp_path: Path) -> None:
     keys = {"hidden": [16], "learning_rate": 0.2}
     trainings = [alone.asked(blots, tmp_path / str(p), epochs=4, dropout=p, **keys) for p in (0.0, 0.5, 0.5)]
-    without, dropped, again = alone.train("jax", trainings)
+    without, dropped, again = alone.train("jax", trainings, **FAST_COMPILE)
     assert dropped["losses"] == again["losses"]  # the seed draws it
     assert dropped["sums"]["hidden.0.weight"] != without["sums"]["hidden.0.weight"]
     assert dropped["accuracy"] > 0.9  # what is predicted with is the whole network

@@ -55,12 +55,12 @@ def test_a_difference_is_reported_with_status_1(
     monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
     with pytest.raises(SystemExit) as end:
         matrix.main(
-            [*FEW, "--contenders", "torch", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]
+            [*FEW, "--contenders", "by_hand", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]
         )
     assert end.value.code == 1
     assert json.loads((tmp_path / matrix.FILE).read_text())["passed"] is False
     shown = capsys.readouterr().out
-    assert "torch, float64: differs in 1 of 1, first in simple by sgd: step 1, " in shown
+    assert "by hand, float64: differs in 1 of 1, first in simple by sgd: step 1, " in shown
     assert "The contenders do NOT agree." in shown
     assert "The contenders agree" not in shown
 
