@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
@@ -20,18 +21,18 @@ THREADS = min(2, machine.cores())
 def pin(module: str) -> None:
     """Start this process again with its threads and allocator set, which the libraries read when they are loaded."""
     if "MINIGRAD_PINNED" not in os.environ:
-        if hasattr(os, "sched_setaffinity"):  # JAX counts processors, whatever the variables say
+        if hasattr(os, "sched_setaffinity"):  # JAX ignores the variables and counts processors
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
         settings = machine.thread_settings(THREADS) | {"MINIGRAD_PINNED": "1"}
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | settings)
 
 
-def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+def ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
     """Return median and quartiles of ours / theirs.
 
     The ratio is taken within each round, so that a slower phase of the machine affects both.
     """
-    low, middle, high = np.percentile(np.array(ours) / np.array(theirs), [25, 50, 75])
+    low, middle, high = np.percentile(np.asarray(ours) / np.asarray(theirs), [25, 50, 75])
     return {"ratio": float(middle), "quartiles": [float(low), float(high)]}
 
 

@@ -51,10 +51,10 @@ class Worker:
 
     def __init__(self, backend: str, trainer: str, folder: Path, rounds: int, *setting: Any) -> None:
         self.weights = Path(tempfile.mkstemp(".npz", dir=folder)[1])
-        words = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
-        self.words = [sys.executable, "-m", "benchmarks.keras", "--work", *words]
+        arguments = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
+        self.command = [sys.executable, "-m", "benchmarks.keras", "--work", *arguments]
         self.process = subprocess.Popen(
-            self.words,
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ class Worker:
             if line.startswith("seconds "):
                 self.seconds.append(float(line.split()[1]))
                 return
-        raise SystemExit(f"ended early: {' '.join(self.words)}")
+        raise SystemExit(f"ended early: {' '.join(self.command)}")
 
 
 def run(workers: dict[Any, Worker], rounds: int) -> None:
@@ -128,8 +128,8 @@ def exports(folder: Path) -> list[str]:
     for recipe in ("simple", "cnn"):
         out = folder / recipe
         weights = out / "weights.safetensors"
-        for words in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
-            command = [sys.executable, "-m", "keras_model", *words]
+        for arguments in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
+            command = [sys.executable, "-m", "keras_model", *arguments]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
     return lines

@@ -1,10 +1,10 @@
-"""The same training step, from gathering the batch to the update, in minigrad and in other libraries.
+"""The same training step, from the gather to the update, in minigrad and in the peers that it is compared with.
 
 Each function takes a `Case` and returns `(step, weights)`: `step(indices)`
-trains once on the images of those indices, `weights()` returns the parameters
-as NumPy arrays under the names of weights.safetensors. All start from the
-same weights and compute in float32. A peer that supports only some networks
-returns None for the others.
+trains once on the images of those indices, and `weights()` returns the
+parameters as NumPy arrays, under the names of weights.safetensors. All start
+from the same weights and compute in float32. A peer returns None for a
+network that it does not implement.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SCALE = 1 / 255
 
 @dataclass
 class Case:
-    """A network, the data, and the starting weights."""
+    """A network, the data, and the initial weights."""
 
     model: Model
     images: np.ndarray  # (n, 28, 28) uint8
@@ -36,14 +36,14 @@ class Case:
     start: Weights
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """Return the scaled images, (n, 784) float32, in the way that is fastest in NumPy."""
+        """The scaled images, (n, 784) float32, in the way that is fastest in NumPy."""
         x = self.images.take(indices, axis=0).reshape(len(indices), -1).astype(np.float32)
         x *= SCALE
         return x
 
     @property
     def is_simple(self) -> bool:
-        """Whether the network has one hidden layer and plain SGD, which the peers without layers or optimizers support."""
+        """Whether it has one hidden layer and plain SGD, as the peers without layers or optimizers implement it."""
         return self.model.architecture == "mlp" and len(self.model.hidden) == 1 and self.model.optimizer == "sgd"
 
 
@@ -74,7 +74,7 @@ def by_hand(case: Case) -> Peer | None:
 
 
 def floor(case: Case) -> Peer | None:
-    """No training: only gathering the batch and the two matrix products with the input that every step needs."""
+    """No training: only the gather and the two products with the input, which every step needs."""
     if case.model.architecture != "mlp":
         return None
     w = np.array(case.start["hidden.0.weight"], order="F")
@@ -114,10 +114,8 @@ def torch(case: Case) -> Peer:
     images, labels = torch.from_numpy(case.images)[:, None], torch.from_numpy(case.labels)
 
     def step(indices: np.ndarray) -> None:
-        rows = torch.from_numpy(indices)
-        loss = nn.functional.cross_entropy(
-            net(images.index_select(0, rows).float() * SCALE), labels.index_select(0, rows)
-        )
+        at = torch.from_numpy(indices)
+        loss = nn.functional.cross_entropy(net(images.index_select(0, at).float() * SCALE), labels.index_select(0, at))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -145,13 +143,13 @@ def jax(case: Case) -> Peer:
         logits = x @ weights["output.weight"].T + weights["output.bias"]
         return -jax.nn.log_softmax(logits)[jnp.arange(len(expected)), expected].mean()
 
-    def update(weights: Any, moments: Any, indices: Any) -> Any:
+    def update(weights: Any, state: Any, indices: Any) -> Any:
         x = images[indices][:, None].astype(jnp.float32) * SCALE
         g = jax.grad(loss)(weights, x, labels[indices])
         lr = model.learning_rate
         if model.optimizer == "sgd":
-            return {k: w - lr * g[k] for k, w in weights.items()}, moments
-        t, m, v = moments
+            return {k: w - lr * g[k] for k, w in weights.items()}, state
+        t, m, v = state
         t = t + 1
         m = {k: 0.9 * m[k] + 0.1 * g[k] for k in g}
         v = {k: 0.999 * v[k] + 0.001 * g[k] ** 2 for k in g}
@@ -159,16 +157,16 @@ def jax(case: Case) -> Peer:
         return {k: w - lr * m[k] / (1 - 0.9**t) / size[k] for k, w in weights.items()}, (t, m, v)
 
     compiled = jax.jit(update, donate_argnums=(0, 1))
-    state: list[Any] = [{k: jnp.array(w) for k, w in case.start.items()}, None]
+    held: list[Any] = [{k: jnp.array(w) for k, w in case.start.items()}, None]
     if model.optimizer == "adam":
-        zeros = [{k: jnp.zeros_like(w) for k, w in state[0].items()} for _ in range(2)]
-        state[1] = (jnp.zeros((), jnp.float32), *zeros)
+        zeros = [{k: jnp.zeros_like(w) for k, w in held[0].items()} for _ in range(2)]
+        held[1] = (jnp.zeros((), jnp.float32), *zeros)
 
     def step(indices: np.ndarray) -> Any:
-        state[0], state[1] = compiled(state[0], state[1], indices)
-        return state[0]["output.bias"].block_until_ready()
+        held[0], held[1] = compiled(held[0], held[1], indices)
+        return held[0]["output.bias"].block_until_ready()
 
-    return step, lambda: {k: np.array(w) for k, w in state[0].items()}
+    return step, lambda: {k: np.array(w) for k, w in held[0].items()}
 
 
 def mygrad(case: Case) -> Peer | None:
@@ -177,7 +175,7 @@ def mygrad(case: Case) -> Peer | None:
     import mygrad as mg
     from mygrad.nnet.losses import softmax_crossentropy
 
-    mg.turn_memory_guarding_off()  # as its documentation advises for speed
+    mg.turn_memory_guarding_off()  # as mygrad's documentation recommends for speed
     weights = {name: mg.tensor(w.copy(), constant=False) for name, w in case.start.items()}
 
     def step(indices: np.ndarray) -> None:

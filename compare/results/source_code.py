@@ -10,8 +10,8 @@ training loop. All of them except those of `by_hand` support every other
 recipe too, so they are equally general, and longer than this recipe needs.
 The framework itself is not counted, nor minigrad's engine, nor code that
 validates, saves or reports. A line counts if it holds code: it is not empty,
-not a comment, not part of a docstring, and not part of a statement about the
-`observer`.
+not a comment, not part of a docstring, and not part of a statement about
+`observer` or `on_step`, by which `compare` observes the training.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tokenize
 from pathlib import Path
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_OBSERVERS = ("observer", "on_step")
 _NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
@@ -89,8 +90,8 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_about_the_observer(node: ast.AST) -> bool:
-    """Whether a statement's value, or its condition, names `observer`."""
+    """Whether a statement's value, or its condition, names an observer."""
     if not isinstance(node, ast.Expr | ast.Assign | ast.If):
         return False
     expression = node.test if isinstance(node, ast.If) else node.value
-    return any(isinstance(part, ast.Name) and part.id == "observer" for part in ast.walk(expression))
+    return any(isinstance(part, ast.Name) and part.id in _OBSERVERS for part in ast.walk(expression))
