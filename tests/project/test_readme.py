@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from benchmarks import engine
-from compare.report import readme
+from benchmarks import engine, tables
 from minigrad import datasets, ops, recipes
 from minigrad.recipes import Recipe
 
-PAGE = readme.PAGE.read_text(encoding="utf-8")
-RESULTS = readme.committed()
+PAGE = (tables.ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in tables.pages()}
+RESULTS = tables.committed()
 
 
-def test_its_tables_are_the_committed_results() -> None:
-    assert set(re.findall(r"<!-- results (\w+)", PAGE)) == set(RESULTS)
-    assert readme.fill(PAGE, RESULTS) == PAGE
+def test_the_tables_are_the_committed_results() -> None:
+    every = "".join(PAGES.values())
+    assert set(re.findall(r"<!-- results (\w+)", every)) == set(RESULTS)
+    for path, page in PAGES.items():
+        assert tables.fill(page, RESULTS) == page, f"{path}: run python -m benchmarks.tables"
+
+
+def test_blocks_are_filled_in_the_readme_and_in_every_page_of_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "docs/more").mkdir(parents=True)
+    block = "before\n<!-- results simple claims -->\nold\n<!-- end -->\nafter\n"
+    for name in ("README.md", "docs/results.md", "docs/more/results.md"):
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    tables.main()
+    filled = [path.read_text(encoding="utf-8") for path in tables.pages()]
+    assert len(filled) == 3
+    for page in filled:
+        assert page.startswith("before\n<!-- results simple claims -->\n- ")
+        assert page.endswith("\n<!-- end -->\nafter\n")
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -58,7 +77,7 @@ def test_the_engines_ratios_are_those_of_the_goals() -> None:
 
 
 def test_the_make_targets_it_names_exist() -> None:
-    makefile = (readme.ROOT / "Makefile").read_text(encoding="utf-8")
+    makefile = (tables.ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"`?make ([a-z-]+)", PAGE))
     assert {"compare", "test"} <= targets
     for target in targets:
@@ -69,4 +88,4 @@ def test_the_pictures_and_files_it_links_exist() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGE) if "://" not in link]
     assert links
     for link in links:
-        assert (readme.ROOT / link).exists(), link
+        assert (tables.ROOT / link).exists(), link
