@@ -163,7 +163,7 @@ def work(trainer: Callable[..., None], weights: Path, epochs: int, *given: int) 
     Keras itself is loaded without TensorFlow beside another backend, as the command does it.
     """
     import keras_model  # noqa: F401 (names the backend)
-    from keras_model.quiet import one_framework
+    from keras_model.startup import one_framework
 
     one_framework()
     began = 0.0

@@ -14,10 +14,11 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import PLATEAU, Recipe, to_metadata
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights
 from minigrad.runs.progress import ProgressReport, network
+from minigrad.runs.tensorboard import Histograms, Scalars
 
-from .interrupt import CtrlC
 from .model import get_weights
 from .options import LOG, MODEL
+from .startup import CtrlC
 from .stock import constant_rate, copy_weights, stock_copy
 
 
@@ -174,6 +175,73 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         for name in ("loss", "val_loss"):
             metrics.refuse_divergence(float((logs or {}).get(name, 0)), self.epoch, self.learning_rate)
+
+
+class Averaged(keras.callbacks.Callback):
+    """Put the optimiser's average into the model for validation and for all that happens at an epoch's end.
+
+    The weights in training come back when the next epoch begins; after the
+    last one the average stays. Keras's SwapEMAWeights would do, but swaps by
+    adding and subtracting, which rounds, and counts on knowing the last epoch,
+    which a resumed run can't. Stands first among the callbacks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[np.ndarray] = []  # the weights in training, while the average is in the model
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.show()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.show()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        for variable, array in zip(self.model.trainable_variables, self.trained, strict=False):
+            variable.assign(array)
+        self.trained = []
+
+    def show(self) -> None:
+        """Put the average into the model, unless it is there."""
+        if not self.trained:
+            variables = self.model.trainable_variables
+            averages = _optimizer(self.model)._model_variables_moving_average
+            # Copies: on some backends a variable shares its memory with what it was read into, or was given.
+            self.trained = [np.array(v) for v in variables]
+            for variable, average in zip(variables, averages, strict=True):
+                variable.assign(np.array(average))
+
+
+def _optimizer(model: keras.Model) -> Any:
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)  # which mixed_float16 wraps
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Write the scalars of each epoch, and histograms of the weights at its end; Keras's own loads TensorFlow.
+
+    Nothing stays open between epochs, so training may end in any way.
+
+    Args:
+        run: the run's folder, whose `tensorboard` gets `train`, `validation` and `weights`.
+        epochs: the rows of `RunFolder`, which stands before this one and adds
+            one at each epoch's end. Those that are there when training begins
+            are of epochs that a resumed run has behind it.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path, epochs: list[Epoch]) -> None:
+        super().__init__()
+        self.epochs, self.scalars, self.histograms = epochs, Scalars(run), Histograms(run)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.scalars.start(self.epochs)
+        self.histograms.start(self.epochs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.scalars.epoch(self.epochs[-1])
+        self.histograms.epoch(self.epochs[-1], get_weights(self.model))
 
 
 def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool = False) -> list[Any]:

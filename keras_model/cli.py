@@ -16,7 +16,7 @@ from minigrad.runs import expand, folder, need_tensorboard, resuming, weights
 
 from . import devices
 from .options import FILES, Kind, Options, check
-from .quiet import starting
+from .startup import starting
 
 PROG = "python -m keras_model"
 FLAG: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
@@ -95,13 +95,13 @@ def test(given: Any) -> None:
     recipe, files = recipes.to_recipe(given), (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
     with folder.claim_files(given.out, "keras", files, overwrite=given.overwrite) as out:
         with starting():
-            from . import evaluation, saved
+            from . import restore, training
 
         data = datasets.load(recipe.data.path)
         datasets.report_notes(data)
-        net = saved.network_for(recipe, data)
+        net = restore.network_for(recipe, data)
         folder.prepare(out, files)
-        evaluation.test(net, data.test, out)
+        training.test(net, data.test, out)
 
 
 def predict(given: Any) -> None:
@@ -109,12 +109,12 @@ def predict(given: Any) -> None:
     recipe, files = recipes.to_recipe(given), [folder.PREDICTIONS]
     with folder.claim_files(given.out, "keras", files, overwrite=given.overwrite) as out:
         with starting():
-            from . import evaluation, saved
+            from . import restore, training
 
-        net, network = saved.restore(recipe.model.weights)
+        net, network = restore.restore(recipe.model.weights)
         names, images = datasets.load_images(recipe.data.path, network.input_shape, network.input_scale)
         folder.prepare(out, files)
-        evaluation.predict(net, images, names, out)
+        training.predict(net, images, names, out)
 
 
 def export_parser(prog: str, description: str) -> Parser:
@@ -131,13 +131,14 @@ def export(given: Any) -> None:
     """Leave the network in other formats."""
     recipe = recipes.to_recipe(given)
     with starting():
-        from . import export, saved
+        from . import restore
+        from .export.command import export as export_network
 
-    net, network = saved.restore(recipe.model.weights)
+    net, network = restore.restore(recipe.model.weights)
     data = datasets.load(recipe.data.path)
-    saved.refuse_misfit(network, data)
+    restore.refuse_misfit(network, data)
     source = Path(str(recipe.model.weights))
-    export.export(
+    export_network(
         net,
         weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale),
         *data.test,
@@ -167,9 +168,9 @@ def plot_parser(prog: str, description: str) -> Parser:
 
 def plot(given: Any) -> None:
     """Leave a picture."""
-    from . import plot
+    from minigrad.runs.plot import plot
 
-    plot.plot(given.runs, given.out, overwrite=given.overwrite)
+    plot(given.runs, given.out, overwrite=given.overwrite)
 
 
 COMMANDS = {

@@ -11,21 +11,29 @@ import keras
 import numpy as np
 
 from minigrad import datasets, recipes
-from minigrad.datasets import Dataset
+from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, Stopped, folder, resuming, whole_file, write_text
+from minigrad.runs import (
+    Epoch,
+    Stopped,
+    UserError,
+    folder,
+    metrics,
+    pictures,
+    resuming,
+    whole_file,
+    write_json,
+    write_text,
+)
 from minigrad.runs.progress import ProgressReport
 
 from . import devices
-from .average import Averaged
-from .callbacks import HearCtrlC, RunFolder, TerminateOnNaN, build_callbacks
+from .callbacks import Averaged, HearCtrlC, RunFolder, TensorBoard, TerminateOnNaN, build_callbacks
 from .data import CurrentEpoch, training_data, validation_data
-from .evaluation import test
-from .interrupt import CtrlC
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
 from .options import CHECKPOINT, FILES, LOG, Options
-from .state import ResumableState
-from .tensorboard import TensorBoard
+from .resume import ResumableState
+from .startup import CtrlC
 
 
 def fit(
@@ -167,3 +175,36 @@ def dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def logits(net: keras.Model, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+    """The network's answers, (n, classes) float32."""
+    return np.asarray(net.predict(images, batch_size=batch_size, verbose=0))
+
+
+def test(net: keras.Model, split: Split, out: Path, **more: Any) -> None:
+    """Write metrics.json, confusion.png and mistakes.png, and print the sentence.
+
+    Raises:
+        UserError: the network's answers are NaN or infinite.
+    """
+    answers = logits(net, split.images)
+    tested = metrics.test_metrics(answers, split.labels)
+    pictures.draw(out, split.images, split.labels, answers)
+    write_json(out / folder.METRICS, {**tested, "parameters": count_parameters(net), **more})
+    print(f"{metrics.percent(tested)}, in {out}")
+
+
+def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: Path) -> None:
+    """Write predictions.csv.
+
+    Raises:
+        UserError: the network's answers are NaN or infinite.
+    """
+    answers = logits(net, images)
+    if not np.isfinite(answers).all():
+        raise UserError(
+            "model.weights: the network's answers are NaN or infinite; expected weights that answer in numbers"
+        )
+    metrics.write_predictions(out / folder.PREDICTIONS, answers, names)
+    print(f"{len(answers):,} predictions in {out / folder.PREDICTIONS}")

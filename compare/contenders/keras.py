@@ -38,7 +38,7 @@ class Contender(base.Contender):
     )
 
     def load(self) -> None:
-        from keras_model.quiet import one_framework
+        from keras_model.startup import one_framework
 
         one_framework()
         import keras_model.model  # noqa: F401

@@ -33,7 +33,7 @@ from keras_helpers import BACKEND, OVERFIT, PATIENT, Command, Result, complaints
 from keras_helpers import pictures as patterns
 
 from keras_model import cli
-from keras_model.quiet import one_framework
+from keras_model.startup import one_framework
 from minigrad import train
 from minigrad.runs import curves, pictures, run_command
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras_helpers import Command, contents, epochs, flags, measured, same_model, same_run
 
-from keras_model import state
+from keras_model import resume
 from minigrad import recipes
 from minigrad.runs import UserError, weights
 
@@ -22,15 +22,15 @@ OUT = Path("out")
 
 def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, after: int, *words: str) -> None:
     """Run the command, and stop it by Ctrl-C when so many epochs are kept."""
-    real = state.ResumableState.on_epoch_end
+    real = resume.ResumableState.on_epoch_end
 
-    def call(self: state.ResumableState, epoch: int, logs: Any = None) -> None:
+    def call(self: resume.ResumableState, epoch: int, logs: Any = None) -> None:
         real(self, epoch, logs)
         if epoch + 1 == after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(state.ResumableState, "on_epoch_end", call)
+        m.setattr(resume.ResumableState, "on_epoch_end", call)
         assert command("fit", *words).status == 130
 
 

@@ -60,7 +60,7 @@ for name, (words, at) in json.loads(sys.argv[1]).items():
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         if at:
-            from keras_model.state import ResumableState
+            from keras_model.resume import ResumableState
             real = ResumableState.on_epoch_end
             ResumableState.on_epoch_end = stopping(at, real)
         ended[name] = [run_command(cli.PROG, cli.main, words), out, err]
@@ -361,9 +361,9 @@ def test_two_processes_train_as_one(folder: Path, pixels: str, cnn_on_one: Path)
 def test_two_processes_of_two_devices_go_on_exactly(easy: str) -> None:
     """Stopped both at the end of an epoch; the second one's state is the first one's."""
     stop = """
-from keras_model.quiet import starting
+from keras_model.startup import starting
 with starting():
-    from keras_model.state import ResumableState
+    from keras_model.resume import ResumableState
 real = ResumableState.on_epoch_end
 def call(self, epoch, logs=None):
     real(self, epoch, logs)

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from keras_helpers import CNN, clouds, flags, pictures
 
-from keras_model import export as exporting
-from keras_model import exported as reading
-from keras_model.export import export
+import keras_model
+from keras_model.export import command as exporting
+from keras_model.export import reader as reading
+from keras_model.export.command import export
 from keras_model.model import build_model
 from minigrad import recipes, train, trained
 from minigrad.runs import UserError, manifest, weights
@@ -173,7 +174,7 @@ def test_onnx_is_as_the_other_packages_write_it(made: Made, digits: Given) -> No
 
 def test_no_file_names_a_folder_of_this_machine(made: Made) -> None:
     files = [p for p in made.folder.rglob("*") if p.is_file()]
-    here = [str(Path(exporting.__file__).parents[1]).encode(), str(made.folder.parent).encode()]
+    here = [str(Path(keras_model.__file__).parents[1]).encode(), str(made.folder.parent).encode()]
     assert [p.name for p in files if any(place in p.read_bytes() for place in here)] == []
 
 

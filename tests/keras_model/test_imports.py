@@ -28,7 +28,7 @@ def modules_of(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_arrows_run_one_way(path: Path) -> None:
     """Of minigrad its ground floor alone; nothing of the other two."""
     for module in modules_of(path):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from keras_helpers import BACKEND, MOST_STEPS
 
-from keras_model.evaluation import logits
 from keras_model.model import (
     BatchNormalization,
     build_model,
@@ -19,6 +18,7 @@ from keras_model.model import (
     get_weights,
     set_weights,
 )
+from keras_model.training import logits
 from minigrad import Tensor, nn
 from minigrad.classifier import Classifier
 from minigrad.recipes import Model, sizes

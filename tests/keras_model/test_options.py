@@ -17,7 +17,7 @@ import yaml
 from keras_helpers import CNN, Command, answers, epochs, flags, measured, same_run, weights_of
 
 import minigrad
-from keras_model import model, state, training
+from keras_model import model, resume, training
 from keras_model.model import get_weights
 from keras_model.options import Options
 from minigrad import datasets
@@ -30,14 +30,14 @@ Arrays = dict[str, np.ndarray]
 
 def stop(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Ctrl-C at the end of an epoch, once all of it is kept."""
-    real = state.ResumableState.on_epoch_end
+    real = resume.ResumableState.on_epoch_end
 
     def call(self: Any, epoch: int, logs: Any = None) -> None:
         real(self, epoch, logs)
         if epoch + 1 == at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(state.ResumableState, "on_epoch_end", call)
+    monkeypatch.setattr(resume.ResumableState, "on_epoch_end", call)
 
 
 class Steps(keras.callbacks.Callback):

@@ -30,7 +30,7 @@ from keras_helpers import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_model import callbacks, cli, state, training
+from keras_model import callbacks, cli, resume, training
 from minigrad import datasets, recipes
 from minigrad.runs import Stopped, history, run_command, weights
 
@@ -55,7 +55,7 @@ def early(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     """The early-stopping run, interrupted after two epochs; to be copied, not changed."""
     out = tmp_path_factory.mktemp("early") / "out"
     with pytest.MonkeyPatch.context() as m:
-        interrupt(m, state.ResumableState, "on_epoch_end", 2)
+        interrupt(m, resume.ResumableState, "on_epoch_end", 2)
         assert run_command(cli.PROG, cli.main, [*stopped_words, "--out", str(out)]) == 130
     return out
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from keras_helpers import BACKEND, CNN, flags, pictures, started, weights_of
 
-from keras_model import saved, training
+from keras_model import restore, training
 from keras_model.callbacks import ModelCheckpoint
 from keras_model.model import build_model, compile_model, set_weights
 from minigrad import datasets
@@ -124,7 +124,7 @@ def test_it_answers_as_the_trained_network(
 ) -> None:
     """To the last bit; in half precision too, where the network is built for it."""
     images = datasets.load(pixels).test.images
-    net, _ = saved.restore(str(simple_run / "weights.safetensors"))
+    net, _ = restore.restore(str(simple_run / "weights.safetensors"))
     np.testing.assert_array_equal(answered(found[simple_run / "model.keras"]), net.predict(images, verbose=0))
     recipe = weights.read_network(all_run / "weights.safetensors").recipe
     with training.dtype_policy("mixed_float16"):
@@ -263,5 +263,5 @@ def test_a_run_on_two_devices_leaves_a_file_for_one(pixels: str, tmp_path: Path)
     (result,) = in_another_program({path: pixels}, tmp_path).values()
     assert (result["warnings"], result["moved"]) == ([], True)
     assert result["loss"][1] < result["loss"][0]
-    net, _ = saved.restore("out/weights.safetensors")
+    net, _ = restore.restore("out/weights.safetensors")
     np.testing.assert_array_equal(answered(result), net.predict(datasets.load(pixels).test.images, verbose=0))

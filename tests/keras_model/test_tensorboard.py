@@ -14,8 +14,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import minigrad
+from keras_model.callbacks import TensorBoard
 from keras_model.model import build_model, get_weights
-from keras_model.tensorboard import TensorBoard
 from minigrad.recipes import Model
 from minigrad.runs import Epoch
 
@@ -140,7 +140,7 @@ import sys
 from pathlib import Path
 import keras, numpy as np
 from keras_model.model import build_model
-from keras_model.tensorboard import TensorBoard
+from keras_model.callbacks import TensorBoard
 from minigrad.recipes import Model
 from minigrad.runs import Epoch
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import keras_model
-from keras_model import plot
-from minigrad.runs import Epoch, curves, history, manifest, run_command
+import minigrad
+from minigrad.runs import Epoch, curves, history, manifest, plot, run_command
 
 Drawn = list[tuple[Path, dict[str, list[Epoch]], str]]
 
@@ -244,7 +243,7 @@ def test_no_run_and_the_same_run_twice_are_refused(refused: Callable[..., str]) 
 def test_it_loads_no_framework() -> None:
     make("runs/a")
     program = (
-        "import sys; from keras_model.plot import plot; assert 'matplotlib' not in sys.modules\n"
+        "import sys; from minigrad.runs.plot import plot; assert 'matplotlib' not in sys.modules\n"
         "plot(['runs/a'], None, overwrite=False); print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
@@ -253,7 +252,7 @@ def test_it_loads_no_framework() -> None:
         text=True,
         check=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(Path(keras_model.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])},
     )
     assert not set(done.stdout.split()) & {"keras", "tensorflow", "jax", "torch"}
     assert Path("runs/a/curves.png").exists()

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.runs import UserError, resuming, weights
 
-from .average import Averaged
+from .callbacks import Averaged
 from .options import Options
 
 # The attributes in which Keras's callbacks keep what a resumed run must know.

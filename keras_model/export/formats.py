@@ -15,9 +15,9 @@ import numpy as np
 from minigrad import recipes
 from minigrad.runs import UserError, weights
 
-from .model import get_weights
-from .optimizers import build_optimizer
-from .stock import stock_copy
+from ..model import get_weights
+from ..optimizers import build_optimizer
+from ..stock import stock_copy
 
 SUFFIXES = {
     "savedmodel": ".savedmodel",

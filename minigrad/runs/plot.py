@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigrad.runs import UserError, curves, expand, folder, history
+from . import curves, folder, history
+from .errors import UserError
+from .files import expand
 
 
 def plot(folders: Sequence[str], out: str | None, *, overwrite: bool) -> None:

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from keras_helpers import BACKEND, Command, clouds, complaints, ended, flags, measured, pictures, started
 
-from keras_model import cli, saved
+from keras_model import cli, restore
 from keras_model.model import build_model, compile_model, get_weights, set_weights
 from keras_model.optimizers import build_optimizer
 from keras_model.stock import stock_copy
@@ -112,7 +112,7 @@ def test_a_file_of_an_earlier_version_is_read(name: str) -> None:
         config = archive.read(CONFIG)
     assert b"keras_model.optimizers" in config
     assert (b"keras_model.layers" in config) == ("norm" in name)
-    read, _ = saved.restore("model.keras")
+    read, _ = restore.restore("model.keras")
     assert get_weights(read).keys() == get_weights(net).keys()
     for key, array in get_weights(net).items():
         np.testing.assert_array_equal(get_weights(read)[key], array)
@@ -834,7 +834,7 @@ def test_a_missing_file_is_refused(name: str, refused_file: Callable[..., str]) 
 def same_or_refused(path: str | Path, good: Good) -> bool:
     """Check that a file is the good network or refused in one sentence; whatever else is an error. True if refused."""
     try:
-        net, _ = saved.restore(str(path))
+        net, _ = restore.restore(str(path))
     except UserError:
         return True
     assert net.to_json() == good.net.to_json()
@@ -950,7 +950,7 @@ def tampered(member: str, changes: list[tuple[float, int]], good: Good) -> None:
     """One member changed and the archive written anew, so that its checksums are right: some network or one sentence."""
     written({**good.members, member: flipped(good.members[member], changes)})
     with suppress(UserError):
-        saved.restore("bad.keras")
+        restore.restore("bad.keras")
 
 
 @settings(max_examples=30, **HYPOTHESIS)
@@ -984,7 +984,7 @@ def test_damage_to_a_weights_file(changes: list[tuple[float, int]], cut: float |
     content = flipped(good.weights.read_bytes(), changes)
     Path("bad.safetensors").write_bytes(content if cut is None else content[: int(cut * len(content))])
     with suppress(UserError):
-        saved.restore("bad.safetensors")
+        restore.restore("bad.safetensors")
 
 
 @pytest.mark.slow
@@ -995,4 +995,4 @@ def test_a_weights_files_metadata_changed(changes: list[tuple[float, int]], good
     whole = good.weights.read_bytes()
     Path("bad.safetensors").write_bytes(flipped(whole, changes, 8, 8 + int.from_bytes(whole[:8], "little")))
     with suppress(UserError):
-        saved.restore("bad.safetensors")
+        restore.restore("bad.safetensors")

@@ -10,7 +10,7 @@ import pytest
 from keras_helpers import flags
 
 from keras_model import cli, training
-from keras_model.interrupt import CtrlC
+from keras_model.startup import CtrlC
 from minigrad.runs import Stopped
 
 

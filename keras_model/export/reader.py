@@ -1,4 +1,4 @@
-"""python -m keras_model.exported FILE IMAGES ANSWERS [NETWORK]: answer images (.npy) with an exported network alone."""
+"""python -m keras_model.export.reader FILE IMAGES ANSWERS [NETWORK]: answer images (.npy) with an exported network alone."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _described(path: Path, weights: str | None) -> Any:
     from minigrad.runs.weights import read_network
 
     found = read_network(path)
-    from .model import build_model
+    from ..model import build_model
 
     model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=weights)
     return build_model(model, found.input_shape, found.classes, found.input_scale)

@@ -19,9 +19,9 @@ import numpy as np
 from minigrad.runs import UserError, folder, manifest, metrics, weights
 from minigrad.runs.metrics import CHECKED, LIMIT
 
-from .exported import predicting
+from ..startup import one_framework, quiet_start
 from .formats import SUFFIXES, WRITERS, possible
-from .quiet import one_framework, quiet_start
+from .reader import predicting
 
 # Of 1: so much accuracy int8 may cost, and so many images it may answer otherwise where labels can't say which of two
 # close answers is right.
@@ -118,7 +118,7 @@ def answers(kind: str, path: Path, images: np.ndarray, described: dict[str, str]
             Path(place, "network.safetensors"),
         )
         np.save(given, images)
-        words = [sys.executable, "-m", "keras_model.exported", str(path), str(given), str(answered)]
+        words = [sys.executable, "-m", "keras_model.export.reader", str(path), str(given), str(answered)]
         if kind == "h5":
             weights.write(network, {}, described)
             words.append(str(network))
