@@ -163,9 +163,9 @@ def work(trainer: Callable[..., None], weights: Path, epochs: int, *given: int) 
     Keras itself is loaded without TensorFlow beside another backend, as the command does it.
     """
     import keras_model  # noqa: F401 (names the backend)
-    from keras_model.startup import one_framework
+    from keras_model.startup import use_one_framework
 
-    one_framework()
+    use_one_framework()
     began = 0.0
 
     def turn(epoch: int, read: Callable[[], Weights]) -> None:

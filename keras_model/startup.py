@@ -1,4 +1,4 @@
-"""Start of Keras: quiet, with Ctrl-C handled, and without TensorFlow beside another backend."""
+"""Import Keras quietly, with Ctrl-C handled, and without TensorFlow beside another backend."""
 
 from __future__ import annotations
 
@@ -16,70 +16,81 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class CtrlC:
-    """As a context, note Ctrl-C as KeyboardInterrupt is raised.
+    """A context in which Ctrl-C is remembered as well as raised.
 
-    The exception can come up inside some library's bare `except`, where it is
-    lost, and the run would go on for hours; `raise_again` brings it back.
+    Python raises KeyboardInterrupt wherever the program happens to be. If a
+    library catches it with a bare `except`, it is lost and training continues
+    for hours. `raise_again` raises it once more.
     """
 
-    asked = False
+    pressed = False
 
     def __enter__(self) -> CtrlC:
-        self.in_charge = threading.current_thread() is threading.main_thread()
-        if self.in_charge:
-            self.before = signal.signal(signal.SIGINT, self._note)
+        self.in_main_thread = threading.current_thread() is threading.main_thread()  # others can't set handlers
+        if self.in_main_thread:
+            self.previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.in_charge:
-            signal.signal(signal.SIGINT, self.before)
+        if self.in_main_thread:
+            signal.signal(signal.SIGINT, self.previous)
 
     def raise_again(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was noted."""
-        if self.asked:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed in this context."""
+        if self.pressed:
             raise KeyboardInterrupt
 
-    def _note(self, *_: Any) -> None:
-        self.asked = True
+    def _handle(self, *_: Any) -> None:
+        self.pressed = True
         raise KeyboardInterrupt
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
-    """Hold back what is written to standard error while a backend is imported; show it if the import fails."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as remarks:
-        os.dup2(remarks.fileno(), 2)
+def stderr_held_back() -> Iterator[None]:
+    """Hold back what is written to standard error; show it if an exception is raised.
+
+    The file descriptor is redirected, since TensorFlow's C++ code writes
+    messages before any log level takes effect.
+    """
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except Exception:
-            remarks.seek(0)
-            os.write(kept, remarks.read())
+            messages.seek(0)
+            os.write(stderr, messages.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Import Keras in this: quietly, with Ctrl-C heard, and without TensorFlow beside another backend.
+    """A context in which Keras and the modules that need it are imported.
 
     Raises:
-        UserError: KERAS_BACKEND names none that trains.
+        UserError: KERAS_BACKEND is not a backend that can train.
+
+    Example:
+        with starting():
+            from . import training
     """
     if (backend := os.environ["KERAS_BACKEND"]) not in BACKENDS:
         raise UserError(f"KERAS_BACKEND: {backend}; expected {', '.join(BACKENDS)}")
-    with CtrlC() as ctrl_c, quiet_start():
-        one_framework()
+    with CtrlC() as ctrl_c, stderr_held_back():
+        use_one_framework()
         yield
     ctrl_c.raise_again()
 
 
-def one_framework() -> None:
-    """Keep Keras on another backend from loading TensorFlow: beside torch it can hang, and it takes seconds.
+def use_one_framework() -> None:
+    """Keep Keras from importing TensorFlow when it runs on another backend.
 
-    Keras looks for it in passing, in `set_random_seed` for one, and does without where it is not.
+    Keras imports TensorFlow if it is installed, for example in
+    `set_random_seed`, and works without it if it is not. The import takes
+    seconds, and beside torch it can hang. Keras has no public setting for this.
     """
     import keras
     from keras.src.utils.module_utils import tensorflow

@@ -1,10 +1,8 @@
-"""`export`: a trained network in the formats of deployment, each read in a fresh process before it is there."""
+"""Export of a trained network: write drafts, check each in a fresh process, and rename all of them into place."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,157 +14,146 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from minigrad.runs import UserError, folder, manifest, metrics, weights
-from minigrad.runs.metrics import CHECKED, LIMIT
+from minigrad.runs import NetworkSpec, UserError, exports, folder, manifest, weights
 
-from ..startup import one_framework, quiet_start
-from .formats import SUFFIXES, WRITERS, possible
-from .reader import predicting
+from ..startup import stderr_held_back, use_one_framework
+from .formats import SUFFIXES, WRITERS, writable_kinds
+from .reader import predictor
 
-# Of 1: so much accuracy int8 may cost, and so many images it may answer otherwise where labels can't say which of two
-# close answers is right.
-LOST, UNLIKE = 0.01, 0.05
+READER = "keras_model.export.reader"
+# The accuracy that int8 may lose; without labels, the share of images that it may classify differently. That is larger,
+# because labels would show which of two similar logits is right.
+MAX_LOSS, MAX_CHANGED = 0.01, 0.05
 
 
 def export(
     net: keras.Model,
-    described: dict[str, str],
+    spec: NetworkSpec,
     images: np.ndarray,
     labels: np.ndarray | None,
     out: Path,
     stem: str,
-    kinds: Sequence[str] | None,
+    kinds: Sequence[str] | None = None,
     *,
     calibration: np.ndarray,
     source: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a trained network to `out`/`stem`.onnx and so on, all of them or none, and print a line for each.
+    """Write a trained network to `out`/`stem`.onnx and so on, all files or none, and print a line for each.
 
-    Each takes raw images, any number of them, and gives logits. Before it is
-    there, a fresh process has read it and answered images.
+    Each exported file accepts any number of raw images and returns logits.
+    Before it is renamed into place, a fresh process loads it, and its logits
+    are compared with those of the network.
 
     Args:
-        net: what is exported, of `build_model` in float32.
-        described: the metadata of a weights file, as `weights.describe` makes them.
-        images: (n, ...), as the network takes them, for the check: the first `CHECKED`, and all for int8.
-        labels: theirs, (n,), for the accuracy of int8; without them it is held against the model's own answers.
+        net: a network that `build_model` built, in float32.
+        spec: the specification of the network.
+        images: raw images for the check, (n, *input_shape): the first `exports.IMAGES`, and all of them for int8.
+        labels: the labels of the images, (n,), for the accuracy of int8; with None it is compared with the network.
         out: the folder.
-        stem: what the files' names begin with.
-        kinds: of `formats.SUFFIXES`; None takes all that this backend can write, but h5, and `source`.
-        calibration: training images, of which some show int8 what values there are. Images of the test would make its
-            accuracy look better than it is.
-        source: the file that the network was read from.
-        overwrite: replace what is there.
+        stem: the beginning of the file names.
+        kinds: keys of `formats.SUFFIXES`. The default None writes all that this backend can write, except h5
+            and `source`.
+        calibration: training images, a few of which show the int8 converter the range of values. Test images would
+            make its accuracy look better than it is.
+        source: the file from which the network was read.
+        overwrite: replace existing files. Default False.
 
     Raises:
-        UserError: a kind can't be written here, a file is there already, or
-            what was written can't be read or answers otherwise.
+        UserError: a kind can't be written on this backend, a file exists, or an exported file can't be read or
+            its outputs differ.
     """
-    paths = {kind: Path(out, stem + SUFFIXES[kind]) for kind in possible(kinds)}
-    if kinds is None:
-        paths = {kind: path for kind, path in paths.items() if source is None or path.resolve() != source.resolve()}
-    one_framework()  # Keras looks for TensorFlow when it saves a model
+    paths = {kind: Path(out, stem + SUFFIXES[kind]) for kind in writable_kinds(kinds)}
+    if kinds is None and source is not None:
+        paths = {kind: path for kind, path in paths.items() if path.resolve() != source.resolve()}
+    use_one_framework()  # Keras looks for TensorFlow when it saves a model
     claim = folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite)
-    with claim, tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as place:
-        drafts = {kind: Path(place, path.name) for kind, path in paths.items()}
+    with claim, tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as temporary:
+        drafts = {kind: Path(temporary, path.name) for kind, path in paths.items()}
         with quiet():
-            expected = predicting(net)(images)
+            expected = predictor(net)(images)
             for kind, draft in drafts.items():
-                WRITERS[kind](draft, net, described, calibration)
+                WRITERS[kind](draft, net, spec, calibration)
 
-        def judged(kind: str) -> str:
+        def check(kind: str) -> str:
             if kind == "int8":
-                found = answers(kind, drafts[kind], images, described)
-                return accuracy(paths[kind], found[:-1], expected, labels)
-            found = answers(kind, drafts[kind], images[:CHECKED], described)
-            return difference(paths[kind], found, expected[:CHECKED])
+                return check_accuracy(paths[kind], outputs(drafts[kind], images, spec)[:-1], expected, labels)
+            first, count = images[: exports.IMAGES], len(images[: exports.IMAGES])
+            far = exports.check_outputs(paths[kind], outputs(drafts[kind], first, spec), expected[:count])
+            return f"differs from the network by at most {far:.1e} over {count:,} images"
 
-        # Two at a time, since each takes seconds to start, on one core.
+        # Two at a time, since each process takes seconds to start, on one core.
         with ThreadPoolExecutor(2) as pool:
-            said = dict(zip(paths, pool.map(judged, paths), strict=True))
-        sizes = {kind: f"{size(draft) / 1000:,.1f} kB" for kind, draft in drafts.items()}
-        if "int8" in sizes and "litert" in sizes:
-            sizes["int8"] += f" where {paths['litert'].name} has {sizes['litert']}"
-        manifest.add(out, [f.relative_to(place).as_posix() for f in Path(place).rglob("*") if f.is_file()])
-        for kind, path in paths.items():
-            if path.is_dir():  # which can't be replaced in one step, as a file is
-                path.rename(Path(place, f"earlier-{path.name}"))
-            drafts[kind].replace(path)
-    for kind, path in paths.items():
-        print(f"{path}: {said[kind]}{';' if kind == 'int8' else ','} {sizes[kind]}")
+            results = dict(zip(paths, pool.map(check, paths), strict=True))
+        lines = [f"{path}: {results[kind]}{sizes(kind, drafts)}" for kind, path in paths.items()]
+        move(drafts, paths, Path(temporary), out)
+    print("\n".join(lines))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what the frameworks report of their work; standard error's is shown if they fail."""
-    with quiet_start(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+    """A context in which the frameworks print nothing; standard error is shown if they raise an exception."""
+    with stderr_held_back(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def answers(kind: str, path: Path, images: np.ndarray, described: dict[str, str]) -> np.ndarray:
-    """What a fresh process answers from `path`, (n + 1, classes): the images together, and the first one alone.
+def outputs(path: Path, images: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+    """Return the logits of an exported file in a fresh process, (n + 1, classes): of all images, then of the first alone.
 
     Raises:
-        UserError: it can't read the file.
+        UserError: the process can't load the file.
     """
-    with tempfile.TemporaryDirectory() as place:
-        given, answered, network = (
-            Path(place, "images.npy"),
-            Path(place, "answers.npy"),
-            Path(place, "network.safetensors"),
-        )
-        np.save(given, images)
-        words = [sys.executable, "-m", "keras_model.export.reader", str(path), str(given), str(answered)]
-        if kind == "h5":
-            weights.write(network, {}, described)
-            words.append(str(network))
-        # On the processor: an accelerator's memory may be this process's alone.
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise UserError(f"{kind}: a fresh process can't read it ({why[0]}), so nothing was written")
-        return np.asarray(np.load(answered))
+    # On the CPU, because this process may have reserved the memory of the accelerator.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    if path.suffix != ".h5":
+        return exports.outputs_in_fresh_process(READER, path, images, environment=environment)
+    with tempfile.TemporaryDirectory() as temporary:
+        network = Path(temporary, "network.safetensors")
+        weights.write(network, {}, spec.metadata())
+        return exports.outputs_in_fresh_process(READER, path, images, network, environment=environment)
 
 
-def difference(path: Path, found: np.ndarray, expected: np.ndarray) -> str:
-    """How far a file's answers are from the model's, in words; the first image is answered once more at the end.
+def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None) -> str:
+    """Compare the accuracy of an exported file with that of the network, and describe it.
+
+    Args:
+        path: the exported file, for the message.
+        outputs: its logits, (n, classes).
+        expected: the logits of the network, (n, classes).
+        labels: the labels, (n,); None compares the predictions with those of the network.
 
     Raises:
-        UserError: further than `LIMIT`.
-    """
-    far = metrics.difference(found, np.concatenate([expected, expected[:1]]))
-    if not far <= LIMIT:
-        raise UserError(
-            f"{path}: its answers differ from the model's by {far:.1e}; expected at most {LIMIT:.0e},"
-            " so nothing was written"
-        )
-    return f"differs from the model by at most {far:.1e} over {len(expected):,} images"
-
-
-def accuracy(path: Path, found: np.ndarray, expected: np.ndarray, labels: np.ndarray | None) -> str:
-    """How many of a file's answers are right, and of the model's, in words; without labels, how many are as the model's.
-
-    Raises:
-        UserError: the file loses more than `LOST` or `UNLIKE`, and more than one image.
+        UserError: the file loses more than `MAX_LOSS` (or, without labels, `MAX_CHANGED`), and more than one image.
     """
     right, count = expected.argmax(-1) if labels is None else labels, len(expected)
-    theirs, ours = (int((logits.argmax(-1) == right).sum()) for logits in (found, expected))
-    said, limit = f"{percent(theirs / count)} right of {count:,} where the model has {percent(ours / count)}", LOST
+    correct, network = (int((logits.argmax(-1) == right).sum()) for logits in (outputs, expected))
     if labels is None:
-        said, limit = f"{percent(theirs / count)} of {count:,} answered as by the model", UNLIKE
-    if ours - theirs > max(1, limit * count):
-        raise UserError(f"{path}: {said}; expected at most {100 * limit:g} % less, so nothing was written")
-    return said
+        result, limit = f"{correct / count:.2%} of {count:,} images classified as by the network", MAX_CHANGED
+    else:
+        result, limit = f"accuracy {correct / count:.2%} on {count:,} images, network {network / count:.2%}", MAX_LOSS
+    result = result.replace("%", " %")
+    if network - correct > max(1, limit * count):
+        raise UserError(f"{path}: {result}; expected at most {100 * limit:g} % less, so nothing was written")
+    return result
 
 
-def percent(part: float) -> str:
-    """0.9258 as 92.58 %."""
-    return f"{100 * part:.2f} %"
+def sizes(kind: str, drafts: dict[str, Path]) -> str:
+    """Return the end of a line about a file: its size, and for int8 that of the float32 file."""
+
+    def kilobytes(path: Path) -> str:
+        return f"{sum(p.stat().st_size for p in (path, *path.rglob('*')) if p.is_file()) / 1000:,.1f} kB"
+
+    own = f", {kilobytes(drafts[kind])}"
+    if kind == "int8" and "litert" in drafts:
+        return f"{own} (float32: {kilobytes(drafts['litert'])})"
+    return own
 
 
-def size(path: Path) -> int:
-    """Bytes, of a file or of all in a folder."""
-    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+def move(drafts: dict[str, Path], paths: dict[str, Path], temporary: Path, out: Path) -> None:
+    """Rename the drafts, which are in the folder `temporary`, into place, and enter them in the manifest of `out`."""
+    manifest.add(out, [f.relative_to(temporary).as_posix() for f in temporary.rglob("*") if f.is_file()])
+    for kind, path in paths.items():
+        if path.is_dir():  # a folder can't be replaced in one step, as a file can
+            path.rename(temporary / f"earlier-{path.name}")
+        drafts[kind].replace(path)

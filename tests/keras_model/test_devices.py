@@ -262,7 +262,7 @@ def test_shares_cover_an_epoch(size: int, devices: int, processes: int) -> None:
 def test_a_run_on_two_devices_goes_on_exactly(further: Together, folder: Path) -> None:
     """To the same end to the last bit, as one that never stopped."""
     assert further.all()["stopped"].status == 130
-    assert "1 whole epochs are kept" in further.all()["stopped"].err
+    assert "1 completed epochs are kept" in further.all()["stopped"].err
     further.good("resumed")
     same_run(folder / "parts", folder / "mlp")
 
@@ -280,7 +280,7 @@ def test_it_does_not_go_on_on_another_number(further: Together) -> None:
     [
         ("batch", "data.batch_size: 15 on 2 devices; expected a multiple of 2"),
         ("validation", "data.validation_size: 31 on 2 devices; expected a multiple of 2"),
-        ("more", "devices: 3; expected at most 2, the CPU devices that are here"),
+        ("more", "devices: 3; expected at most 2, the number of CPU devices available"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(name: str, said: str, together: Together, folder: Path) -> None:
@@ -295,7 +295,7 @@ def test_more_devices_than_there_are(devices: str, easy: str, refused: Callable[
     float(keras.ops.sum(keras.ops.ones(2)))
     text = refused("fit", *flags(easy, "out", "--devices", devices, "--data.batch_size", "64"))
     said = (
-        "at most 1, the CPU devices" if SEVERAL else f"devices: {devices} on torch; expected KERAS_BACKEND tensorflow"
+        "at most 1, the number of CPU devices" if SEVERAL else f"devices: {devices} on torch; expected KERAS_BACKEND tensorflow"
     )
     assert said in text
     assert not Path("out").exists()

@@ -68,7 +68,7 @@ class Given:
 
 
 def given(path: Path, data: str) -> Given:
-    found = weights.read_network(path)
+    found = weights.read_spec(path)
     model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=str(path))
     net = build_model(model, found.input_shape, found.classes, found.input_scale)
     with np.load(data) as arrays:

@@ -98,7 +98,7 @@ def test_the_average_is_kerass_and_training_is_unchanged(name: str, easy: str, m
     """Worked out from the steps of a plain run: what is validated, kept and tested is it, and it alone."""
     recipe, steps, plain_ends, ends = recipe_of(**SECTIONS[name]), Steps(), Ends(), Ends()
     with monkeypatch.context() as m:
-        m.setattr(model, "most_steps_per_execution", lambda: 1)  # so that each step is seen
+        m.setattr(model, "max_steps_per_execution", lambda: 1)  # so that each step is seen
         trained(recipe, easy, "plain", Options(), steps, plain_ends)
     trained(recipe, easy, "averaged", Options(ema=0.9), ends)
     assert len(steps.seen) == 9

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_with_130_and_keeps_whole_epochs(
     lines = complaints(result.err)
     assert len(lines) == 1, result.err
     done = epochs(out)
-    kept = int(lines[0].split(f" whole epochs are kept in {out}")[0].split()[-1])
+    kept = int(lines[0].split(f" completed epochs are kept in {out}")[0].split()[-1])
     assert len(done) - kept in (0, 1)  # the history is written just before the checkpoint
     assert f"--out {out} --resume continues" in lines[0]
     longer = str(kept + 1)

@@ -226,7 +226,7 @@ def test_stopped_in_the_middle_of_an_epoch(
         interrupt(m, callbacks.RunFolder, "on_train_batch_end", 2 * calls + (calls + 1) // 2)
         result = command(*stopped_words, "--out", "parts")
     assert result.status == 130
-    assert "2 whole epochs are kept in parts" in result.err
+    assert "2 completed epochs are kept in parts" in result.err
     assert command(*stopped_words, "--out", "parts", "--resume").status == 0
     same_end("parts", stopped_run)
 
@@ -244,7 +244,7 @@ def half_saved(easy: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(half_saved: tuple[Path, str]) -> None:
     """An epoch is kept once the checkpoint holds it, not once its line is printed."""
-    assert half_saved[1].startswith("1 whole epochs are kept")
+    assert half_saved[1].startswith("1 completed epochs are kept")
 
 
 def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], easy: str, command: Command) -> None:

@@ -24,7 +24,7 @@ def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPa
                     signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(training, "build_callbacks", lambda *args, **options: [Swallow(), *real(*args, **options)])
-    with pytest.raises(Stopped, match="2 whole epochs are kept in out"):
+    with pytest.raises(Stopped, match="2 completed epochs are kept in out"):
         cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
 
 
