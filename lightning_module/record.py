@@ -129,7 +129,7 @@ def refuse_changes(path: Path, out: Path, used: Recipe, beyond: dict[str, Any], 
     done = len(state.get("epochs", ()))
     flag = "--ckpt_path"
     expected = f"--config {config}" if config.exists() else "the settings that the checkpoint was trained with"
-    resuming.refuse_difference(before, used, done, expected=expected, flag=flag, beyond=(past, beyond))
+    resuming.refuse_difference(before, used, done, expected=expected, flag=flag, extra=(past, beyond))
     resuming.refuse_other_data(state.get("data"), digest, used.data.path, flag)
 
 

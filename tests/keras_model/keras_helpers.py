@@ -23,7 +23,11 @@ from shared import Command, Result, clouds, complaints  # noqa: F401 (for those 
 
 import minigrad
 from keras_model import callbacks, training
-from minigrad.runs import history, weights
+from keras_model.model import build_model, get_weights, set_weights
+from keras_model.optimizers import build_optimizer
+from keras_model.stock import stock_copy
+from minigrad.recipes import Model, Recipe
+from minigrad.runs import NetworkSpec, history, weights
 
 BACKEND = keras.backend.backend()
 # For tests whose result doesn't depend on the backend: they run once, in the default backend's process.
@@ -196,3 +200,46 @@ def ended(processes: Iterable[subprocess.Popen[str]]) -> None:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+# The model section and the input shape of small networks: vectors of 6 floats, or images of 8 x 8 pixels.
+CONVOLUTIONS = {"architecture": "cnn", "channels": [2, 3], "kernel_size": 3}
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "mlp": ({"hidden": [7, 5]}, (8, 8)),
+    "cnn": ({**CONVOLUTIONS, "hidden": [5]}, (8, 8)),
+    "cnn with batch norm": ({**CONVOLUTIONS, "hidden": [5], "batch_norm": True, "dropout": 0.3}, (8, 8)),
+    "batch norm": ({"hidden": [7, 5], "batch_norm": True}, (6,)),
+    "dropout": ({"hidden": [7, 5], "dropout": 0.5}, (8, 8)),
+    "tanh": ({"hidden": [7], "activation": "tanh"}, (8, 8)),
+    "sigmoid": ({**CONVOLUTIONS, "hidden": [], "activation": "sigmoid"}, (8, 8)),
+    "vectors": ({"hidden": [7, 5]}, (6,)),
+    "channels": ({**CONVOLUTIONS, "hidden": [5]}, (8, 8, 3)),
+    "channels in a row": ({"hidden": [5]}, (8, 8, 3)),
+    "nothing hidden": ({"hidden": []}, (8, 8)),
+}
+
+
+def arrays_for(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """A small data set with inputs of a shape: vectors of floats, or pixels."""
+    if len(shape) == 1:
+        return clouds(0, 50, 0.5)
+    arrays = pictures(0, 50, side=8, classes=3)
+    for key in ("x_train", "x_test") if len(shape) == 3 else ():
+        arrays[key] = np.stack([arrays[key], 255 - arrays[key], arrays[key] // 2], axis=-1)
+    return arrays
+
+
+def network(name: str) -> tuple[keras.Model, dict[str, str]]:
+    """Build one of `NETWORKS` with random weights, and the metadata of its weights file."""
+    section, shape = NETWORKS[name]
+    model, scale = Model(**section), 1.0 if len(shape) == 1 else 1 / 255
+    net = build_model(model, shape, 3, scale)
+    rng = np.random.default_rng(0)
+    # Positive, because variances must be, except for kernels.
+    set_weights(net, {k: rng.uniform(0.1, 1, v.shape) - 0.5 * (v.ndim > 1) for k, v in get_weights(net).items()})
+    return net, NetworkSpec(Recipe(model=model), shape, 3, scale).metadata()
+
+
+def stock(net: keras.Model) -> keras.Model:
+    """The network in Keras's own classes, as `fit` and `export` save it."""
+    return stock_copy(net, build_optimizer(Model(), 1))

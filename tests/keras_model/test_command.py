@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_helpers import Command, answers, complaints, epochs, flags, measured, weights_of
+from keras_helpers import Command, answers, complaints, epochs, flags, measured, once, weights_of
 
 from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
@@ -43,6 +43,7 @@ def flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255
 
 
+@once
 def test_it_leaves_a_run_folder(simple_run: Path) -> None:
     """These files and nothing else, no draft among them."""
     assert {p.name for p in simple_run.iterdir()} == {".files.json", *LEFT}
@@ -107,11 +108,13 @@ def test_tensorboard_has_event_files(simple_run: Path) -> None:
         assert events.stat().st_size > 0
 
 
+@once
 def test_without_tensorboard_there_are_none(stopped_run: Path) -> None:
     """It is asked for, never the default; and vectors are no pictures to show."""
     assert {p.name for p in stopped_run.iterdir()} - {".files.json"} == LEFT - {"tensorboard", "mistakes.png"}
 
 
+@once
 def test_the_weights_file_says_what_it_expects(simple_run: Path) -> None:
     """Recipe, shape, classes and scale, for whoever opens it elsewhere."""
     described = json.loads(weights.read(simple_run / "weights.safetensors")[1]["minigrad"])
@@ -124,6 +127,7 @@ def test_the_history_holds_the_rate_as_it_was_given(simple_run: Path) -> None:
     assert [row[-1] for row in epochs(simple_run)] == [0.1] * 3
 
 
+@once
 @pytest.mark.parametrize("name", recipes.names())
 def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Command) -> None:
     """Only the data and the length are ours."""
@@ -136,6 +140,7 @@ def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Co
     assert left.data.batch_size == built_in.data.batch_size
 
 
+@once
 def test_the_configuration_it_prints_feeds_back_in(
     easy: str, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +172,7 @@ def test_no_epochs_only_measure(simple_run: Path, pixels: str, command: Command)
         np.testing.assert_array_equal(weights_of("out")[name], array)
 
 
+@once
 def test_it_runs_without_validation(easy: str, command: Command) -> None:
     """Empty cells in the history, and a loss to watch for the model file."""
     assert command("fit", *flags(easy, "out", "--data.validation_size", "0", "--trainer.max_epochs", "2")).status == 0
@@ -174,6 +180,7 @@ def test_it_runs_without_validation(easy: str, command: Command) -> None:
     assert Path("out/model.keras").exists()
 
 
+@once
 def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command) -> None:
     """The folder is as if the new run had been the first: no curves of TensorBoard's, no older rows."""
     short = ("--trainer.max_epochs", "1")
@@ -230,6 +237,7 @@ def test_predict_lists_an_answer_for_each_image(simple_run: Path, pixels: str, c
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@once
 def test_untrained_answers_are_said_to_be_so(easy: str, command: Command) -> None:
     """Nobody should take them for a result."""
     result = command("test", "--data.path", easy, "--data.validation_size", "30", "--out", "out")
@@ -237,6 +245,7 @@ def test_untrained_answers_are_said_to_be_so(easy: str, command: Command) -> Non
     assert "untrained" in result.out
 
 
+@once
 def test_answers_are_not_written_over(
     simple_run: Path, pixels: str, command: Command, refused: Callable[..., str]
 ) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_helpers import Command, contents, epochs, flags, measured, same_model, same_run
+from keras_helpers import Command, contents, epochs, flags, measured, once, same_model, same_run
 
 from keras_model import resume
 from minigrad import recipes
 from minigrad.runs import UserError, weights
 
-pytestmark = pytest.mark.usefixtures("_undrawn")
+pytestmark = [once, pytest.mark.usefixtures("_undrawn")]
 
 OUT = Path("out")
 
@@ -90,7 +90,7 @@ def test_what_no_recipe_describes_is_recorded(easy: str, command: Command) -> No
     assert command("fit", *flags(easy, OUT, *words)).status == 0
     _, beyond = recipes.read_record(OUT / "recipe.yaml")
     assert beyond == {"ema": 0.9}
-    assert weights.read_spec(OUT / "weights.safetensors").recipe["not_in_recipe"] == beyond
+    assert weights.read_spec(OUT / "weights.safetensors").extra == beyond
     with pytest.raises(UserError, match="unknown key ema"):
         recipes.load(str(OUT / "recipe.yaml"))
     # This package takes the key, so the file is the whole training.

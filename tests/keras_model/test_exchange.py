@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import CNN, Command, epochs, flags, measured, weights_of
+from keras_helpers import CNN, Command, epochs, flags, measured, once, weights_of
 
 from minigrad import train
 
@@ -39,7 +39,8 @@ def test_weights_of_this_package_are_as_right_in_minigrad(simple_run: Path, pixe
     assert measured("out")["test_loss"] == pytest.approx(measured(simple_run)["test_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [*RECIPES, "cnn"])
+# Each optimizer is compared step by step on every backend in test_optimizers.py.
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=once) for name in RECIPES), "cnn"])
 def test_one_recipe_means_one_training(name: str, easy: str, pixels: str, command: Command) -> None:
     """From the same weights: the same losses and accuracies each epoch, the same weights at the end."""
     cnn = flags(pixels, "", *CNN, "--data.validation_size", "1000", "--data.batch_size", "100")

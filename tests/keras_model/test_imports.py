@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from keras_helpers import once
 
 import keras_model
 
+pytestmark = once
 PACKAGE = Path(keras_model.__file__).parent
 FOREIGN = {"lightning_module", "lightning", "torch", "compare"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "lightning"}

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from keras_helpers import CNN, Command, answers, epochs, flags, measured, same_run, weights_of
+from keras_helpers import CNN, Command, answers, epochs, flags, measured, once, same_run, weights_of
 
 import minigrad
 from keras_model import model, resume, training
@@ -321,6 +321,7 @@ def test_divergence_in_half_precision_is_one_sentence(easy: str, refused: Callab
 # What is refused, and where options may stand.
 
 
+@once
 @pytest.mark.parametrize("value", ["0", "1", "-1", "1.5", "nan", "inf", "much", "[0.9]", "true"])
 def test_no_momentum(value: str, easy: str, refused: Callable[..., str]) -> None:
     """One sentence with the key, and no folder."""
@@ -328,6 +329,7 @@ def test_no_momentum(value: str, easy: str, refused: Callable[..., str]) -> None
     assert not Path("out").exists()
 
 
+@once
 @pytest.mark.parametrize("value", ["float8", "float16", "mixed", "null", "16", "MIXED_BFLOAT16"])
 def test_no_precision(value: str, easy: str, refused: Callable[..., str]) -> None:
     """The sentence names those that there are."""
@@ -337,6 +339,7 @@ def test_no_precision(value: str, easy: str, refused: Callable[..., str]) -> Non
     assert not Path("out").exists()
 
 
+@once
 def test_options_beside_the_recipe_in_one_file(easy: str, command: Command, refused: Callable[..., str]) -> None:
     """It is read as flags are; a flag behind it wins; and a mistake in it is one sentence."""
     content = {"model": {"hidden": [4]}, "data": {"batch_size": 48}, "trainer": {"max_epochs": 1}, "ema": 0.9}
@@ -352,6 +355,7 @@ def test_options_beside_the_recipe_in_one_file(easy: str, command: Command, refu
     assert not Path("new").exists()
 
 
+@once
 def test_the_averages_momentum_is_no_key_of_a_recipe(easy: str, refused: Callable[..., str]) -> None:
     """The other commands don't train, and say which key they don't know."""
     Path("mine.yaml").write_text(yaml.safe_dump({"ema": 0.9}))
@@ -359,6 +363,7 @@ def test_the_averages_momentum_is_no_key_of_a_recipe(easy: str, refused: Callabl
     assert "model.ema" in refused("fit", *flags(easy, "out", "--model.ema", "0.9"))
 
 
+@once
 @pytest.mark.parametrize(
     "given", ["[cosine, reduce_on_plateau]", "cosine, reduce_on_plateau", "cosine+reduce_on_plateau"]
 )
@@ -388,11 +393,13 @@ def seen_by_a_program(**given: str) -> list[str]:
     return done.stdout.split()
 
 
+@once
 def test_a_gpus_memory_is_taken_as_it_is_needed() -> None:
     """So that what else runs there has some, whatever the backend."""
     assert seen_by_a_program() == list(SET.values())
 
 
+@once
 @pytest.mark.parametrize("name", SET)
 def test_unless_the_user_said_otherwise(name: str) -> None:
     """What is set already stays, whatever it is."""

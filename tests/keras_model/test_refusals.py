@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import Command, clouds, complaints, contents, flags, weights_of
+from keras_helpers import Command, clouds, complaints, contents, flags, once, weights_of
 
 from keras_model import cli
 from minigrad.runs import weights
@@ -65,6 +65,7 @@ def trained(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+@once
 @pytest.mark.parametrize("mistake", BAD)
 def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
     mistake: str, easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
@@ -81,6 +82,7 @@ def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
     assert contents("out") == before
 
 
+@once
 @pytest.mark.parametrize("subcommand", ["test", "predict"])
 @pytest.mark.parametrize("mistake", ["missing path", "missing weights", "truncated weights", "hidden 0"])
 def test_the_other_commands_refuse_likewise(
@@ -102,6 +104,7 @@ def test_the_other_commands_refuse_likewise(
     assert not Path("new").exists()
 
 
+@once
 def test_a_folder_that_holds_a_run_is_refused(
     easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_folder_that_holds_a_run_is_refused(
     assert contents("out") == before
 
 
+@once
 def test_resume_and_overwrite_together_are_refused(
     easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +126,7 @@ def test_resume_and_overwrite_together_are_refused(
     assert "expected one of them" in refused("fit", *flags(easy, "out"), "--resume", "--overwrite")
 
 
+@once
 def test_a_run_folder_under_a_file_is_refused(easy: str, refused: Callable[..., str]) -> None:
     """Before anything is read or trained."""
     Path("file").touch()
@@ -129,6 +134,7 @@ def test_a_run_folder_under_a_file_is_refused(easy: str, refused: Callable[..., 
     assert "--out file: is a file" in refused("fit", *flags(easy, "file"))
 
 
+@once
 def test_a_mistake_in_a_fresh_folder_leaves_none(refused: Callable[..., str]) -> None:
     """No empty run folder to be mistaken for a run."""
     refused("fit", *flags("nowhere.npz", "new"))

@@ -25,6 +25,7 @@ from keras_helpers import (
     flags,
     measured,
     moments,
+    once,
     same_model,
     same_run,
 )
@@ -113,6 +114,7 @@ def test_what_was_waited_for_is_remembered(
     same_end(out, stopped_run)
 
 
+@once
 @pytest.mark.parametrize(("name", "number"), [("weights.safetensors", 1), ("model.keras", 2)])
 def test_killed_while_the_best_epoch_is_kept(
     name: str, number: int, stopped_run: Path, stopped_words: list[str], command: Command
@@ -151,7 +153,12 @@ def all_run(all_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.mark.parametrize(
     ("name", "number", "when"),
-    [*((name, 2, "before") for name in FILES), (CHECKPOINT, 2, "after"), ("test", 1, "before")],
+    [
+        *(pytest.param(name, 2, "before", marks=once) for name in FILES if name != CHECKPOINT),
+        (CHECKPOINT, 2, "before"),
+        pytest.param(CHECKPOINT, 2, "after", marks=once),
+        pytest.param("test", 1, "before", marks=once),
+    ],
 )
 def test_killed_at_any_moment_it_ends_as_if_it_had_never_been(
     name: str, number: int, when: str, all_run: Path, all_words: list[str], command: Command
@@ -206,6 +213,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 # Interrupted by Ctrl-C.
 
 
+@once
 def test_an_early_interruption_costs_nothing_either(
     early: Path, stopped_run: Path, stopped_words: list[str], command: Command
 ) -> None:
@@ -242,11 +250,13 @@ def half_saved(easy: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, str(stopped.value)
 
 
+@once
 def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(half_saved: tuple[Path, str]) -> None:
     """An epoch is kept once the checkpoint holds it, not once its line is printed."""
     assert half_saved[1].startswith("1 completed epochs are kept")
 
 
+@once
 def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], easy: str, command: Command) -> None:
     """In the history, and in the log that Keras appends to."""
     out = copied(half_saved[0])
@@ -256,6 +266,7 @@ def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], eas
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
+@once
 def test_a_longer_run_goes_on_too(early: Path, stopped_run: Path, stopped_words: list[str], command: Command) -> None:
     """Only the length of the recipe may change."""
     out = copied(early)
@@ -263,6 +274,7 @@ def test_a_longer_run_goes_on_too(early: Path, stopped_run: Path, stopped_words:
     assert epochs(out) == epochs(stopped_run)[:3]
 
 
+@once
 def test_a_finished_run_is_left_as_it_is(stopped_run: Path, stopped_words: list[str], command: Command) -> None:
     """Not a byte of it changes."""
     before = contents(stopped_run)
@@ -272,12 +284,14 @@ def test_a_finished_run_is_left_as_it_is(stopped_run: Path, stopped_words: list[
     assert contents(stopped_run) == before
 
 
+@once
 def test_with_nothing_there_it_starts_afresh(easy: str, command: Command) -> None:
     """So that one command serves a job that may be killed at any time."""
     assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1"), "--resume").status == 0
     assert measured("out")["epochs"] == 1
 
 
+@once
 @pytest.mark.parametrize(
     ("flag", "value", "before"),
     [
@@ -298,6 +312,7 @@ def test_another_recipe_is_refused(
     assert contents(early) == kept
 
 
+@once
 def test_a_damaged_checkpoint_is_one_sentence(
     early: Path, stopped_words: list[str], refused: Callable[..., str]
 ) -> None:
@@ -316,6 +331,7 @@ def test_a_damaged_checkpoint_is_one_sentence(
         assert "--resume: parts/checkpoint.safetensors" in refused(*stopped_words, "--out", str(out), "--resume")
 
 
+@once
 def test_a_history_shorter_than_the_checkpoint_is_refused(
     early: Path, stopped_words: list[str], refused: Callable[..., str]
 ) -> None:
@@ -340,6 +356,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks.RunFolder, "on_epoch_end", call)
 
 
+@once
 @pytest.mark.parametrize("end", ["diverged", "interrupted", "broken"])
 def test_nothing_stays_open(end: str, easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()  # what other tests left
@@ -361,6 +378,7 @@ def test_nothing_stays_open(end: str, easy: str, command: Command, monkeypatch: 
     assert [str(w.message) for w in warned if issubclass(w.category, ResourceWarning)] == []
 
 
+@once
 def test_the_log_is_that_of_keras(easy: str) -> None:
     """Byte for byte, though it is opened for each line anew."""
     recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_args(flags(easy, "out")[:-2]))

@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 import pytest
-from keras_helpers import flags
+from keras_helpers import flags, once
 
 from keras_model import cli, training
 from keras_model.startup import CtrlC
 from minigrad.runs import Stopped
+
+pytestmark = once
 
 
 def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:

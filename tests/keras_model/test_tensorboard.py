@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras_helpers import BACKEND, once
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import minigrad
@@ -94,6 +95,7 @@ def same_as(rows: Rows) -> None:
         assert found == [(i, a.size, pytest.approx(a.sum(dtype=float))) for i, a in enumerate(arrays)], name
 
 
+@once
 def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     """The last histograms are of the weights that training left, in the layout of the weights file."""
     rows = Rows()
@@ -105,11 +107,13 @@ def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "validation", "weights"}
 
 
+@once
 def test_without_validation_there_is_no_curve_of_it(net: keras.Model) -> None:
     train(net, Rows(), 1, validation=False)
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "weights"}
 
 
+@once
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
 def test_after_a_kill_each_epoch_stands_there_once(kept: int, net: keras.Model) -> None:
@@ -124,6 +128,7 @@ def test_after_a_kill_each_epoch_stands_there_once(kept: int, net: keras.Model) 
     same_as(rows)
 
 
+@once
 def test_a_run_that_is_over_stays_as_it_is(net: keras.Model) -> None:
     """Resumed with nothing left to train."""
     rows = Rows()
@@ -132,9 +137,9 @@ def test_a_run_that_is_over_stays_as_it_is(net: keras.Model) -> None:
     same_as(rows)
 
 
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="about the other backends")
 def test_tensorflow_is_not_loaded_on_another_backend() -> None:
     """Torch and TensorFlow in one process can hang; on JAX it takes seconds. A first run, and one that goes on."""
-    backend = {"tensorflow": "jax"}.get(keras.backend.backend(), keras.backend.backend())
     program = """
 import sys
 from pathlib import Path
@@ -156,9 +161,9 @@ for epochs in (1, 2):
     net.fit(np.ones((8, 4)), np.zeros(8), epochs=epochs, initial_epoch=epochs - 1, verbose=0, callbacks=calls)
 print(*[name for name in ("tensorboard", "tensorflow", "torch") if name in sys.modules])
 """
-    where = {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])}
+    where = {"KERAS_BACKEND": BACKEND, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env={**os.environ, **where}
     )
-    assert set(done.stdout.split()) == {"tensorboard"} | ({"torch"} & {backend}), done.stderr
+    assert set(done.stdout.split()) == {"tensorboard"} | ({"torch"} & {BACKEND}), done.stderr
     assert [h.step for h in read("weights").Histograms("output.bias")] == [0, 1]
