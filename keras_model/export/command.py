@@ -41,9 +41,9 @@ def export(
 ) -> None:
     """Write a trained network to `out`/`stem`.onnx and so on, all files or none, and print a line for each.
 
-    Each exported file accepts any number of raw images and returns logits.
-    Before it is renamed into place, a fresh process loads it, and its logits
-    are compared with those of the network.
+    An exported file maps any number of raw images to logits. Before it is
+    renamed into place, its logits in a fresh process are compared with those of
+    the network.
 
     Args:
         net: a network that `build_model` built, in float32.
@@ -78,14 +78,12 @@ def export(
         def check(kind: str) -> str:
             if kind == "int8":
                 return check_accuracy(paths[kind], outputs(drafts[kind], images, spec)[:-1], expected, labels)
-            first, count = images[: exports.IMAGES], len(images[: exports.IMAGES])
-            far = exports.check_outputs(paths[kind], outputs(drafts[kind], first, spec), expected[:count])
-            return f"differs from the network by at most {far:.1e} over {count:,} images"
+            return check_logits(paths[kind], outputs(drafts[kind], images[: exports.IMAGES], spec), expected)
 
         # Two at a time, since each process takes seconds to start, on one core.
         with ThreadPoolExecutor(2) as pool:
-            results = dict(zip(paths, pool.map(check, paths), strict=True))
-        lines = [f"{path}: {results[kind]}{sizes(kind, drafts)}" for kind, path in paths.items()]
+            results = list(pool.map(check, paths))
+        lines = [f"{paths[kind]}: {result}{sizes(kind, drafts)}" for kind, result in zip(paths, results, strict=True)]
         move(drafts, paths, Path(temporary), out)
     print("\n".join(lines))
 
@@ -112,6 +110,17 @@ def outputs(path: Path, images: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         network = Path(temporary, "network.safetensors")
         weights.write(network, {}, spec.metadata())
         return exports.outputs_in_fresh_process(READER, path, images, network, environment=environment)
+
+
+def check_logits(path: Path, outputs: np.ndarray, expected: np.ndarray) -> str:
+    """Compare the logits of an exported file, (n + 1, classes), with those of the network, and describe the difference.
+
+    Raises:
+        UserError: they differ by more than `exports.LIMIT`.
+    """
+    count = len(outputs) - 1
+    difference = exports.check_outputs(path, outputs, expected[:count])
+    return f"differs from the network by at most {difference:.1e} over {count:,} images"
 
 
 def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None) -> str:
