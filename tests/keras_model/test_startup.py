@@ -1,4 +1,4 @@
-"""Ctrl-C is heard, even where a library swallows it."""
+"""Ctrl-C ends training, even if a library swallows the exception."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minigrad.runs import Stopped
 pytestmark = once
 
 
-def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_swallowed_interrupt_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = training.build_callbacks
 
     class Swallow(keras.callbacks.Callback):
@@ -30,7 +30,7 @@ def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPa
         cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
 
 
-def test_what_was_there_before_is_there_again() -> None:
+def test_the_previous_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with CtrlC():
         assert signal.getsignal(signal.SIGINT) != before
