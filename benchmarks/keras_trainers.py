@@ -123,7 +123,7 @@ def setting(data: datasets.Dataset, epochs: int, turn: Turn, steps_per_execution
     import keras
 
     from keras_model.data import CurrentEpoch, training_data, validation_data
-    from keras_model.devices import Place
+    from keras_model.devices import DeviceGroup
     from keras_model.model import build_model, compile_model, get_weights, set_weights
 
     model, size = Model(hidden=[HIDDEN], learning_rate=RATE), len(data.train.labels)
@@ -144,7 +144,7 @@ def setting(data: datasets.Dataset, epochs: int, turn: Turn, steps_per_execution
         epochs=epochs,
         verbose=0,
         shuffle=False,
-        validation_data=validation_data(data.validation, current, Place()),
+        validation_data=validation_data(data.validation, current, DeviceGroup()),
         callbacks=[current, Turns()],
     )
 

@@ -18,7 +18,7 @@ from minigrad import datasets
 from minigrad.datasets import MAX_SHIFT, Dataset, Split, shifted
 from minigrad.recipes import Recipe
 
-from .devices import Place
+from .devices import DeviceGroup
 
 VALIDATION_BATCH = 1000
 # From an epoch, counted from 0, to its index batches.
@@ -69,12 +69,12 @@ class Gather(keras.utils.PyDataset):
         self.moves = None if self.shifts is None else self.shifts(epoch)
 
 
-def batch_order(recipe: Recipe, data: Dataset, place: Place) -> Order:
+def batch_order(recipe: Recipe, data: Dataset, group: DeviceGroup) -> Order:
     """Return the function that shuffles an epoch: this process's share of the batches that all packages train on."""
     size, batch_size, seed = len(data.train.labels), recipe.data.batch_size, recipe.seed_everything
 
     def order(epoch: int) -> list[np.ndarray]:
-        shares = (place.share(batch) for batch in datasets.batches(size, batch_size, seed, epoch))
+        shares = (group.share(batch) for batch in datasets.batches(size, batch_size, seed, epoch))
         return [share for share in shares if len(share)]
 
     return order
@@ -125,23 +125,23 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
     return data.apply(tf.data.experimental.assert_cardinality(len(first)))
 
 
-def validation_data(split: Split, current: CurrentEpoch, place: Place) -> Any:
+def validation_data(split: Split, current: CurrentEpoch, group: DeviceGroup) -> Any:
     """Return the validation data for `fit`: the same batches in each epoch.
 
     Args:
         split: images and labels; may be empty.
         current: the callback that holds the epoch.
-        place: the devices, which must share each batch equally.
+        group: the devices, which must share each batch equally.
 
     Returns:
         A `tf.data.Dataset` on TensorFlow, a `PyDataset` on other backends, or None if `split` is empty.
     """
     if not len(split.labels):
         return None
-    size = VALIDATION_BATCH - VALIDATION_BATCH % place.devices
+    size = VALIDATION_BATCH - VALIDATION_BATCH % group.devices
     batches = [np.arange(len(split.labels))[start : start + size] for start in range(0, len(split.labels), size)]
     if keras.backend.backend() != "tensorflow":
-        return Gather(split, lambda epoch: [place.share(batch) for batch in batches], current)
+        return Gather(split, lambda epoch: [group.share(batch) for batch in batches], current)
     import tensorflow as tf
 
     # Sliced in advance, since a gather would take longer than the network.

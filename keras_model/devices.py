@@ -59,7 +59,7 @@ def process() -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceGroup:
     """The devices of a run.
 
     Attributes:
@@ -84,7 +84,7 @@ class Place:
         return batch[:shared][self.rank * size : (self.rank + 1) * size]
 
 
-def take(devices: int) -> Place:
+def reserve(devices: int) -> DeviceGroup:
     """Reserve devices for a run; call it before Keras computes anything.
 
     Args:
@@ -97,17 +97,17 @@ def take(devices: int) -> Place:
 
     rank, processes = process()
     if devices == processes == 1:
-        return Place()
+        return DeviceGroup()
     backend = keras.backend.backend()
-    if backend not in TAKERS:
+    if backend not in BACKENDS:
         raise UserError(
             f"devices: {devices} on {backend}; expected KERAS_BACKEND tensorflow or jax, on which Keras supports several"
             " devices"
         )
-    return TAKERS[backend](devices, rank, processes)
+    return BACKENDS[backend](devices, rank, processes)
 
 
-def on_tensorflow(devices: int, rank: int, processes: int) -> Place:
+def on_tensorflow(devices: int, rank: int, processes: int) -> DeviceGroup:
     """Set up MirroredStrategy in one process."""
     import tensorflow as tf
 
@@ -123,7 +123,7 @@ def on_tensorflow(devices: int, rank: int, processes: int) -> Place:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     names = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
     _refuse_fewer(devices, len(names), kind)
-    return Place(mirrored(*names[:devices]).scope, devices)
+    return DeviceGroup(mirrored(*names[:devices]).scope, devices)
 
 
 @cache  # two strategies for the same devices confuse their collective operations
@@ -134,7 +134,7 @@ def mirrored(*names: str) -> Any:
     return tf.distribute.MirroredStrategy(names)
 
 
-def on_jax(devices: int, rank: int, processes: int) -> Place:
+def on_jax(devices: int, rank: int, processes: int) -> DeviceGroup:
     """Set up DataParallel over the devices of all processes."""
     import jax
     import keras
@@ -152,10 +152,10 @@ def on_jax(devices: int, rank: int, processes: int) -> Place:
     by_process = [[d for d in jax.devices() if d.process_index == p][:devices] for p in range(processes)]
     names = [f"{d.platform}:{d.id}" for own in by_process for d in own]
     parallel = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
-    return Place(parallel.scope, devices * processes, rank, processes)
+    return DeviceGroup(parallel.scope, devices * processes, rank, processes)
 
 
-TAKERS = {"tensorflow": on_tensorflow, "jax": on_jax}
+BACKENDS = {"tensorflow": on_tensorflow, "jax": on_jax}
 
 
 def _refuse_fewer(devices: int, available: int, kind: str) -> None:
@@ -163,11 +163,11 @@ def _refuse_fewer(devices: int, available: int, kind: str) -> None:
         raise UserError(f"devices: {devices}; expected at most {available}, the number of {kind} devices available")
 
 
-def refuse_misfit(place: Place, recipe: Recipe, held_out: int) -> None:
+def refuse_misfit(group: DeviceGroup, recipe: Recipe, held_out: int) -> None:
     """Check that the devices can share each batch equally, except the last of an epoch.
 
     Args:
-        place: the devices.
+        group: the devices.
         recipe: the recipe, whose batch size is checked.
         held_out: the number of validation images.
 
@@ -175,8 +175,8 @@ def refuse_misfit(place: Place, recipe: Recipe, held_out: int) -> None:
         UserError: the batch size or the number of validation images is not a multiple of the number of devices.
     """
     for name, size in (("data.batch_size", recipe.data.batch_size), ("data.validation_size", held_out)):
-        if size % place.devices:
-            raise UserError(f"{name}: {size} on {place.devices} devices; expected a multiple of {place.devices}")
+        if size % group.devices:
+            raise UserError(f"{name}: {size} on {group.devices} devices; expected a multiple of {group.devices}")
 
 
 def claim_run(out: str | Path | None, *, resume: bool, overwrite: bool) -> AbstractContextManager[Path]:
@@ -200,15 +200,15 @@ def claim_run(out: str | Path | None, *, resume: bool, overwrite: bool) -> Abstr
 
 
 @contextmanager
-def own_folder(place: Place, out: Path, resume: bool) -> Iterator[Path]:
+def own_folder(group: DeviceGroup, out: Path, resume: bool) -> Iterator[Path]:
     """Yield the run folder in the first process, and in the others a temporary copy, so that only one process writes.
 
     Args:
-        place: the devices, with the rank of this process.
+        group: the devices, with the rank of this process.
         out: the run folder.
         resume: whether the run continues, so that the copy needs the run's files.
     """
-    if place.rank == 0:
+    if group.rank == 0:
         yield out
         return
     with tempfile.TemporaryDirectory() as copy, redirect_stdout(StringIO()):

@@ -77,14 +77,14 @@ def fit(
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
         recipes.refuse_misfit(recipe, data)
         datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
-        place = devices.take(options.devices)
-        devices.refuse_misfit(place, recipe, len(data.validation.labels))
+        group = devices.reserve(options.devices)
+        devices.refuse_misfit(group, recipe, len(data.validation.labels))
         resume = resume and folder.holds_run(run)
-        with place.scope(), dtype_policy(options.precision), devices.own_folder(place, run, resume) as own:
-            net, recorder = _train(recipe, data, own, options, place, callbacks, resume, overwrite)
-        if place.rank:
+        with group.scope(), dtype_policy(options.precision), devices.own_folder(group, run, resume) as own:
+            net, recorder = _train(recipe, data, own, options, group, callbacks, resume, overwrite)
+        if group.rank:
             return TrainingResult(recorder.history, {}, run)
-        if place.devices > 1 or options.precision != "float32":
+        if group.devices > 1 or options.precision != "float32":
             net = _in_float32(net, recorder.spec)
         return _test(net, data.test, recorder)
 
@@ -94,18 +94,18 @@ def _train(
     data: Dataset,
     out: Path,
     options: Options,
-    place: devices.Place,
+    group: devices.DeviceGroup,
     callbacks: Sequence[keras.callbacks.Callback],
     resume: bool,
     overwrite: bool,
 ) -> tuple[keras.Model, RunRecorder]:
-    order, epochs = batch_order(recipe, data, place), recipe.trainer.max_epochs
+    order, epochs = batch_order(recipe, data, group), recipe.trainer.max_epochs
     net = _compiled(recipe, data, options, len(order(0)))
     averaged = [AveragedWeights()] if options.ema is not None else []
     by_recipe = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
     state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options, data.digest)
     past = _restore(recipe, out, net, state) if resume else []
-    if place.rank == 0:
+    if group.rank == 0:
         datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
     title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
@@ -113,8 +113,8 @@ def _train(
     recorder.write_recipe(options.beyond_recipe())
 
     report = ProgressReport(recipe, data, count_parameters(net), len(order(0)))
-    if skipped := len(data.train.labels) % place.devices:
-        size = f"{len(data.train.labels):,} images on {place.devices} devices"
+    if skipped := len(data.train.labels) % group.devices:
+        size = f"{len(data.train.labels):,} images on {group.devices} devices"
         print(f"{size}: {skipped} skipped per epoch, chosen by the shuffle")
     ctrl_c, current = CtrlC(), CurrentEpoch()
     boards = [TensorBoard(out, recorder.history)] if options.tensorboard else []
@@ -127,7 +127,7 @@ def _train(
                 initial_epoch=len(past),
                 verbose=0,
                 shuffle=False,  # `order` has shuffled
-                validation_data=validation_data(data.validation, current, place),
+                validation_data=validation_data(data.validation, current, group),
                 callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *ours],
             )
     except KeyboardInterrupt:

@@ -78,7 +78,9 @@ def find_history(run: str) -> Path:
     except (OSError, ValueError) as error:  # a name that is too long, or a folder without permission
         raise UserError(f"RUN {run!r}: can't be read; expected the folder of a run") from error
     is_folder = file != path
-    problem = f"holds no {folder.HISTORY}" if is_folder else f"is not a {folder.HISTORY}" if exists else "does not exist"
+    problem = (
+        f"holds no {folder.HISTORY}" if is_folder else f"is not a {folder.HISTORY}" if exists else "does not exist"
+    )
     raise UserError(f"RUN {run}: {problem}; expected the folder of a run, or the {folder.HISTORY} in it")
 
 

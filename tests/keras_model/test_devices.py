@@ -31,7 +31,7 @@ from keras_helpers import (
 )
 
 from keras_model import cli, training
-from keras_model.devices import Place
+from keras_model.devices import DeviceGroup
 from minigrad import datasets
 from minigrad.runs import UserError, weights
 
@@ -251,7 +251,7 @@ def test_shares_cover_an_epoch(size: int, devices: int, processes: int) -> None:
     for epoch in range(3):
         seen: list[int] = []
         for batch in datasets.batches(size, batch_size, 0, epoch):
-            shares = [Place(devices=devices, rank=r, processes=processes).share(batch) for r in range(processes)]
+            shares = [DeviceGroup(devices=devices, rank=r, processes=processes).share(batch) for r in range(processes)]
             assert len({len(share) for share in shares}) == 1
             assert len(shares[0]) % (devices // processes) == 0
             np.testing.assert_array_equal(np.concatenate(shares), batch[: len(batch) // devices * devices])
