@@ -123,7 +123,7 @@ def refuse_changes(path: Path, out: Path, used: Recipe, beyond: dict[str, Any], 
     if "recipe" in state:
         before, past = Recipe.from_dict(state["recipe"]), state["beyond"]
     elif (out / folder.RECIPE).exists():  # a checkpoint of an earlier version
-        before, past = recipes.read_record(out / folder.RECIPE)
+        before, past = recipes.read_trained(out / folder.RECIPE)
     else:
         before, past = _of_hyperparameters(checkpoint, used), beyond
     done = len(state.get("epochs", ()))
