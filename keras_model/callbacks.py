@@ -179,9 +179,12 @@ class AveragedWeights(keras.callbacks.Callback):
     def _swap_in(self) -> None:
         if not self.trained:
             variables = self.model.trainable_variables
-            # Copies: on some backends an array shares the memory of the variable.
+            # Copies, because on some backends an array shares the memory of the variable, ...
             self.trained = [np.array(v) for v in variables]
             self.model.optimizer.finalize_variable_values(variables)
+            # ... and on JAX the model now shares its memory with the average, which the next step may not donate twice.
+            for variable in variables:
+                variable.assign(np.array(variable))
 
 
 class TensorBoard(keras.callbacks.Callback):

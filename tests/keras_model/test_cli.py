@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,6 +69,14 @@ def test_an_unknown_command_is_refused_at_once() -> None:
         )
         assert not modules & FRAMEWORKS
     assert min(seconds) < 1
+
+
+def test_a_mistake_is_refused_without_importing_keras() -> None:
+    done, modules = program("fit", "--model.hidden", "[0]")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"python -m keras_model: error: model\.hidden: 0; expected .*\n", done.stderr)
+    assert not modules & FRAMEWORKS
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("name", cli.HELP)

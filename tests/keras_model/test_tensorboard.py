@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from keras_helpers import BACKEND, once
+from keras_helpers import once
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import minigrad
 from keras_model.callbacks import TensorBoard
 from keras_model.model import build_model, get_weights
 from minigrad.recipes import Model
 from minigrad.runs import Epoch
+
+pytestmark = once
 
 
 class Rows(keras.callbacks.Callback):
@@ -95,7 +93,6 @@ def same_as(rows: Rows) -> None:
         assert found == [(i, a.size, pytest.approx(a.sum(dtype=float))) for i, a in enumerate(arrays)], name
 
 
-@once
 def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     """The last histograms are those of the trained weights, in the layout of the weights file."""
     rows = Rows()
@@ -107,13 +104,11 @@ def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "validation", "weights"}
 
 
-@once
 def test_without_validation_it_has_no_curve(net: keras.Model) -> None:
     train(net, Rows(), 1, validation=False)
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "weights"}
 
 
-@once
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
 def test_after_a_kill_each_epoch_is_written_once(kept: int, net: keras.Model) -> None:
@@ -128,42 +123,9 @@ def test_after_a_kill_each_epoch_is_written_once(kept: int, net: keras.Model) ->
     same_as(rows)
 
 
-@once
 def test_a_finished_run_is_unchanged(net: keras.Model) -> None:
     """It is resumed without further epochs."""
     rows = Rows()
     train(net, rows, 2)
     train(net, rows, 2)
     same_as(rows)
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="about the other backends")
-def test_tensorflow_is_not_loaded_on_another_backend() -> None:
-    """Torch and TensorFlow in one process can hang, and the import takes seconds. A run, and its continuation."""
-    program = """
-import sys
-from pathlib import Path
-import keras, numpy as np
-from keras_model.model import build_model
-from keras_model.callbacks import TensorBoard
-from minigrad.recipes import Model
-from minigrad.runs import Epoch
-
-class Rows(keras.callbacks.Callback):
-    epochs = []
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append(Epoch(epoch + 1, logs["loss"], 0.5, None, None, 0.1, 1.0))
-
-net = build_model(Model(hidden=[2]), (4,), 3, 1.0)
-net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-for epochs in (1, 2):
-    calls = [Rows(), TensorBoard(Path("out"), Rows.epochs)]
-    net.fit(np.ones((8, 4)), np.zeros(8), epochs=epochs, initial_epoch=epochs - 1, verbose=0, callbacks=calls)
-print(*[name for name in ("tensorboard", "tensorflow", "torch") if name in sys.modules])
-"""
-    where = {"KERAS_BACKEND": BACKEND, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env={**os.environ, **where}
-    )
-    assert set(done.stdout.split()) == {"tensorboard"} | ({"torch"} & {BACKEND}), done.stderr
-    assert [h.step for h in read("weights").Histograms("output.bias")] == [0, 1]
