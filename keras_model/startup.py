@@ -21,9 +21,13 @@ class CtrlC:
     Python raises KeyboardInterrupt wherever the program happens to be. If a
     library catches it with a bare `except`, it is lost and training continues
     for hours. `raise_again` raises it once more.
+
+    Args:
+        defer: only remember Ctrl-C, for code that KeyboardInterrupt would crash. Default False.
     """
 
-    pressed = False
+    def __init__(self, *, defer: bool = False) -> None:
+        self.defer, self.pressed = defer, False
 
     def __enter__(self) -> CtrlC:
         self.in_main_thread = threading.current_thread() is threading.main_thread()  # others can't set handlers
@@ -42,7 +46,8 @@ class CtrlC:
 
     def _handle(self, *_: Any) -> None:
         self.pressed = True
-        raise KeyboardInterrupt
+        if not self.defer:
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -70,8 +75,12 @@ def stderr_held_back() -> Iterator[None]:
 def starting() -> Iterator[None]:
     """A context in which Keras and the modules that need it are imported.
 
+    Ctrl-C takes effect at the end, since an exception within the import of a
+    C++ library can crash the process.
+
     Raises:
         UserError: KERAS_BACKEND is not a backend that can train.
+        KeyboardInterrupt: Ctrl-C was pressed.
 
     Example:
         with starting():
@@ -79,7 +88,7 @@ def starting() -> Iterator[None]:
     """
     if (backend := os.environ["KERAS_BACKEND"]) not in BACKENDS:
         raise UserError(f"KERAS_BACKEND: {backend}; expected {', '.join(BACKENDS)}")
-    with CtrlC() as ctrl_c, stderr_held_back():
+    with CtrlC(defer=True) as ctrl_c, stderr_held_back():
         use_one_framework()
         yield
     ctrl_c.raise_again()
