@@ -14,7 +14,18 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from keras_helpers import CNN, Command, answers, epochs, flags, measured, once, same_run, weights_of
+from keras_helpers import (
+    CNN,
+    Command,
+    answers,
+    complaints,
+    epochs,
+    flags,
+    measured,
+    once,
+    same_run,
+    weights_of,
+)
 
 import minigrad
 from keras_model import model, resume, training
@@ -307,7 +318,8 @@ def test_half_precision_of_a_cnn(schedule: str, precision: str, pixels: str, com
 def test_a_rate_is_reduced_in_any_precision(precision: str, hard: str, command: Command) -> None:
     """With float16, the rate belongs to the optimizer inside LossScaleOptimizer."""
     words = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.5", "--trainer.max_epochs", "25")
-    assert command("fit", *flags(hard, "out", *words, "--precision", precision))[::2] == (0, "")
+    result = command("fit", *flags(hard, "out", *words, "--precision", precision))
+    assert (result.status, complaints(result.err)) == (0, [])
     assert sorted({round(row[5], 6) for row in epochs("out")}, reverse=True)[:2] == [0.5, 0.05]
 
 
