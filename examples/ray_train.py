@@ -31,9 +31,9 @@ from ray.train import RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
 from ray.train.torch import TorchTrainer
 
-from lightning_module.callbacks import RunFolder
 from lightning_module.data import ImageDataModule
 from lightning_module.model import LitClassifier
+from lightning_module.run_folder import RunFolder
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, history, run_command, write_text

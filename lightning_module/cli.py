@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import types
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
+import jsonargparse.typing
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
@@ -19,16 +25,23 @@ from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, resuming, write_text
 from minigrad.runs.memory import keep_freed
 
-from . import defaults, folders, record
-from .callbacks import RunFolder
-from .checks import to_recipe, trained_network
+from . import checkpoints, settings, trainer
+from .checkpoints import FLAGS, is_first_rank, to_recipe, trained_network
 from .data import ImageDataModule
 from .export import ExportingTrainer
-from .folders import FLAGS, is_first_rank
 from .model import LitClassifier
-from .quiet import quiet_start
+from .run_folder import RunFolder
 
 PROG = "python -m lightning_module"
+# True of what we do on purpose, or of Lightning's own insides.
+REMARKS = (
+    "Checkpoint directory .* exists and is not empty",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "The dirpath has changed",
+    "Experiment logs directory .* exists and is not empty",
+    "It is recommended to use .self.log.*sync_dist=True",  # Tally has summed over the devices
+    "Total length of `list` across ranks is zero",
+)
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
@@ -45,7 +58,7 @@ class ClassifierCLI(LightningCLI):
             ImageDataModule,
             save_config_callback=None,  # `before_fit` saves it: a callback is asked at every hook of every step
             trainer_class=ExportingTrainer,
-            trainer_defaults=defaults.TRAINER,
+            trainer_defaults=trainer.TRAINER,
             seed_everything_default=Recipe().seed_everything,
             parser_class=Parser,
             parser_kwargs={
@@ -79,19 +92,19 @@ class ClassifierCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         command, config = self.config.subcommand, self.config[self.config.subcommand]
-        folders.settle_flags(config)
+        checkpoints.settle_flags(config)
         self.recipe, self.trained = to_recipe(config), None
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
         # Lightning's rehearsals leave nothing behind.
         self.rehearsal = bool(config.trainer.fast_dev_run or config.trainer.barebones)
         if not self.rehearsal:
-            self.beyond = record.beyond_recipe(config, self.recipe) if command == "fit" else {}
-            self.files = defaults.files(config)
-            choice = folders.choose(command, config, self.recipe, self.files, self.held)
+            self.beyond = settings.beyond_recipe(config, self.recipe) if command == "fit" else {}
+            self.files = trainer.files(config)
+            choice = checkpoints.choose(command, config, self.recipe, self.files, self.held)
             self.out, self.resumes = choice.out, choice.resumes
             config.ckpt_path = str(choice.checkpoint) if choice.checkpoint else None
             if command == "fit":
-                record.refuse_finders(config)
+                settings.refuse_finders(config)
         answers = command in ("predict", "export")
         if command != "fit" and (network := trained_network(config, needed=answers)):
             # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
@@ -105,9 +118,9 @@ class ClassifierCLI(LightningCLI):
         if not self.rehearsal:
             validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
             self.trainer_defaults = {
-                "callbacks": defaults.callbacks(self.out, self.recipe, config, self.beyond, validated=validated)
+                "callbacks": trainer.callbacks(self.out, self.recipe, config, self.beyond, validated=validated)
             }
-            options |= defaults.options(str(self.subcommand), self.out, config)
+            options |= trainer.options(str(self.subcommand), self.out, config)
         try:
             return super().instantiate_trainer(**options)
         except (ValueError, TypeError) as error:
@@ -129,18 +142,18 @@ class ClassifierCLI(LightningCLI):
         if self.rehearsal or not is_first_rank():
             return
         # As asked for: LightningCLI lets the settings in a checkpoint undo those of the command.
-        used, config = record.on_all_devices(self.recipe, self.trainer), self.config.fit.clone()
+        used, config = settings.on_all_devices(self.recipe, self.trainer), self.config.fit.clone()
         if config.ckpt_path is not None:
-            record.refuse_changes(Path(config.ckpt_path), self.out, used, self.beyond, data.digest)
-            run_folder(self.trainer).past = folders.history_of(Path(config.ckpt_path), self.out)
+            settings.refuse_changes(Path(config.ckpt_path), self.out, used, self.beyond, data.digest)
+            run_folder(self.trainer).past = checkpoints.history_of(Path(config.ckpt_path), self.out)
             if self.resumes:
                 resuming.reopen(self.out)
         datasets.report(data)
         folder.prepare(self.out, self.files, overwrite=config.overwrite)
         for logger in self.trainer.loggers:
-            record.claim_events(self.out, logger)
+            settings.claim_events(self.out, logger)
         config.ckpt_path, config.overwrite = None, False  # fed back, it starts another run
-        self._parser("fit").save(config, self.out / defaults.CONFIG, skip_none=False, overwrite=True)
+        self._parser("fit").save(config, self.out / trainer.CONFIG, skip_none=False, overwrite=True)
         write_text(self.out / folder.RECIPE, recipes.dump(used, beyond=self.beyond))
         images, ranks = len(data.train.labels), self.trainer.world_size
         if left := images % ranks:
@@ -159,7 +172,7 @@ class ClassifierCLI(LightningCLI):
             if self.subcommand in ("validate", "test"):
                 datasets.report_notes(self.datamodule.loaded)
             if self.subcommand == "test":  # the others have nothing to write yet
-                folder.prepare(self.out, folders.ADDED["test"])
+                folder.prepare(self.out, checkpoints.ADDED["test"])
             if config.ckpt_path is None and config.model.weights is None:
                 print("neither --ckpt_path nor --model.weights is given: this network is untrained")
 
@@ -181,9 +194,21 @@ class ClassifierCLI(LightningCLI):
         self.trainer.test(self.model, self.datamodule, verbose=False)
 
 
-def run_folder(trainer: Trainer) -> RunFolder:
+def run_folder(of: Trainer) -> RunFolder:
     """The callback that writes the run folder."""
-    return next(c for c in trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
+    return next(c for c in of.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
+
+
+def quiet_start() -> None:
+    """Filter remarks, keep TensorFlow out, and set what the parser needs."""
+    for message in REMARKS:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
+    # A TensorBoard logger would otherwise load all of TensorFlow where that is installed.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+    jsonargparse.set_parsing_settings(add_print_completion_argument=True)
+    # StochasticWeightAveraging takes one; config.yaml must say it so that it can be fed back.
+    jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
@@ -196,7 +221,7 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
-    inherited = folders.FOLDER in os.environ
+    inherited = checkpoints.FOLDER in os.environ
     try:
         with ExitStack() as held:
             # A shell completes a command of one word.
@@ -205,10 +230,10 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            out = os.environ.get(folders.FOLDER)
+            out = os.environ.get(checkpoints.FOLDER)
             raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
         raise
     finally:
         if not inherited:
-            for name in (folders.FOLDER, folders.CHECKPOINT):
+            for name in (checkpoints.FOLDER, checkpoints.CHECKPOINT):
                 os.environ.pop(name, None)

@@ -16,8 +16,8 @@ from minigrad.recipes.schema import Activation, Architecture, Optimizer, Schedul
 from minigrad.runs import weights as weights_file
 
 from . import optimizers
+from .metrics import Tally
 from .network import Network
-from .tally import Tally
 
 Batch = tuple[Tensor, Tensor]
 

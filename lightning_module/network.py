@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -56,3 +57,12 @@ class Network(nn.Module):
         for layer, norm in zip(self.hidden, self.hidden_norm, strict=True):
             x = self.dropout(self.activation(norm(layer(x))))
         return cast(Tensor, self.output(x))
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """`datasets.shifted` on the images' device: (n, height, width, ...) by (n, 2) pixels down and right, zeros move in."""
+    height, width, m = images.shape[1], images.shape[2], datasets.MAX_SHIFT
+    channels = (0, 0) * (images.ndim - 3)
+    windows = F.pad(images, (*channels, m, m, m, m)).unfold(1, height, 1).unfold(2, width, 1)
+    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
+    return moved.movedim(1, -1) if channels else moved

@@ -11,8 +11,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule
-from lightning_module.loading import InMemory, Moving, SeededOrder, shifted
+from lightning_module.data import ImageDataModule, InMemory, Moving, SeededOrder, shifted
 from lightning_module.model import LitClassifier
 from minigrad import datasets
 

@@ -24,7 +24,7 @@ NOTING = """
 import os, sys
 import numpy as np
 from lightning_module.cli import main
-from lightning_module.loading import InMemory
+from lightning_module.data import InMemory
 from lightning_module.model import LitClassifier
 
 rank, real = os.environ.get("LOCAL_RANK", "0"), InMemory.__getitems__

@@ -1,27 +1,61 @@
-"""What every run has, besides what the YAML and the flags ask for."""
+"""The Trainer's parts: cheaper or safer versions of Lightning's own, and what every run has besides what is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from minigrad.recipes import Recipe
-from minigrad.runs import folder, need_tensorboard
+from minigrad.runs import folder, need_tensorboard, whole_file
 
-from .callbacks import RunFolder
-from .folders import BEST, LAST
-from .lean import Checkpoints, Unprofiled, WholeFiles
-from .record import callback_names
+from .checkpoints import BEST, LAST
+from .run_folder import RunFolder
+from .settings import callback_names
 
 CONFIG = "config.yaml"
 
 # SeededOrder and Share deal out their own indices to the ranks.
 TRAINER = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
+
+
+class Unprofiled(PassThroughProfiler):
+    """No profiler. Lightning's own enters and leaves a generator for each hook of each callback."""
+
+    nothing: AbstractContextManager[None] = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self.nothing
+
+
+class Checkpoints(ModelCheckpoint):
+    """ModelCheckpoint, which writes out its settings once: Lightning asks for them at each hook."""
+
+    @cached_property
+    def state_key(self) -> str:  # type: ignore[override]
+        return super().state_key
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints by a draft beside them. Lightning's own drafts lie in the system's temporary folder, from which a file
+    is copied, not renamed, if that is another file system: a run killed meanwhile would be left without one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(Path(path)) as draft:
+            torch.save(checkpoint, draft)
 
 
 def files(config: Any) -> list[str]:

@@ -20,10 +20,9 @@ from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, pictures, weights, write_json, write_text
 
-from .data import ImageDataModule
-from .loading import SeededOrder
+from .data import ImageDataModule, SeededOrder
 from .model import LitClassifier
-from .record import as_used, claim_events
+from .settings import as_used, claim_events
 
 
 class RunFolder(Checkpoint):

@@ -14,8 +14,7 @@ from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder, manifest, resuming
 
-from .checks import read_checkpoint
-from .folders import state_of_run
+from .checkpoints import read_checkpoint, state_of_run
 
 # Settings of the Trainer that change the training, and their values where they don't.
 TRAINER: dict[str, tuple[Any, ...]] = {
