@@ -1,4 +1,4 @@
-"""Mean loss and accuracy of an epoch."""
+"""Mean loss and accuracy over an epoch."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-class Tally(Metric):
-    """Loss and accuracy over all images that were seen, on all devices together.
+class LossAndAccuracy(Metric):
+    """Mean loss and accuracy over all images of an epoch, on all devices together.
 
-    One metric for both, which adds up on the device and validates nothing:
-    torchmetrics' own two cost as much as the training step of a small network.
+    One metric for both, which sums on the device and checks no inputs: the
+    two metrics of torchmetrics together cost as much as a training step of a
+    small network.
     """
 
     loss: Tensor
     correct: Tensor
-    seen: Tensor
+    images: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name, dtype in (("loss", torch.float64), ("correct", torch.int64), ("seen", torch.int64)):
+        for name, dtype in (("loss", torch.float64), ("correct", torch.int64), ("images", torch.int64)):
             self.add_state(name, torch.zeros((), dtype=dtype), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss (), its logits (n, classes) and labels (n,)."""
+        """Add a batch.
+
+        Args:
+            loss: its mean loss, a scalar.
+            logits: the network's outputs, (n, classes).
+            labels: the classes, (n,) int64.
+        """
         self.loss.add_(loss, alpha=len(labels))
         self.correct.add_((logits.argmax(1) == labels).sum())
-        self.seen.add_(len(labels))
+        self.images.add_(len(labels))
 
     def compute(self) -> dict[str, Tensor]:
-        """The means so far; a NaN shows."""
-        return {"loss": (self.loss / self.seen).float(), "accuracy": (self.correct / self.seen).float()}
+        """Return the means of `loss` and `accuracy` as float32 scalars. A NaN in any batch makes the loss NaN."""
+        return {"loss": (self.loss / self.images).float(), "accuracy": (self.correct / self.images).float()}

@@ -1,34 +1,39 @@
-"""The Trainer's parts: cheaper or safer versions of Lightning's own, and what every run has besides what is asked for."""
+"""The Trainer of a run: its default callbacks and options, and `fit`, the entry point from Python."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from minigrad import recipes
+from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import folder, need_tensorboard, whole_file
+from minigrad.runs import TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
 
-from .checkpoints import BEST, LAST
+from . import settings
+from .checkpoints import BEST, LAST, read_checkpoint
+from .data import ImageDataModule
+from .model import LitClassifier
 from .run_folder import RunFolder
-from .settings import callback_names
 
 CONFIG = "config.yaml"
 
-# SeededOrder and Share deal out their own indices to the ranks.
-TRAINER = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
+# The samplers of the data module split the images among the ranks.
+DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
 
 
-class Unprofiled(PassThroughProfiler):
+class NoProfiler(PassThroughProfiler):
     """No profiler. Lightning's own enters and leaves a generator for each hook of each callback."""
 
     nothing: AbstractContextManager[None] = nullcontext()
@@ -38,16 +43,20 @@ class Unprofiled(PassThroughProfiler):
 
 
 class Checkpoints(ModelCheckpoint):
-    """ModelCheckpoint, which writes out its settings once: Lightning asks for them at each hook."""
+    """ModelCheckpoint with a cached `state_key`, which Lightning reads at each hook."""
 
     @cached_property
     def state_key(self) -> str:  # type: ignore[override]
         return super().state_key
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints by a draft beside them. Lightning's own drafts lie in the system's temporary folder, from which a file
-    is copied, not renamed, if that is another file system: a run killed meanwhile would be left without one."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint to a draft beside it, then renames the draft.
+
+    Lightning's own drafts are in the system's temporary folder. If that is
+    another file system, the draft is copied, and a run killed during the copy
+    has no readable checkpoint.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         if "://" in str(path):
@@ -58,62 +67,81 @@ class WholeFiles(TorchCheckpointIO):
             torch.save(checkpoint, draft)
 
 
-def files(config: Any) -> list[str]:
-    """What `fit` writes into its folder, besides what TensorBoard is given."""
-    found = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, CONFIG]
-    found += [folder.CONFUSION, folder.MISTAKES]
-    if _saves_checkpoints(config):
-        found += [BEST, LAST]
-    if config.trainer.logger is None:
-        found += ["metrics.csv", "hparams.yaml"]
-    return found
-
-
-def callbacks(out: Path, recipe: Recipe, config: Any, beyond: Mapping[str, Any], *, validated: bool) -> list[Callback]:
-    """The run folder, the recipe's early stopping, a cheap progress bar, the best and the last checkpoint.
+def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
+    """Return the files that `fit` writes into the run folder, except those for TensorBoard.
 
     Args:
-        out: the run folder.
-        recipe: in the config.
-        config: the subcommand's.
-        beyond: settings in it that no recipe has a key for.
+        options: arguments of the Trainer; a mapping, or a namespace with `get`.
+        callbacks: class names of the user's callbacks.
+    """
+    files = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, CONFIG]
+    files += [folder.CONFUSION, folder.MISTAKES]
+    if _saves_checkpoints(options, callbacks):
+        files += [BEST, LAST]
+    if options.get("logger") is None:
+        files += ["metrics.csv", "hparams.yaml"]
+    return files
+
+
+def default_callbacks(
+    run: RunFolder, options: Any, callbacks: Collection[str] = (), *, validated: bool
+) -> list[Callback]:
+    """Return the callbacks of a run that the user has not replaced.
+
+    They write the run folder, stop early as the recipe says, show progress,
+    and save the best and the last checkpoint.
+
+    Args:
+        run: the callback that writes the run folder.
+        options: arguments of the Trainer; a mapping, or a namespace with `get`.
+        callbacks: class names of the user's callbacks.
         validated: whether there are validation images.
     """
-    given = set(callback_names(config))
-    found: list[Callback] = [RunFolder(out, recipe, beyond)]
-    if recipe.early_stopping.patience is not None and "EarlyStopping" not in given:
-        found.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
-    if not given & {"TQDMProgressBar", "RichProgressBar"} and config.trainer.enable_progress_bar is not False:
-        found.append(TQDMProgressBar(refresh_rate=50))
-    if _saves_checkpoints(config):
-        kept: dict[str, Any] = {"dirpath": out, "save_on_train_epoch_end": True, "enable_version_counter": False}
-        # Two, since `save_last` writes only in the epochs that are among the best. The best comes first, so that the
-        # last knows of it: a run killed between them repeats the epoch.
+    defaults: list[Callback] = [run]
+    if run.recipe.early_stopping.patience is not None and "EarlyStopping" not in callbacks:
+        defaults.append(EarlyStopping("val_loss", patience=run.recipe.early_stopping.patience))
+    has_bar = not {"TQDMProgressBar", "RichProgressBar"}.isdisjoint(callbacks)
+    if not has_bar and options.get("enable_progress_bar") is not False:
+        defaults.append(TQDMProgressBar(refresh_rate=50))
+    if _saves_checkpoints(options, callbacks):
+        common: dict[str, Any] = {"dirpath": run.out, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        # Two callbacks, since `save_last` saves only in epochs that are among the best. The best is saved first, so
+        # that the last contains its score: a run killed between the two repeats the epoch.
         if validated:
-            found.append(Checkpoints(filename="best", monitor="val_loss", **kept))
-        found.append(Checkpoints(filename="last", **kept))
-    return found
+            defaults.append(Checkpoints(filename="best", monitor="val_loss", **common))
+        defaults.append(Checkpoints(filename="last", **common))
+    return defaults
 
 
-def _saves_checkpoints(config: Any) -> bool:
-    return "ModelCheckpoint" not in callback_names(config) and config.trainer.enable_checkpointing is not False
+def _saves_checkpoints(options: Any, callbacks: Collection[str]) -> bool:
+    return "ModelCheckpoint" not in callbacks and options.get("enable_checkpointing") is not False
 
 
-def options(command: str, out: Path, config: Any) -> dict[str, Any]:
-    """What the Trainer is given where the user has said nothing."""
-    trainer = config.trainer
-    found: dict[str, Any] = {"default_root_dir": str(out)}
-    if trainer.profiler is None:
-        found["profiler"] = Unprofiled()
-    if not trainer.plugins:
-        found["plugins"] = [WholeFiles()]
-    if trainer.logger is None:
-        found["logger"] = _loggers(out, config.tensorboard) if command == "fit" else False
-    if trainer.enable_checkpointing is False:
-        found["enable_checkpointing"] = True  # of RunFolder, a Checkpoint by class; ours are left out
-    if command in ("test", "predict", "export") and trainer.devices == "auto":
-        found["devices"] = 1
-    return found
+def default_options(command: str, out: Path, options: Any, *, tensorboard: bool) -> dict[str, Any]:
+    """Return the Trainer's arguments of a run that the user has not set.
+
+    Args:
+        command: fit, validate, test, predict or export.
+        out: the run folder.
+        options: the user's arguments of the Trainer; a mapping, or a namespace with `get`.
+        tensorboard: whether to log for TensorBoard too.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+    defaults: dict[str, Any] = {"default_root_dir": str(out)}
+    if options.get("profiler") is None:
+        defaults["profiler"] = NoProfiler()
+    if not options.get("plugins"):
+        defaults["plugins"] = [AtomicCheckpointIO()]
+    if options.get("logger") is None:
+        defaults["logger"] = _loggers(out, tensorboard) if command == "fit" else False
+    if options.get("enable_checkpointing") is False:
+        # Lightning counts RunFolder as a checkpoint callback, too. The ones that save checkpoints are left out.
+        defaults["enable_checkpointing"] = True
+    if command in ("test", "predict", "export") and options.get("devices", "auto") == "auto":
+        defaults["devices"] = 1
+    return defaults
 
 
 def _loggers(out: Path, tensorboard: bool) -> list[Any]:
@@ -121,3 +149,89 @@ def _loggers(out: Path, tensorboard: bool) -> list[Any]:
         need_tensorboard()
     csv = CSVLogger(str(out), name="", version="")
     return [csv, TensorBoardLogger(str(out), name="tensorboard", version="")] if tensorboard else [csv]
+
+
+def fit(
+    recipe: Recipe | str | Path = "simple",
+    data: Dataset | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    **trainer_options: Any,
+) -> TrainingResult:
+    """Train the network of a recipe with Lightning on one device, and test it once.
+
+    It uses the same modules, callbacks and defaults as `python -m lightning_module fit`.
+
+    Args:
+        recipe: a `Recipe`, the name of a built-in one, or a YAML file.
+        data: the data to train, validate and test on; None loads those that the recipe names.
+        out: the run folder; None creates the next `runs/lightning-N`.
+        resume: continue the run in the folder, if there is one.
+        overwrite: replace the run in the folder.
+        tensorboard: also log for TensorBoard, in the run folder.
+        trainer_options: arguments of `lightning.pytorch.Trainer`, such as `accelerator="cpu"` or `callbacks=[...]`.
+            `max_epochs` replaces that of the recipe.
+
+    Returns:
+        The history, the test metrics and the run folder.
+
+    Raises:
+        UserError: recipe, data, weights and folder do not fit together, or training diverged.
+
+    Example:
+        >>> result = lightning_module.fit("simple", out="runs/example", accelerator="cpu")
+        >>> result.metrics["test_accuracy"]
+    """
+    recipe = recipes.as_recipe(recipe)
+    if "max_epochs" in trainer_options:
+        recipe = recipes.check(replace(recipe, trainer=recipes.Trainer(trainer_options.pop("max_epochs"))))
+    callbacks = trainer_options.pop("callbacks", None) or []
+    callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    files = default_files(trainer_options, _names(callbacks))
+    with folder.claim_run(out, "lightning", files, resume=resume, overwrite=overwrite) as path:
+        checkpoint = _last_checkpoint(path) if resume and folder.holds_run(path) else None
+        seed_everything(recipe.seed_everything, workers=True, verbose=False)
+        data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
+        if data is not None:
+            data_module.dataset = data
+        recipes.refuse_misfit(recipe, data_module.dataset)
+        module = LitClassifier.from_recipe(recipe, data_module.dataset)
+        run = RunFolder(path, recipe, settings.extra_of_trainer(trainer_options, recipe, _names(callbacks)))
+        trainer = _build_trainer(run, data_module, trainer_options, callbacks, tensorboard=tensorboard)
+        continued: dict[str, Any] = {"checkpoint": checkpoint, "resumes": checkpoint is not None}
+        run.prepare(trainer, module, data_module.dataset, files, overwrite=overwrite, **continued)
+        trainer.fit(module, data_module, ckpt_path=checkpoint)
+        trainer.test(module, data_module, verbose=False)
+    return TrainingResult(run.history, run.metrics, path)
+
+
+def _names(callbacks: Sequence[Callback]) -> list[str]:
+    return [type(callback).__name__ for callback in callbacks]
+
+
+def _last_checkpoint(out: Path) -> Path | None:
+    """Return the last checkpoint of the run in `out`; None if the run has no epochs."""
+    if not (out / LAST).exists():
+        resuming.refuse_lost_checkpoint(out, LAST, "resume")
+        return None
+    read_checkpoint(out / LAST)
+    return out / LAST
+
+
+def _build_trainer(
+    run: RunFolder, data: ImageDataModule, options: Mapping[str, Any], callbacks: list[Callback], *, tensorboard: bool
+) -> Trainer:
+    validated = bool(len(data.dataset.validation.labels))
+    defaults = default_options("fit", run.out, options, tensorboard=tensorboard)
+    trainer = Trainer(
+        **{"devices": 1, **DEFAULTS, **options, **defaults, "max_epochs": run.recipe.trainer.max_epochs},
+        callbacks=[*callbacks, *default_callbacks(run, options, _names(callbacks), validated=validated)],
+    )
+    if trainer.world_size > 1:
+        raise UserError(
+            f"devices: {trainer.world_size} in all; expected 1 here, or python -m lightning_module fit for several"
+        )
+    return trainer

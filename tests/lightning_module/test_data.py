@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule, InMemory, Moving, SeededOrder, shifted
+from lightning_module.data import ImageDataModule, InMemory, WithShifts, SeededOrder, shifted
 from lightning_module.model import LitClassifier
 from minigrad import datasets
 
@@ -136,7 +136,7 @@ def test_how_far_an_image_moves_depends_on_its_index_alone() -> None:
         order = SeededOrder(40, 7, rank, 2)
         order.set_epoch(3)
         dealt = list(order)[:6]
-        images, _, shifts = Moving(split, order).__getitems__(dealt)
+        images, _, shifts = WithShifts(split, order).__getitems__(dealt)
         np.testing.assert_array_equal(images.numpy(), split.images[dealt])
         np.testing.assert_array_equal(shifts.numpy(), datasets.epoch_shifts(40, 7, 3)[dealt])
 
