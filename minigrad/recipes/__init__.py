@@ -1,9 +1,11 @@
 """The ground floor of all three packages: what a recipe is, and finding and reading one."""
 
 from .parser import (
-    BEYOND,
+    NOT_IN_RECIPE,
     OneSentence,
     Parser,
+    add_flag,
+    as_recipe,
     dump,
     find,
     from_metadata,
@@ -34,7 +36,7 @@ from .schema import (
 from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
-    "BEYOND",
+    "NOT_IN_RECIPE",
     "ONE_CYCLE",
     "PLATEAU",
     "SECTIONS",
@@ -46,6 +48,8 @@ __all__ = [
     "Recipe",
     "Sizes",
     "Trainer",
+    "add_flag",
+    "as_recipe",
     "check",
     "dump",
     "find",

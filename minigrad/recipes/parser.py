@@ -16,8 +16,8 @@ from ..runs.files import expand
 from .schema import SECTIONS, Recipe, check
 
 FOLDER = Path(__file__).parent
-# In a recorded recipe: the settings of the training that no recipe has a key for. Such a file is not a recipe.
-BEYOND = "not_in_recipe"
+# In a recorded recipe: the settings of the training for which a recipe has no keys. Such a file is not a recipe.
+NOT_IN_RECIPE = "not_in_recipe"
 # Settings that keras_model alone takes, as flags or as keys of the same YAML.
 KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
 WORDS = {
@@ -48,7 +48,7 @@ def find(name: str) -> str:
     except (OSError, ValueError):  # a name too long, or with a zero byte
         is_file = False
     if is_file:
-        _refuse_beyond(name, read_yaml(path))
+        _refuse_extra(name, read_yaml(path))
         return str(path)
     if name in names():
         return str(FOLDER / f"{name}.yaml")
@@ -81,9 +81,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_beyond(path: str, content: dict[str, Any]) -> None:
-    if BEYOND in content:
-        named = ", ".join(map(str, content[BEYOND] or ()))
+def _refuse_extra(path: str, content: dict[str, Any]) -> None:
+    if NOT_IN_RECIPE in content:
+        named = ", ".join(map(str, content[NOT_IN_RECIPE] or ()))
         raise UserError(
             f"--config {path}: records a training that no recipe describes ({named}); expected a recipe, or for"
             " lightning_module the config.yaml beside it"
@@ -149,7 +149,16 @@ class OneSentence:
 
 
 class Parser(OneSentence, ArgumentParser):  # type: ignore[misc]
-    """A jsonargparse parser whose mistakes are one sentence."""
+    """A jsonargparse parser whose error messages are one sentence."""
+
+    def add_flag(self, name: str, help: str) -> None:
+        """Add an option that is off by default and accepts `--x`, `--x true` and `--x false`."""
+        add_flag(self, name, help)
+
+
+def add_flag(parser: ArgumentParser, name: str, help: str) -> None:
+    """Add an option as `Parser.add_flag` does, to a parser of another class such as LightningCLI's."""
+    parser.add_argument(name, type=bool, nargs="?", const=True, default=False, help=help)
 
 
 def recipe_parser(prog: str, description: str) -> Parser:
@@ -167,12 +176,10 @@ def recipe_parser(prog: str, description: str) -> Parser:
 
 def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     """Add `--out`, `--overwrite` and, where a run can go on, `--resume`."""
-    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes the next runs/NAME-N")
-    parser.add_argument("--overwrite", **flag, help="replace the run that is in the folder")
+    add_flag(parser, "--overwrite", "replace the run that is in the folder")
     if resume:
-        words = "continue the run in the folder, if there is one; without --out, the newest run"
-        parser.add_argument("--resume", **flag, help=words)
+        add_flag(parser, "--resume", "continue the run in the folder, if there is one; without --out, the newest run")
 
 
 def to_recipe(options: Namespace) -> Recipe:
@@ -209,27 +216,36 @@ def read_record(path: Path) -> tuple[Recipe, dict[str, Any]]:
         path: its recipe.yaml.
 
     Returns:
-        The recipe, and the settings of the training that no recipe has a key for.
+        The recipe, and the settings of the training for which a recipe has no keys.
 
     Raises:
         UserError: the file is damaged.
     """
     content = read_yaml(path)
-    beyond = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(BEYOND, None) or {})
+    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(NOT_IN_RECIPE, None) or {})
     try:
-        return to_recipe(recipe_parser("recipe", "").parse_object(content)), beyond
+        return to_recipe(recipe_parser("recipe", "").parse_object(content)), extra
     except (UserError, RecursionError) as error:
         raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run recorded") from error
 
 
-def to_metadata(recipe: Recipe, beyond: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """Return a checked recipe from a `Recipe`, the name of a built-in one, or a YAML file.
+
+    Raises:
+        UserError: there is no such recipe, or a value in it is invalid.
+    """
+    return check(recipe) if isinstance(recipe, Recipe) else load(str(recipe))
+
+
+def to_metadata(recipe: Recipe, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the recipe for the metadata of a weights file; the inverse of `from_metadata`.
 
     Args:
         recipe: what was trained.
-        beyond: settings of the training that no recipe has a key for.
+        extra: settings of the training for which a recipe has no keys.
     """
-    return recipe.as_dict() | ({BEYOND: dict(beyond)} if beyond else {})
+    return recipe.as_dict() | ({NOT_IN_RECIPE: dict(extra)} if extra else {})
 
 
 def from_metadata(values: dict[str, Any]) -> Recipe:
@@ -238,17 +254,17 @@ def from_metadata(values: dict[str, Any]) -> Recipe:
     Raises:
         UserError: a value makes no sense.
     """
-    known = {key: value for key, value in values.items() if key != BEYOND}
+    known = {key: value for key, value in values.items() if key != NOT_IN_RECIPE}
     return to_recipe(recipe_parser("recipe", "").parse_object(known))
 
 
-def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, beyond: Mapping[str, Any] | None = None) -> str:
+def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, extra: Mapping[str, Any] | None = None) -> str:
     """Return the recipe as YAML.
 
     Args:
         recipe: what was trained.
         keys: further settings, which the package that wrote them takes as keys of the same file.
-        beyond: settings of the training that no recipe has a key for; with any, the file is not accepted as a recipe.
+        extra: settings of the training for which a recipe has no keys; with any, the file is not accepted as a recipe.
     """
     import yaml
 
@@ -266,9 +282,9 @@ def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, beyond: Mapping[
         return str(yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None))
 
     head = ""
-    if beyond:
+    if extra:
         head = "# Not a recipe: the training used these settings, for which a recipe has no keys.\n" + write(
-            {BEYOND: beyond}
+            {NOT_IN_RECIPE: extra}
         )
     return head + write({**recipe.as_dict(), **(keys or {})})
 

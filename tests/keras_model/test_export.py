@@ -21,7 +21,7 @@ from keras_model import export as exporting
 from keras_model import exported as reading
 from keras_model.export import export
 from keras_model.model import build_model
-from minigrad import recipes, train, trained
+from minigrad import train, trained
 from minigrad.runs import UserError, manifest, weights
 
 pytest.importorskip("onnx")
@@ -67,8 +67,8 @@ class Given:
 
 
 def given(path: Path, data: str) -> Given:
-    found = weights.read_network(path)
-    model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=str(path))
+    found = weights.read_spec(path)
+    model = replace(found.recipe.model, weights=str(path))
     net = build_model(model, found.input_shape, found.classes, found.input_scale)
     with np.load(data) as arrays:
         images = (arrays["x_test"], arrays["y_test"], arrays["x_train"])

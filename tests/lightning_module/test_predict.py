@@ -308,4 +308,4 @@ def test_weights_that_do_not_say_their_network(command: str, run: Path, easy: st
     weights.write(Path("bare.safetensors"), kept(run), {})
     words = [command, "--data.path", easy, "--model.weights", "bare.safetensors", "--trainer.accelerator", "cpu"]
     said = sentence(*words, "--trainer.default_root_dir", "out", *QUIET)
-    assert "bare.safetensors does not say what network it is of" in said
+    assert "bare.safetensors does not describe its network" in said

@@ -317,7 +317,7 @@ def test_the_home_folder_has_a_short_name_in_files_and_flags(monkeypatch: pytest
 
 def test_a_record_of_what_no_recipe_describes_is_no_recipe() -> None:
     recipe = recipes.Recipe(seed_everything=7)
-    Path("a.yaml").write_text(recipes.dump(recipe, beyond={"optimizer": {"class_path": "Lion"}, "trainer.x": [1]}))
+    Path("a.yaml").write_text(recipes.dump(recipe, extra={"optimizer": {"class_path": "Lion"}, "trainer.x": [1]}))
     text = sentence_of(lambda: recipes.load("a.yaml"))
     for word in ("--config a.yaml", "no recipe describes (optimizer, trainer.x)", "config.yaml"):
         assert word in text
