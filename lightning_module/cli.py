@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import types
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -32,16 +30,14 @@ from .data import ImageDataModule
 from .export import ExportingTrainer
 from .model import LitClassifier
 from .run_folder import RunFolder
-from .trainer import CONFIG, DEFAULTS, default_callbacks, default_files, default_options
-
-# Messages about what this package does on purpose, or about Lightning's own code.
-IGNORED_WARNINGS = (
-    "Checkpoint directory .* exists and is not empty",
-    ".*isinstance.treespec, LeafSpec.* is deprecated",
-    "The dirpath has changed",
-    "Experiment logs directory .* exists and is not empty",
-    "It is recommended to use .self.log.*sync_dist=True",  # LossAndAccuracy sums over the devices
-    "Total length of `list` across ranks is zero",
+from .trainer import (
+    CONFIG,
+    DEFAULTS,
+    default_callbacks,
+    default_files,
+    default_options,
+    ignore_warnings,
+    keep_tensorflow_out,
 )
 
 
@@ -229,11 +225,9 @@ def quiet_start() -> None:
 
     It must run before Lightning creates a Trainer or a logger.
     """
-    for message in IGNORED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
+    ignore_warnings()
+    keep_tensorflow_out()
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
-    # Without this module, a TensorBoard logger imports all of TensorFlow if that is installed.
-    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
     jsonargparse.typing.register_type(torch.device, fail_already_registered=False)

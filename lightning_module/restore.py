@@ -16,32 +16,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minigrad.runs import exports, onnx_runtime, weights
+from minigrad.runs import NetworkSpec, exports, onnx_runtime, weights
 from minigrad.runs.weights import Weights
 
 from .network import Network
 
 
-def restore(path: str | Path) -> Network:
+def restore(path: str | Path) -> tuple[Network, NetworkSpec]:
     """Build the network that a weights file describes.
 
     Args:
         path: a weights.safetensors of minigrad, lightning_module or keras_model.
 
     Returns:
-        The network with its weights, in evaluation mode, on the CPU.
+        The network with its weights, in evaluation mode, on the CPU; and its specification.
 
     Raises:
         UserError: the file cannot be read, or does not describe a network that fits its arrays.
 
     Example:
-        network = restore("runs/lightning-1/weights.safetensors")
+        network, spec = restore("runs/lightning-1/weights.safetensors")
         logits = network(torch.from_numpy(images))
     """
     spec, arrays = weights.load(path)
     network = Network(spec.recipe.model, spec.input_shape, spec.classes, spec.input_scale)
     set_weights(network, arrays)
-    return network.eval()
+    return network.eval(), spec
 
 
 def set_weights(network: Network, arrays: Weights) -> None:
@@ -80,7 +80,7 @@ def _load_program(path: Path) -> exports.Predict:
 LOADERS: dict[str, Callable[[Path], exports.Predict]] = {
     ".onnx": onnx_runtime.predictor,
     ".pt2": _load_program,
-    ".safetensors": lambda path: _predictor(restore(path)),
+    ".safetensors": lambda path: _predictor(restore(path)[0]),
 }
 
 

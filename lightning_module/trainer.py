@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -31,6 +34,16 @@ CONFIG = "config.yaml"
 
 # The samplers of the data module split the images among the ranks.
 DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
+
+# Messages about what this package does on purpose, or about Lightning's own code.
+IGNORED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "The dirpath has changed",
+    "Experiment logs directory .* exists and is not empty",
+    "It is recommended to use .self.log.*sync_dist=True",  # LossAndAccuracy sums over the devices
+    "Total length of `list` across ranks is zero",
+)
 
 
 class NoProfiler(PassThroughProfiler):
@@ -147,8 +160,23 @@ def default_options(command: str, out: Path, options: Any, *, tensorboard: bool)
 def _loggers(out: Path, tensorboard: bool) -> list[Any]:
     if tensorboard:
         need_tensorboard()
+        keep_tensorflow_out()
     csv = CSVLogger(str(out), name="", version="")
     return [csv, TensorBoardLogger(str(out), name="tensorboard", version="")] if tensorboard else [csv]
+
+
+def keep_tensorflow_out() -> None:
+    """Prevent a TensorBoard logger from importing all of TensorFlow, if that is installed.
+
+    TensorBoard uses its own replacement of TensorFlow if this module exists.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+
+
+def ignore_warnings() -> None:
+    """Ignore the warnings that a user cannot act on."""
+    for message in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
 
 
 def fit(
@@ -191,7 +219,9 @@ def fit(
     callbacks = trainer_options.pop("callbacks", None) or []
     callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
     files = default_files(trainer_options, _names(callbacks))
-    with folder.claim_run(out, "lightning", files, resume=resume, overwrite=overwrite) as path:
+    claim = folder.claim_run(out, "lightning", files, resume=resume, overwrite=overwrite)
+    with claim as path, warnings.catch_warnings():
+        ignore_warnings()
         checkpoint = _last_checkpoint(path) if resume and folder.holds_run(path) else None
         seed_everything(recipe.seed_everything, workers=True, verbose=False)
         data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)

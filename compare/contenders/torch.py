@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import recipes
-from minigrad.datasets import MAX_SHIFT, Dataset
+from minigrad.datasets import Dataset
 from minigrad.recipes import ONE_CYCLE, Recipe
 
 from . import base
@@ -42,6 +42,8 @@ class Contender(base.Contender):
 
     def load(self) -> None:
         import torch  # noqa: F401
+
+        import lightning_module.network  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import torch
@@ -103,6 +105,8 @@ class Contender(base.Contender):
         import torch
         from torch.nn import functional as F  # noqa: N812
 
+        from lightning_module.network import shifted
+
         images, labels = (torch.from_numpy(part).to(self.where) for part in batches.train)
         optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
         total, correct = torch.zeros((), device=self.where), torch.zeros((), dtype=torch.int64, device=self.where)
@@ -116,7 +120,7 @@ class Contender(base.Contender):
                 # Quicker than labels[indices], by the time that a small network's forward pass takes.
                 expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
                 if moves is not None:
-                    batch = _shifted(batch, moves.index_select(0, indices))
+                    batch = shifted(batch, moves.index_select(0, indices))
                 logits = self.net(self._input(batch))
                 loss = F.cross_entropy(logits, expected)
                 optimizer.zero_grad()
@@ -223,15 +227,3 @@ def give_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.forward = lambda x: x * torch.from_numpy(draw(len(x))).to(x)  # type: ignore[assignment, method-assign]
-
-
-def _shifted(images: Any, shifts: Any) -> Any:
-    """`datasets.shifted` in torch: (n, height, width, ...) by (n, 2) pixels down and right, zeros move in."""
-    import torch
-
-    height, width, m = images.shape[1], images.shape[2], MAX_SHIFT
-    channels = (0, 0) * (images.ndim - 3)
-    padded = torch.nn.functional.pad(images, (*channels, m, m, m, m))
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1)
-    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
-    return moved.movedim(1, -1) if channels else moved

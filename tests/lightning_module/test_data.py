@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule, InMemory, WithShifts, SeededOrder, shifted
+from lightning_module.data import ImageDataModule, InMemory, SeededOrder, WithShifts
 from lightning_module.model import LitClassifier
+from lightning_module.network import shifted
 from minigrad import datasets
 
 

@@ -85,9 +85,9 @@ def close(a: str, b: str) -> None:
     np.testing.assert_allclose([e.val_loss for e in x], [e.val_loss for e in y], rtol=1e-5)  # type: ignore[arg-type]
 
 
-def test_each_image_is_drawn_once_an_epoch_and_an_odd_one_sits_out(hard: str) -> None:
+def test_each_image_is_drawn_once_per_epoch_and_an_odd_one_is_skipped(hard: str) -> None:
     said = noted(*flags(hard, "out", "--data.validation_size", "29", *DDP))
-    assert said.count("91 images on 2 devices: 1 sits out in each epoch, others each time") == 1
+    assert said.count("91 images on 2 devices: 1 skipped per epoch, different ones in each") == 1
     ranks = [drawn(rank, 91, 45) for rank in (0, 1)]
     assert [len(rank) for rank in ranks] == [3, 3]
     both = [first + second for first, second in zip(*ranks, strict=True)]
@@ -229,7 +229,7 @@ def test_ctrl_c_leaves_no_process_behind(whom: str, easy: str) -> None:
         (os.killpg if whom == "all" else os.kill)(running.pid, signal.SIGINT)
         status, _, err = ended(running)
         assert status == 130, err
-        assert "whole epochs are kept in out" in err
+        assert "completed epochs are kept in out" in err
         while alive(group) and time.monotonic() < patience:
             time.sleep(0.05)
         assert alive(group) == []

@@ -153,7 +153,7 @@ def test_two_workers_are_lightnings_own_two_processes(easy: str) -> None:
         (SWEEP, ("--data.path", "nowhere.npz"), "nowhere.npz does not exist"),
         (SWEEP, ("--data.validation_size", "0"), "data.validation_size: 0; expected 1 or more"),
         (SWEEP, ("--cpus", "9999"), "--cpus: 9999; expected at most"),
-        (SWEEP, ("--address", "localhost:1"), "--address localhost:1: no Ray cluster can be joined"),
+        (SWEEP, ("--address", "localhost:1"), "--address localhost:1: no Ray cluster can be reached"),
         (TRAIN, ("--workers", "0"), "--workers: 0; expected 1 or more"),
         (TRAIN, ("--model.learning_rate", "1e30"), "the loss became nan in epoch 1; expected a smaller rate"),
     ],
@@ -179,5 +179,5 @@ def test_ctrl_c_ends_the_workers_too(easy: str) -> None:
     _, err = running.communicate(timeout=OVERALL)
     assert running.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped; the weights of the last whole epoch are kept" in err
+    assert "stopped; the weights of the last completed epoch are kept" in err
     assert kept("out")

@@ -14,6 +14,11 @@ from minigrad.runs import pictures
 PICTURES = ("confusion.png", "mistakes.png")
 
 
+@pytest.fixture(autouse=True)
+def _drawings() -> None:
+    """Here the pictures are really drawn."""
+
+
 @pytest.fixture(scope="module")
 def wrong(few: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is right about some test images only."""

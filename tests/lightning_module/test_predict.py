@@ -258,7 +258,7 @@ def test_answers_that_are_no_numbers(run: Path) -> None:
     # Of finite weights, since others are refused where they are read.
     rng = np.random.default_rng(0)
     np.savez("huge.npz", images=rng.choice(np.float32([3e38, -3e38]), (50, 6)))
-    refused(predicting("huge.npz", *by_weights(run)), "data.path: huge.npz", "NaN or infinite", "expected other images")
+    refused(predicting("huge.npz", *by_weights(run)), "huge.npz", "NaN or infinite", "images that give finite outputs")
 
 
 @pytest.mark.parametrize("kind", ["pictures", "archive"])

@@ -37,7 +37,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
     capsys.readouterr()
     assert interrupted(monkeypatch, 21, lambda: call(*flags(data, "parts", *words))) == 130
     said = capsys.readouterr().err
-    assert "stopped; whole epochs are kept in parts" in said
+    assert "stopped; completed epochs are kept in parts" in said
     assert "--ckpt_path last" in said
     assert not Path("parts/metrics.json").exists()
     before = epochs("parts")
