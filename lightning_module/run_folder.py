@@ -43,7 +43,7 @@ class RunFolder(Checkpoint):
         extra: settings of the training for which a recipe has no keys.
 
     Attributes:
-        recorder: writes the files that all packages have; None before `fit`.
+        recorder: writes the files that all packages have; None until the Trainer sets the callback up.
         earlier: the history of the run that continues. A checkpoint may lack its last epoch.
         metrics: the content of metrics.json; empty before the test.
 
@@ -57,6 +57,7 @@ class RunFolder(Checkpoint):
         self.earlier: list[Epoch] = []
         self.metrics: dict[str, Any] = {}
         self.digest: str | None = None  # of the data
+        self.fits = False
         self.began, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
 
@@ -100,8 +101,9 @@ class RunFolder(Checkpoint):
     # Training.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
+        if self.recorder is None or stage == "fit":
             self.recorder = RunRecorder(self.out, self._spec(trainer, pl_module), TITLE)
+            self.fits = stage == "fit"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recorder = self._recorder
@@ -185,17 +187,18 @@ class RunFolder(Checkpoint):
         logits = self._take_logits()
         if len(logits) < len(test.labels):  # because of limit_test_batches
             return
-        counts = {"parameters": sum(p.numel() for p in pl_module.parameters())}
-        if self.recorder is None:
+        parameters = sum(p.numel() for p in pl_module.parameters())
+        if not self.fits:
             metrics.check_outputs(logits, self.recipe.data.path, weights=self.recipe.model.weights)
         for path in pictures.draw(self.out, test.images, test.labels, logits):
             log_picture(trainer.loggers, path)
         for logger in trainer.loggers:
             claim_events(self.out, logger)  # a test after the training has an events file of its own
-        if self.recorder is None:
-            self.metrics = write_metrics(self.out, logits, test.labels, **counts)
+        if self.fits:
+            self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
         else:
-            self.metrics = self.recorder.test(logits, test.labels, counts["parameters"]).metrics
+            epochs = {"epochs": len(self.history)} if self.history else {}  # known from a checkpoint
+            self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.logits.append(outputs.float().cpu())
@@ -228,7 +231,7 @@ class RunFolder(Checkpoint):
 
     @property
     def _recorder(self) -> RunRecorder:
-        assert self.recorder is not None, "fit has not started"
+        assert self.recorder is not None, "no Trainer has set up this callback"
         return self.recorder
 
     def _spec(self, trainer: Trainer, module: LightningModule) -> NetworkSpec:
