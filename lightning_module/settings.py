@@ -170,7 +170,7 @@ def refuse_changes(path: Path, out: Path, used: Recipe, extra: Mapping[str, Any]
     if "recipe" in state:
         before, extra_before = Recipe.from_dict(state["recipe"]), state["beyond"]
     elif (out / folder.RECIPE).exists():  # a checkpoint of an earlier version
-        before, extra_before = recipes.read_record(out / folder.RECIPE)
+        before, extra_before = recipes.read_trained(out / folder.RECIPE)
     else:
         before, extra_before = _from_hyperparameters(checkpoint, used), extra
     done = len(state.get("epochs", ()))

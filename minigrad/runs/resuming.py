@@ -32,7 +32,7 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
     """
     if not folder.is_finished(out) or not (out / folder.RECIPE).exists():
         return False
-    before, _ = recipes.read_record(out / folder.RECIPE)
+    before, _ = recipes.read_trained(out / folder.RECIPE)
     if recipe.trainer.max_epochs <= before.trainer.max_epochs:
         print(f"{out} holds a finished run, which is left as it is")
         return True
@@ -74,7 +74,7 @@ def refuse_changes(out: Path, recipe: Recipe) -> None:
     Raises:
         UserError: naming the first key that differs, or why the length may not.
     """
-    recorded, _ = recipes.read_record(out / folder.RECIPE)
+    recorded, _ = recipes.read_trained(out / folder.RECIPE)
     refuse_difference(recorded, recipe, epochs_recorded(out), expected=f"--config {out / folder.RECIPE}")
 
 

@@ -80,7 +80,7 @@ def test_a_run_is_resumed(recipe: Recipe) -> None:
 def test_a_training_that_no_recipe_describes_is_recorded(recipe: Recipe) -> None:
     callbacks = [EMAWeightAveraging(decay=0.8), LearningRateMonitor()]
     lightning_module.fit(recipe, out="out", callbacks=callbacks, gradient_clip_val=0.5, **QUIET)
-    _, extra = recipes.read_record(Path("out/recipe.yaml"))
+    _, extra = recipes.read_trained(Path("out/recipe.yaml"))
     assert extra == {"trainer.gradient_clip_val": 0.5, "trainer.callbacks": ["EMAWeightAveraging"]}
     assert weights.read_spec("out/weights.safetensors").extra == extra
 

@@ -84,10 +84,10 @@ def test_without_an_epoch_there_are_no_curves() -> None:
 def test_the_recipe_is_written_with_its_extra_settings_or_with_keys() -> None:
     run = recorder()
     run.write_recipe({"ema": 0.9})
-    assert recipes.read_record(OUT / folder.RECIPE) == (run.spec.recipe, {"ema": 0.9})
+    assert recipes.read_trained(OUT / folder.RECIPE) == (run.spec.recipe, {"ema": 0.9})
     spec = NetworkSpec(run.spec.recipe, (2,), 3, 1.0, {"trainer.gradient_clip_val": 1.0})
     RunRecorder(OUT, spec, "").write_recipe()
-    assert recipes.read_record(OUT / folder.RECIPE) == (spec.recipe, spec.extra)
+    assert recipes.read_trained(OUT / folder.RECIPE) == (spec.recipe, spec.extra)
 
 
 def test_test_writes_metrics_and_returns_the_result(capsys: pytest.CaptureFixture[str]) -> None:
