@@ -29,7 +29,7 @@ GRID = ("--rates", "0.01", "0.1", "--widths", "4", "7", "--out", "sweep")
 
 @pytest.fixture(autouse=True)
 def _ray_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder for Ray's own files, and afterwards neither it nor a process of Ray's."""
+    """Give Ray a folder for its files; afterwards wait for its processes to end, and remove the folder."""
     session = tempfile.mkdtemp(prefix="ray-")  # a short path, since sockets lie in it
     monkeypatch.setenv("RAY_TMPDIR", session)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -47,7 +47,7 @@ def start(script: str, data: str, *more: str) -> Popen[str]:
 
 
 def ends(script: str, data: str, *more: str) -> str:
-    """What the script prints when all is well."""
+    """Run a script that must succeed; return what it prints."""
     ended = start(script, data, *more)
     out, err = ended.communicate(timeout=OVERALL)
     assert ended.returncode == 0, err
@@ -61,7 +61,7 @@ def table(out: str) -> list[dict[str, float]]:
 
 
 def alone(data: str, row: dict[str, float]) -> float:
-    """The validation loss of Lightning's own command at a trial's settings."""
+    """Return the validation loss of the command with the settings of a trial."""
     rate, width = str(row["learning_rate"]), str(int(row["width"]))
     words = ("--model.learning_rate", rate, "--model.hidden", f"[{width}]", "--data.validation_size", "32")
     assert call(*flags(data, f"alone-{rate}-{width}", *words)) == 0
@@ -85,7 +85,7 @@ def test_a_sweep_has_the_results_of_single_runs(easy: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_sweep_goes_on(easy: str) -> None:
+def test_a_stopped_sweep_is_resumed(easy: str) -> None:
     words = (*GRID, "--trainer.max_epochs", "150")
     running = start(SWEEP, easy, *words)
     assert running.stdout is not None
@@ -111,7 +111,7 @@ def test_a_stopped_sweep_goes_on(easy: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_rate_that_blows_up_comes_last(easy: str) -> None:
+def test_a_trial_that_diverges_comes_last(easy: str) -> None:
     ends(SWEEP, easy, "--rates", "1e30", "0.1", "--widths", "4", "--out", "sweep")
     assert [row["learning_rate"] for row in table("sweep")] == [0.1, 1e30]
     assert np.isnan(table("sweep")[-1]["val_loss"])
@@ -128,7 +128,7 @@ def test_two_workers_equal_one_process_with_batches_twice_as_large(easy: str) ->
     assert [e.epoch for e in a] == [1, 2, 3]
     np.testing.assert_allclose([e.train_loss for e in a], [e.train_loss for e in b], rtol=1e-5)
     np.testing.assert_allclose([e.val_loss for e in a], [e.val_loss for e in b], rtol=1e-5)  # type: ignore[arg-type]
-    # The test is made on one device, with the words that it prints.
+    # The printed command tests on one device.
     how = printed.split("python -m lightning_module")[1].split()
     assert call(*how, *network(easy)[6:]) == 0
     assert Path("two/metrics.json").exists()
@@ -159,12 +159,14 @@ def test_two_workers_are_lightnings_own_two_processes(easy: str) -> None:
         (TRAIN, ("--model.learning_rate", "1e30"), "the loss became nan in epoch 1; expected a smaller rate"),
     ],
 )
-def test_a_mistake_exits_with_2_in_one_sentence(easy: str, script: str, words: tuple[str, ...], said: str) -> None:
+def test_a_user_error_exits_with_2_and_one_sentence(
+    easy: str, script: str, words: tuple[str, ...], message: str
+) -> None:
     ended = start(script, easy, "--out", "out", *words)
     _, err = ended.communicate(timeout=OVERALL)
     assert ended.returncode == 2, err
     assert err.startswith(f"python examples/{script}: error: ")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 

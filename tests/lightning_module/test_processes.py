@@ -17,7 +17,7 @@ from lightning_module.cli import main
 OVERALL = 200  # seconds that no healthy process comes near
 
 
-def test_a_mistake_exits_with_2_in_one_sentence() -> None:
+def test_a_user_error_exits_with_2_and_one_sentence() -> None:
     running = process(*flags("nowhere.npz", "out"))
     _, err = running.communicate(timeout=OVERALL)
     assert running.returncode == 2
@@ -28,7 +28,7 @@ def test_a_mistake_exits_with_2_in_one_sentence() -> None:
     assert not Path("out").exists()
 
 
-def test_ctrl_c_keeps_whole_epochs_and_the_run_goes_on(easy: str) -> None:
+def test_ctrl_c_keeps_completed_epochs_and_the_run_resumes(easy: str) -> None:
     running = process(*flags(easy, "out", "--trainer.max_epochs", "100000"))
     patience = time.monotonic() + OVERALL
     while not Path("out/last.ckpt").exists() or len(epochs("out")) < 3:
