@@ -192,7 +192,7 @@ def test_existing_files_are_kept_without_overwrite(kind: str, runs: dict[str, Pa
     Path("out").mkdir()
     Path(f"out/last.{kind}").write_text("mine")
     options = ("--ckpt_path", str(runs["mlp"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *options, "--overwrite"), f"--out out: holds last.{kind}, which is not recorded")
+    refused(exporting(few, *options, "--overwrite"), f"--out out: holds last.{kind}, which this package did not write")
     Path("out/.files.json").write_text(json.dumps({"files": [f"last.{kind}"]}))
     refused(exporting(few, *options), f"--out out: already holds last.{kind}", "--overwrite")
 
