@@ -82,7 +82,7 @@ class ClassifierCLI(LightningCLI):
             "--early_stopping.patience",
             type=int | None,
             default=None,
-            help="epochs without a lower validation loss after which training stops; null never stops early",
+            help="stop after this number of epochs without a lower validation loss; null never stops early",
         )
         parser.add_argument(
             "--out",

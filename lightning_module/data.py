@@ -27,14 +27,14 @@ class ImageDataModule(LightningDataModule):
     """Loaders of the training, validation and test images of one data set, and of the images for `predict`.
 
     Args:
-        path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files. For `predict`, images with or without
-            labels: also a .csv, a PNG or JPEG, or a folder of them.
-        batch_size: images per step and device.
-        validation_size: training images held out for validation, drawn by the seed; null holds out a tenth,
-            at most 5,000. Tests and predictions do not depend on it.
-        augment: how training images are changed: none, or shift, which moves each image by up to one pixel
-            in each direction.
-        seed: of the held-out images, the batch order and the shifts.
+        path: mnist, an .npz or .csv file, or a folder with Kaggle's CSV files or with IDX files. For `predict`, images
+            with or without labels: also a PNG or JPEG, or a folder of them.
+        batch_size: the number of images per step and device.
+        validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
+            tenth of them, at most 5,000. Tests and predictions do not depend on it.
+        augment: none, or shift: moves each training image by up to one pixel in each direction, by a new random amount in
+            each epoch.
+        seed: the seed of the validation images, the batch order and the shifts.
 
     Raises:
         UserError: on first use, if the data cannot be used, or a batch is larger than the training set.

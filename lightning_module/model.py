@@ -31,22 +31,25 @@ class LitClassifier(LightningModule):
     The first arguments are the keys of the recipe's section `model`; the last three are properties of the data.
 
     Args:
-        architecture: the kind of network, mlp or cnn.
-        channels: output channels of each convolution of a cnn.
-        kernel_size: height and width of the convolution windows of a cnn.
-        hidden: sizes of the hidden linear layers.
-        activation: the function after each convolution and each hidden layer.
-        dropout: probability of dropping a hidden unit in training.
-        batch_norm: normalize the output of each convolution and each hidden layer over the batch, before its activation.
+        architecture: mlp: linear layers with activations between them. cnn: convolutions, each with 2x2 max pooling,
+            before those layers.
+        channels: the output channels of each convolution of a cnn.
+        kernel_size: the height and width of each convolution's kernel, an odd number.
+        hidden: the number of units in each hidden linear layer.
+        activation: the activation after each convolution and each hidden layer.
+        dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
+        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule.
-        learning_rate: initial step size.
-        momentum: of sgd.
-        weight_decay: added to the gradient as weight_decay * weight; decoupled from the gradient in adamw.
-        schedule: how the learning rate changes during training.
-        weights: a weights.safetensors to start from.
-        input_shape: shape of one input: (length,), (height, width) or (height, width, channels).
-        classes: number of logits.
-        input_scale: factor applied to the input, 1/255 for uint8 pixels.
+        learning_rate: the learning rate; with one_cycle, its maximum.
+        momentum: the momentum of sgd.
+        weight_decay: the weight decay; added to the gradient as weight_decay * weight, or decoupled from it in adamw.
+        schedule: constant: the learning rate does not change. cosine: it falls to 0 along a half cosine. one_cycle: it
+            rises to learning_rate in the first 30 % of the steps, then falls. reduce_on_plateau: it is divided by 10
+            whenever the validation loss has not fallen by 0.0001 for 3 epochs.
+        weights: a weights.safetensors file to start from; null starts from random weights.
+        input_shape: the shape of one input: (length,), (height, width) or (height, width, channels).
+        classes: the number of logits.
+        input_scale: the factor applied to the input, 1/255 for uint8 pixels.
 
     Raises:
         UserError: the input of a cnn is not an image, or the weights file does not fit the network.
