@@ -31,7 +31,6 @@ from .export import ExportingTrainer
 from .model import LitClassifier
 from .run_folder import RunFolder
 from .trainer import (
-    CONFIG,
     DEFAULTS,
     default_callbacks,
     default_files,
@@ -39,6 +38,8 @@ from .trainer import (
     ignore_warnings,
     keep_tensorflow_out,
 )
+
+CONFIG = "config.yaml"  # in the run folder
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
@@ -117,7 +118,7 @@ class ClassifierCLI(LightningCLI):
 
     def _choose_folder(self, command: str, config: Any) -> None:
         self.extra = settings.extra_of_config(config, self.recipe) if command == "fit" else {}
-        self.files = default_files(config.trainer, settings.callback_names(config))
+        self.files = [*default_files(config.trainer, settings.callback_names(config)), CONFIG]
         choice = checkpoints.choose(command, config, self.recipe, self.files, self.claims)
         self.out, self.resumes = choice.out, choice.resumes
         config.ckpt_path = str(choice.checkpoint) if choice.checkpoint else None

@@ -30,8 +30,6 @@ from .data import ImageDataModule
 from .model import LitClassifier
 from .run_folder import RunFolder
 
-CONFIG = "config.yaml"
-
 # The samplers of the data module split the images among the ranks.
 DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
 
@@ -87,7 +85,7 @@ def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
         options: arguments of the Trainer; a mapping, or a namespace with `get`.
         callbacks: class names of the user's callbacks.
     """
-    files = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, CONFIG]
+    files = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS]
     files += [folder.CONFUSION, folder.MISTAKES]
     if _saves_checkpoints(options, callbacks):
         files += [BEST, LAST]
