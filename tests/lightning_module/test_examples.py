@@ -147,7 +147,7 @@ def test_two_workers_are_lightnings_own_two_processes(easy: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "words", "said"),
+    ("script", "words", "message"),
     [
         (SWEEP, ("--rates", "-1"), "model.learning_rate: -1.0; expected a number from 0"),
         (SWEEP, ("--widths", "0"), "model.hidden: 0; expected a whole number of 1 or more"),
