@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +24,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
 
 from . import settings
 from .checkpoints import BEST, LAST, read_checkpoint
@@ -178,7 +180,7 @@ def ignore_warnings() -> None:
 
 
 def fit(
-    recipe: Recipe | str | Path = "simple",
+    recipe: Recipe | str | Path,
     data: Dataset | None = None,
     out: str | Path | None = None,
     *,
@@ -192,20 +194,21 @@ def fit(
     It uses the same modules, callbacks and defaults as `python -m lightning_module fit`.
 
     Args:
-        recipe: a `Recipe`, the name of a built-in one, or a YAML file.
-        data: the data to train, validate and test on; None loads those that the recipe names.
-        out: the run folder; None creates the next `runs/lightning-N`.
-        resume: continue the run in the folder, if there is one.
-        overwrite: replace the run in the folder.
-        tensorboard: also log for TensorBoard, in the run folder.
+        recipe: a `Recipe`, the name of a built-in one, or the path of a YAML file.
+        data: the data to train, validate and test on. The default None loads those that the recipe names.
+        out: the run folder. The default None creates the next `runs/lightning-N`.
+        resume: continue the run in the folder, if there is one. Default False.
+        overwrite: replace the run in the folder. Default False.
+        tensorboard: also log for TensorBoard, in the run folder. Default False.
         trainer_options: arguments of `lightning.pytorch.Trainer`, such as `accelerator="cpu"` or `callbacks=[...]`.
             `max_epochs` replaces that of the recipe.
 
     Returns:
-        The history, the test metrics and the run folder.
+        The history (one `Epoch` per epoch), the test metrics and the run folder.
 
     Raises:
         UserError: recipe, data, weights and folder do not fit together, or training diverged.
+        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
 
     Example:
         >>> result = lightning_module.fit("simple", out="runs/example", accelerator="cpu")
@@ -231,9 +234,24 @@ def fit(
         trainer = _build_trainer(run, data_module, trainer_options, callbacks, tensorboard=tensorboard)
         continued: dict[str, Any] = {"checkpoint": checkpoint, "resumes": checkpoint is not None}
         run.prepare(trainer, module, data_module.dataset, files, overwrite=overwrite, **continued)
-        trainer.fit(module, data_module, ckpt_path=checkpoint)
-        trainer.test(module, data_module, verbose=False)
+        _fit_and_test(trainer, module, data_module, checkpoint)
     return TrainingResult(run.history, run.metrics, path)
+
+
+def _fit_and_test(trainer: Trainer, module: LitClassifier, data: ImageDataModule, checkpoint: Path | None) -> None:
+    """Train and test. Lightning exits the process after Ctrl-C; raise `Stopped` instead."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint)
+        trainer.test(module, data, verbose=False)
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning has disabled Ctrl-C
+        raise Stopped(
+            f"completed epochs are kept in {trainer.default_root_dir}; fit with resume=True continues"
+        ) from None
 
 
 def _names(callbacks: Sequence[Callback]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor
-from lightning_helpers import call, contents, epochs, flags, measured, same_run, same_weights
+from lightning_helpers import call, contents, epochs, flags, interrupted, measured, same_run, same_weights
 
 import lightning_module
 from minigrad import datasets, recipes
 from minigrad.recipes import Data, EarlyStopping, Recipe, Trainer
-from minigrad.runs import UserError, weights
+from minigrad.runs import Stopped, UserError, weights
 
 QUIET: dict[str, Any] = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -75,6 +76,22 @@ def test_a_run_is_resumed(recipe: Recipe) -> None:
     with pytest.raises(UserError, match=r"data\.batch_size is 8"):
         lightning_module.fit(other, out="out", resume=True, **QUIET)
     assert contents("out") == before
+
+
+def test_ctrl_c_keeps_completed_epochs(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+
+    def run() -> int:
+        with pytest.raises(Stopped, match="completed epochs are kept in out; fit with resume=True continues"):
+            lightning_module.fit(recipe, out="out", **QUIET)
+        return 0
+
+    interrupted(monkeypatch, 21, run)  # in the third epoch
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert len(epochs("out")) == 2
+    lightning_module.fit(recipe, out="out", resume=True, **QUIET)
+    lightning_module.fit(recipe, out="whole", **QUIET)
+    same_run("out", "whole")
 
 
 def test_a_training_that_no_recipe_describes_is_recorded(recipe: Recipe) -> None:
