@@ -64,7 +64,7 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def loaded(self) -> datasets.Dataset:
-        """The data, for what does not depend on the validation split; there is a split only if training has made it."""
+        """The data. They have a validation split only if `dataset` has been used before."""
         return self.__dict__.get("dataset") or self._unsplit
 
     @cached_property
