@@ -1,7 +1,8 @@
 """Read the code blocks of a Markdown page, and run them in order, as a reader would.
 
 A block is run unless the line above it is `<!-- not run: REASON -->`. With `<!-- slow -->` it is run by the slow tests
-only. With `<!-- output -->` a `text` block must be what the block before it prints.
+only. With `<!-- exit status N -->` its last command must end with that status. With `<!-- output -->` a `text` block must be
+what the block before it prints.
 
 - `python` blocks of one page share a namespace.
 - `sh` blocks are run by bash with the Python that runs the tests first in PATH. Lines may not install anything.
@@ -39,6 +40,7 @@ class Block:
         not_run: why the tests do not run it; None if they do.
         slow: whether only the slow tests run it.
         output: whether it shows what the block before it prints.
+        status: the exit status of its last command.
     """
 
     language: str
@@ -47,6 +49,7 @@ class Block:
     not_run: str | None
     slow: bool
     output: bool
+    status: int = 0
 
     @property
     def file(self) -> str | None:
@@ -63,8 +66,9 @@ def blocks(page: Path) -> Iterator[Block]:
         if fence := re.fullmatch(r"( *)(```+)(\w*).*", lines[i]):
             end = next(j for j in range(i + 1, len(lines)) if lines[j] == fence[1] + fence[2])
             text = "\n".join(line.removeprefix(fence[1]) for line in lines[i + 1 : end]) + "\n"
-            reasons = [note.removeprefix("not run: ") for note in notes if note.startswith("not run: ")]
-            yield Block(fence[3], text, i + 2, *reasons[:1] or [None], "slow" in notes, "output" in notes)
+            reason = next((note.removeprefix("not run: ") for note in notes if note.startswith("not run: ")), None)
+            status = next((int(note.split()[-1]) for note in notes if note.startswith("exit status ")), 0)
+            yield Block(fence[3], text, i + 2, reason, "slow" in notes, "output" in notes, status)
             i, notes = end, []
         elif note := re.fullmatch(r" *<!-- (.*) -->", lines[i]):
             notes.append(note[1])
@@ -81,8 +85,7 @@ def run(page: Path, *, slow: bool) -> None:
         slow: run the slow blocks too.
 
     Raises:
-        AssertionError: a shown output is not what the block before printed.
-        CalledProcessError: a command failed.
+        AssertionError: a shown output is not what the block before printed, or a command ended with another status.
         Exception: whatever a Python block raises.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -95,7 +98,12 @@ def run(page: Path, *, slow: bool) -> None:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language in RUN:
             skipped = block.not_run is not None or (block.slow and not slow)
-            printed = None if skipped else _python(block, where, names) if block.language == "python" else _sh(block)
+            if skipped:
+                printed = None
+            elif block.language == "python":
+                printed = _python(block, where, names)
+            else:
+                printed = _sh(block, where)
 
 
 def _python(block: Block, where: str, names: dict[str, Any]) -> str:
@@ -106,10 +114,12 @@ def _python(block: Block, where: str, names: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
-def _sh(block: Block) -> str:
+def _sh(block: Block, where: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-euxo", "pipefail", "-c", block.text]
-    return subprocess.run(command, env=os.environ | {"PATH": path}, check=True, stdout=subprocess.PIPE, text=True).stdout
+    ended = subprocess.run(command, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, text=True)
+    assert ended.returncode == block.status, f"{where}: exit status {ended.returncode}; expected {block.status}"
+    return ended.stdout
 
 
 if __name__ == "__main__":

@@ -17,14 +17,9 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def pages(*, slow: bool) -> list[Path]:
-    """The pages with a block to run; with `slow`, those with a slow one."""
-    return [
-        page
-        for page in PAGES
-        if any(b.language in RUN and b.not_run is None and (b.slow or not slow) for b in blocks(page))
-        and (slow or any(b.language in RUN and b.not_run is None and not b.slow for b in blocks(page)))
-    ]
+def runnable(page: Path, *, slow: bool) -> bool:
+    """Return whether the page has a block that is run, by the slow tests only or by all."""
+    return any(block.language in RUN and block.not_run is None and block.slow == slow for block in blocks(page))
 
 
 def run(page: Path, small_copy: Path, tmp_path: Path, *words: str) -> None:
@@ -38,14 +33,14 @@ def run(page: Path, small_copy: Path, tmp_path: Path, *words: str) -> None:
     assert ended.returncode == 0, f"{ended.stdout[-2000:]}\n{ended.stderr[-6000:]}"
 
 
-@pytest.mark.parametrize("page", pages(slow=False), ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page, slow=False)], ids=name)
 def test_the_blocks_of_a_page_run(page: Path, small_copy: Path, tmp_path: Path) -> None:
     run(page, small_copy, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", pages(slow=True), ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page, slow=True)], ids=name)
 def test_all_blocks_of_a_page_run(page: Path, small_copy: Path, tmp_path: Path) -> None:
     run(page, small_copy, tmp_path, "slow")
 
