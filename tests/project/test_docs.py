@@ -84,7 +84,9 @@ def test_no_page_loads_anything_from_the_network(site: Path, pages: dict[Path, P
         for address in page.loads:
             assert not re.match(r"(https?:)?//", address), f"{path.relative_to(site)}: {address}"
     for path in site.rglob("*.css"):
-        addresses = re.findall(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')]+)""", path.read_text(encoding="utf-8"))
+        addresses = re.findall(
+            r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')]+)""", path.read_text(encoding="utf-8")
+        )
         assert not addresses, path.name
     for path in site.rglob("*.js"):
         if path.parent.name != "search":  # which holds the text of the pages
