@@ -23,7 +23,7 @@ Turn = Callable[[int, Callable[[], Weights]], None]
 def start() -> Weights:
     """The weights that all begin with."""
     rng = np.random.default_rng(SEED)
-    shapes = recipes.plan(Model(hidden=[HIDDEN]), (28, 28), 10).shapes(Model(hidden=[HIDDEN]))
+    shapes = recipes.sizes(Model(hidden=[HIDDEN]), (28, 28), 10).shapes(Model(hidden=[HIDDEN]))
     return {name: rng.uniform(-0.03, 0.03, shape).astype(np.float32) for name, shape in shapes.items()}
 
 

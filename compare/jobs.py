@@ -118,7 +118,7 @@ def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:
         recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, dtype=np.float64
     )
     if recipe.model.weights is not None:
-        shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
+        shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
         net.load_state_dict(weights_file.read_for(recipe.model.weights, shapes, data.input_scale))
     return net.state_dict()
 

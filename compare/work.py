@@ -17,7 +17,7 @@ def flops_per_sample(recipe: Recipe, input_shape: tuple[int, ...], classes: int)
     layer's input needs no gradient. What is elementwise is left out: it is
     less by about the width of a layer.
     """
-    plan = recipes.plan(recipe.model, input_shape, classes)
+    plan = recipes.sizes(recipe.model, input_shape, classes)
     products = []
     if plan.conv:
         _, height, width = plan.image
@@ -42,5 +42,5 @@ def work(recipe: Recipe, data: datasets.Dataset) -> dict[str, Any]:
 
 
 def _learned(recipe: Recipe, data: datasets.Dataset) -> list[tuple[int, ...]]:
-    shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
+    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
     return [shape for name, shape in shapes.items() if "running" not in name]

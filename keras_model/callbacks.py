@@ -13,7 +13,7 @@ import numpy as np
 from minigrad.datasets import Dataset
 from minigrad.recipes import PLATEAU, Recipe, to_metadata
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights
-from minigrad.runs.progress import Report, network
+from minigrad.runs.progress import ProgressReport, network
 
 from .interrupt import CtrlC
 from .model import get_weights
@@ -82,7 +82,7 @@ class RunFolder(keras.callbacks.Callback):
         path: Path,
         recipe: Recipe,
         data: Dataset,
-        report: Report,
+        report: ProgressReport,
         epochs: list[Epoch],
         beyond: Mapping[str, Any] | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from minigrad.recipes import Model, plan
+from minigrad.recipes import Model, sizes
 from minigrad.runs import weights as weights_file
 
 from .layers import BatchNormalization
@@ -46,7 +46,7 @@ def build_model(
     Raises:
         UserError: the input is no image for a cnn, or the weights file doesn't fit.
     """
-    sizes, pixels = plan(model, input_shape, classes), input_scale != 1
+    layers, pixels = sizes(model, input_shape, classes), input_scale != 1
     # Whatever keras.json says: the images are, and on its CPU TensorFlow knows no other.
     channels_last: Any = {"data_format": "channels_last"}
 
@@ -61,9 +61,9 @@ def build_model(
     x = keras.layers.Rescaling(np.dtype(keras.config.floatx()).type(input_scale), name="scale")(inputs)
     # Under batch norm a layer needs no bias: the norm has one.
     bias = {"use_bias": not model.batch_norm}
-    if sizes.conv:
-        x = keras.layers.Reshape((*sizes.image[1:], sizes.image[0]), name="channels")(x)
-        for i, (_, size) in enumerate(sizes.conv):
+    if layers.conv:
+        x = keras.layers.Reshape((*layers.image[1:], layers.image[0]), name="channels")(x)
+        for i, (_, size) in enumerate(layers.conv):
             window = {"kernel_size": model.kernel_size, "padding": "same", **bias, **channels_last}
             x = normalised(keras.layers.Conv2D(size, name=f"conv_{i}", **window)(x), f"conv_norm_{i}")
             # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
@@ -71,14 +71,14 @@ def build_model(
         # Channels first, so that the next layer's kernel is only transposed in the weights file.
         x = keras.layers.Permute((3, 1, 2), name="channels_first")(x)
     x = keras.layers.Flatten(name="flatten", **channels_last)(x)
-    for i, (_, size) in enumerate(sizes.hidden):
+    for i, (_, size) in enumerate(layers.hidden):
         x = normalised(keras.layers.Dense(size, name=f"hidden_{i}", **bias)(x), f"hidden_norm_{i}")
         x = activated(x, f"hidden_activation_{i}")
         if model.dropout:
             x = keras.layers.Dropout(model.dropout, name=f"dropout_{i}")(x)
     net = keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
     if model.weights is not None:
-        set_weights(net, weights_file.read_for(model.weights, sizes.shapes(model), input_scale))
+        set_weights(net, weights_file.read_for(model.weights, layers.shapes(model), input_scale))
     return net
 
 

@@ -23,7 +23,7 @@ from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, expand, weights
-from minigrad.runs.weights import Network
+from minigrad.runs.weights import NetworkSpec
 
 from .model import build_model, get_weights, set_weights
 from .stock import with_stock_layers
@@ -37,7 +37,7 @@ LAYERS = {
 }
 
 
-def restore(path: str | None) -> tuple[keras.Model, Network]:
+def restore(path: str | None) -> tuple[keras.Model, NetworkSpec]:
     """The network in a weights.safetensors of any of the three packages, or in a model.keras, and what it takes.
 
     Raises:
@@ -62,12 +62,12 @@ def network_for(recipe: Recipe, data: Dataset) -> keras.Model:
     return net
 
 
-def from_weights(path: Path) -> tuple[keras.Model, Network]:
+def from_weights(path: Path) -> tuple[keras.Model, NetworkSpec]:
     """The network of a weights.safetensors."""
     network = weights.read_network(path)
     try:
         recipe = recipes.from_metadata(network.recipe)
-        shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+        shapes = recipes.sizes(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
     except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
     found = weights.read_for(path, shapes, network.input_scale)
@@ -77,13 +77,13 @@ def from_weights(path: Path) -> tuple[keras.Model, Network]:
     return net, network
 
 
-def from_keras(path: Path) -> tuple[keras.Model, Network]:
+def from_keras(path: Path) -> tuple[keras.Model, NetworkSpec]:
     """The network of a model.keras."""
     config = read_config(path)
     try:
         network = read_off(config)
         recipe = recipes.from_metadata(network.recipe)
-        shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+        shapes = recipes.sizes(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
         if 4 * sum(math.prod(shape) for shape in shapes.values()) > path.stat().st_size:
             raise ValueError("it holds fewer numbers than its network has")
         with warnings.catch_warnings(action="ignore"):  # Keras's, of what doesn't fit, which it refuses then
@@ -158,7 +158,7 @@ def _plain(config: Any) -> Any:
     return [_plain(part) for part in config] if isinstance(config, list) else config
 
 
-def refuse_misfit(network: Network, data: Dataset) -> None:
+def refuse_misfit(network: NetworkSpec, data: Dataset) -> None:
     """Check that `data` are what the network takes.
 
     Raises:
@@ -173,7 +173,7 @@ def refuse_misfit(network: Network, data: Dataset) -> None:
             raise UserError(f"data.path: {what} is {given}; expected {taken}, which the network was trained on")
 
 
-def read_off(config: Any) -> Network:
+def read_off(config: Any) -> NetworkSpec:
     """What a network takes, and the recipe that it was built by, from its configuration."""
 
     def each(kind: str) -> list[Any]:
@@ -195,4 +195,4 @@ def read_off(config: Any) -> Network:
     shape, scale = each("InputLayer")[0]["batch_shape"][1:], each("Rescaling")[0]["scale"]
     if not all(type(n) is int and n > 0 for n in [*shape, output["units"]]):
         raise ValueError("its sizes are no sizes")
-    return Network({"model": model}, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)
+    return NetworkSpec({"model": model}, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)

@@ -14,7 +14,7 @@ from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import Epoch, Stopped, folder, resuming, whole_file, write_text
-from minigrad.runs.progress import Report
+from minigrad.runs.progress import ProgressReport
 
 from . import devices
 from .average import Averaged
@@ -110,7 +110,7 @@ def train(
     folder.prepare(out, FILES, overwrite=overwrite)
     write_text(out / folder.RECIPE, recipes.dump(recipe, options.of_training()))
 
-    ctrl_c, current, report = CtrlC(), CurrentEpoch(), Report(recipe, data, count_parameters(net), steps)
+    ctrl_c, current, report = CtrlC(), CurrentEpoch(), ProgressReport(recipe, data, count_parameters(net), steps)
     if left := size % place.devices:
         print(f"{size:,} images on {place.devices} devices: {left} sit out in each epoch, others each time")
     diverged = TerminateOnNaN(recipe.model.learning_rate)

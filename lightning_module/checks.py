@@ -12,7 +12,7 @@ import torch
 from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, weights
-from minigrad.runs.weights import Network
+from minigrad.runs.weights import NetworkSpec
 
 NO_LIMIT = (None, -1)  # what Lightning's max_epochs may say besides a number
 
@@ -39,7 +39,7 @@ def to_recipe(config: Any) -> Recipe:
     return recipes.check(recipe)
 
 
-def trained_network(config: Any, needed: bool) -> Network | None:
+def trained_network(config: Any, needed: bool) -> NetworkSpec | None:
     """What the weights or the checkpoint to be evaluated say that their network is; None where they don't.
 
     Raises:
@@ -49,7 +49,9 @@ def trained_network(config: Any, needed: bool) -> Network | None:
         h = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
         if not {"input_shape", "classes", "input_scale"} <= h.keys():
             return None
-        return Network({}, tuple(h["input_shape"]), h["classes"], h["input_scale"])  # Lightning itself takes the rest
+        return NetworkSpec(
+            {}, tuple(h["input_shape"]), h["classes"], h["input_scale"]
+        )  # Lightning itself takes the rest
     if config.model.weights is not None:
         with contextlib.nullcontext() if needed else contextlib.suppress(UserError):  # loading them says it better
             return weights.read_network(config.model.weights)

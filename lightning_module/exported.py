@@ -35,7 +35,7 @@ def safetensors(path: Path) -> Answer:
     model = recipes.Recipe.from_dict(found.recipe).model
     network = Network(model, found.input_shape, found.classes, found.input_scale).eval()
     state = weights.read_for(
-        path, recipes.plan(model, found.input_shape, found.classes).shapes(model), found.input_scale
+        path, recipes.sizes(model, found.input_shape, found.classes).shapes(model), found.input_scale
     )
     network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
     return lambda images: network(torch.from_numpy(images)).detach().numpy()

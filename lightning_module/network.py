@@ -27,7 +27,7 @@ class Network(nn.Module):
 
     def __init__(self, model: recipes.Model, input_shape: tuple[int, ...], classes: int, input_scale: float) -> None:
         super().__init__()
-        sizes = recipes.plan(model, input_shape, classes)
+        sizes = recipes.sizes(model, input_shape, classes)
         # Under batch norm a layer needs no bias: the norm has one.
         bias = not model.batch_norm
         window: dict[str, Any] = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": bias}

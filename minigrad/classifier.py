@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         seed: int = 42,
         dtype: Any = np.float32,
     ) -> None:
-        sizes, norm = recipes.plan(model, input_shape, classes), model.batch_norm
+        sizes, norm = recipes.sizes(model, input_shape, classes), model.batch_norm
         same: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
         # Under batch norm a layer needs no bias: the norm has one.
         window: Any = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}

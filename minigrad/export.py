@@ -21,7 +21,7 @@ ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.
 OPSET, IR = 17, 8  # of 2022, so that other runtimes read it too
 
 
-def to_onnx(net: Classifier, network: weights.Network) -> Any:
+def to_onnx(net: Classifier, network: weights.NetworkSpec) -> Any:
     """The network as an `onnx.ModelProto`: `images`, raw uint8 pixels or float32, to `logits`, (n, classes); n is free.
 
     It is `Classifier.forward` in evaluation, line by line, so dropout is not
@@ -91,7 +91,7 @@ def difference(path: Path, net: Classifier, images: np.ndarray) -> float:
         )
 
 
-def export(path: Path, net: Classifier, network: weights.Network, images: np.ndarray) -> float:
+def export(path: Path, net: Classifier, network: weights.NetworkSpec, images: np.ndarray) -> float:
     """Write the network to `path`, once ONNX Runtime has answered `images` as minigrad does; returns the difference.
 
     Raises:

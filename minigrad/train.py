@@ -29,7 +29,7 @@ from .runs import (
     write_text,
 )
 from .runs.memory import keep_freed
-from .runs.progress import Report, network
+from .runs.progress import ProgressReport, network
 from .runs.tensorboard import Scalars
 from .training import BestEpoch, Schedule, build_optimizer, train_epoch
 
@@ -89,7 +89,7 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     recipes.refuse_misfit(recipe, data)
     net = Classifier(model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything)
     if model.weights is not None:
-        shapes = recipes.plan(model, data.input_shape, data.classes).shapes(model)
+        shapes = recipes.sizes(model, data.input_shape, data.classes).shapes(model)
         net.load_state_dict(weights.read_for(model.weights, shapes, data.input_scale))
     optimizer = build_optimizer(net.parameters(), model)
     schedule = Schedule(model.schedule, optimizer, steps * recipe.trainer.max_epochs)
@@ -108,7 +108,7 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
 
     parameters = sum(p.size for p in net.parameters())
-    report, saved = Report(recipe, data, parameters, steps), len(epochs)
+    report, saved = ProgressReport(recipe, data, parameters, steps), len(epochs)
     try:
         # What overflows shows in the loss, which is looked at.
         with report, np.errstate(over="ignore", invalid="ignore"):

@@ -28,7 +28,7 @@ def overwrite_option(parser: Parser) -> None:
     parser.add_argument("--overwrite", **flag, help="replace that file")
 
 
-def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
+def restore(path: str | Path) -> tuple[Classifier, weights.NetworkSpec, Recipe]:
     """The network whose weights are at `path`, ready to predict, what it takes, and the recipe it was trained by.
 
     Raises:
@@ -37,7 +37,7 @@ def restore(path: str | Path) -> tuple[Classifier, weights.Network, Recipe]:
     network = weights.read_network(path)
     try:
         recipe = recipes.from_metadata(network.recipe)
-        shapes = recipes.plan(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+        shapes = recipes.sizes(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
     except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
     net = Classifier(recipe.model, network.input_shape, network.classes, network.input_scale)

@@ -61,7 +61,7 @@ class Contender(base.Contender):
         import jax
         from jax import numpy as jnp
 
-        model, image = recipe.model, recipes.plan(recipe.model, data.input_shape, data.classes).image
+        model, image = recipe.model, recipes.sizes(recipe.model, data.input_shape, data.classes).image
         self.recipe, self.dtype = recipe, np.dtype(dtype)
         self.network = partial(network, model, image, data.input_scale, self.dtype)
         self.logits = jax.jit(lambda weights, running, images: self.network(weights, running, images)[0])

@@ -47,7 +47,7 @@ class Contender(base.Contender):
         import torch
         from torch import nn
 
-        model, sizes = recipe.model, recipes.plan(recipe.model, data.input_shape, data.classes)
+        model, sizes = recipe.model, recipes.sizes(recipe.model, data.input_shape, data.classes)
         self.recipe, self.scale, self.dtype, self.image = recipe, data.input_scale, getattr(torch, dtype), sizes.image
         torch.manual_seed(recipe.seed_everything)
         activation = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[model.activation]

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import nn, recipes
 from minigrad.datasets import Dataset, Split
-from minigrad.recipes import Model, Plan, Recipe
+from minigrad.recipes import Model, Recipe, Sizes
 
 LARGEST = 4_000_000  # numbers in all networks together, about 21 MB of page
 
@@ -44,8 +44,8 @@ def payload(
     shape = data.input_shape
     if len(shape) not in (2, 3) or shape[2:] not in ((), (1,)) or data.input_scale == 1 or not networks:
         return None
-    plan = recipes.plan(recipe.model, shape, data.classes)
-    shapes = plan.shapes(recipe.model)
+    sizes = recipes.sizes(recipe.model, shape, data.classes)
+    shapes = sizes.shapes(recipe.model)
     if len(networks) * sum(int(np.prod(s)) for s in shapes.values()) > LARGEST:
         return None
     return {
@@ -55,7 +55,7 @@ def payload(
             "scale": data.input_scale,
             "activation": recipe.model.activation,
             "eps": nn.BatchNorm1d(1).eps,
-            "layers": _layers(plan, recipe.model),
+            "layers": _layers(sizes, recipe.model),
         },
         "networks": [
             {"title": title, "weights": {name: _text(weights[name], "<f4") for name in shapes}}
@@ -65,14 +65,14 @@ def payload(
     }
 
 
-def _layers(plan: Plan, model: Model) -> list[dict[str, Any]]:
+def _layers(sizes: Sizes, model: Model) -> list[dict[str, Any]]:
     """Each layer's kind, its name among the weights, and what a convolution must know of its input."""
-    _, height, width = plan.image
+    _, height, width = sizes.image
     layers: list[dict[str, Any]] = []
-    for i, (channels, _) in enumerate(plan.conv):
+    for i, (channels, _) in enumerate(sizes.conv):
         image = {"channels": channels, "height": height >> i, "width": width >> i}  # each pooling halves it
         layers.append({"kind": "conv", "name": f"conv.{i}", **image, "kernel_size": model.kernel_size})
-    layers += [{"kind": "linear", "name": f"hidden.{i}"} for i in range(len(plan.hidden))]
+    layers += [{"kind": "linear", "name": f"hidden.{i}"} for i in range(len(sizes.hidden))]
     for layer in layers:
         layer["norm"] = layer["name"].replace(".", "_norm.") if model.batch_norm else None
     return [*layers, {"kind": "linear", "name": "output", "norm": None}]

@@ -18,7 +18,6 @@ from .parser import (
     to_recipe,
     with_paths,
 )
-from .plan import Plan, plan, refuse_misfit
 from .schema import (
     ONE_CYCLE,
     PLATEAU,
@@ -32,6 +31,7 @@ from .schema import (
     flat,
     watches_validation,
 )
+from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
     "BEYOND",
@@ -43,8 +43,8 @@ __all__ = [
     "Model",
     "OneSentence",
     "Parser",
-    "Plan",
     "Recipe",
+    "Sizes",
     "Trainer",
     "check",
     "dump",
@@ -53,13 +53,13 @@ __all__ = [
     "from_metadata",
     "load",
     "names",
-    "plan",
     "read_record",
     "recipe_parser",
     "refuse_misfit",
     "resolve",
     "run_options",
     "sentence",
+    "sizes",
     "to_metadata",
     "to_recipe",
     "watches_validation",

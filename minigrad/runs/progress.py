@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..recipes.plan import plan
+from ..recipes.sizes import sizes
 from .history import Epoch
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 def network(recipe: Recipe, data: Dataset) -> str:
     """The layer sizes: `784-10-10`, or for a cnn `28x28, 8-16 channels of 5x5, then 784-10`."""
-    model, sizes = recipe.model, plan(recipe.model, data.input_shape, data.classes)
-    linear = "-".join(map(str, [*(a for a, _ in sizes.hidden), *sizes.output]))
-    if not sizes.conv:
+    model, layers = recipe.model, sizes(recipe.model, data.input_shape, data.classes)
+    linear = "-".join(map(str, [*(a for a, _ in layers.hidden), *layers.output]))
+    if not layers.conv:
         return linear
     channels, window = "-".join(map(str, model.channels)), f"{model.kernel_size}x{model.kernel_size}"
     return f"{'x'.join(map(str, data.input_shape))}, {channels} channels of {window}, then {linear}"
 
 
-class Report:
+class ProgressReport:
     """A line an epoch, above a bar that moves with the steps where there is a terminal."""
 
     def __init__(self, recipe: Recipe, data: Dataset, parameters: int, steps: int) -> None:
@@ -49,7 +49,7 @@ class Report:
         if recipe.trainer.max_epochs:
             self.console.print("epoch    loss  accuracy  val loss  val accuracy  seconds")
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> ProgressReport:
         self.progress.start()
         return self
 

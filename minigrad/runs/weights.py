@@ -32,7 +32,7 @@ def describe(recipe: Mapping[str, Any], input_shape: tuple[int, ...], classes: i
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSpec:
     """What `describe` said: enough to build the network again.
 
     Attributes:
@@ -48,7 +48,7 @@ class Network:
     input_scale: float
 
 
-def read_network(path: str | Path) -> Network:
+def read_network(path: str | Path) -> NetworkSpec:
     """Read the metadata that `describe` made.
 
     Raises:
@@ -73,7 +73,7 @@ def read_network(path: str | Path) -> Network:
         raise UserError(
             f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
         ) from error
-    return Network(recipe, tuple(shape), classes, 1.0 if scale == _scale(1) else 1 / 255)
+    return NetworkSpec(recipe, tuple(shape), classes, 1.0 if scale == _scale(1) else 1 / 255)
 
 
 def _scale(scale: float) -> str:

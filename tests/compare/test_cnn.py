@@ -83,7 +83,7 @@ def test_batch_norm_agrees_and_is_told_of(blots: str, tmp_path: Path) -> None:
 
 def test_all_start_from_the_same_running_statistics(blots: str) -> None:
     recipe, data = Recipe.from_dict({"model": MODEL | {"batch_norm": True}}), datasets.load(blots)
-    shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
+    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
     assert {name: a.shape for name, a in jobs.starting_weights(recipe, data).items()} == shapes
     assert any("running" in name for name in shapes)
 

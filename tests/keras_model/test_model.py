@@ -21,7 +21,7 @@ from keras_model.model import (
 )
 from minigrad import Tensor, nn
 from minigrad.classifier import Classifier
-from minigrad.recipes import Model, plan
+from minigrad.recipes import Model, sizes
 
 RECIPES = {
     "simple": Model(),
@@ -54,7 +54,7 @@ def test_names_layout_and_shapes_are_minigrads(name: str, shape: tuple[int, ...]
     ours = Classifier(RECIPES[name], shape, 6).state_dict()
     found = get_weights(build_model(RECIPES[name], shape, 6))
     assert {k: a.shape for k, a in found.items()} == {k: a.shape for k, a in ours.items()}
-    assert {k: a.shape for k, a in found.items()} == plan(RECIPES[name], shape, 6).shapes(RECIPES[name])
+    assert {k: a.shape for k, a in found.items()} == sizes(RECIPES[name], shape, 6).shapes(RECIPES[name])
 
 
 @pytest.mark.parametrize(("name", "shape"), ON)

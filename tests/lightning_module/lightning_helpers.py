@@ -158,7 +158,7 @@ def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
     recipe, _ = recipes.read_record(Path(out, "recipe.yaml"))
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale)
-    shapes = recipes.plan(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
+    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
     net.load_state_dict(weights.read_for(Path(out, "weights.safetensors"), shapes, data.input_scale))
     return net, data
 

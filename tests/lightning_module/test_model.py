@@ -56,7 +56,7 @@ def test_its_weights_are_those_of_minigrad(variant: str, shape: tuple[int, ...])
     assert {name: a.shape for name, a in theirs.weights().items()} == expected
     assert list(theirs.weights()) == list(expected), "in the same order"
     counted = {name for name in theirs.net.state_dict() if not name.endswith("num_batches_tracked")}
-    assert counted == set(expected) == set(recipes.plan(model, shape, 6).shapes(model))
+    assert counted == set(expected) == set(recipes.sizes(model, shape, 6).shapes(model))
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -11,7 +11,7 @@ import torch
 
 from minigrad import Tensor
 from minigrad.classifier import Classifier
-from minigrad.recipes import Model, plan
+from minigrad.recipes import Model, sizes
 
 torch.set_num_threads(1)
 
@@ -142,7 +142,7 @@ def variant(name: str, **changes: Any) -> tuple[Model, tuple[int, ...]]:
 def test_names_and_shapes_are_the_plans(name: str, batch_norm: bool) -> None:
     model, shape = variant(name, batch_norm=batch_norm)
     net = Classifier(model, shape, 3)
-    shapes = plan(model, shape, 3).shapes(model)
+    shapes = sizes(model, shape, 3).shapes(model)
     assert {key: a.shape for key, a in net.state_dict().items()} == shapes
     assert {key for key, _ in net.named_buffers()} == {key for key in shapes if "running" in key}
     assert all(a.dtype == np.float32 for a in net.state_dict().values())

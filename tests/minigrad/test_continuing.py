@@ -31,7 +31,7 @@ def contents(out: str | Path = OUT) -> dict[str, bytes]:
 
 def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, after: int, *words: str) -> None:
     """Run the command, and stop it by Ctrl-C when it reports an epoch."""
-    real = train.Report.epoch
+    real = train.ProgressReport.epoch
 
     def call(self: Any, e: Any) -> None:
         real(self, e)
@@ -39,7 +39,7 @@ def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, after: int, *
             raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(train.Report, "epoch", call)
+        m.setattr(train.ProgressReport, "epoch", call)
         assert command(*words).status == 130
 
 

@@ -43,14 +43,14 @@ def same_as_the_history(out: str = "out") -> None:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Ctrl-C when the report hears of the at-th epoch."""
-    real = train.Report.epoch
+    real = train.ProgressReport.epoch
 
     def call(self: Any, e: Any) -> None:
         real(self, e)
         if e.epoch == at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Report, "epoch", call)
+    monkeypatch.setattr(train.ProgressReport, "epoch", call)
 
 
 def test_it_writes_what_the_history_has(easy: str, command: Command) -> None:

@@ -380,7 +380,7 @@ WAYS = {
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, at: int) -> None:
     """Ctrl-C when the report hears of the at-th epoch or step."""
-    report = train.Report
+    report = train.ProgressReport
     real, seen = getattr(report, method), []
 
     def call(self: Any, *args: Any) -> None:

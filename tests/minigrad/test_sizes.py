@@ -9,7 +9,7 @@ import pytest
 from minigrad_helpers import sentence_of
 
 from minigrad.datasets import Dataset, Split
-from minigrad.recipes import Data, Model, Recipe, plan, refuse_misfit
+from minigrad.recipes import Data, Model, Recipe, refuse_misfit, sizes
 from minigrad.runs.progress import network
 
 
@@ -39,8 +39,8 @@ def cnn(**options: Any) -> Model:
 def test_an_mlp_is_linear_layers_whatever_the_shape(
     model: Model, input_shape: tuple[int, ...], hidden: list[tuple[int, int]], output: tuple[int, int]
 ) -> None:
-    sizes = plan(model, input_shape, 3)
-    assert (sizes.conv, sizes.hidden, sizes.output) == ([], hidden, output)
+    found = sizes(model, input_shape, 3)
+    assert (found.conv, found.hidden, found.output) == ([], hidden, output)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_cnn_halves_height_and_width_at_each_convolution(
     hidden: list[tuple[int, int]],
     output: tuple[int, int],
 ) -> None:
-    sizes = plan(model, input_shape, 3)
-    assert (sizes.image, sizes.conv, sizes.hidden, sizes.output) == (image, conv, hidden, output)
+    found = sizes(model, input_shape, 3)
+    assert (found.image, found.conv, found.hidden, found.output) == (image, conv, hidden, output)
 
 
 def test_the_shapes_of_the_weights_file() -> None:
     model = cnn(channels=[2, 4], kernel_size=3, hidden=[5])
-    assert plan(model, (8, 8, 3), 7).shapes(model) == {
+    assert sizes(model, (8, 8, 3), 7).shapes(model) == {
         "conv.0.weight": (2, 3, 3, 3),
         "conv.0.bias": (2,),
         "conv.1.weight": (4, 2, 3, 3),
@@ -84,7 +84,7 @@ def test_the_shapes_of_the_weights_file() -> None:
 
 def test_batch_norm_brings_four_arrays_and_takes_the_bias_before_it() -> None:
     model = cnn(channels=[2], kernel_size=3, hidden=[5], batch_norm=True)
-    assert plan(model, (4, 4), 7).shapes(model) == {
+    assert sizes(model, (4, 4), 7).shapes(model) == {
         "conv.0.weight": (2, 1, 3, 3),
         "conv_norm.0.weight": (2,),
         "conv_norm.0.bias": (2,),

@@ -11,7 +11,7 @@ from ..runs.errors import UserError
 from .schema import Model, Recipe, watches_validation
 
 
-class Plan(NamedTuple):
+class Sizes(NamedTuple):
     """What goes into and comes out of each layer.
 
     Attributes:
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
         return out | {"output.weight": self.output[::-1], "output.bias": self.output[1:]}
 
 
-def plan(model: Model, input_shape: tuple[int, ...], classes: int) -> Plan:
+def sizes(model: Model, input_shape: tuple[int, ...], classes: int) -> Sizes:
     """The sizes of `model`'s network on inputs of `input_shape`: a vector, (height, width) or (height, width, channels).
 
     Raises:
@@ -69,8 +69,8 @@ def plan(model: Model, input_shape: tuple[int, ...], classes: int) -> Plan:
                 f" {int(math.log2(min(image[1:])))} convolutions, each of which halves height and width"
             )
         width = math.prod(left) * model.channels[-1]
-    sizes = [width, *model.hidden]
-    return Plan(image, conv, list(pairwise(sizes)), (sizes[-1], classes))
+    widths = [width, *model.hidden]
+    return Sizes(image, conv, list(pairwise(widths)), (widths[-1], classes))
 
 
 def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
@@ -80,7 +80,7 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
         UserError: a cnn or `augment: shift` without images, images too small, a last batch of one under batch norm, or
             no validation images where training watches their loss.
     """
-    plan(recipe.model, data.input_shape, data.classes)
+    sizes(recipe.model, data.input_shape, data.classes)
     size, batch = len(data.train.labels), recipe.data.batch_size
     if recipe.data.augment == "shift" and len(data.input_shape) not in (2, 3):
         raise UserError(
