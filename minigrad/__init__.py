@@ -1,17 +1,27 @@
 """minigrad: reverse-mode automatic differentiation in NumPy, small enough to be read.
 
-A reading order:
+    >>> import minigrad as mg
+    >>> x = mg.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> w = mg.Tensor([0.5, -0.5], requires_grad=True)
+    >>> loss = (x @ w).tanh().square().mean()
+    >>> loss.backward()
+    >>> w.grad
+    array([-1.453724, -2.180586], dtype=float32)
 
-1. `by_hand.py`   a two-layer network with back-propagation written out: what autograd will spare you
-2. `tape.py`      recording and backward
-3. `ops/`         the table of rules: `elementwise.py` first, `image.py` and `linalg.py` for the longer ones
+`mg.nn` has layers, `mg.optim` optimizers and learning rate schedules, with
+torch's names. A reading order for the source:
+
+1. `by_hand.py`   a two-layer network with back-propagation written out
+2. `tape.py`, `operation.py`   recording, the backward pass, and how a rule becomes an operation
+3. `ops/`         the table of rules; start with `elementwise.py`
 4. `tensor.py`    the class that puts operators on the rules
-5. `gradcheck.py` how to know that it is all true
-6. `nn/`, `optim/`   layers, optimisers and schedules, as in torch
-7. `functional.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, what the tape holds, drawn
-8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, trained
-9. `trained.py`, `predict.py`, `export.py`   the same network again from its weights file
+5. `gradcheck.py` a gradient compared with finite differences
+6. `nn/`, `optim/`   layers, optimizers and schedules
+7. `functional.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
+8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
 """
+
+from typing import TYPE_CHECKING
 
 from . import graph, nn, ops, optim
 from .functional import grad, value_and_grad
@@ -24,3 +34,21 @@ __all__ = [
     "Array", "Tensor", "detect_anomaly", "grad", "gradcheck", "graph", "nn", "no_grad", "operation", "ops", "optim",
     "value_and_grad", *ops.__all__,
 ]  # fmt: skip
+
+# The name on the package index, from which the version is read; the import name stays `minigrad`.
+DISTRIBUTION = "minigrad"
+__version__: str
+
+if not TYPE_CHECKING:  # a type checker would accept every misspelt attribute
+
+    def __getattr__(name: str) -> str:
+        """Look up `__version__` on first use, since `importlib.metadata` is slow to import."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import metadata
+
+        try:
+            version = metadata.version(DISTRIBUTION)
+        except metadata.PackageNotFoundError:  # a source tree that is not installed
+            version = "unknown"
+        return globals().setdefault(name, version)
