@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import recipes
 from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
@@ -118,8 +117,7 @@ def starting_weights(recipe: Recipe, data: Dataset) -> dict[str, np.ndarray]:
         recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, dtype=np.float64
     )
     if recipe.model.weights is not None:
-        shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
-        net.load_state_dict(weights_file.read_for(recipe.model.weights, shapes, data.input_scale))
+        net.load_state_dict(weights_file.load_for(recipe.model.weights, weights_file.NetworkSpec.of(recipe, data)))
     return net.state_dict()
 
 

@@ -78,6 +78,7 @@ def _train(task: Task, fit: Any) -> tuple[dict[str, Any], Stopwatch]:
     logits = contender.predict(data.test.images)
     evaluate = time.perf_counter() - began
 
+    metrics.check_outputs(logits, recipe.data.path, learning_rate=recipe.model.learning_rate)
     save_arrays(task.out / NETWORK, stopwatch.epochs[-1][1])
     save_arrays(task.out / LOGITS, {"logits": logits.astype(np.float32)})
     updates, phases = stopwatch.done, (task.import_seconds, build, stopwatch.first_step(), train, evaluate)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from minigrad.datasets import Dataset
-from minigrad.recipes import PLATEAU, Recipe, to_metadata
+from minigrad.recipes import PLATEAU, Recipe
 from minigrad.runs import Epoch, curves, folder, history, metrics, weights
 from minigrad.runs.progress import ProgressReport, network
 
@@ -88,8 +88,7 @@ class RunFolder(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path, self.recipe, self.report, self.epochs = path, recipe, report, epochs
-        recorded = to_metadata(recipe, beyond)
-        self.described = weights.describe(recorded, data.input_shape, data.classes, data.input_scale)
+        self.described = weights.NetworkSpec.of(recipe, data, beyond).metadata()
         self.title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
         self.began = 0.0
 
@@ -169,11 +168,11 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
         self.epoch = epoch + 1
 
     def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        metrics.refuse_divergence(float((logs or {}).get("loss", 0)), self.epoch, self.learning_rate)
+        metrics.check_loss(float((logs or {}).get("loss", 0)), self.epoch, self.learning_rate)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         for name in ("loss", "val_loss"):
-            metrics.refuse_divergence(float((logs or {}).get(name, 0)), self.epoch, self.learning_rate)
+            metrics.check_loss(float((logs or {}).get(name, 0)), self.epoch, self.learning_rate)
 
 
 def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool = False) -> list[Any]:

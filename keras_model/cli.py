@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Parser, Recipe
-from minigrad.runs import expand, folder, need_tensorboard, resuming, weights
+from minigrad.runs import expand, folder, need_tensorboard, resuming
 
 from . import devices
 from .options import FILES, Kind, Options, check
@@ -101,7 +101,7 @@ def test(given: Any) -> None:
         datasets.report_notes(data)
         net = saved.network_for(recipe, data)
         folder.prepare(out, files)
-        evaluation.test(net, data.test, out)
+        evaluation.test(net, data.test, out, recipe.data.path, recipe.model.weights, None)
 
 
 def predict(given: Any) -> None:
@@ -114,7 +114,7 @@ def predict(given: Any) -> None:
         net, network = saved.restore(recipe.model.weights)
         names, images = datasets.load_images(recipe.data.path, network.input_shape, network.input_scale)
         folder.prepare(out, files)
-        evaluation.predict(net, images, names, out)
+        evaluation.predict(net, images, names, out, recipe.data.path, recipe.model.weights)
 
 
 def export_parser(prog: str, description: str) -> Parser:
@@ -139,7 +139,7 @@ def export(given: Any) -> None:
     source = Path(str(recipe.model.weights))
     export.export(
         net,
-        weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale),
+        network.metadata(),
         *data.test,
         expand(given.out) if given.out else source.parent,
         source.stem,

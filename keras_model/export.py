@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,8 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from minigrad.runs import UserError, folder, manifest, metrics, weights
-from minigrad.runs.metrics import CHECKED, LIMIT
+from minigrad.runs import UserError, exports, folder, manifest, weights
 
 from .exported import predicting
 from .formats import SUFFIXES, WRITERS, possible
@@ -49,7 +46,7 @@ def export(
     Args:
         net: what is exported, of `build_model` in float32.
         described: the metadata of a weights file, as `weights.describe` makes them.
-        images: (n, ...), as the network takes them, for the check: the first `CHECKED`, and all for int8.
+        images: (n, ...), as the network takes them, for the check: the first `exports.IMAGES`, and all for int8.
         labels: theirs, (n,), for the accuracy of int8; without them it is held against the model's own answers.
         out: the folder.
         stem: what the files' names begin with.
@@ -79,8 +76,8 @@ def export(
             if kind == "int8":
                 found = answers(kind, drafts[kind], images, described)
                 return accuracy(paths[kind], found[:-1], expected, labels)
-            found = answers(kind, drafts[kind], images[:CHECKED], described)
-            return difference(paths[kind], found, expected[:CHECKED])
+            found = answers(kind, drafts[kind], images[: exports.IMAGES], described)
+            return difference(paths[kind], found, expected[: exports.IMAGES])
 
         # Two at a time, since each takes seconds to start, on one core.
         with ThreadPoolExecutor(2) as pool:
@@ -112,23 +109,13 @@ def answers(kind: str, path: Path, images: np.ndarray, described: dict[str, str]
         UserError: it can't read the file.
     """
     with tempfile.TemporaryDirectory() as place:
-        given, answered, network = (
-            Path(place, "images.npy"),
-            Path(place, "answers.npy"),
-            Path(place, "network.safetensors"),
-        )
-        np.save(given, images)
-        words = [sys.executable, "-m", "keras_model.exported", str(path), str(given), str(answered)]
+        network = Path(place, "network.safetensors")
         if kind == "h5":
             weights.write(network, {}, described)
-            words.append(str(network))
         # On the processor: an accelerator's memory may be this process's alone.
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise UserError(f"{kind}: a fresh process can't read it ({why[0]}), so nothing was written")
-        return np.asarray(np.load(answered))
+        more = [network] if kind == "h5" else []
+        return exports.outputs_in_fresh_process("keras_model.exported", path, images, *more, environment=environment)
 
 
 def difference(path: Path, found: np.ndarray, expected: np.ndarray) -> str:
@@ -137,12 +124,7 @@ def difference(path: Path, found: np.ndarray, expected: np.ndarray) -> str:
     Raises:
         UserError: further than `LIMIT`.
     """
-    far = metrics.difference(found, np.concatenate([expected, expected[:1]]))
-    if not far <= LIMIT:
-        raise UserError(
-            f"{path}: its answers differ from the model's by {far:.1e}; expected at most {LIMIT:.0e},"
-            " so nothing was written"
-        )
+    far = exports.check_outputs(path, found, expected)
     return f"differs from the model by at most {far:.1e} over {len(expected):,} images"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.runs import onnx_runtime
+from minigrad.runs import exports, onnx_runtime
 
 Answer = Callable[[np.ndarray], np.ndarray]
 BATCH = 1000
@@ -77,19 +77,18 @@ def weights_h5(path: Path, network: Path) -> Answer:
 
 
 def _described(path: Path, weights: str | None) -> Any:
-    from minigrad import recipes
-    from minigrad.runs.weights import read_network
+    from minigrad.runs.weights import read_spec
 
-    found = read_network(path)
+    spec = read_spec(path)
     from .model import build_model
 
-    model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=weights)
-    return build_model(model, found.input_shape, found.classes, found.input_scale)
+    model = replace(spec.recipe.model, weights=weights)
+    return build_model(model, spec.input_shape, spec.classes, spec.input_scale)
 
 
 READERS: dict[str, Callable[..., Answer]] = {
     ".savedmodel": saved_model,
-    ".onnx": onnx_runtime.answering,
+    ".onnx": onnx_runtime.predictor,
     ".tflite": litert,
     ".keras": keras_file,
     ".safetensors": safetensors,
@@ -99,9 +98,7 @@ READERS: dict[str, Callable[..., Answer]] = {
 
 def main(file: str, images: str, answers: str, *network: str) -> None:
     """Answer the images together, and the first one alone; `network` is a weights file that describes an .h5's."""
-    path, given = Path(file), np.load(images)
-    answer = READERS[path.suffix](path, *(Path(name) for name in network))
-    np.save(answers, np.concatenate([answer(given), answer(given[:1])]))
+    exports.serve(READERS, [file, images, answers, *network])
 
 
 if __name__ == "__main__":

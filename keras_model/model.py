@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from minigrad.recipes import Model, sizes
+from minigrad.recipes import Model, Recipe, sizes
 from minigrad.runs import weights as weights_file
 
 from .layers import BatchNormalization
@@ -78,7 +78,12 @@ def build_model(
             x = keras.layers.Dropout(model.dropout, name=f"dropout_{i}")(x)
     net = keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
     if model.weights is not None:
-        set_weights(net, weights_file.read_for(model.weights, layers.shapes(model), input_scale))
+        set_weights(
+            net,
+            weights_file.load_for(
+                model.weights, weights_file.NetworkSpec(Recipe(model=model), input_shape, classes, input_scale)
+            ),
+        )
     return net
 
 

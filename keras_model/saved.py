@@ -12,6 +12,7 @@ import json
 import math
 import warnings
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,10 @@ def network_for(recipe: Recipe, data: Dataset) -> keras.Model:
 
 def from_weights(path: Path) -> tuple[keras.Model, NetworkSpec]:
     """The network of a weights.safetensors."""
-    network = weights.read_network(path)
-    try:
-        recipe = recipes.from_metadata(network.recipe)
-        shapes = recipes.sizes(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
-    except (UserError, RecursionError) as error:
-        raise UserError(f"model.weights: {path}: its recipe makes no sense: {error}") from error
-    found = weights.read_for(path, shapes, network.input_scale)
-    recipe.model.weights = None
-    net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
-    set_weights(net, found)
+    network, arrays = weights.load(path)
+    model = replace(network.recipe.model, weights=None)
+    net = build_model(model, network.input_shape, network.classes, network.input_scale)
+    set_weights(net, arrays)
     return net, network
 
 
@@ -82,12 +77,11 @@ def from_keras(path: Path) -> tuple[keras.Model, NetworkSpec]:
     config = read_config(path)
     try:
         network = read_off(config)
-        recipe = recipes.from_metadata(network.recipe)
-        shapes = recipes.sizes(recipe.model, network.input_shape, network.classes).shapes(recipe.model)
+        shapes = network.shapes()
         if 4 * sum(math.prod(shape) for shape in shapes.values()) > path.stat().st_size:
             raise ValueError("it holds fewer numbers than its network has")
         with warnings.catch_warnings(action="ignore"):  # Keras's, of what doesn't fit, which it refuses then
-            net = build_model(recipe.model, network.input_shape, network.classes, network.input_scale)
+            net = build_model(network.recipe.model, network.input_shape, network.classes, network.input_scale)
             # Earlier versions saved the network as it was trained, without stock layers.
             if _plain(config) not in [_plain(json.loads(each.to_json())) for each in (with_stock_layers(net), net)]:
                 raise ValueError("its configuration is another")
@@ -195,4 +189,6 @@ def read_off(config: Any) -> NetworkSpec:
     shape, scale = each("InputLayer")[0]["batch_shape"][1:], each("Rescaling")[0]["scale"]
     if not all(type(n) is int and n > 0 for n in [*shape, output["units"]]):
         raise ValueError("its sizes are no sizes")
-    return NetworkSpec({"model": model}, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)
+    return NetworkSpec(
+        recipes.from_metadata({"model": model}), tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255
+    )

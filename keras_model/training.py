@@ -73,7 +73,8 @@ def test_once(
     if place.devices > 1 or options.precision != "float32":
         found, net = get_weights(net), build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
         set_weights(net, found)
-    test(net, data.test, out, epochs=epochs)
+    rate = recipe.model.learning_rate if epochs else None
+    test(net, data.test, out, recipe.data.path, recipe.model.weights, rate, epochs=epochs)
 
 
 def train(

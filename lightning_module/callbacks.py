@@ -18,7 +18,7 @@ from PIL import Image
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, UserError, curves, folder, history, metrics, pictures, weights, write_json, write_text
+from minigrad.runs import Epoch, curves, folder, history, metrics, pictures, weights, write_json, write_text
 
 from .data import ImageDataModule
 from .loading import SeededOrder
@@ -52,7 +52,7 @@ class RunFolder(Checkpoint):
         if trainer.is_global_zero:
             if isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
                 self.digest = trainer.datamodule.dataset.digest  # type: ignore[attr-defined]
-            write_text(self.path / folder.RECIPE, recipes.dump(self.recipe, beyond=self.beyond))
+            write_text(self.path / folder.RECIPE, recipes.dump(self.recipe, extra=self.beyond))
         # Lightning shows a plateau scheduler the validation loss after it has written the checkpoint.
         if self.epochs and self.epochs[-1].val_loss is not None:
             for config in trainer.lr_scheduler_configs:
@@ -97,7 +97,7 @@ class RunFolder(Checkpoint):
             time.perf_counter() - self.began,
         )
         for loss in (epoch.train_loss, epoch.val_loss or 0.0):
-            metrics.refuse_divergence(loss, epoch.epoch, rate)
+            metrics.check_loss(loss, epoch.epoch, rate, self.recipe.model.weights)
         earlier = [e.val_loss for e in self.epochs if e.val_loss is not None]
         best = epoch.val_loss is not None and epoch.val_loss < min(earlier, default=math.inf)
         self.epochs.append(epoch)
@@ -126,6 +126,9 @@ class RunFolder(Checkpoint):
         test = trainer.datamodule.loaded.test  # type: ignore[attr-defined]
         logits = self._take_logits()
         if len(logits) == len(test.labels):  # not so under limit_test_batches
+            weights_file = self.recipe.model.weights
+            trained_at = self.recipe.model.learning_rate if self.epochs else None
+            metrics.check_outputs(logits, self.recipe.data.path, weights=weights_file, learning_rate=trained_at)
             tested = metrics.test_metrics(logits, test.labels)
             epochs = {"epochs": len(self.epochs)} if self.epochs else {}  # `test` alone knows no epochs
             parameters = sum(p.numel() for p in pl_module.parameters())
@@ -141,10 +144,7 @@ class RunFolder(Checkpoint):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logits, path = self._take_logits(), trainer.datamodule.path  # type: ignore[attr-defined]
-        if not np.isfinite(logits).all():
-            raise UserError(
-                f"data.path: {path}: the network's answers are NaN or infinite; expected other images or weights"
-            )
+        metrics.check_outputs(logits, str(path), weights=self.recipe.model.weights)
         names = trainer.datamodule.names  # type: ignore[attr-defined]
         folder.prepare(self.path, [folder.PREDICTIONS])
         metrics.write_predictions(self.path / folder.PREDICTIONS, logits, names and names[: len(logits)])

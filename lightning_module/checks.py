@@ -50,11 +50,11 @@ def trained_network(config: Any, needed: bool) -> NetworkSpec | None:
         if not {"input_shape", "classes", "input_scale"} <= h.keys():
             return None
         return NetworkSpec(
-            {}, tuple(h["input_shape"]), h["classes"], h["input_scale"]
+            Recipe(), tuple(h["input_shape"]), h["classes"], h["input_scale"]
         )  # Lightning itself takes the rest
     if config.model.weights is not None:
         with contextlib.nullcontext() if needed else contextlib.suppress(UserError):  # loading them says it better
-            return weights.read_network(config.model.weights)
+            return weights.read_spec(config.model.weights)
     return None
 
 

@@ -95,7 +95,7 @@ class ClassifierCLI(LightningCLI):
         answers = command in ("predict", "export")
         if command != "fit" and (network := trained_network(config, needed=answers)):
             # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
-            for name, value in network.recipe.get("model", {}).items():
+            for name, value in vars(network.recipe.model).items() if config.ckpt_path is None else ():
                 config.model[name] = value if name != "weights" else config.model.weights
             self.recipe = to_recipe(config)
             self.trained = network if answers else None
@@ -141,7 +141,7 @@ class ClassifierCLI(LightningCLI):
             record.claim_events(self.out, logger)
         config.ckpt_path, config.overwrite = None, False  # fed back, it starts another run
         self._parser("fit").save(config, self.out / defaults.CONFIG, skip_none=False, overwrite=True)
-        write_text(self.out / folder.RECIPE, recipes.dump(used, beyond=self.beyond))
+        write_text(self.out / folder.RECIPE, recipes.dump(used, extra=self.beyond))
         images, ranks = len(data.train.labels), self.trainer.world_size
         if left := images % ranks:
             print(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
-import tempfile
 import warnings
 from contextlib import ExitStack, redirect_stdout
 from io import StringIO
@@ -18,8 +15,7 @@ from lightning.pytorch import Trainer
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError, folder, metrics, weights, whole_file
-from minigrad.runs.metrics import CHECKED, LIMIT
+from minigrad.runs import exports, folder, weights, whole_file
 
 from .data import ImageDataModule
 from .model import LitClassifier
@@ -53,7 +49,7 @@ class ExportingTrainer(Trainer):
         assert datamodule is not None
         if ckpt_path is not None:
             model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
-        images = datamodule.images_for(model).images[:CHECKED]
+        images = datamodule.images_for(model).images[: exports.IMAGES]
         stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
         paths = {kind: Path(self.default_root_dir, stem + kind) for kind in WRITERS}
         if ckpt_path is None:
@@ -76,13 +72,8 @@ class ExportingTrainer(Trainer):
             for kind, path in paths.items():
                 draft = stack.enter_context(whole_file(path))
                 WRITERS[kind](draft, program, model)
-                found = difference(draft, images, expected)
-                if not found <= LIMIT:
-                    raise UserError(
-                        f"{path}: its answers differ from the model's by {found:.1e}; expected at most {LIMIT:.0e},"
-                        " so nothing was written"
-                    )
-                differences[path] = found
+                outputs = exports.outputs_in_fresh_process("lightning_module.exported", draft, images)
+                differences[path] = exports.check_outputs(path, outputs, expected)
         for path, found in differences.items():
             print(f"{path}: differs from the model by at most {found:.1e} over {len(images):,} images")
 
@@ -121,17 +112,3 @@ def describe(model: LitClassifier) -> dict[str, str]:
     known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
     recipe = Recipe(model=recipes.Model(**known | {"channels": list(h.channels), "hidden": list(h.hidden)}))
     return model.describe(recipe)
-
-
-def difference(path: Path, images: np.ndarray, expected: np.ndarray) -> float:
-    """How far a fresh process's answers from `path` are from `expected`: of the images together, and of the first one alone."""
-    with tempfile.TemporaryDirectory() as place:
-        given, answers = Path(place, "images.npy"), Path(place, "answers.npy")
-        np.save(given, images)
-        words = [sys.executable, "-m", "lightning_module.exported", str(path), str(given), str(answers)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise UserError(f"{path.suffix}: a fresh process can't read it ({why[0]}), so nothing was written")
-        found = np.load(answers)
-    return metrics.difference(found, np.concatenate([expected, expected[:1]]))

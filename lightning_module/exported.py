@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.runs import onnx_runtime
+from minigrad.runs import exports, onnx_runtime
 
 Answer = Callable[[np.ndarray], np.ndarray]
 
@@ -26,28 +26,22 @@ def safetensors(path: Path) -> Answer:
     """By the network that the file's metadata describe."""
     import torch
 
-    from minigrad import recipes
     from minigrad.runs import weights
 
     from .network import Network
 
-    found = weights.read_network(path)
-    model = recipes.Recipe.from_dict(found.recipe).model
-    network = Network(model, found.input_shape, found.classes, found.input_scale).eval()
-    state = weights.read_for(
-        path, recipes.sizes(model, found.input_shape, found.classes).shapes(model), found.input_scale
-    )
+    spec, state = weights.load(path)
+    network = Network(spec.recipe.model, spec.input_shape, spec.classes, spec.input_scale).eval()
     network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
     return lambda images: network(torch.from_numpy(images)).detach().numpy()
 
 
-READERS = {".onnx": onnx_runtime.answering, ".pt2": program, ".safetensors": safetensors}
+READERS = {".onnx": onnx_runtime.predictor, ".pt2": program, ".safetensors": safetensors}
 
 
 def main(file: str, images: str, answers: str) -> None:
     """Answer the images together, and the first one alone."""
-    answer, given = READERS[Path(file).suffix](Path(file)), np.load(images)
-    np.save(answers, np.concatenate([answer(given), answer(given[:1])]))
+    exports.serve(READERS, [file, images, answers])
 
 
 if __name__ == "__main__":

@@ -119,8 +119,11 @@ class LitClassifier(LightningModule):
         Raises:
             UserError: it doesn't fit this network.
         """
-        shapes = {name: a.shape for name, a in self.weights().items()}
-        found = weights_file.read_for(path, shapes, self.net.input_scale)
+        h: Any = self.hparams
+        known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
+        recipe = recipes.Recipe(model=recipes.Model(**known))
+        spec = weights_file.NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale)
+        found = weights_file.load_for(path, spec)
         self.net.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()}, strict=False)
 
     def weights(self) -> dict[str, Any]:
@@ -138,8 +141,7 @@ class LitClassifier(LightningModule):
             beyond: settings of the training that no recipe has a key for.
         """
         h: Any = self.hparams
-        recorded = recipes.to_metadata(recipe, beyond)
-        return weights_file.describe(recorded, tuple(h.input_shape), h.classes, h.input_scale)
+        return weights_file.NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale, beyond or {}).metadata()
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch

@@ -123,13 +123,13 @@ def refuse_changes(path: Path, out: Path, used: Recipe, beyond: dict[str, Any], 
     if "recipe" in state:
         before, past = Recipe.from_dict(state["recipe"]), state["beyond"]
     elif (out / folder.RECIPE).exists():  # a checkpoint of an earlier version
-        before, past = recipes.read_record(out / folder.RECIPE)
+        before, past = recipes.read_trained(out / folder.RECIPE)
     else:
         before, past = _of_hyperparameters(checkpoint, used), beyond
     done = len(state.get("epochs", ()))
     flag = "--ckpt_path"
     expected = f"--config {config}" if config.exists() else "the settings that the checkpoint was trained with"
-    resuming.refuse_difference(before, used, done, expected=expected, flag=flag, beyond=(past, beyond))
+    resuming.refuse_difference(before, used, done, expected=expected, flag=flag, extra=(past, beyond))
     resuming.refuse_other_data(state.get("data"), digest, used.data.path, flag)
 
 

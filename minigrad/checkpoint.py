@@ -1,4 +1,4 @@
-"""`checkpoint.safetensors`: all that a run needs to go on as if it had never stopped."""
+"""`checkpoint.safetensors`: the state from which a run continues exactly as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -7,48 +7,44 @@ from pathlib import Path
 
 import numpy as np
 
-from .classifier import Classifier
-from .optim import Optimizer
 from .runs import UserError, weights
-from .training import BestEpoch, Schedule
+from .training import TrainingState
 
 NAME = "checkpoint.safetensors"
 
 
-def save(
-    path: Path,
-    epoch: int,
-    net: Classifier,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    best: BestEpoch | None,
-    digest: str,
-) -> None:
-    """Write the state at the end of `epoch` (counted from 1), whole or not at all; `digest` names the data."""
-    arrays = {f"net.{name}": a for name, a in net.state_dict().items()}
-    arrays |= {f"optimizer.{name}": a for name, a in optimizer.state_dict().items()}
-    state = {
+def save(path: Path, epoch: int, state: TrainingState, digest: str) -> None:
+    """Write a checkpoint, completely or not at all.
+
+    Args:
+        path: the file.
+        epoch: the number of epochs trained.
+        state: the network, the optimizer, the schedule and early stopping.
+        digest: the digest of the data.
+    """
+    arrays = {f"net.{name}": a for name, a in state.net.state_dict().items()}
+    arrays |= {f"optimizer.{name}": a for name, a in state.optimizer.state_dict().items()}
+    plateau = state.schedule.plateau
+    values = {
         "epoch": epoch,
-        "learning_rate": optimizer.lr,
-        "plateau": [schedule.plateau.best, schedule.plateau.bad_epochs],
+        "learning_rate": state.optimizer.lr,
+        "plateau": [plateau.best, plateau.bad_epochs],
         "data": digest,
     }
-    if best is not None:
-        arrays |= {f"best.{name}": a for name, a in best.weights.items()}
-        state["best"] = [best.loss, best.waited]
-    weights.write(path, arrays, {"state": json.dumps(state)})
+    if state.best is not None:
+        arrays |= {f"best.{name}": a for name, a in state.best.weights.items()}
+        values["best"] = [state.best.loss, state.best.waited]
+    weights.write(path, arrays, {"state": json.dumps(values)})
 
 
-def load(
-    path: Path, net: Classifier, optimizer: Optimizer, schedule: Schedule, best: BestEpoch | None
-) -> tuple[int, str | None]:
-    """Restore the state at `path`.
+def load(path: Path, state: TrainingState) -> tuple[int, str | None]:
+    """Restore `state` from a checkpoint.
 
     Returns:
-        Its epoch, and the digest of the data; None in a file of an earlier version.
+        The number of epochs trained, and the digest of the data; None in a file of an earlier version.
 
     Raises:
-        UserError: the file is damaged or of another network.
+        UserError: the file is damaged or belongs to another network.
     """
     arrays, metadata = weights.read(path, "--resume")
 
@@ -56,14 +52,14 @@ def load(
         return {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
 
     try:
-        state = json.loads(metadata["state"])
-        net.load_state_dict(part("net."))
-        optimizer.load_state_dict(part("optimizer."))
-        optimizer.lr = state["learning_rate"]
-        schedule.plateau.best, schedule.plateau.bad_epochs = state["plateau"]
-        if best is not None:
-            best.loss, best.waited = state["best"]
-            best.weights = part("best.")
-        return int(state["epoch"]), state.get("data")
+        values = json.loads(metadata["state"])
+        state.net.load_state_dict(part("net."))
+        state.optimizer.load_state_dict(part("optimizer."))
+        state.optimizer.lr = values["learning_rate"]
+        state.schedule.plateau.best, state.schedule.plateau.bad_epochs = values["plateau"]
+        if state.best is not None:
+            state.best.loss, state.best.waited = values["best"]
+            state.best.weights = part("best.")
+        return int(values["epoch"]), values.get("data")
     except (KeyError, ValueError) as error:
-        raise UserError(f"--resume: {path} is damaged or of another network ({error})") from error
+        raise UserError(f"--resume: {path} is damaged or belongs to another network ({error})") from error

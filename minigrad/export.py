@@ -1,4 +1,4 @@
-"""python -m minigrad.export: a trained network as ONNX, held against minigrad before the file is there."""
+"""python -m minigrad.export: a trained network as ONNX, compared with minigrad before the file is written."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .runs import UserError, expand, folder, metrics, onnx_runtime, run_command, weights, whole_file
-from .runs.metrics import CHECKED, LIMIT
-from .trained import overwrite_option, restore, weights_option
+from .restore import restore, weights_option
+from .runs import expand, exports, folder, onnx_runtime, run_command, whole_file
+from .runs.weights import NetworkSpec
 
 PROG = "python -m minigrad.export"
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
-OPSET, IR = 17, 8  # of 2022, so that other runtimes read it too
+OPSET, IR = 17, 8  # of 2022, so that older runtimes can read the file
 
 
-def to_onnx(net: Classifier, network: weights.NetworkSpec) -> Any:
-    """The network as an `onnx.ModelProto`: `images`, raw uint8 pixels or float32, to `logits`, (n, classes); n is free.
+def to_onnx(net: Classifier, spec: NetworkSpec) -> Any:
+    """Convert a network to ONNX.
 
-    It is `Classifier.forward` in evaluation, line by line, so dropout is not
-    there. Weights keep their names in weights.safetensors, and the metadata
-    are the same.
+    The graph is `Classifier.forward` in evaluation mode, line by line, so it
+    has no dropout. Weights and metadata are named as in weights.safetensors.
+
+    Returns:
+        An `onnx.ModelProto` from `images`, uint8 pixels or float32, (n, *input_shape), to `logits`, (n, classes).
     """
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
     constants = [numpy_helper.from_array(np.asarray(t.data, order="C"), name) for name, t in net.named_tensors()]
 
-    def keep(name: str, value: Any) -> str:
+    def constant(name: str, value: Any) -> str:
         constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
@@ -53,10 +55,10 @@ def to_onnx(net: Classifier, network: weights.NetworkSpec) -> Any:
 
     activation = ACTIVATIONS[type(net.activation)]
     x = add("Cast", "images", to=TensorProto.FLOAT)
-    x = add("Mul", x, keep("scale", np.float32(net.scale)))
+    x = add("Mul", x, constant("scale", np.float32(net.scale)))
     if net.conv:
         channels, height, width = net.image
-        x = add("Reshape", x, keep("shape", [-1, height, width, channels]))
+        x = add("Reshape", x, constant("shape", [-1, height, width, channels]))
         x = add("Transpose", x, perm=[0, 3, 1, 2])
         for i, (layer, norm) in enumerate(zip_longest(net.conv, net.conv_norm)):
             x = add("Conv", x, *weighted(f"conv.{i}", layer), pads=[layer.padding] * 4)
@@ -68,76 +70,69 @@ def to_onnx(net: Classifier, network: weights.NetworkSpec) -> Any:
         x = add(activation, normalised(x, f"hidden_norm.{i}", norm))
     add("Gemm", x, *weighted("output", net.output), transB=1, output="logits")
 
-    kind = TensorProto.FLOAT if network.input_scale == 1 else TensorProto.UINT8
-    images = helper.make_tensor_value_info("images", kind, ["n", *network.input_shape])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", network.classes])
+    kind = TensorProto.FLOAT if spec.input_scale == 1 else TensorProto.UINT8
+    images = helper.make_tensor_value_info("images", kind, ["n", *spec.input_shape])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", spec.classes])
     graph = helper.make_graph(nodes, "classifier", [images], [logits], constants)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="minigrad"
     )
-    helper.set_model_props(
-        model, weights.describe(network.recipe, network.input_shape, network.classes, network.input_scale)
-    )
+    helper.set_model_props(model, spec.metadata())
     return model
 
 
-def difference(path: Path, net: Classifier, images: np.ndarray) -> float:
-    """How far ONNX Runtime's logits are from minigrad's: of the images together, and of the first one alone."""
-    answer = onnx_runtime.answering(path)
-    with np.errstate(over="ignore", invalid="ignore"):
-        expected = net.predict(images)
-        return metrics.difference(
-            np.concatenate([answer(images), answer(images[:1])]), np.concatenate([expected, expected[:1]])
-        )
+def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -> float:
+    """Write a network as ONNX if ONNX Runtime computes the same outputs as minigrad.
 
+    Args:
+        path: the file to write.
+        net: the network, in evaluation mode.
+        spec: its specification.
+        images: (n, *input_shape), for the comparison.
 
-def export(path: Path, net: Classifier, network: weights.NetworkSpec, images: np.ndarray) -> float:
-    """Write the network to `path`, once ONNX Runtime has answered `images` as minigrad does; returns the difference.
+    Returns:
+        The largest difference between the logits, as `exports.difference` defines it.
 
     Raises:
-        UserError: the answers differ by more than `LIMIT`; no file is written.
+        UserError: the outputs differ by more than `exports.LIMIT`; no file is written.
     """
     import onnx
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:
-        onnx.save(to_onnx(net, network), draft)
+    with whole_file(path) as draft, np.errstate(over="ignore", invalid="ignore"):
+        onnx.save(to_onnx(net, spec), draft)
         onnx.checker.check_model(draft, full_check=True)
-        found = difference(draft, net, images)
-        if not found <= LIMIT:
-            raise UserError(
-                f"--out {path}: ONNX Runtime's answers differ from minigrad's by {found:.1e}; expected at most {LIMIT:.0e},"
-                " so no file was written"
-            )
-    return found
+        outputs = exports.and_first_alone(onnx_runtime.predictor(draft), images)
+        return exports.check_outputs(path, outputs, net.predict(images))
 
 
 def main(argv: Sequence[str]) -> None:
     """Write an .onnx file."""
     parser = recipes.Parser(prog=PROG, description="Write a trained network as ONNX, and check it with ONNX Runtime.")
     weights_option(parser)
-    words = "the file to write; null writes it beside the weights"
-    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=words)
-    overwrite_option(parser)
+    where = "the file to write; null writes it beside the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=where)
+    parser.add_flag("--overwrite", "replace that file")
     parser.add_argument(
         "--data.path",
         type=str | None,
         default=None,
-        help=f"images for the check, of which {CHECKED:,} are taken; null takes the test images of the network's own data",
+        help=f"images for the check, which uses the first {exports.IMAGES:,}; null takes the test images of the data that"
+        " the network was trained on",
     )
     options = parser.parse_args(argv)
-    import onnx  # noqa: F401 (what is missing is said before anything is read)
+    import onnx  # noqa: F401 (if it is missing, the command ends before it reads anything)
 
     onnx_runtime.load()
 
     weights_path = expand(options.model.weights)
-    net, network, recipe = restore(weights_path)
+    net, spec = restore(weights_path)
     with folder.claim_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite) as out:
-        path = options.data.path or recipe.data.path
-        _, images = datasets.load_images(path, network.input_shape, network.input_scale)
-        images = images[:CHECKED]
-        found = export(out, net, network, images)
-    print(f"{out}: differs from minigrad by at most {found:.1e} over {len(images):,} images")
+        path = options.data.path or spec.recipe.data.path
+        _, images = datasets.load_images(path, spec.input_shape, spec.input_scale)
+        images = images[: exports.IMAGES]
+        measured = export(out, net, spec, images)
+    print(f"{out}: differs from minigrad by at most {measured:.1e} over {len(images):,} images")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""python -m minigrad.predict: answer images with a trained network."""
+"""python -m minigrad.predict: classify images with a trained network."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from pathlib import Path
 import numpy as np
 
 from . import datasets, recipes
+from .restore import restore, weights_option
 from .runs import UserError, expand, folder, metrics, run_command
-from .trained import overwrite_option, restore, weights_option
 
 PROG = "python -m minigrad.predict"
 
 
 def main(argv: Sequence[str]) -> None:
     """Write predictions.csv."""
-    parser = recipes.Parser(prog=PROG, description="Answer images with a trained network.")
+    parser = recipes.Parser(prog=PROG, description="Classify images with a trained network.")
     weights_option(parser)
-    words = f"the folder for {folder.PREDICTIONS}; null takes that of the weights"
-    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=words)
-    overwrite_option(parser)
+    where = f"the folder for {folder.PREDICTIONS}; null takes that of the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=where)
+    parser.add_flag("--overwrite", "replace that file")
     parser.add_argument(
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (those for testing), an .npz, a .csv, a PNG or JPEG, or a folder of them",
+        help="the images: mnist (its test images), an .npz, a .csv, a PNG or JPEG, or a folder of them",
     )
     options = parser.parse_args(argv)
 
     path, files = expand(options.model.weights), [folder.PREDICTIONS]
-    net, network, _ = restore(path)
+    net, spec = restore(path)
     if options.out is not None and Path(options.out).suffix == ".csv":
         raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
     with folder.claim_files(options.out or path.parent, "minigrad", files, overwrite=options.overwrite) as out:
-        names, images = datasets.load_images(options.data.path, network.input_shape, network.input_scale)
+        names, images = datasets.load_images(options.data.path, spec.input_shape, spec.input_scale)
         with np.errstate(over="ignore", invalid="ignore"):
             logits = net.predict(images)
-        if not np.isfinite(logits).all():
-            raise UserError(f"model.weights: {path}: its answers to {options.data.path} are NaN or infinite")
+        metrics.check_outputs(logits, options.data.path, weights=path)
         folder.prepare(out, files)
         metrics.write_predictions(out / folder.PREDICTIONS, logits, names)
         print(f"{len(logits):,} predictions in {out / folder.PREDICTIONS}")

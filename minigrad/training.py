@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, the learning rate, and knowing when to stop."""
+"""The training loop: steps, epochs, the learning-rate schedule and early stopping."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from . import ops, optim
 from .classifier import Classifier
 from .datasets import shifted
 from .recipes.schema import ONE_CYCLE, PLATEAU, Model
+from .runs import weights
+from .runs.weights import NetworkSpec
 from .tensor import Tensor
 
-# What a step tells whoever watches: its number and its loss. The gradients are in the parameters.
-Watch = Callable[[int, float], None]
+# Called after each step with its number and its loss; the gradients are in the parameters.
+StepCallback = Callable[[int, float], None]
 
 
 def build_optimizer(parameters: Iterable[Tensor], model: Model) -> optim.Optimizer:
-    """The optimiser that the recipe names."""
+    """Return the optimizer that the recipe names."""
     lr, decay = model.learning_rate, model.weight_decay
     if model.optimizer == "sgd":
         return optim.SGD(parameters, lr, model.momentum, decay)
@@ -29,7 +31,7 @@ def build_optimizer(parameters: Iterable[Tensor], model: Model) -> optim.Optimiz
 
 
 class Schedule:
-    """The recipe's schedule: nothing, a move after each step, or a look at the validation loss after each epoch."""
+    """The learning-rate schedule of the recipe: constant, updated per step, or by the validation loss per epoch."""
 
     def __init__(self, name: str, optimizer: optim.Optimizer, total_steps: int) -> None:
         self.name, steps = name, max(total_steps, 2)
@@ -45,21 +47,21 @@ class Schedule:
         if self.each_step is not None:
             self.each_step.step()
 
-    def after_epoch(self, validation_loss: float | None) -> None:
-        if self.name == "reduce_on_plateau" and validation_loss is not None:
+    def after_epoch(self, validation_loss: float) -> None:
+        if self.name == "reduce_on_plateau":
             self.plateau.step(validation_loss)
 
 
 @dataclass
 class BestEpoch:
-    """The lowest validation loss so far, its weights, and how long ago that was."""
+    """The lowest validation loss so far, the weights of that epoch, and the number of epochs since then."""
 
     patience: int
     loss: float = math.inf
     waited: int = 0
     weights: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def see(self, loss: float, net: Classifier) -> None:
+    def update(self, loss: float, net: Classifier) -> None:
         if loss < self.loss:
             self.loss, self.waited, self.weights = loss, 0, net.state_dict()
         else:
@@ -70,6 +72,51 @@ class BestEpoch:
         return self.waited >= self.patience
 
 
+@dataclass
+class TrainingState:
+    """All that changes while a network is trained, and that a checkpoint therefore contains."""
+
+    net: Classifier
+    optimizer: optim.Optimizer
+    schedule: Schedule
+    best: BestEpoch | None
+
+    @classmethod
+    def start(cls, spec: NetworkSpec, total_steps: int) -> TrainingState:
+        """Build the network of `spec`, with the recipe's weights or random ones, and what trains it.
+
+        Args:
+            spec: the network and its recipe.
+            total_steps: the number of steps in the whole training, over which a schedule is stretched.
+
+        Raises:
+            UserError: the weights do not fit the network.
+        """
+        recipe, model = spec.recipe, spec.recipe.model
+        net = Classifier(model, spec.input_shape, spec.classes, spec.input_scale, recipe.seed_everything)
+        if model.weights is not None:
+            net.load_state_dict(weights.load_for(model.weights, spec))
+        optimizer = build_optimizer(net.parameters(), model)
+        best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
+        return cls(net, optimizer, Schedule(model.schedule, optimizer, total_steps), best)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether early stopping ends the training."""
+        return self.best is not None and self.best.is_over
+
+    def after_epoch(self, validation_loss: float) -> None:
+        """Let the schedule and early stopping see the validation loss."""
+        self.schedule.after_epoch(validation_loss)
+        if self.best is not None:
+            self.best.update(validation_loss, self.net)
+
+    def load_best(self) -> None:
+        """Load the weights of the best epoch, if early stopping keeps them."""
+        if self.best is not None and self.best.weights:
+            self.net.load_state_dict(self.best.weights)
+
+
 def train_epoch(
     net: Classifier,
     optimizer: optim.Optimizer,
@@ -77,19 +124,29 @@ def train_epoch(
     labels: np.ndarray,
     batches: Iterable[np.ndarray],
     schedule: Schedule | None = None,
-    watch: Watch | None = None,
+    on_step: StepCallback | None = None,
     shifts: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """One pass over the batches of indices; returns the mean loss and accuracy over its images.
+    """Train for one epoch.
 
-    `watch(step, loss)` is called after each step, with the step's number from
-    1; `shifts` (see `datasets.epoch_shifts`) moves the images.
+    Args:
+        net: the network.
+        optimizer: updates its parameters.
+        images: (n, *input_shape), uint8 or float32.
+        labels: (n,) integers.
+        batches: the indices of each batch.
+        schedule: updated after each step.
+        on_step: called after each step with its number, counted from 1 over all epochs, and its loss.
+        shifts: (n, 2), by which the images are moved, as `datasets.epoch_shifts` returns them.
+
+    Returns:
+        The mean loss and the accuracy over the epoch's images, measured while the weights change.
     """
     net.train()
     total, correct, seen = 0.0, 0, 0
     for indices in batches:
         expected = labels[indices]
-        batch = images.take(indices, axis=0)  # which NumPy does more quickly than images[indices]
+        batch = images.take(indices, axis=0)  # faster than images[indices]
         if shifts is not None:
             batch = shifted(batch, shifts[indices])
         logits = net(batch)
@@ -103,6 +160,6 @@ def train_epoch(
         total += value * len(indices)
         correct += int((logits.data.argmax(axis=1) == expected).sum())
         seen += len(indices)
-        if watch is not None:
-            watch(optimizer.steps, value)
+        if on_step is not None:
+            on_step(optimizer.steps, value)
     return total / seen, correct / seen

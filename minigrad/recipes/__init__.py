@@ -1,23 +1,7 @@
-"""The ground floor of all three packages: what a recipe is, and finding and reading one."""
+"""Recipes, shared by all packages: the keys of a recipe, its file, its command line, and the layer sizes it implies."""
 
-from .parser import (
-    BEYOND,
-    OneSentence,
-    Parser,
-    dump,
-    find,
-    from_metadata,
-    load,
-    names,
-    read_record,
-    recipe_parser,
-    resolve,
-    run_options,
-    sentence,
-    to_metadata,
-    to_recipe,
-    with_paths,
-)
+from .files import NOT_IN_RECIPE, as_recipe, dump, find, from_metadata, load, names, read_trained, to_metadata
+from .parser import OneSentence, Parser, add_flag, recipe_parser, resolve, run_options, sentence, to_recipe, with_paths
 from .schema import (
     ONE_CYCLE,
     PLATEAU,
@@ -34,7 +18,7 @@ from .schema import (
 from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
-    "BEYOND",
+    "NOT_IN_RECIPE",
     "ONE_CYCLE",
     "PLATEAU",
     "SECTIONS",
@@ -46,6 +30,8 @@ __all__ = [
     "Recipe",
     "Sizes",
     "Trainer",
+    "add_flag",
+    "as_recipe",
     "check",
     "dump",
     "find",
@@ -53,7 +39,7 @@ __all__ = [
     "from_metadata",
     "load",
     "names",
-    "read_record",
+    "read_trained",
     "recipe_parser",
     "refuse_misfit",
     "resolve",

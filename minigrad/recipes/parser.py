@@ -1,25 +1,21 @@
-"""The command line of a recipe: every key a flag, every mistake one sentence."""
+"""The command line of a recipe: every key is a flag, and every error message is one sentence."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from ..runs.errors import UserError
 from ..runs.files import expand
+from .files import find, names, read_yaml
 from .schema import SECTIONS, Recipe, check
 
-FOLDER = Path(__file__).parent
-# In a recorded recipe: the settings of the training that no recipe has a key for. Such a file is not a recipe.
-BEYOND = "not_in_recipe"
-# Settings that keras_model alone takes, as flags or as keys of the same YAML.
-KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
+# The types in jsonargparse's messages, in plain words.
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -31,99 +27,39 @@ WORDS = {
 }
 
 
-def names() -> list[str]:
-    """The recipes that are built in."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def find(name: str) -> str:
-    """The path of a recipe given by path, or by the name of a built-in one.
-
-    Raises:
-        UserError: there is no such file and no such recipe, or it is no YAML of sections.
-    """
-    path = expand(name)
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a zero byte
-        is_file = False
-    if is_file:
-        _refuse_beyond(name, read_yaml(path))
-        return str(path)
-    if name in names():
-        return str(FOLDER / f"{name}.yaml")
-    raise UserError(f"--config {name}: no such file; expected a path or a built-in recipe: {', '.join(names())}")
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a recipe's file without checking its keys.
-
-    Raises:
-        UserError: the file is no YAML, or a section is no mapping, on which jsonargparse would fail.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", see line {mark.line + 1}" if mark else ""
-        raise UserError(f"--config {path}: can't be read as YAML{where}; expected a recipe") from error
-    if not isinstance(content, dict):
-        raise UserError(
-            f"--config {path}: is empty or no mapping; expected a recipe with sections such as model and data"
-        )
-    for section in SECTIONS:
-        if not isinstance(content.get(section, {}), (dict, str)):
-            raise UserError(
-                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
-            )
-    return content
-
-
-def _refuse_beyond(path: str, content: dict[str, Any]) -> None:
-    if BEYOND in content:
-        named = ", ".join(map(str, content[BEYOND] or ()))
-        raise UserError(
-            f"--config {path}: records a training that no recipe describes ({named}); expected a recipe, or for"
-            " lightning_module the config.yaml beside it"
-        )
-
-
 def resolve(argv: Sequence[str]) -> list[str]:
-    """`argv` with each recipe's name behind `--config` (or `-c`) replaced by its path.
+    """Return `argv` with the recipe name after each `--config` (or `-c`) replaced by its path.
 
-    LightningCLI knows only paths, and DDP's child processes parse the same
-    words again, so this runs before any parser.
+    This happens before any parser runs, since LightningCLI accepts only paths,
+    and the child processes of DDP parse the same arguments again.
 
     Raises:
-        UserError: there is no such recipe, or it would undo a flag that stands before it.
+        UserError: there is no such recipe, or it would override a flag that precedes it.
     """
-    words = list(argv)
-    for i, word in enumerate(argv):
-        if word in ("--config", "-c") and i + 1 < len(words):
-            words[i + 1] = find(argv[i + 1])
-            _refuse_undone(argv[:i], argv[i + 1], argv[i + 2 :])
-        elif word.startswith("--config="):
-            name = word.removeprefix("--config=")
-            words[i] = f"--config={find(name)}"
-            _refuse_undone(argv[:i], name, argv[i + 1 :])
-    return words
+    resolved = list(argv)
+    for i, argument in enumerate(argv):
+        if argument in ("--config", "-c") and i + 1 < len(argv):
+            resolved[i + 1] = find(argv[i + 1])
+            _refuse_override(argv[:i], argv[i + 1], argv[i + 2 :])
+        elif argument.startswith("--config="):
+            name = argument.removeprefix("--config=")
+            resolved[i] = f"--config={find(name)}"
+            _refuse_override(argv[:i], name, argv[i + 1 :])
+    return resolved
 
 
-def _refuse_undone(before: Sequence[str], config: str, after: Sequence[str]) -> None:
-    """Check that no flag stands only before a file that sets its key: jsonargparse lets the later one win."""
+def _refuse_override(before: Sequence[str], config: str, after: Sequence[str]) -> None:
+    """Check that no flag precedes a file that sets its key, unless it is repeated: to jsonargparse the last one counts."""
     keys = list(_keys(read_yaml(find(config))))
-    again = {word.split("=")[0] for word in after}
-    for word in before:
-        if not word.startswith("--") or word.split("=")[0] in again:
+    repeated = {argument.split("=")[0] for argument in after}
+    for argument in before:
+        if not argument.startswith("--") or argument.split("=")[0] in repeated:
             continue
-        flag = word[2:].split("=")[0].rstrip("+")
+        flag = argument[2:].split("=")[0].rstrip("+")
         for key in keys:
             if key == flag or key.startswith(f"{flag}.") or flag.startswith(f"{key}."):
                 raise UserError(
-                    f"--{flag}: stands before --config {config}, which sets {key} and would undo it;"
-                    " expected --config first"
+                    f"--{flag}: precedes --config {config}, which sets {key} and would override it; expected --config first"
                 )
 
 
@@ -136,29 +72,38 @@ def _keys(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 class OneSentence:
-    """Mix into a jsonargparse parser: its complaints become a `UserError` of one sentence."""
+    """A mixin for jsonargparse parsers: their error messages become a `UserError` of one sentence."""
 
     def parse_args(self, *args: Any, **options: Any) -> Namespace:
         try:
             return super().parse_args(*args, **options)  # type: ignore[misc]
         except UnicodeDecodeError as error:
-            raise UserError("a file given for a section of the recipe is no text; expected YAML") from error
+            raise UserError("a file for a section of the recipe is not a text file; expected YAML") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
 
 
 class Parser(OneSentence, ArgumentParser):  # type: ignore[misc]
-    """A jsonargparse parser whose mistakes are one sentence."""
+    """A jsonargparse parser whose error messages are one sentence."""
+
+    def add_flag(self, name: str, help: str) -> None:
+        """Add an option that is off by default and accepts `--x`, `--x true` and `--x false`."""
+        add_flag(self, name, help)
+
+
+def add_flag(parser: ArgumentParser, name: str, help: str) -> None:
+    """Add an option as `Parser.add_flag` does, to a parser of another class such as LightningCLI's."""
+    parser.add_argument(name, type=bool, nargs="?", const=True, default=False, help=help)
 
 
 def recipe_parser(prog: str, description: str) -> Parser:
-    """A parser with `--config` and every key of a recipe."""
+    """Return a parser with `--config` and a flag for every key of a recipe."""
     parser = Parser(prog=prog, description=description)
     parser.add_argument("--config", action=ActionConfigFile, help=f"a recipe: a YAML file, or {' or '.join(names())}")
     defaults = Recipe()
     parser.add_argument(
-        "--seed_everything", type=int, default=defaults.seed_everything, help="the seed of everything drawn"
+        "--seed_everything", type=int, default=defaults.seed_everything, help="the seed of all random numbers"
     )
     for name, section in SECTIONS.items():
         parser.add_class_arguments(section, name)
@@ -166,20 +111,18 @@ def recipe_parser(prog: str, description: str) -> Parser:
 
 
 def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
-    """Add `--out`, `--overwrite` and, where a run can go on, `--resume`."""
-    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+    """Add `--out`, `--overwrite` and, if runs of the command can be continued, `--resume`."""
     parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes the next runs/NAME-N")
-    parser.add_argument("--overwrite", **flag, help="replace the run that is in the folder")
+    add_flag(parser, "--overwrite", "replace the run that is in the folder")
     if resume:
-        words = "continue the run in the folder, if there is one; without --out, the newest run"
-        parser.add_argument("--resume", **flag, help=words)
+        add_flag(parser, "--resume", "continue the run in the folder, if there is one; without --out, the newest run")
 
 
 def to_recipe(options: Namespace) -> Recipe:
-    """The checked recipe in what `recipe_parser` parsed.
+    """Return the checked recipe in the result of `recipe_parser`.
 
     Raises:
-        UserError: a value makes no sense.
+        UserError: a value is invalid.
     """
     values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
     return check(with_paths(Recipe.from_dict({"seed_everything": options.seed_everything, **values})))
@@ -193,96 +136,16 @@ def with_paths(recipe: Recipe) -> Recipe:
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 
-def load(name: str = "simple") -> Recipe:
-    """The checked recipe of a built-in name or a YAML file.
-
-    Raises:
-        UserError: no such recipe, or a key or value in it is wrong.
-    """
-    return to_recipe(recipe_parser("recipe", "").parse_args(["--config", find(name)]))
-
-
-def read_record(path: Path) -> tuple[Recipe, dict[str, Any]]:
-    """Read the recipe that a run recorded.
-
-    Args:
-        path: its recipe.yaml.
-
-    Returns:
-        The recipe, and the settings of the training that no recipe has a key for.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    content = read_yaml(path)
-    beyond = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(BEYOND, None) or {})
-    try:
-        return to_recipe(recipe_parser("recipe", "").parse_object(content)), beyond
-    except (UserError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run recorded") from error
-
-
-def to_metadata(recipe: Recipe, beyond: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the recipe for the metadata of a weights file; the inverse of `from_metadata`.
-
-    Args:
-        recipe: what was trained.
-        beyond: settings of the training that no recipe has a key for.
-    """
-    return recipe.as_dict() | ({BEYOND: dict(beyond)} if beyond else {})
-
-
-def from_metadata(values: dict[str, Any]) -> Recipe:
-    """Return the checked recipe in the metadata of a weights file.
-
-    Raises:
-        UserError: a value makes no sense.
-    """
-    known = {key: value for key, value in values.items() if key != BEYOND}
-    return to_recipe(recipe_parser("recipe", "").parse_object(known))
-
-
-def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, beyond: Mapping[str, Any] | None = None) -> str:
-    """Return the recipe as YAML.
-
-    Args:
-        recipe: what was trained.
-        keys: further settings, which the package that wrote them takes as keys of the same file.
-        beyond: settings of the training that no recipe has a key for; with any, the file is not accepted as a recipe.
-    """
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        # `1e3` is text to this writer, and a number to jsonargparse.
-        number = re.fullmatch(r"[-+.\d_]+(e[-+]?\d+)?", value, re.IGNORECASE)
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
-
-    Dumper.add_representer(str, text)
-
-    def write(values: Mapping[str, Any]) -> str:
-        return str(yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None))
-
-    head = ""
-    if beyond:
-        head = "# Not a recipe: the training used these settings, for which a recipe has no keys.\n" + write(
-            {BEYOND: beyond}
-        )
-    return head + write({**recipe.as_dict(), **(keys or {})})
-
-
 def sentence(message: str, keys: Sequence[str] = ()) -> str:
-    """One line of a parser's complaint: the key, the value, what was expected."""
+    """Return a parser's error message as one line: the key, the value, what was expected."""
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
     text = re.sub(r'^Parser key "([^"]+)"(?: element \d+)?:', r"\1:", text)
     if m := re.match(
         r"(\S+): Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: .*Given value: (.*)$", text
     ):
-        return f"{m[1]}: {m[3]}; expected {_words(m[2])}"
+        return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
     if m := re.match(r"(\S+): (?:Problem with [^:]*: )?Expected a (.*?)\.? Got value: (.*)$", text):
-        return f"{m[1]}: {m[3]}; expected {_words(m[2])}"
+        return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
     if m := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
         return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys)
     if m := re.match(r"(?:Group '(\S+)' does not accept option |Option )'(\S+?)'", text):
@@ -292,12 +155,12 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
 
 
 def _unknown(what: str, key: str, keys: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, keys, 1)
-    return f"{what}; expected {'perhaps ' + near[0] if near else 'a key of the recipe, see --help'}"
+    similar = difflib.get_close_matches(key, keys, 1)
+    return f"{what}; expected {'perhaps ' + similar[0] if similar else 'a key of the recipe, see --help'}"
 
 
-def _words(types: str) -> str:
-    """A type as a person says it: "typing.Literal['a', 'b']" is "a or b"."""
-    found = [n.strip("'\"") for n in re.findall(r"'([^']*)'|(\w+)", types) for n in n if n]
-    plain = [n for n in found if n not in ("class", "typing", "Literal", "Optional", "Union")]
+def _type_in_words(types: str) -> str:
+    """Return a type in plain words, such as "a or b" for "typing.Literal['a', 'b']"."""
+    parts = [n.strip("'\"") for n in re.findall(r"'([^']*)'|(\w+)", types) for n in n if n]
+    plain = [n for n in parts if n not in ("class", "typing", "Literal", "Optional", "Union")]
     return " or ".join(dict.fromkeys(WORDS.get(n, n) for n in plain)) or types

@@ -1,7 +1,7 @@
-"""What a recipe is: one closed set of keys, the same for all four commands.
+"""The keys of a recipe, which are the same for all four commands.
 
-Each dataclass is one section; each field a key, with its type and default.
-`check` holds the rules that a type can't say.
+Each dataclass is one section; each field is one key, with its type and
+default. `check` applies the rules that a type cannot express.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Augment = Literal["none", "shift"]
 
 @dataclass
 class Model:
-    """The network and how it learns.
+    """The network and how it is trained.
 
     Args:
-        architecture: the kind of network: mlp, linear layers with activations between them; or cnn,
-            convolutions before those, each with 2x2 max pooling.
-        channels: of a cnn, how many each convolution gives.
-        kernel_size: of a cnn, the height and width of each convolution's window, odd.
-        hidden: the sizes of the hidden linear layers.
-        activation: what stands after each convolution and each hidden layer.
-        dropout: the probability of dropping a hidden unit in training, 0 to below 1.
+        architecture: mlp: linear layers with activations between them. cnn: convolutions, each with 2x2 max pooling,
+            before those layers.
+        channels: the output channels of each convolution of a cnn.
+        kernel_size: the height and width of each convolution's kernel, an odd number.
+        hidden: the number of units in each hidden linear layer.
+        activation: the activation after each convolution and each hidden layer.
+        dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
         batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
-        optimizer: the update rule, in torch's formula in all three frameworks.
-        learning_rate: the step size at the start.
-        momentum: of sgd.
-        weight_decay: added to the gradient as weight_decay * weight; decoupled from it in adamw.
-        schedule: how the learning rate moves: not; down a half cosine to 0 (cosine); up to learning_rate
-            for the first 3 in 10 steps, then down (one_cycle); or by 10 times down whenever the
-            validation loss has not fallen by 0.0001 for 3 epochs (reduce_on_plateau).
-        weights: a weights.safetensors to start from.
+        optimizer: the update rule; all packages use PyTorch's formula.
+        learning_rate: the learning rate; with one_cycle, its maximum.
+        momentum: the momentum of sgd.
+        weight_decay: the weight decay; added to the gradient as weight_decay * weight, or decoupled from it in adamw.
+        schedule: constant: the learning rate does not change. cosine: it falls to 0 along a half cosine. one_cycle: it
+            rises to learning_rate in the first 30 % of the steps, then falls. reduce_on_plateau: it is divided by 10
+            whenever the validation loss has not fallen by 0.0001 for 3 epochs.
+        weights: a weights.safetensors file to start from; null starts from random weights.
     """
 
     architecture: Architecture = "mlp"
@@ -59,15 +59,15 @@ class Model:
 
 @dataclass
 class Data:
-    """What is learnt.
+    """The data to train on.
 
     Args:
-        path: mnist, an .npz, or a folder with Kaggle's CSV or IDX files.
-        batch_size: images a step.
-        validation_size: images held out of training, drawn by the seed; null takes a tenth of the training images,
-            at most 5,000.
-        augment: what is done to training images: none, or shift, which moves each by up to one pixel
-            in each direction, anew in each epoch.
+        path: mnist, an .npz or .csv file, or a folder with Kaggle's CSV files or with IDX files.
+        batch_size: the number of images per step.
+        validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
+            tenth of them, at most 5,000.
+        augment: none, or shift: moves each training image by up to one pixel in each direction, by a new random amount in
+            each epoch.
     """
 
     path: str = "mnist"
@@ -78,10 +78,10 @@ class Data:
 
 @dataclass
 class Trainer:
-    """How long.
+    """The length of the training.
 
     Args:
-        max_epochs: passes over the training data; 0 only evaluates.
+        max_epochs: the number of passes over the training data; 0 only tests the network.
     """
 
     max_epochs: int = 10
@@ -89,18 +89,19 @@ class Trainer:
 
 @dataclass
 class EarlyStopping:
-    """When to stop before that.
+    """When to stop earlier.
 
     Args:
-        patience: epochs without a lower validation loss; the best epoch's weights are kept. null never stops.
+        patience: stop after this number of epochs without a lower validation loss, and keep the best epoch's weights;
+            null never stops early.
     """
 
     patience: int | None = None
 
 
-# reduce_on_plateau, in torch's terms: more than `patience` epochs without falling by `threshold`.
+# The arguments of torch's ReduceLROnPlateau: it waits for more than `patience` epochs.
 PLATEAU = {"factor": 0.1, "patience": 2, "threshold": 1e-4}
-# one_cycle, in torch's terms: from 1/25 of the rate up in `pct_start` of the steps, then down to 1/10,000 of the start.
+# The arguments of torch's OneCycleLR: it starts at 1/25 of the learning rate and ends at 1/10,000 of that.
 ONE_CYCLE = {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
 
 SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": EarlyStopping}
@@ -108,7 +109,7 @@ SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": 
 
 @dataclass
 class Recipe:
-    """A whole recipe; `Recipe()` is the recipe named simple."""
+    """A complete recipe; `Recipe()` equals the built-in recipe `simple`."""
 
     seed_everything: int = 42
     model: Model = field(default_factory=Model)
@@ -117,33 +118,33 @@ class Recipe:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested dicts, in the order of the file."""
+        """Return nested dicts of plain values, in the order of the file."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The inverse of `as_dict`; an unknown key is a TypeError."""
+        """Build a recipe from what `as_dict` returned; an unknown key raises a TypeError."""
         sections = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
         return cls(values.get("seed_everything", 42), **sections)
 
 
 def flat(recipe: Recipe) -> list[tuple[str, Any]]:
-    """Each key with its dots, and its value."""
+    """Return all keys with their values, such as `("model.hidden", [10])`."""
     sections = [(f"{name}.{k}", v) for name in SECTIONS for k, v in vars(getattr(recipe, name)).items()]
     return [("seed_everything", recipe.seed_everything), *sections]
 
 
 def check(recipe: Recipe) -> Recipe:
-    """Return `recipe` if every value makes sense.
+    """Return `recipe` if every value is valid.
 
     Raises:
-        UserError: naming the first key that doesn't, its value and what was expected.
+        UserError: a value is invalid; the message names the first such key, its value and what was expected.
     """
     for name, value in flat(recipe):
         if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
             raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
-    whole = [
+    integers = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),
         *(("model.channels", size, 1, 1_000_000) for size in model.channels),
@@ -153,7 +154,7 @@ def check(recipe: Recipe) -> Recipe:
         ("trainer.max_epochs", recipe.trainer.max_epochs, 0, math.inf),
         ("early_stopping.patience", 1 if (p := recipe.early_stopping.patience) is None else p, 1, math.inf),
     ]
-    for key, value, low, high in whole:
+    for key, value, low, high in integers:
         if isinstance(value, bool) or not low <= value <= high:
             raise UserError(
                 f"{key}: {value}; expected a whole number of {low} or more"
@@ -171,21 +172,27 @@ def check(recipe: Recipe) -> Recipe:
             )
     if model.kernel_size % 2 == 0:
         raise UserError(
-            f"model.kernel_size: {model.kernel_size}; expected an odd number, so that a window has a middle"
+            f"model.kernel_size: {model.kernel_size}; expected an odd number, so that the kernel has a center"
         )
+    _check_combinations(recipe)
+    return recipe
+
+
+def _check_combinations(recipe: Recipe) -> None:
+    """Check the rules that concern several keys."""
+    model = recipe.model
     if model.architecture == "cnn" and not model.channels:
         raise UserError("model.channels: []; expected one number or more, since model.architecture is cnn")
     if model.momentum and model.optimizer != "sgd":
         raise UserError(
             f"model.momentum: {model.momentum} with model.optimizer {model.optimizer}; expected 0, since only sgd has momentum"
         )
-    if data.validation_size == 0 and watches_validation(recipe):
+    if recipe.data.validation_size == 0 and watches_validation(recipe):
         raise UserError(
             "data.validation_size: 0; expected 1 or more, since early_stopping and reduce_on_plateau watch the validation loss"
         )
-    return recipe
 
 
 def watches_validation(recipe: Recipe) -> bool:
-    """Return whether training by `recipe` needs a validation loss."""
+    """Return whether training with `recipe` needs a validation loss."""
     return recipe.early_stopping.patience is not None or recipe.model.schedule == "reduce_on_plateau"

@@ -1,4 +1,4 @@
-"""The sizes of a recipe's network, worked out once for all three packages, and whether the data suit it."""
+"""The layer sizes of a recipe's network, shared by all packages, and whether the data fit the recipe."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .schema import Model, Recipe, watches_validation
 
 
 class Sizes(NamedTuple):
-    """What goes into and comes out of each layer.
+    """The input and output sizes of each layer.
 
     Attributes:
-        image: (channels, height, width) of the input of a cnn; a vector's length in an mlp is hidden[0]'s or output's.
+        image: (channels, height, width) of the input of a cnn; (1, 1, features) for an mlp.
         conv: (in, out) channels of each convolution.
-        hidden: (in, out) of each hidden linear layer.
-        output: (in, out) of the last one.
+        hidden: (in, out) features of each hidden linear layer.
+        output: (in, out) features of the last linear layer.
     """
 
     image: tuple[int, int, int]
@@ -27,30 +27,34 @@ class Sizes(NamedTuple):
     output: tuple[int, int]
 
     def shapes(self, model: Model) -> dict[str, tuple[int, ...]]:
-        """The arrays of weights.safetensors, in torch's layout.
+        """Return the shape of each array in weights.safetensors, in torch's layout.
 
-        Under batch norm a layer has no bias of its own, since the norm's
-        would do the same, and the norm has its four arrays.
+        With batch norm, the layer before it has no bias, since the norm has one.
         """
-        out: dict[str, tuple[int, ...]] = {}
-        window = (model.kernel_size, model.kernel_size)
+        shapes: dict[str, tuple[int, ...]] = {}
+        kernel = (model.kernel_size, model.kernel_size)
         for kind, pairs in (("conv", self.conv), ("hidden", self.hidden)):
             for i, (a, b) in enumerate(pairs):
-                out[f"{kind}.{i}.weight"] = (b, a, *window) if kind == "conv" else (b, a)
+                shapes[f"{kind}.{i}.weight"] = (b, a, *kernel) if kind == "conv" else (b, a)
                 if not model.batch_norm:
-                    out[f"{kind}.{i}.bias"] = (b,)
+                    shapes[f"{kind}.{i}.bias"] = (b,)
             if model.batch_norm:
                 for i, (_, b) in enumerate(pairs):
                     names = ("weight", "bias", "running_mean", "running_var")
-                    out |= {f"{kind}_norm.{i}.{name}": (b,) for name in names}
-        return out | {"output.weight": self.output[::-1], "output.bias": self.output[1:]}
+                    shapes |= {f"{kind}_norm.{i}.{name}": (b,) for name in names}
+        return shapes | {"output.weight": self.output[::-1], "output.bias": self.output[1:]}
 
 
 def sizes(model: Model, input_shape: tuple[int, ...], classes: int) -> Sizes:
-    """The sizes of `model`'s network on inputs of `input_shape`: a vector, (height, width) or (height, width, channels).
+    """Return the layer sizes of a network.
+
+    Args:
+        model: the network's section of the recipe.
+        input_shape: (features,), (height, width) or (height, width, channels).
+        classes: the number of outputs.
 
     Raises:
-        UserError: a cnn was asked for, and the input is no image or is pooled away.
+        UserError: the network is a cnn, and the input is not an image or is too small for its poolings.
     """
     image, conv = (1, 1, math.prod(input_shape)), []
     width = image[2]
@@ -62,23 +66,23 @@ def sizes(model: Model, input_shape: tuple[int, ...], classes: int) -> Sizes:
             )
         image = (input_shape[2] if len(input_shape) == 3 else 1, input_shape[0], input_shape[1])
         conv = list(pairwise([image[0], *model.channels]))
-        left = [size // 2 ** len(conv) for size in image[1:]]
-        if not min(left):
+        pooled = [size // 2 ** len(conv) for size in image[1:]]
+        if not min(pooled):
             raise UserError(
                 f"model.channels: {model.channels} on images of {image[1]}x{image[2]}; expected at most"
                 f" {int(math.log2(min(image[1:])))} convolutions, each of which halves height and width"
             )
-        width = math.prod(left) * model.channels[-1]
+        width = math.prod(pooled) * model.channels[-1]
     widths = [width, *model.hidden]
     return Sizes(image, conv, list(pairwise(widths)), (widths[-1], classes))
 
 
 def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
-    """Check that `data` can be learnt by `recipe`.
+    """Check that a network can be trained on `data` with `recipe`.
 
     Raises:
-        UserError: a cnn or `augment: shift` without images, images too small, a last batch of one under batch norm, or
-            no validation images where training watches their loss.
+        UserError: a cnn or `augment: shift` without images; images that are too small; a last batch of one image with
+            batch norm; or no validation images although the training needs their loss.
     """
     sizes(recipe.model, data.input_shape, data.classes)
     size, batch = len(data.train.labels), recipe.data.batch_size
@@ -94,6 +98,6 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
         )
     if recipe.model.batch_norm and min(batch, size % batch or batch) == 1:
         raise UserError(
-            f"data.batch_size: {batch} leaves a batch of one of {size} training images, which batch_norm can't"
+            f"data.batch_size: {batch} leaves a batch of one of {size} training images, which batch_norm cannot"
             " normalise; expected another size"
         )

@@ -1,16 +1,22 @@
-"""The ground floor of all three packages: run folders, whole-file writes, history, curves, weights, errors."""
+"""Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, folder, history, metrics, pictures, weights
+from . import curves, exports, folder, history, metrics, pictures, weights
 from .errors import Stopped, UserError, need_tensorboard, run_command
 from .files import expand, whole_file, write_json, write_text
 from .history import Epoch
+from .recorder import RunRecorder, TrainingResult, write_metrics
+from .weights import NetworkSpec
 
 __all__ = [
     "Epoch",
+    "NetworkSpec",
+    "RunRecorder",
     "Stopped",
+    "TrainingResult",
     "UserError",
     "curves",
     "expand",
+    "exports",
     "folder",
     "history",
     "metrics",
@@ -20,5 +26,6 @@ __all__ = [
     "weights",
     "whole_file",
     "write_json",
+    "write_metrics",
     "write_text",
 ]

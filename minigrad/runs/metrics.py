@@ -21,16 +21,46 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def refuse_divergence(loss: float, epoch: int, learning_rate: float) -> None:
-    """Stop a run whose loss is no number any more.
+def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | None = None) -> None:
+    """Check that training has not diverged.
+
+    Args:
+        loss: of the epoch or of one of its steps.
+        epoch: its number, counted from 1.
+        learning_rate: the recipe's, for the message.
+        weights: the file that training started from, if any, for the message.
 
     Raises:
         UserError: the loss is NaN or infinite.
     """
     if not math.isfinite(loss):
+        start = f", or other weights than {weights} to start from" if weights is not None and epoch == 1 else ""
         raise UserError(
-            f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate"
+            f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate{start}"
         )
+
+
+def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, learning_rate: float | None = None) -> None:
+    """Check that a network's outputs are finite.
+
+    Args:
+        logits: the outputs, (n, classes).
+        data: the file that the images are from.
+        weights: the file that the weights are from; None if the network was initialised at random.
+        learning_rate: of the training that has just ended; None if the network was not trained by this command.
+
+    Raises:
+        UserError: an output is NaN or infinite. The message names the probable cause: the learning rate, else the
+            weights, else the images.
+    """
+    if np.isfinite(logits).all():
+        return
+    outputs = f"the network's outputs for {data} are NaN or infinite"
+    if learning_rate is not None:
+        raise UserError(f"model.learning_rate: {learning_rate}: {outputs}; expected a smaller rate")
+    if weights is not None:
+        raise UserError(f"model.weights: {weights}: {outputs}; expected weights and images that give finite outputs")
+    raise UserError(f"data.path: {outputs}; expected images that give finite outputs")
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -41,13 +71,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """`score` of the test set under the names of `metrics.json`.
-
-    Raises:
-        UserError: the answers are no numbers any more.
-    """
-    if not np.isfinite(logits).all():
-        raise UserError("model.learning_rate: the network's answers became NaN or infinite; expected a smaller rate")
+    """Return `score` of the test set under the names of `metrics.json`."""
     return {f"test_{name}": value for name, value in score(logits, labels).items()}
 
 
@@ -56,16 +80,6 @@ def percent(metrics: Mapping[str, Any]) -> str:
     return f"test accuracy {metrics['test_accuracy']:.2%} ({metrics['test_correct']:,} of {metrics['test_images']:,})".replace(
         "%", " %"
     )
-
-
-# An exported network answers so many images, and no logit may be further from the network's own.
-CHECKED, LIMIT = 1000, 1e-4
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """How far logits are from those expected, both (n, classes): the largest difference, over the largest logit where
-    that is above 1. A NaN is a difference too."""
-    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
 
 def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""ONNX Runtime, quiet and on the processor: what an exported network answers."""
+"""ONNX Runtime on the CPU, without its log output: the outputs of an exported network."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 
 def load() -> Any:
-    """The module, told to report nothing to its makers, which it does when it is imported."""
+    """Import onnxruntime with its telemetry off, which it would send at import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     return onnxruntime
 
 
-def answering(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from images, as the network at `path` takes them, to logits, (n, classes)."""
+def predictor(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from images, as the network in the file accepts them, to logits, (n, classes)."""
     runtime = load()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (images,) = session.get_inputs()
-    return lambda given: np.asarray(session.run(None, {images.name: given})[0])
+    return lambda batch: np.asarray(session.run(None, {images.name: batch})[0])

@@ -32,7 +32,7 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
     """
     if not folder.is_finished(out) or not (out / folder.RECIPE).exists():
         return False
-    before, _ = recipes.read_record(out / folder.RECIPE)
+    before, _ = recipes.read_trained(out / folder.RECIPE)
     if recipe.trainer.max_epochs <= before.trainer.max_epochs:
         print(f"{out} holds a finished run, which is left as it is")
         return True
@@ -74,7 +74,7 @@ def refuse_changes(out: Path, recipe: Recipe) -> None:
     Raises:
         UserError: naming the first key that differs, or why the length may not.
     """
-    recorded, _ = recipes.read_record(out / folder.RECIPE)
+    recorded, _ = recipes.read_trained(out / folder.RECIPE)
     refuse_difference(recorded, recipe, epochs_recorded(out), expected=f"--config {out / folder.RECIPE}")
 
 
@@ -85,7 +85,7 @@ def refuse_difference(
     *,
     expected: str,
     flag: str = "--resume",
-    beyond: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
+    extra: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> None:
     """Check that a run made with `recorded` can continue with `recipe`.
 
@@ -95,12 +95,12 @@ def refuse_difference(
         done: epochs that the run has.
         expected: what the message recommends.
         flag: what the command calls resuming, for the messages.
-        beyond: the settings then and now that no recipe has a key for.
+        extra: the settings then and now for which a recipe has no keys.
 
     Raises:
         UserError: naming the first key that differs, or why the length may not.
     """
-    before, now = ({**dict(recipes.flat(r)), **b} for r, b in zip((recorded, recipe), beyond, strict=True))
+    before, now = ({**dict(recipes.flat(r)), **b} for r, b in zip((recorded, recipe), extra, strict=True))
     for key in before | now:
         a, b = before.get(key), now.get(key)
         if a != b and key not in FREE:

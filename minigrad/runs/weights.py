@@ -1,136 +1,211 @@
 """`weights.safetensors`: the one weights file that all three packages read and write.
 
-Torch's layout: a linear weight is (out, in), a convolution's (out, in,
-height, width), under names that do not move when dropout is added:
+The layout is torch's: a linear weight is (out, in), a convolution's (out, in,
+height, width). The names do not change when dropout is added:
 `conv.0.weight`, `hidden.0.weight`, `hidden.0.bias`, `hidden_norm.0.weight`,
-`output.weight`, `output.bias`. The metadata say what the network expects.
-Nothing is pickled.
+`output.weight`, `output.bias`. The metadata describe the network. Nothing is
+pickled.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import UserError
 from .files import expand, whole_file
 
+if TYPE_CHECKING:
+    from ..datasets import Dataset
+    from ..recipes import Recipe
+
 Weights = dict[str, np.ndarray]
 
-
-def describe(recipe: Mapping[str, Any], input_shape: tuple[int, ...], classes: int, scale: float) -> dict[str, str]:
-    """The metadata of a weights file, one JSON text under the key `minigrad`: the recipe, the shape of one input,
-    the number of classes, and what the network multiplies its input by ("1/255" for uint8 pixels, "1" for floats)."""
-    network = {"input_shape": list(input_shape), "classes": classes, "input_scale": _scale(scale)}
-    # One key, since the format keeps several in no fixed order, and equal runs shall give equal files.
-    return {"minigrad": json.dumps({"recipe": recipe, **network})}
+KEY = "minigrad"  # of the metadata
+SCALES = {"1": 1.0, "1/255": 1 / 255}  # as the metadata write them
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What `describe` said: enough to build the network again.
+    """What is needed to build a network: its recipe, and the data that it accepts.
 
     Attributes:
-        recipe: nested dicts, as `recipes.from_metadata` takes them.
-        input_shape: of one input.
+        recipe: the recipe that the network is trained with.
+        input_shape: the shape of one input: (features,), (height, width) or (height, width, channels).
         classes: the number of logits.
-        input_scale: what the network multiplies its input by.
+        input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
+        extra: settings of the training for which a recipe has no keys.
     """
 
-    recipe: dict[str, Any]
+    recipe: Recipe
     input_shape: tuple[int, ...]
     classes: int
     input_scale: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: Dataset, extra: Mapping[str, Any] | None = None) -> NetworkSpec:
+        """Return the specification of a network that is trained on `data`."""
+        return cls(recipe, data.input_shape, data.classes, data.input_scale, extra or {})
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every array in the weights file, by name."""
+        from ..recipes import sizes  # here, since it imports a parser of command lines
+
+        return sizes(self.recipe.model, self.input_shape, self.classes).shapes(self.recipe.model)
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of the weights file: one JSON text under the key `minigrad`."""
+        from ..recipes import to_metadata
+
+        content = {
+            "recipe": to_metadata(self.recipe, self.extra),
+            "input_shape": list(self.input_shape),
+            "classes": self.classes,
+            "input_scale": _scale_text(self.input_scale),
+        }
+        # safetensors writes several keys in no fixed order; equal runs must give equal files.
+        return {KEY: json.dumps(content)}
 
 
-def read_network(path: str | Path) -> NetworkSpec:
-    """Read the metadata that `describe` made.
+def load(path: str | Path) -> tuple[NetworkSpec, Weights]:
+    """Read a weights file that describes its own network.
+
+    Args:
+        path: a `weights.safetensors` of any of the three packages.
+
+    Returns:
+        The network's specification, and its arrays by name, of the shapes that the specification asks for.
 
     Raises:
-        UserError: also where there are none, or they are damaged.
+        UserError: the file is missing or damaged, does not describe its network, or its arrays do not fit it.
     """
-    _, metadata = read(path)
-    if "minigrad" not in metadata:
-        raise UserError(
-            f"model.weights: {path} does not say what network it is of; expected a weights.safetensors that minigrad,"
-            " lightning_module or keras_model wrote"
-        )
+    arrays, metadata = read(path)
+    spec = _parse(path, metadata)
+    _check_fit(path, arrays, _shapes(path, spec))
+    return spec, arrays
+
+
+def read_spec(path: str | Path) -> NetworkSpec:
+    """Read only the specification of a weights file, as `load` does, but without checking the arrays."""
+    return _parse(path, read(path)[1])
+
+
+def load_for(path: str | Path, spec: NetworkSpec) -> Weights:
+    """Read the weights for a network that is already specified, such as that of a recipe and its data.
+
+    Args:
+        path: a safetensors file with arrays of the network's names and shapes; metadata are optional.
+        spec: the network.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        UserError: the file is missing or damaged; a name is missing or unknown; a shape differs; a value is not
+            finite; or the weights were trained on input of another scale.
+    """
+    arrays, metadata = read(path)
+    _check_fit(path, arrays, spec.shapes())
+    scale = _scale_text(spec.input_scale)
     try:
-        found = json.loads(metadata["minigrad"])
-        recipe, shape, classes, scale = (found[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
-        whole = all(type(n) is int and n > 0 for n in [*shape, classes])
-        sections = isinstance(recipe, dict) and all(
-            isinstance(recipe[key], dict) for key in recipe if key != "seed_everything"
-        )
-        if not (shape and whole and sections and scale in (_scale(1), _scale(1 / 255))):
-            raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        trained_on = json.loads(metadata.get(KEY, "{}")).get("input_scale", scale)
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise UserError(f"model.weights: {path}: its metadata are damaged; expected JSON under {KEY}") from error
+    if trained_on != scale:
         raise UserError(
-            f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
-        ) from error
-    return NetworkSpec(recipe, tuple(shape), classes, 1.0 if scale == _scale(1) else 1 / 255)
-
-
-def _scale(scale: float) -> str:
-    return "1" if scale == 1 else "1/255"
-
-
-def write(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write arrays by name, whole or not at all."""
-    from safetensors.numpy import save
-
-    with whole_file(path) as draft:
-        draft.write_bytes(save({name: np.asarray(array, order="C") for name, array in weights.items()}, dict(metadata)))
+            f"model.weights: {path} was trained on input scaled by {trained_on}; this data is scaled by {scale}"
+        )
+    return arrays
 
 
 def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[str, str]]:
-    """Read (arrays by name, metadata); `key` is what the user knows the file by.
+    """Read any safetensors file.
+
+    Args:
+        path: the file.
+        key: the option that names the file, for the messages.
+
+    Returns:
+        The arrays by name, and the metadata.
 
     Raises:
-        UserError: the file is missing, cut short or no safetensors file.
+        UserError: the file is missing, cut short or not a safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(expand(path), framework="numpy") as file:
-            weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors") from error
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{key}: {path} is not a readable safetensors file ({error})") from error
-    for name, array in weights.items():
-        if array.dtype.kind == "V":  # bfloat16, say, which is read where some other library has taught it to NumPy
-            raise UserError(f"{key}: {path}: {name} is {array.dtype}; expected numbers that NumPy knows by itself")
-    return weights, metadata
+    for name, array in arrays.items():
+        if array.dtype.kind == "V":  # for example bfloat16, which NumPy reads only if another library registered it
+            raise UserError(f"{key}: {path}: {name} is {array.dtype}; expected a dtype of NumPy's own")
+    return arrays, metadata
 
 
-def read_for(path: str | Path, shapes: Mapping[str, tuple[int, ...]], scale: float) -> Weights:
-    """Read weights for a network whose parameters have these names and shapes.
+def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, completely or not at all."""
+    from safetensors.numpy import save
 
-    Raises:
-        UserError: also where a name is missing or unknown, a shape differs, a
-            value is not finite, or the weights expect input of another scale.
-    """
-    weights, metadata = read(path)
-    for name in sorted(shapes.keys() ^ weights.keys()):
-        whose = "the file lacks it" if name in shapes else "the network has no such weight"
-        raise UserError(f"model.weights: {path} does not fit this network: {name}: {whose}")
-    for name, shape in shapes.items():
-        if weights[name].shape != shape:
-            raise UserError(f"model.weights: {path}: {name} has shape {weights[name].shape}; expected {shape}")
-        if not np.isfinite(weights[name]).all():
-            raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
-    try:
-        trained_on = json.loads(metadata.get("minigrad", "{}")).get("input_scale", _scale(scale))
-    except (AttributeError, ValueError, RecursionError) as error:
-        raise UserError(f"model.weights: {path}: its metadata are damaged; expected JSON under minigrad") from error
-    if trained_on != _scale(scale):
+    with whole_file(path) as draft:
+        draft.write_bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}, dict(metadata)))
+
+
+def _scale_text(scale: float) -> str:
+    return "1" if scale == 1 else "1/255"
+
+
+def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
+    """Parse what `NetworkSpec.metadata` wrote."""
+    from ..recipes import NOT_IN_RECIPE, from_metadata
+
+    if KEY not in metadata:
         raise UserError(
-            f"model.weights: {path} was trained on input scaled by {trained_on}; this data is scaled by {_scale(scale)}"
+            f"model.weights: {path} does not describe its network; expected a weights.safetensors that minigrad,"
+            " lightning_module or keras_model wrote"
         )
-    return weights
+    try:
+        content = json.loads(metadata[KEY])
+        recipe, shape, classes, scale = (content[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
+        sizes_valid = all(type(n) is int and n > 0 for n in [*shape, classes])
+        sections_valid = isinstance(recipe, dict) and all(
+            isinstance(recipe[key], dict) for key in recipe if key != "seed_everything"
+        )
+        if not (shape and sizes_valid and sections_valid and scale in SCALES):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
+        ) from error
+    try:
+        trained_with = from_metadata(recipe)
+    except (UserError, RecursionError) as error:
+        raise UserError(f"model.weights: {path}: its recipe is invalid: {error}") from error
+    return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], recipe.get(NOT_IN_RECIPE) or {})
+
+
+def _shapes(path: str | Path, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    try:
+        return spec.shapes()
+    except UserError as error:
+        raise UserError(f"model.weights: {path}: its recipe is invalid: {error}") from error
+
+
+def _check_fit(path: str | Path, arrays: Weights, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name in sorted(shapes.keys() ^ arrays.keys()):
+        fault = "the file lacks it" if name in shapes else "the network has no such weight"
+        raise UserError(f"model.weights: {path} does not fit this network: {name}: {fault}")
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise UserError(f"model.weights: {path}: {name} has shape {arrays[name].shape}; expected {shape}")
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"model.weights: {path}: {name} contains NaN or inf; expected finite numbers")

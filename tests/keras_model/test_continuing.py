@@ -88,9 +88,9 @@ def test_a_run_without_its_checkpoint_does_not_start_again(
 def test_what_no_recipe_describes_is_recorded(easy: str, command: Command) -> None:
     words = ("--ema", "0.9", "--trainer.max_epochs", "2")
     assert command("fit", *flags(easy, OUT, *words)).status == 0
-    _, beyond = recipes.read_record(OUT / "recipe.yaml")
+    _, beyond = recipes.read_trained(OUT / "recipe.yaml")
     assert beyond == {"ema": 0.9}
-    assert weights.read_network(OUT / "weights.safetensors").recipe["not_in_recipe"] == beyond
+    assert weights.read_spec(OUT / "weights.safetensors").extra == beyond
     with pytest.raises(UserError, match="unknown key ema"):
         recipes.load(str(OUT / "recipe.yaml"))
     # This package takes the key, so the file is the whole training.

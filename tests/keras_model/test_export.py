@@ -21,7 +21,7 @@ from keras_model import export as exporting
 from keras_model import exported as reading
 from keras_model.export import export
 from keras_model.model import build_model
-from minigrad import recipes, train, trained
+from minigrad import restore, train
 from minigrad.runs import UserError, manifest, weights
 
 pytest.importorskip("onnx")
@@ -63,12 +63,12 @@ class Given:
 
     def expected(self, images: np.ndarray) -> np.ndarray:
         """What minigrad answers with the same weights."""
-        return trained.restore(self.weights)[0].predict(images)
+        return restore.restore(self.weights)[0].predict(images)
 
 
 def given(path: Path, data: str) -> Given:
-    found = weights.read_network(path)
-    model = replace(recipes.Recipe.from_dict(found.recipe).model, weights=str(path))
+    found = weights.read_spec(path)
+    model = replace(found.recipe.model, weights=str(path))
     net = build_model(model, found.input_shape, found.classes, found.input_scale)
     with np.load(data) as arrays:
         images = (arrays["x_test"], arrays["y_test"], arrays["x_train"])
@@ -116,7 +116,7 @@ def wrong(net: keras.Model) -> keras.Model:
 def answered_by(path: Path, digits: Given) -> Callable[[np.ndarray], np.ndarray]:
     """As a program of somebody else's would ask the file, in this process."""
     if path.suffix == ".safetensors":
-        return trained.restore(path)[0].predict
+        return restore.restore(path)[0].predict
     return reading.READERS[path.suffix](path)
 
 
@@ -347,7 +347,7 @@ def writing_the_wrong_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_file_that_answers_otherwise_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     writing_the_wrong_network(QUICK, monkeypatch)
     said = failing(digits, [QUICK])
-    assert said.startswith(f"out/digits.{QUICK}: its answers differ from the model's by ")
+    assert said.startswith(f"out/digits.{QUICK}: its outputs differ from the network's by ")
     assert said.endswith("; expected at most 1e-04, so nothing was written")
 
 
@@ -358,12 +358,12 @@ def test_one_image_alone_must_be_answered_too(digits: Given, monkeypatch: pytest
         return found
 
     monkeypatch.setattr(exporting, "answers", answers)
-    assert "its answers differ" in failing(digits, [QUICK])
+    assert "its outputs differ" in failing(digits, [QUICK])
 
 
 def test_a_file_that_cannot_be_read_is_never_there(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(exporting.WRITERS, QUICK, lambda path, *_: path.write_bytes(b"nothing"))
-    assert failing(digits, [QUICK]).startswith(f"{QUICK}: a fresh process can't read it (")
+    assert failing(digits, [QUICK]).startswith(f"digits.{QUICK}: a fresh process cannot load it (")
 
 
 @on_tensorflow

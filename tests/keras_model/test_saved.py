@@ -68,7 +68,7 @@ def network(name: str) -> tuple[keras.Model, dict[str, str]]:
     rng = np.random.default_rng(0)
     # Variances must be positive, and the others may be.
     set_weights(net, {k: rng.uniform(0.1, 1, v.shape) - 0.5 * (v.ndim > 1) for k, v in get_weights(net).items()})
-    return net, weights.describe(Recipe(model=model).as_dict(), shape, 3, scale)
+    return net, weights.NetworkSpec(Recipe(model=model), shape, 3, scale).metadata()
 
 
 def stock(net: keras.Model) -> keras.Model:

@@ -126,9 +126,9 @@ def test_it_answers_as_the_trained_network(
     images = datasets.load(pixels).test.images
     net, _ = saved.restore(str(simple_run / "weights.safetensors"))
     np.testing.assert_array_equal(answered(found[simple_run / "model.keras"]), net.predict(images, verbose=0))
-    recipe = weights.read_network(all_run / "weights.safetensors").recipe
+    recipe = weights.read_spec(all_run / "weights.safetensors").recipe
     with training.dtype_policy("mixed_float16"):
-        net = build_model(Model(**recipe["model"]), (12, 12), 10)
+        net = build_model(recipe.model, (12, 12), 10)
     set_weights(net, weights_of(all_run))
     np.testing.assert_array_equal(
         answered(found[all_run / "model.keras"]), np.asarray(net.predict(images, verbose=0), "f4")

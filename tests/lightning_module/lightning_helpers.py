@@ -155,11 +155,10 @@ def contents(out: str | Path) -> dict[str, bytes]:
 
 def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
     """minigrad's network with the weights file of a run, and the run's data."""
-    recipe, _ = recipes.read_record(Path(out, "recipe.yaml"))
+    recipe, _ = recipes.read_trained(Path(out, "recipe.yaml"))
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale)
-    shapes = recipes.sizes(recipe.model, data.input_shape, data.classes).shapes(recipe.model)
-    net.load_state_dict(weights.read_for(Path(out, "weights.safetensors"), shapes, data.input_scale))
+    net.load_state_dict(weights.load_for(Path(out, "weights.safetensors"), weights.NetworkSpec.of(recipe, data)))
     return net, data
 
 

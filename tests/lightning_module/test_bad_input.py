@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lightning_helpers import call, clouds, contents, flags, kept, sentence
 
+from minigrad.recipes import Recipe
 from minigrad.runs import weights
 
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -135,7 +136,7 @@ def test_bad_weights_are_refused(run: Path, easy: str) -> None:
     good, arrays = (run / "weights.safetensors").read_bytes(), kept(run)
     Path("cut.safetensors").write_bytes(good[: len(good) // 2])
     weights.write(Path("nan.safetensors"), arrays | {"output.bias": arrays["output.bias"] * np.nan}, {})
-    weights.write(Path("scaled.safetensors"), arrays, weights.describe({}, (6,), 3, 1 / 255))
+    weights.write(Path("scaled.safetensors"), arrays, weights.NetworkSpec(Recipe(), (6,), 3, 1 / 255).metadata())
     shutil.copy(run / "weights.safetensors", "good.safetensors")
     for file, hidden, words in (
         ("cut.safetensors", "[7]", ("not a readable safetensors file",)),

@@ -155,10 +155,10 @@ def test_other_settings_are_refused(out: str, easy: str, monkeypatch: pytest.Mon
 
 def recorded(out: str | Path) -> tuple[recipes.Recipe, dict[str, Any], dict[str, Any]]:
     """The recipe and what no recipe describes, and what the weights file says of both."""
-    recipe, beyond = recipes.read_record(Path(out, "recipe.yaml"))
-    found = weights.read_network(Path(out, "weights.safetensors")).recipe
-    assert recipes.from_metadata(found) == recipe
-    return recipe, beyond, found
+    recipe, beyond = recipes.read_trained(Path(out, "recipe.yaml"))
+    spec = weights.read_spec(Path(out, "weights.safetensors"))
+    assert (spec.recipe, spec.extra) == (recipe, beyond)
+    return recipe, beyond, {"not_in_recipe": spec.extra}
 
 
 BEYOND: dict[str, tuple[tuple[str, ...], str]] = {

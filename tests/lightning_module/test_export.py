@@ -16,7 +16,7 @@ from lightning_helpers import CNN, QUIET, call, contents, network, runs_of, sent
 
 from lightning_module import export
 from lightning_module.model import LitClassifier
-from minigrad import trained
+from minigrad import restore
 from minigrad.runs import weights
 
 pytest.importorskip("onnx")
@@ -109,7 +109,7 @@ def test_an_exported_program_answers_raw_images(exported: Exported) -> None:
 
 def test_exported_weights_answer_in_minigrad(exported: Exported) -> None:
     if exported.stem == "last":
-        net, network, _ = trained.restore(exported.path("safetensors"))
+        net, network = restore.restore(exported.path("safetensors"))
         assert (network.input_shape, network.classes) == ((4, 5), 3)
         exported.same(net.predict)
         written, original = (
@@ -225,7 +225,7 @@ def test_a_file_that_answers_otherwise_is_never_there(
     good = ".safetensors" if kind == ".pt2" else ".pt2"
     monkeypatch.setattr(export, "WRITERS", {good: export.WRITERS[good], kind: wrong})
     given = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given), f"out/last{kind}", "differ from the model's by", "1e-04", "nothing was written")
+    refused(exporting(few, *given), f"out/last{kind}", "differ from the network's by", "1e-04", "nothing was written")
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_file_that_a_fresh_process_cannot_read_is_never_there(
 
     monkeypatch.setattr(export, "WRITERS", {".safetensors": export.WRITERS[".safetensors"], ".pt2": cut})
     given = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given), ".pt2", "a fresh process can't read it", "nothing was written")
+    refused(exporting(few, *given), ".pt2", "a fresh process cannot load it", "nothing was written")
 
 
 @pytest.mark.slow

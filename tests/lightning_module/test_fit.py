@@ -54,7 +54,7 @@ def test_its_last_row_is_of_its_weights_file(run: Path) -> None:
 
 def test_the_weights_file_says_its_recipe(run: Path, easy: str) -> None:
     _, described = weights.read(run / "weights.safetensors")
-    assert described == weights.describe(recipes.load(str(run / "recipe.yaml")).as_dict(), (6,), 3, 1.0)
+    assert described == weights.NetworkSpec(recipes.load(str(run / "recipe.yaml")), (6,), 3, 1.0).metadata()
     assert recipes.load(str(run / "recipe.yaml")).data.path == easy
 
 

@@ -258,7 +258,7 @@ def test_answers_that_are_no_numbers(run: Path) -> None:
     # Of finite weights, since others are refused where they are read.
     rng = np.random.default_rng(0)
     np.savez("huge.npz", images=rng.choice(np.float32([3e38, -3e38]), (50, 6)))
-    refused(predicting("huge.npz", *by_weights(run)), "data.path: huge.npz", "NaN or infinite", "expected other images")
+    refused(predicting("huge.npz", *by_weights(run)), "huge.npz", "NaN or infinite", "expected other images")
 
 
 @pytest.mark.parametrize("kind", ["pictures", "archive"])
@@ -308,4 +308,4 @@ def test_weights_that_do_not_say_their_network(command: str, run: Path, easy: st
     weights.write(Path("bare.safetensors"), kept(run), {})
     words = [command, "--data.path", easy, "--model.weights", "bare.safetensors", "--trainer.accelerator", "cpu"]
     said = sentence(*words, "--trainer.default_root_dir", "out", *QUIET)
-    assert "bare.safetensors does not say what network it is of" in said
+    assert "bare.safetensors does not describe its network" in said

@@ -34,7 +34,7 @@ def start(path: str, words: Sequence[str]) -> tuple[str, str]:
     """A weights file of minigrad's for the data at `path`, and the recipe of `words`."""
     data, recipe = datasets.load(path), recipes.to_recipe(recipes.recipe_parser("", "").parse_args(list(words)))
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale, seed=3)
-    described = weights.describe(recipe.as_dict(), data.input_shape, data.classes, data.input_scale)
+    described = weights.NetworkSpec.of(recipe, data).metadata()
     weights.write(Path("start.safetensors"), net.state_dict(), described)
     return "--model.weights", "start.safetensors"
 

@@ -32,7 +32,7 @@ def save_network(path: Path, shape: tuple[int, ...], classes: int, scale: float,
     for name, tensor in net.named_tensors():
         if "norm" in name:
             tensor.data[...] = rng.uniform(0.5, 2, tensor.shape)
-    weights.write(path, net.state_dict(), weights.describe(recipe.as_dict(), shape, classes, scale))
+    weights.write(path, net.state_dict(), weights.NetworkSpec(recipe, shape, classes, scale).metadata())
     return net
 
 

@@ -228,7 +228,7 @@ def test_commands_that_start_together_leave_whole_runs(easy: str) -> None:
     assert [path.name for path in folders] == [f"minigrad-{i}" for i in range(1, 7)]
     seeds = set()
     for path in folders:
-        recipe, _ = recipes.read_record(path / "recipe.yaml")
+        recipe, _ = recipes.read_trained(path / "recipe.yaml")
         seeds.add(recipe.seed_everything)
         train.main([*flags(easy, f"alone-{path.name}"), "--seed_everything", str(recipe.seed_everything)])
         assert (path / "weights.safetensors").read_bytes() == Path(

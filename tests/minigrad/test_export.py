@@ -146,14 +146,14 @@ def test_a_file_that_answers_otherwise_is_never_there(
     exported(call, IMAGES, activation="sigmoid")
     monkeypatch.setitem(export.ACTIVATIONS, ACTIVATIONS["sigmoid"], wrong)
     given = ("--model.weights", W, "--data.path", "images.npz")
-    says((*given, "--overwrite"), "weights.onnx", "differ from minigrad's by", "expected at most 1e-04")
-    says((*given, "--out", "other.onnx"), "other.onnx", "no file was written")
+    says((*given, "--overwrite"), "weights.onnx", "differ from the network's by", "expected at most 1e-04")
+    says((*given, "--out", "other.onnx"), "other.onnx", "nothing was written")
 
 
 def test_answers_that_are_no_numbers(says: Any) -> None:
     save_network(Path(W), (4,), 3, 1.0, hidden=[])
     np.savez("huge.npz", x=np.random.default_rng(0).choice(np.float32([3e38, -3e38]), (50, 4)))
-    says(("--model.weights", W, "--data.path", "huge.npz"), "differ from minigrad's by nan")
+    says(("--model.weights", W, "--data.path", "huge.npz"), "the network's outputs are NaN or infinite")
 
 
 def test_a_file_that_is_there_is_kept_unless_told(call: Command, says: Any) -> None:

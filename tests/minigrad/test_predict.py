@@ -15,7 +15,7 @@ import pytest
 from minigrad_helpers import Command, Result, save_network
 from PIL import Image
 
-from minigrad import datasets, predict, trained
+from minigrad import datasets, predict, restore
 from minigrad.classifier import Classifier
 from minigrad.runs import metrics, run_command, weights
 
@@ -117,7 +117,7 @@ def test_pictures_are_listed_with_their_files(weights_file: Path, answer: Comman
         Image.fromarray(image).save(f"digits/{name}.png")
     assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p").status == 0
     assert [row["file"] for row in rows("p/predictions.csv")] == ["a.png", "b.png", "c.png"]
-    net, _, _ = trained.restore(weights_file)
+    net, _ = restore.restore(weights_file)
     check("p/predictions.csv", net, IMAGES[[1, 2, 0]])
     assert Path("p/predictions.csv").read_text().splitlines()[0].endswith("probability_2,file")
 
@@ -133,9 +133,10 @@ def test_a_trained_network_is_as_right_as_its_run_said(command: Command, answer:
 
 def test_the_recipe_and_shape_come_from_the_file(tmp_path: Path) -> None:
     save(tmp_path / "w.safetensors", hidden=[5, 4], dropout=0.3, learning_rate=0.7)
-    net, network, recipe = trained.restore(tmp_path / "w.safetensors")
-    assert (network.input_shape, network.classes, network.input_scale) == (SHAPE, CLASSES, 1 / 255)
-    assert (recipe.model.hidden, recipe.model.dropout, recipe.model.learning_rate) == ([5, 4], 0.3, 0.7)
+    net, spec = restore.restore(tmp_path / "w.safetensors")
+    assert (spec.input_shape, spec.classes, spec.input_scale) == (SHAPE, CLASSES, 1 / 255)
+    model = spec.recipe.model
+    assert (model.hidden, model.dropout, model.learning_rate) == ([5, 4], 0.3, 0.7)
     assert not net.training
 
 
@@ -146,7 +147,7 @@ def test_a_key_that_is_newer_than_the_file_takes_its_default(tmp_path: Path) -> 
     found = json.loads(metadata["minigrad"])
     del found["recipe"]["model"]["batch_norm"], found["recipe"]["early_stopping"]
     weights.write(path, arrays, {"minigrad": json.dumps(found)})
-    np.testing.assert_array_equal(trained.restore(path)[0].predict(IMAGES), net.predict(IMAGES))
+    np.testing.assert_array_equal(restore.restore(path)[0].predict(IMAGES), net.predict(IMAGES))
 
 
 # What it refuses.
@@ -234,7 +235,7 @@ def test_damaged_metadata(changes: dict[str, Any], weights_file: Path, says: Any
 )
 def test_a_recipe_that_makes_no_sense(model: dict[str, Any], word: str, weights_file: Path, says: Any) -> None:
     changed(weights_file, recipe={"model": model})
-    says(("--model.weights", weights_file, "--data.path", "mnist"), "its recipe makes no sense", word)
+    says(("--model.weights", weights_file, "--data.path", "mnist"), "its recipe is invalid", word)
 
 
 def test_weights_that_are_not_those_of_the_recipe(weights_file: Path, says: Any) -> None:
@@ -245,7 +246,7 @@ def test_weights_that_are_not_those_of_the_recipe(weights_file: Path, says: Any)
 def test_weights_from_elsewhere(tmp_path: Path, says: Any) -> None:
     for metadata in ({}, {"format": "pt"}):
         weights.write(tmp_path / "w.safetensors", {"weight": np.ones(3, np.float32)}, metadata)
-        says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "does not say what network it is of")
+        says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "does not describe its network")
     weights.write(tmp_path / "w.safetensors", {"weight": np.ones(3, np.float32)}, {"minigrad": "{"})
     says(("--model.weights", "w.safetensors", "--data.path", "mnist"), "metadata are damaged")
 

@@ -161,8 +161,8 @@ def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
         ("{model: {schedule: reduce_on_plateau}, data: {validation_size: 0}}", ("data.validation_size: 0", "plateau")),
         ("seed_everything: -1", ("seed_everything: -1", "0 or more")),
         ("seed_everything: 4294967296", ("seed_everything: 4294967296", "at most 4294967295")),
-        ("", ("bad.yaml", "empty")),
-        ("- 1", ("bad.yaml", "no mapping")),
+        ("", ("bad.yaml", "does not contain keys")),
+        ("- 1", ("bad.yaml", "does not contain keys")),
         ("a: [", ("bad.yaml", "YAML", "line")),
         ("model:\n\thidden: [3]", ("bad.yaml", "YAML", "line 2")),
     ],
@@ -280,7 +280,7 @@ def test_an_element_of_a_list_is_refused_as_the_list_is() -> None:
 def test_a_flag_that_a_later_file_would_undo_is_refused(words: list[str], flag: str, key: str) -> None:
     Path("mine.yaml").write_text("data: {batch_size: 4}\ntrainer: {callbacks: [{class_path: Timer}]}")
     text = sentence_of(lambda: recipes.resolve(words))
-    for word in (f"{flag}: stands before --config", f"sets {key}", "expected --config first"):
+    for word in (f"{flag}: precedes --config", f"sets {key}", "expected --config first"):
         assert word in text
 
 
@@ -315,19 +315,19 @@ def test_the_home_folder_has_a_short_name_in_files_and_flags(monkeypatch: pytest
 # Records.
 
 
-def test_a_record_of_what_no_recipe_describes_is_no_recipe() -> None:
+def test_a_recipe_with_settings_that_have_no_keys_is_refused() -> None:
     recipe = recipes.Recipe(seed_everything=7)
-    Path("a.yaml").write_text(recipes.dump(recipe, beyond={"optimizer": {"class_path": "Lion"}, "trainer.x": [1]}))
+    Path("a.yaml").write_text(recipes.dump(recipe, extra={"optimizer": {"class_path": "Lion"}, "trainer.x": [1]}))
     text = sentence_of(lambda: recipes.load("a.yaml"))
-    for word in ("--config a.yaml", "no recipe describes (optimizer, trainer.x)", "config.yaml"):
+    for word in ("--config a.yaml", "a recipe has no keys (optimizer, trainer.x)", "config.yaml"):
         assert word in text
-    assert recipes.read_record(Path("a.yaml")) == (recipe, {"optimizer": {"class_path": "Lion"}, "trainer.x": [1]})
+    assert recipes.read_trained(Path("a.yaml")) == (recipe, {"optimizer": {"class_path": "Lion"}, "trainer.x": [1]})
 
 
 def test_a_record_may_have_the_keys_of_one_package() -> None:
     recipe = recipes.Recipe(seed_everything=7)
     Path("a.yaml").write_text(recipes.dump(recipe, {"ema": 0.9}))
-    assert recipes.read_record(Path("a.yaml")) == (recipe, {"ema": 0.9})
+    assert recipes.read_trained(Path("a.yaml")) == (recipe, {"ema": 0.9})
     assert "unknown key ema" in sentence_of(lambda: recipes.load("a.yaml"))
 
 

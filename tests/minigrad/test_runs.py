@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrad_helpers import sentence_of
 
+from minigrad.recipes import Model, Recipe
 from minigrad.runs import (
     Epoch,
+    NetworkSpec,
     Stopped,
     UserError,
     curves,
@@ -92,7 +95,9 @@ def test_what_is_no_history_is_refused(content: bytes | None) -> None:
 # Weights.
 
 FILE = Path("w.safetensors")
-SHAPES = {"hidden.0.weight": (3, 2), "hidden.0.bias": (3,)}
+# A network of two inputs, a hidden layer of three units and four classes.
+SPEC = NetworkSpec(Recipe(model=Model(hidden=[3])), (2,), 4, 1.0)
+SHAPES = SPEC.shapes()
 GOOD = {name: np.arange(np.prod(shape), dtype=np.float32).reshape(shape) for name, shape in SHAPES.items()}
 
 
@@ -118,9 +123,9 @@ def test_weights_are_read_back_to_the_last_bit(given_: dict[str, np.ndarray], fo
 
 def test_weights_say_what_the_network_expects() -> None:
     for scale, said in ((1 / 255, "1/255"), (1.0, "1")):
-        described = weights.describe({"a": 1}, (28, 28), 10, scale)
-        assert json.loads(described["minigrad"]) == {
-            "recipe": {"a": 1},
+        spec = NetworkSpec(Recipe(), (28, 28), 10, scale, {"a": 1})
+        assert json.loads(spec.metadata()["minigrad"]) == {
+            "recipe": {**Recipe().as_dict(), "not_in_recipe": {"a": 1}},
             "input_shape": [28, 28],
             "classes": 10,
             "input_scale": said,
@@ -128,33 +133,38 @@ def test_weights_say_what_the_network_expects() -> None:
 
 
 def test_weights_that_fit_are_taken() -> None:
-    weights.write(FILE, GOOD, weights.describe({}, (2,), 3, 1.0))
-    found = weights.read_for(FILE, SHAPES, 1.0)
+    weights.write(FILE, GOOD, SPEC.metadata())
+    found = weights.load_for(FILE, SPEC)
     assert all((found[name] == GOOD[name]).all() for name in SHAPES)
-    weights.write(FILE, GOOD, {})  # a file without a word about its scale is believed
-    weights.read_for(FILE, SHAPES, 1 / 255)
+    spec, found = weights.load(FILE)
+    assert spec == SPEC
+    assert all((found[name] == GOOD[name]).all() for name in SHAPES)
+    assert weights.read_spec(FILE) == SPEC
+    weights.write(FILE, GOOD, {})  # without metadata, the scale cannot be checked
+    weights.load_for(FILE, replace(SPEC, input_scale=1 / 255))
 
 
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
         (GOOD | {"hidden.0.weight": np.ones((2, 3))}, ("hidden.0.weight", "shape (2, 3)", "expected (3, 2)")),
-        ({"hidden.0.weight": GOOD["hidden.0.weight"]}, ("hidden.0.bias", "the file lacks it")),
+        ({k: a for k, a in GOOD.items() if k != "hidden.0.bias"}, ("hidden.0.bias", "the file lacks it")),
         (GOOD | {"more": np.ones(1)}, ("more", "no such weight")),
         (GOOD | {"hidden.0.bias": np.array([0, np.nan, 0])}, ("hidden.0.bias", "NaN", "finite")),
         (GOOD | {"hidden.0.bias": np.array([0, np.inf, 0])}, ("hidden.0.bias", "inf", "finite")),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray], words: tuple[str, ...]) -> None:
-    weights.write(FILE, arrays, {})
-    text = sentence_of(lambda: weights.read_for(FILE, SHAPES, 1.0))
-    for word in ("model.weights", "w.safetensors", *words):
-        assert word in text, text
+    weights.write(FILE, arrays, SPEC.metadata())
+    for load in (lambda: weights.load_for(FILE, SPEC), lambda: weights.load(FILE)):
+        text = sentence_of(load)
+        for word in ("model.weights", "w.safetensors", *words):
+            assert word in text, text
 
 
 def test_weights_of_another_scale_are_refused() -> None:
-    weights.write(FILE, GOOD, weights.describe({}, (2,), 3, 1 / 255))
-    text = sentence_of(lambda: weights.read_for(FILE, SHAPES, 1.0))
+    weights.write(FILE, GOOD, replace(SPEC, input_scale=1 / 255).metadata())
+    text = sentence_of(lambda: weights.load_for(FILE, SPEC))
     assert "scaled by 1/255" in text
     assert "scaled by 1" in text.replace("1/255", "")
 
@@ -207,10 +217,10 @@ def test_predictions_are_index_label_and_a_probability_a_class() -> None:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_is_refused(loss: float) -> None:
-    text = sentence_of(lambda: metrics.refuse_divergence(loss, 3, 100.0))
+    text = sentence_of(lambda: metrics.check_loss(loss, 3, 100.0))
     for word in ("model.learning_rate: 100.0", "epoch 3", "smaller"):
         assert word in text
-    metrics.refuse_divergence(1e30, 3, 100.0)
+    metrics.check_loss(1e30, 3, 100.0)
 
 
 # Curves.

@@ -20,7 +20,7 @@ from minigrad_helpers import Command, complaints, flags
 import minigrad
 from minigrad import datasets, optim, recipes, train
 from minigrad.classifier import Classifier
-from minigrad.runs import history, metrics, weights
+from minigrad.runs import curves, history, metrics, weights
 from minigrad.training import build_optimizer
 
 LEFT = [
@@ -78,7 +78,7 @@ def drawn() -> None:
 def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave it out elsewhere: it takes longer than all the rest of a small run."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(train.curves, "draw", lambda *_: None)
+        monkeypatch.setattr(curves, "draw", lambda *_: None)
 
 
 # What it leaves.
@@ -404,7 +404,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
         interrupt(m, method, at)
         stopped = command(*flags(data, "parts", *size))
     assert stopped.status == 130
-    assert f"{kept} whole epochs are kept in parts" in stopped.err
+    assert f"{kept} completed epochs are kept in parts" in stopped.err
     assert "--resume" in stopped.err
     assert not Path("parts/metrics.json").exists()
     assert Path("parts/history.csv").exists() == bool(kept)
@@ -466,7 +466,7 @@ def test_a_run_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(
 
         m.setattr("minigrad.checkpoint.save", never)
         stopped = command(*flags(easy, "out"))
-    assert "0 whole epochs are kept" in stopped.err
+    assert "0 completed epochs are kept" in stopped.err
 
 
 def test_a_longer_run_goes_on_too(easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_whoever_watches_hears_of_each_step_and_sees_its_gradients() -> None:
 
     optimizer = optim.SGD(net.parameters(), 0.0)
     for _ in range(2):
-        train_epoch(net, optimizer, IMAGES, LABELS, BATCHES, watch=watch)
+        train_epoch(net, optimizer, IMAGES, LABELS, BATCHES, on_step=watch)
     assert [step for step, _ in heard] == [1, 2, 3, 4, 5, 6]
     first = metrics.score(net.predict(IMAGES[:4]), LABELS[:4])["loss"]
     np.testing.assert_allclose(heard[0][1], first, rtol=1e-12)

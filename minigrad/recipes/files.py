@@ -1,0 +1,177 @@
+"""The recipe as a file: finding and reading it, and writing it to a run folder or a weights file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..runs.errors import UserError
+from ..runs.files import expand
+from .schema import SECTIONS, Recipe, check
+
+FOLDER = Path(__file__).parent
+# A key in recipe.yaml for settings of the training for which a recipe has no keys. Such a file is not a recipe.
+NOT_IN_RECIPE = "not_in_recipe"
+# Settings that only keras_model accepts, as flags or as keys of the same YAML file.
+KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
+
+
+def names() -> list[str]:
+    """Return the names of the built-in recipes."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find(name: str) -> str:
+    """Return the path of a recipe, given as a path or as the name of a built-in recipe.
+
+    Raises:
+        UserError: there is no such file or built-in recipe, or the file is not YAML with sections.
+    """
+    path = expand(name)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError):  # the name is too long, or contains a zero byte
+        is_file = False
+    if is_file:
+        _refuse_extra(name, read_yaml(path))
+        return str(path)
+    if name in names():
+        return str(FOLDER / f"{name}.yaml")
+    raise UserError(f"--config {name}: no such file; expected a path or a built-in recipe: {', '.join(names())}")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a recipe file without checking its keys.
+
+    Raises:
+        UserError: the file is not YAML, or a section is not a mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", see line {mark.line + 1}" if mark else ""
+        raise UserError(f"--config {path}: cannot be read as YAML{where}; expected a recipe") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"
+        )
+    for section in SECTIONS:
+        # jsonargparse raises an exception of its own for these.
+        if not isinstance(content.get(section, {}), (dict, str)):
+            raise UserError(
+                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
+            )
+    return content
+
+
+def _refuse_extra(path: str, content: dict[str, Any]) -> None:
+    if NOT_IN_RECIPE in content:
+        settings = ", ".join(map(str, content[NOT_IN_RECIPE] or ()))
+        raise UserError(
+            f"--config {path}: describes a training with settings for which a recipe has no keys ({settings}); expected a"
+            " recipe, or for lightning_module the config.yaml beside it"
+        )
+
+
+def load(name: str = "simple") -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        name: the name of a built-in recipe, or a YAML file.
+
+    Raises:
+        UserError: there is no such recipe, or a key or value in it is invalid.
+    """
+    from .parser import recipe_parser, to_recipe
+
+    return to_recipe(recipe_parser("recipe", "").parse_args(["--config", find(name)]))
+
+
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """Return a checked recipe from a `Recipe`, the name of a built-in one, or a YAML file.
+
+    Raises:
+        UserError: there is no such recipe, or a value in it is invalid.
+    """
+    return check(recipe) if isinstance(recipe, Recipe) else load(str(recipe))
+
+
+def read_trained(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """Read the recipe.yaml of a run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The recipe, and the settings of the training for which a recipe has no keys.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    content = read_yaml(path)
+    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(NOT_IN_RECIPE, None) or {})
+    try:
+        return _from_dict(content), extra
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run wrote") from error
+
+
+def to_metadata(recipe: Recipe, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a recipe as the metadata of a weights file contain it; the inverse of `from_metadata`.
+
+    Args:
+        recipe: the recipe that the network was trained with.
+        extra: settings of the training for which a recipe has no keys.
+    """
+    return recipe.as_dict() | ({NOT_IN_RECIPE: dict(extra)} if extra else {})
+
+
+def from_metadata(values: dict[str, Any]) -> Recipe:
+    """Return the checked recipe in the metadata of a weights file.
+
+    Raises:
+        UserError: a key or value is invalid.
+    """
+    return _from_dict({key: value for key, value in values.items() if key != NOT_IN_RECIPE})
+
+
+def _from_dict(values: dict[str, Any]) -> Recipe:
+    from .parser import recipe_parser, to_recipe
+
+    return to_recipe(recipe_parser("recipe", "").parse_object(values))
+
+
+def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, extra: Mapping[str, Any] | None = None) -> str:
+    """Return a recipe as YAML.
+
+    Args:
+        recipe: the recipe that the network was trained with.
+        keys: further keys, which the package that writes them accepts in the same file.
+        extra: settings of the training for which a recipe has no keys; if there are any, the file is not accepted as a
+            recipe.
+    """
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        # PyYAML writes `1e3` without quotes, which jsonargparse reads as a number.
+        number = re.fullmatch(r"[-+.\d_]+(e[-+]?\d+)?", value, re.IGNORECASE)
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
+
+    Dumper.add_representer(str, represent_text)
+
+    def to_yaml(values: Mapping[str, Any]) -> str:
+        return str(yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None))
+
+    head = ""
+    if extra:
+        comment = "# Not a recipe: the training used these settings, for which a recipe has no keys.\n"
+        head = comment + to_yaml({NOT_IN_RECIPE: extra})
+    return head + to_yaml({**recipe.as_dict(), **(keys or {})})

@@ -1,0 +1,40 @@
+"""A trained network, built from its weights file alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .classifier import Classifier
+from .recipes import Parser
+from .runs import weights
+from .runs.weights import NetworkSpec
+
+
+def weights_option(parser: Parser) -> None:
+    """Add --model.weights."""
+    parser.add_argument(
+        "--model.weights",
+        type=str,
+        required=True,
+        metavar="FILE",
+        help="a weights.safetensors of any of the three packages; it describes its network",
+    )
+
+
+def restore(path: str | Path) -> tuple[Classifier, NetworkSpec]:
+    """Build the network of a weights file, in evaluation mode.
+
+    Args:
+        path: a `weights.safetensors` of any of the three packages.
+
+    Returns:
+        The network, and its specification.
+
+    Raises:
+        UserError: the file is missing or damaged, or does not describe its network.
+    """
+    spec, arrays = weights.load(path)
+    net = Classifier(spec.recipe.model, spec.input_shape, spec.classes, spec.input_scale)
+    net.load_state_dict(arrays)
+    net.eval()
+    return net, spec

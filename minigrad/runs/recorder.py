@@ -1,0 +1,144 @@
+"""What a training run of any of the three packages writes into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import curves, folder, history, metrics, weights
+from .files import write_json, write_text
+from .history import Epoch
+from .weights import NetworkSpec, Weights
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What the `fit` function of each package returns.
+
+    Attributes:
+        history: the training and validation metrics of every epoch.
+        metrics: the content of metrics.json, such as `test_accuracy`.
+        out: the run folder.
+    """
+
+    history: list[Epoch]
+    metrics: dict[str, Any]
+    out: Path
+
+
+class RunRecorder:
+    """Writes recipe.yaml, history.csv, weights.safetensors, curves.png and metrics.json of one run.
+
+    Each package calls it from its own training loop or callback. Files are
+    written completely or not at all.
+
+    Args:
+        out: the run folder, which the caller has claimed.
+        spec: the network and the recipe that it is trained with.
+        title: the title of curves.png.
+        epochs: the epochs of the run that is continued.
+
+    Attributes:
+        history: all epochs so far.
+    """
+
+    def __init__(self, out: Path, spec: NetworkSpec, title: str, epochs: Iterable[Epoch] = ()) -> None:
+        self.out, self.spec, self.title = out, spec, title
+        self.history: list[Epoch] = list(epochs)
+
+    def write_recipe(self, keys: dict[str, Any] | None = None) -> None:
+        """Write recipe.yaml.
+
+        Args:
+            keys: further settings, which the package that writes them accepts as keys of the same file; None writes
+                the specification's extra settings, and the file is then not accepted as a recipe.
+        """
+        from ..recipes import dump  # here, since it imports a parser of command lines
+
+        extra = self.spec.extra if keys is None else None
+        write_text(self.out / folder.RECIPE, dump(self.spec.recipe, keys, extra))
+
+    def check_loss(self, loss: float, epoch: int) -> None:
+        """Raise a `UserError` if the loss of `epoch` (counted from 1) is NaN or infinite."""
+        model = self.spec.recipe.model
+        metrics.check_loss(loss, epoch, model.learning_rate, model.weights)
+
+    def add_epoch(self, epoch: Epoch, read_weights: Callable[[], Weights], *, write: bool = True) -> None:
+        """Append an epoch to history.csv, and write weights.safetensors.
+
+        Under early stopping the weights file keeps those of the epoch with the
+        lowest validation loss.
+
+        Args:
+            epoch: the epoch that has ended.
+            read_weights: returns the network's weights; it is called only if they are written.
+            write: False only keeps the epoch, on the processes of a distributed training that write no files.
+
+        Raises:
+            UserError: a loss is NaN or infinite.
+        """
+        for loss in (epoch.train_loss, epoch.val_loss):
+            if loss is not None:
+                self.check_loss(loss, epoch.epoch)
+        earlier = [e.val_loss for e in self.history if e.val_loss is not None]
+        is_best = epoch.val_loss is not None and (not earlier or epoch.val_loss < min(earlier))
+        self.history.append(epoch)
+        if write:
+            history.write(self.out / folder.HISTORY, self.history)
+            if is_best or self.spec.recipe.early_stopping.patience is None:
+                self.write_weights(read_weights())
+
+    def write_weights(self, arrays: Weights) -> None:
+        """Write weights.safetensors."""
+        weights.write(self.out / folder.WEIGHTS, arrays, self.spec.metadata())
+
+    def finish(self, arrays: Weights) -> None:
+        """Write the files of a training that has ended: all epochs, the weights that are kept, and the curves.
+
+        Args:
+            arrays: the weights that are kept: those of the best epoch under early stopping, else the last ones.
+        """
+        history.write(self.out / folder.HISTORY, self.history)
+        self.write_weights(arrays)
+        self.draw_curves()
+
+    def draw_curves(self) -> None:
+        """Draw curves.png, if there is an epoch to draw."""
+        if self.history:
+            curves.draw(self.out / folder.CURVES, self.history, self.title)
+
+    def test(self, logits: np.ndarray, labels: np.ndarray, parameters: int) -> TrainingResult:
+        """Write metrics.json and print the test accuracy.
+
+        Args:
+            logits: the trained network's outputs for the test images, (n, classes).
+            labels: their labels, (n,) integers.
+            parameters: the number of trained parameters.
+
+        Raises:
+            UserError: an output is NaN or infinite.
+        """
+        recipe = self.spec.recipe
+        rate = recipe.model.learning_rate if self.history else None
+        metrics.check_outputs(logits, recipe.data.path, weights=recipe.model.weights, learning_rate=rate)
+        counts = {"parameters": parameters, "epochs": len(self.history)}
+        return TrainingResult(self.history, write_metrics(self.out, logits, labels, **counts), self.out)
+
+
+def write_metrics(out: Path, logits: np.ndarray, labels: np.ndarray, **counts: int) -> dict[str, Any]:
+    """Write metrics.json into the folder `out`, print the test accuracy, and return the metrics.
+
+    Args:
+        out: a run folder.
+        logits: outputs for the test images, (n, classes), all finite.
+        labels: their labels, (n,) integers.
+        counts: further numbers for the file.
+    """
+    measured = {**metrics.test_metrics(logits, labels), **counts}
+    write_json(out / folder.METRICS, measured)
+    print(f"{metrics.percent(measured)}, in {out}")
+    return measured
