@@ -1,4 +1,4 @@
-"""One sentence for a mistake of the user's, and what every command does with it."""
+"""The errors that a command reports in one sentence, and the exit status of a command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 
-# Keras can stand on these; each is an extra of its own.
+# The extra that installs each of Keras's backends.
 BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
 
 
 class UserError(Exception):
-    """Something the user gave can't be used.
+    """An input of the user cannot be used.
 
     The message is one sentence that names the thing, the value and what was
     expected. A command prints it and exits with status 2, without a traceback.
@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 def need_tensorboard() -> None:
-    """Check that --tensorboard can be kept.
+    """Check that TensorBoard is installed, for --tensorboard.
 
     Raises:
         UserError: TensorBoard is not installed.
@@ -29,11 +29,11 @@ def need_tensorboard() -> None:
 
 
 class Stopped(Exception):
-    """Ctrl-C ended a run; the message says what is kept and how to go on."""
+    """Ctrl-C ended a run; the message says what is kept and how to continue."""
 
 
 def _printable(message: object) -> str:
-    """One line, whatever a file's own words would do to a terminal."""
+    """Escape line breaks and control characters, which may come from a file."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
 
 
@@ -43,14 +43,17 @@ def run_command(
     argv: Sequence[str] | None = None,
     extra: str | None = None,
 ) -> int:
-    """Call `main(argv)` and turn its end into an exit status.
+    """Call `main(argv)` and return its exit status.
 
-    `extra` names the optional dependencies that the command stands on, for
-    the sentence where one is missing.
+    Args:
+        prog: the command's name, for the messages.
+        main: the command.
+        argv: its arguments; None takes those of the process.
+        extra: the extra that installs the command's optional dependencies, for the message if one is missing.
 
-    Returns 0, or 2 after a `UserError`, or 130 (the shell's number for
-    Ctrl-C) after an interruption. Any other exception is a bug of ours and
-    keeps its traceback.
+    Returns:
+        0 on success, 2 after a `UserError`, or 130, the shell's number for Ctrl-C, after an interruption. Any other
+        exception is a bug and keeps its traceback.
     """
     try:
         main(sys.argv[1:] if argv is None else argv)

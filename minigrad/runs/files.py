@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def expand(path: str | Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; rename it to `path` if the block succeeds.
+    """Yield a path beside `path` to write to, and rename it to `path` if the block succeeds.
 
-    A reader, or a process killed at any moment, sees the old file or the new
-    one, never a part. The suffix is kept, since libraries choose a format by it.
+    Whenever the process is killed, the old or the new file is there, and never
+    a part of one. The suffix is kept, since libraries choose a format by it.
     """
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -31,11 +31,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON (NaN refused), whole or not at all."""
+    """Write `value` as indented JSON, completely or not at all; NaN raises a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,8 +1,8 @@
-"""The run folder: where it is, who may write to it, and never losing what is already there.
+"""The run folder: where it is, who may write to it, and the protection of files that are already there.
 
 A command claims its folder before it does any work. The claim creates the
-folder, locks it until the command ends, and refuses whatever the command
-would have to destroy.
+folder, locks it until the command ends, and fails if the command would have
+to replace files that it may not replace.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 LOCK = ".run.lock"
 FLAGS = ("--out", "--resume")
-# The folders that this process has locked, by absolute path. A function may claim what its caller has claimed.
+# The absolute paths of the folders that this process has locked. A function may claim a folder that its caller holds.
 _held: set[Path] = set()
 
 
@@ -44,7 +44,7 @@ def holds_run(folder: Path) -> bool:
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether the run in `folder` has ended: its last act is to write `metrics.json`."""
+    """Return whether the run in `folder` has ended: `metrics.json` is its last file."""
     return (folder / METRICS).exists()
 
 
@@ -58,25 +58,25 @@ def claim_run(
     overwrite: bool = False,
     flags: tuple[str, str] = FLAGS,
 ) -> Iterator[Path]:
-    """Hold the folder of a run while the run lasts.
+    """Claim the folder of a run for the duration of the run.
 
     A new folder is created at once, and removed again if nothing was written.
-    No file is touched before `prepare`.
+    No file is changed before `prepare`.
 
     Args:
         out: the folder; None takes the next free `runs/KIND-N`, or with `resume` the newest.
-        kind: the command's name in that default.
+        kind: KIND in that default.
         files: what the run will write, relative to the folder.
         resume: continue the run in the folder, if there is one.
         overwrite: the run in the folder may be replaced.
-        flags: what the command calls `out` and `resume`, for the messages.
+        flags: the command's options for `out` and `resume`, for the messages.
 
     Yields:
         The folder, which exists and is locked.
 
     Raises:
-        UserError: the folder holds a run and neither flag was given, or both were; another command is writing there;
-            a file of another origin is where the run would write; or the path cannot be a writable folder.
+        UserError: the folder holds a run, and not exactly one of `resume` and `overwrite` is given; another command is
+            writing there; a file that this package did not write is in the way; or the folder cannot be written.
     """
     if resume and overwrite:
         raise UserError(f"{flags[1]} and --overwrite: one continues a run, the other replaces it; expected one of them")
@@ -100,14 +100,14 @@ def claim_files(
     overwrite: bool = False,
     flag: str = "--out",
 ) -> Iterator[Path]:
-    """Hold a folder to which a command adds files, with or without a run in it.
+    """Claim a folder to which a command adds files; it may hold a run.
 
     Args:
         out: the folder; None takes the next free `runs/KIND-N`.
-        kind: the command's name in that default.
+        kind: KIND in that default.
         files: what the command will write, relative to the folder.
-        overwrite: files of these names that this package wrote may be replaced.
-        flag: what the command calls `out`, for the messages.
+        overwrite: files of these names may be replaced if this package wrote them.
+        flag: the command's option for `out`, for the messages.
 
     Yields:
         The folder, which exists and is locked.
@@ -121,13 +121,13 @@ def claim_files(
 
 
 def prepare(folder: Path, files: Iterable[str], *, overwrite: bool = False) -> None:
-    """Enter `files` in the manifest of `folder`; with `overwrite`, remove the files of the earlier run first.
+    """Add `files` to the manifest of `folder`; with `overwrite`, remove the files of the earlier run first.
 
-    Called once the recipe, data and weights have proved good, so that a
-    mistake never costs an earlier run.
+    Call this after the recipe, the data and the weights have been checked, so
+    that an invalid input never destroys an earlier run.
 
     Raises:
-        UserError: the folder cannot be created or written, or holds a file of another origin in place of one of `files`.
+        UserError: the folder cannot be created or written, or a file that this package did not write is in the way.
     """
     files = list(files)
     try:
@@ -144,16 +144,16 @@ def prepare(folder: Path, files: Iterable[str], *, overwrite: bool = False) -> N
 def claim_file(
     out: str | Path | None, default: Path, *, overwrite: bool = False, redraw: bool = False
 ) -> Iterator[Path]:
-    """Hold the one file that a command writes.
+    """Claim the one file that a command writes.
 
     Args:
-        out: the file that the user names, which stays the user's; None takes `default`.
-        default: a file that this package names. In a run's folder it becomes a file of the run.
+        out: the file that the user names; it does not become a file of the run. None takes `default`.
+        default: the default file. In a run folder it becomes a file of the run.
         overwrite: the file may be replaced.
         redraw: a `default` that is a file of the run may be replaced without `overwrite`.
 
     Yields:
-        The path; the file is not touched.
+        The path; the file is not changed.
 
     Raises:
         UserError: the file exists and may not be replaced, or it cannot be written.
@@ -186,15 +186,15 @@ def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
         if lock is not None:
             _held.discard(key)
             with suppress(OSError):
-                # While locked: a process that has opened it sees, as soon as it has the lock, that the file is gone.
+                # Before the release: a process that waits for the lock then sees that the file was removed.
                 (folder / LOCK).unlink(missing_ok=True)
                 for path in created:
-                    path.rmdir()  # which fails as soon as one holds something
+                    path.rmdir()  # raises an OSError if the folder is not empty
             lock.release()
 
 
 def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]:
-    """Create and lock the next `runs/KIND-N`. Of several commands that start together, each gets a number of its own."""
+    """Create and lock the next `runs/KIND-N`. Commands that start at the same time get different numbers."""
     runs = Path("runs")
     _refuse_unwritable(runs, runs, flag)
     made, number = _missing(runs), max(_taken(kind), default=0)
@@ -215,7 +215,7 @@ def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]
 
 
 def _lock_folder(folder: Path, flag: str) -> tuple[Path, list[Path], FileLock | None]:
-    """Create the folder if it is not there, and lock it unless this process already has."""
+    """Create the folder if it does not exist, and lock it unless this process already holds it."""
     _refuse_no_path(folder, flag, "a folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{flag} {folder}: is a file; expected a folder for the run")
@@ -236,7 +236,7 @@ def _lock_folder(folder: Path, flag: str) -> tuple[Path, list[Path], FileLock | 
 
 
 def _lock(folder: Path) -> FileLock | None:
-    """Lock a folder for this process; None if another one holds it. The system releases it when the process ends."""
+    """Lock a folder for this process; None if another process holds it. The lock ends with the process."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -248,7 +248,7 @@ def _lock(folder: Path) -> FileLock | None:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """The folders that `mkdir(parents=True)` would create, the innermost first."""
+    """Return the folders that `mkdir(parents=True)` would create, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -257,15 +257,15 @@ def _taken(kind: str) -> list[int]:
 
 
 def _refuse_loss(folder: Path, files: Iterable[str], flag: str, *, replace: bool) -> None:
-    """Check that nothing is where `files` will be written, or with `replace` only what this package wrote."""
+    """Check that none of `files` exists, or with `replace`, that this package wrote those that exist."""
     owned = manifest.owned(folder)
     for name in files:
         if not os.path.lexists(folder / name):
             continue
         if not manifest.is_owned(folder, name, owned):
             raise UserError(
-                f"{flag} {folder}: holds {name}, which is not recorded as a file of this package; expected another folder,"
-                " or that file moved away"
+                f"{flag} {folder}: holds {name}, which this package did not write; expected another folder, or that file moved"
+                " away"
             )
         if not replace:
             raise UserError(f"{flag} {folder}: already holds {name}; expected another folder or --overwrite")

@@ -1,4 +1,4 @@
-"""`.files.json`: which files in a folder this package wrote, so that it never removes or replaces any other."""
+"""`.files.json`: the list of files in a folder that this package wrote; it never removes or replaces any other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predicti
 CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 RESULTS = "results.json"
 
-# Runs of earlier versions have no manifest. These are the fixed names of their files, and a folder with a recipe and
-# one of the signs holds such a run.
+# Runs of earlier versions have no manifest. A folder with a recipe and one of EARLIER_SIGNS holds such a run, and EARLIER
+# are the names of its files.
 EARLIER_SIGNS = (HISTORY, WEIGHTS, METRICS, RESULTS, "config.yaml", "jobs/plan.json")
 EARLIER = (
     *(RECIPE, HISTORY, CURVES, WEIGHTS, METRICS, PREDICTIONS, CONFUSION, MISTAKES, RESULTS),
@@ -43,7 +43,7 @@ def owned(folder: Path) -> set[str]:
         folder: any folder; it need not exist.
 
     Returns:
-        Paths relative to `folder`, with forward slashes. Not all of them need exist.
+        Paths relative to `folder`, with forward slashes. Some of these files may not exist.
 
     Raises:
         UserError: the manifest is damaged, or lists a path outside the folder.
@@ -64,7 +64,7 @@ def owned(folder: Path) -> set[str]:
 
 
 def _earlier_jobs(folder: Path) -> Iterator[str]:
-    """The files jobs/STAGE/CONTENDER/SEED/NAME of an earlier version's comparison."""
+    """Return the files jobs/STAGE/CONTENDER/SEED/NAME of a comparison of an earlier version."""
     for path in (folder / "jobs").glob("*/*/*/*"):
         stage, _, seed, name = path.relative_to(folder / "jobs").parts
         if stage in EARLIER_STAGES and seed.isdecimal() and name in EARLIER_JOB_FILES:
@@ -72,7 +72,7 @@ def _earlier_jobs(folder: Path) -> Iterator[str]:
 
 
 def is_owned(folder: Path, name: str, owned: set[str]) -> bool:
-    """Return whether the file `name` in `folder` is one of `owned`, or a folder that holds no others."""
+    """Return whether `name` in `folder` is one of the files `owned`, or a folder that contains only such files."""
     path = folder / name
     if path.is_symlink() or not path.is_dir():
         return name in owned
@@ -84,11 +84,11 @@ def add(folder: Path, names: Iterable[str]) -> None:
     """Add files to the manifest of `folder`, before they are written.
 
     Args:
-        folder: where the files will be.
+        folder: the folder of the files.
         names: paths relative to `folder`.
     """
     before = owned(folder)
-    if not (folder / NAME).exists():  # of the fixed names of an earlier version's run, those that it wrote
+    if not (folder / NAME).exists():  # a run of an earlier version: keep the names of files that exist
         before = {name for name in before if os.path.lexists(folder / name)}
     after = before | {PurePosixPath(Path(name)).as_posix() for name in names}
     if after != before or not (folder / NAME).exists():
@@ -96,14 +96,14 @@ def add(folder: Path, names: Iterable[str]) -> None:
 
 
 def remove_files(folder: Path) -> None:
-    """Remove the files that this package wrote into `folder`, and folders within it that are then empty.
+    """Remove the files that this package wrote into `folder`, and folders in it that are then empty.
 
-    The recipe goes last: until then the folder still holds a run, which
-    cannot be mistaken for the next one if the process is killed.
+    The recipe is removed last. If the process is killed before, the folder
+    still holds the old run, and not a mixture of the old and the new one.
     """
     for name in sorted(owned(folder), key=lambda name: (name == RECIPE, name)):
         path = folder / name
-        # A link to a folder leads to files that are not in this one.
+        # The files behind a symbolic link are not in this folder.
         if any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
             continue
         if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):

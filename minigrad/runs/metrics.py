@@ -1,4 +1,4 @@
-"""`metrics.json` and `predictions.csv`: what a network answers, measured and listed."""
+"""Metrics of a network's outputs, and `predictions.csv`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .files import whole_file
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """log(exp(z) / sum(exp(z))) over the last axis, in float64; (n, classes) -> (n, classes)."""
+    """Return log(exp(z) / sum(exp(z))) over the last axis, (n, classes) -> (n, classes), computed in float64."""
     z = logits.astype(np.float64)
     z -= z.max(axis=-1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -64,7 +64,7 @@ def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, lear
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy, mean cross-entropy (nats) and the counts behind them, for (n, classes) logits and (n,) labels."""
+    """Return accuracy, mean cross-entropy in nats, and the counts, of (n, classes) logits and (n,) labels."""
     correct = int((logits.argmax(axis=-1) == labels).sum())
     loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
     return {"accuracy": correct / len(labels), "loss": float(loss), "correct": correct, "images": len(labels)}
@@ -76,16 +76,19 @@ def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def percent(metrics: Mapping[str, Any]) -> str:
-    """The sentence that ends a run: "test accuracy 92.50 % (9,250 of 10,000)"."""
+    """Return the test accuracy as text: "test accuracy 92.50 % (9,250 of 10,000)"."""
     return f"test accuracy {metrics['test_accuracy']:.2%} ({metrics['test_correct']:,} of {metrics['test_images']:,})".replace(
         "%", " %"
     )
 
 
 def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
-    """Write `index, label, probability_0, ...`: the answer for each row of (n, classes) logits.
+    """Write the columns `index, label, probability_0, ...`, one row per image.
 
-    `names`, the files that the images came from, become a last column `file`.
+    Args:
+        path: the file to write.
+        logits: the network's outputs, (n, classes).
+        names: the files that the images are from; they become a last column `file`.
     """
     probabilities = np.exp(log_softmax(logits))
     files = [[name] for name in names] if names is not None else [[]] * len(logits)

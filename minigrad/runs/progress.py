@@ -1,4 +1,4 @@
-"""What a person sees while a network trains."""
+"""The terminal output of a training run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
 
 def network(recipe: Recipe, data: Dataset) -> str:
-    """The layer sizes: `784-10-10`, or for a cnn `28x28, 8-16 channels of 5x5, then 784-10`."""
+    """Return the layer sizes, such as `784-10-10`, or for a cnn `28x28, 8-16 channels of 5x5, then 784-10`."""
     model, layers = recipe.model, sizes(recipe.model, data.input_shape, data.classes)
     linear = "-".join(map(str, [*(a for a, _ in layers.hidden), *layers.output]))
     if not layers.conv:
         return linear
-    channels, window = "-".join(map(str, model.channels)), f"{model.kernel_size}x{model.kernel_size}"
-    return f"{'x'.join(map(str, data.input_shape))}, {channels} channels of {window}, then {linear}"
+    channels, kernel = "-".join(map(str, model.channels)), f"{model.kernel_size}x{model.kernel_size}"
+    return f"{'x'.join(map(str, data.input_shape))}, {channels} channels of {kernel}, then {linear}"
 
 
 class ProgressReport:
-    """A line an epoch, above a bar that moves with the steps where there is a terminal."""
+    """Prints one line per epoch and, in a terminal, a progress bar of the steps below them.
+
+    Args:
+        recipe: the recipe of the training.
+        data: the data of the training.
+        parameters: the number of trained parameters.
+        steps: the number of steps per epoch.
+    """
 
     def __init__(self, recipe: Recipe, data: Dataset, parameters: int, steps: int) -> None:
         self.steps, self.console = steps, Console(highlight=False, markup=False)
@@ -57,13 +64,13 @@ class ProgressReport:
         self.progress.stop()
 
     def step(self, step: int, loss: float) -> None:
-        """Move the bar: `step` is counted from 1 over all epochs."""
+        """Update the progress bar; `step` is counted from 1 over all epochs."""
         if step % 20 == 0:
             epoch, done = divmod(step - 1, self.steps)
             self.progress.update(self.task, completed=done + 1, epoch=epoch + 1, loss=loss)
 
     def epoch(self, e: Epoch) -> None:
-        """Print the epoch's line."""
+        """Print one epoch."""
         if e.val_loss is None or e.val_accuracy is None:
             validation = f"{'-':>8}  {'-':>12}"
         else:

@@ -1,4 +1,4 @@
-"""What all three packages check before they continue a run: the same recipe, the same data, a checkpoint."""
+"""The checks before a run is continued, shared by all packages: same recipe, same data, and a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from . import folder, history
 from .errors import UserError
 from .history import Epoch
 
-# A schedule of these is stretched over the whole training, which therefore cannot become longer.
-STRETCHED = ("cosine", "one_cycle")
-# What a continued run may change. The weights it started from no longer matter.
+# These schedules depend on the length of the whole training, which therefore cannot be changed.
+FIXED_LENGTH = ("cosine", "one_cycle")
+# The keys that a continued run may change. The weights that it started from are no longer used.
 FREE = ("trainer.max_epochs", "model.weights")
 
 
@@ -25,10 +25,10 @@ def epochs_recorded(out: Path) -> int:
 
 
 def is_complete(out: Path, recipe: Recipe) -> bool:
-    """Return whether the run in `out` has ended and `recipe` asks for no more epochs; if so, print that.
+    """Return whether the run in `out` has ended and `recipe` asks for no more epochs; if so, print this.
 
     Raises:
-        UserError: the recorded recipe or the history is damaged.
+        UserError: the run's recipe or history is damaged.
     """
     if not folder.is_finished(out) or not (out / folder.RECIPE).exists():
         return False
@@ -44,19 +44,19 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
 
 
 def take_up(out: Path, recipe: Recipe, checkpoint: str, restore: Callable[[], int]) -> list[Epoch]:
-    """Continue the run in `out`, whose checkpoint is in its folder.
+    """Continue the run in `out`.
 
     Args:
-        out: the run folder.
-        recipe: what is asked for now.
+        out: the run folder, which contains the checkpoint.
+        recipe: the recipe that the run continues with.
         checkpoint: the name of the checkpoint file.
-        restore: reads it, and returns how many epochs it has.
+        restore: reads the checkpoint, and returns the number of epochs in it.
 
     Returns:
-        Those epochs; none if the run was killed before it had a checkpoint.
+        Those epochs; an empty list if the run was killed before it wrote a checkpoint.
 
     Raises:
-        UserError: the run was made with another recipe or other data, or its files are lost or damaged.
+        UserError: the run used another recipe or other data, or its files are missing or damaged.
     """
     refuse_changes(out, recipe)
     epochs: list[Epoch] = []
@@ -69,17 +69,17 @@ def take_up(out: Path, recipe: Recipe, checkpoint: str, restore: Callable[[], in
 
 
 def refuse_changes(out: Path, recipe: Recipe) -> None:
-    """Check that the run in `out` was made with `recipe`; only its length may differ.
+    """Check that the run in `out` used `recipe`; only its length may differ.
 
     Raises:
-        UserError: naming the first key that differs, or why the length may not.
+        UserError: a key differs, or the length may not be changed.
     """
-    recorded, _ = recipes.read_trained(out / folder.RECIPE)
-    refuse_difference(recorded, recipe, epochs_recorded(out), expected=f"--config {out / folder.RECIPE}")
+    started, _ = recipes.read_trained(out / folder.RECIPE)
+    refuse_difference(started, recipe, epochs_recorded(out), expected=f"--config {out / folder.RECIPE}")
 
 
 def refuse_difference(
-    recorded: Recipe,
+    started: Recipe,
     recipe: Recipe,
     done: int,
     *,
@@ -87,30 +87,30 @@ def refuse_difference(
     flag: str = "--resume",
     extra: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> None:
-    """Check that a run made with `recorded` can continue with `recipe`.
+    """Check that a run that was started with the recipe `started` can continue with `recipe`.
 
     Args:
-        recorded: what the run was made with.
-        recipe: what is asked for now.
-        done: epochs that the run has.
+        started: the recipe that the run was started with.
+        recipe: the recipe that it continues with.
+        done: the number of epochs that the run has.
         expected: what the message recommends.
-        flag: what the command calls resuming, for the messages.
-        extra: the settings then and now for which a recipe has no keys.
+        flag: the command's option for resuming, for the messages.
+        extra: the settings for which a recipe has no keys, when the run was started and now.
 
     Raises:
-        UserError: naming the first key that differs, or why the length may not.
+        UserError: a key differs, or the length may not be changed.
     """
-    before, now = ({**dict(recipes.flat(r)), **b} for r, b in zip((recorded, recipe), extra, strict=True))
+    before, now = ({**dict(recipes.flat(r)), **b} for r, b in zip((started, recipe), extra, strict=True))
     for key in before | now:
         a, b = before.get(key), now.get(key)
         if a != b and key not in FREE:
             raise UserError(f"{flag}: {key} is {_shown(b)}, but the run was made with {_shown(a)}; expected {expected}")
-    asked, planned, schedule = recipe.trainer.max_epochs, recorded.trainer.max_epochs, recipe.model.schedule
-    if asked != planned and schedule in STRETCHED:
+    asked, planned, schedule = recipe.trainer.max_epochs, started.trainer.max_epochs, recipe.model.schedule
+    if asked != planned and schedule in FIXED_LENGTH:
         raise UserError(
-            f"{flag}: trainer.max_epochs is {asked}, but the run was planned for {planned}, over which model.schedule"
-            f" {schedule} moves the learning rate; expected {planned}, or a new run that starts from its {folder.WEIGHTS}"
-            " by --model.weights"
+            f"{flag}: trainer.max_epochs is {asked}, but the run was planned for {planned}, and model.schedule"
+            f" {schedule} depends on that length; expected {planned}, or a new run with --model.weights"
+            f" {folder.WEIGHTS} of this one"
         )
     if asked < done:
         raise UserError(
@@ -119,40 +119,40 @@ def refuse_difference(
 
 
 def refuse_other_data(trained_on: str | None, digest: str, path: str, flag: str = "--resume") -> None:
-    """Check that the data are those that the run was trained on.
+    """Check that the data have not changed since the run was started.
 
     Args:
-        trained_on: the digest in the checkpoint; None if an earlier version wrote it.
-        digest: of the data now.
-        path: where they are, for the message.
-        flag: what the command calls resuming.
+        trained_on: the digest of the data in the checkpoint; None if an earlier version wrote it.
+        digest: the digest of the data now.
+        path: the path of the data, for the message.
+        flag: the command's option for resuming, for the message.
 
     Raises:
-        UserError: they are others.
+        UserError: the data have changed.
     """
     if trained_on not in (None, digest):
         raise UserError(
-            f"{flag}: data.path: {path} holds other data than the run was trained on (digest {digest}, in the checkpoint"
-            f" {trained_on}); expected the same images and labels in the same splits"
+            f"{flag}: data.path: {path} holds other data than the run was trained on (digest {digest}, in the"
+            f" checkpoint {trained_on}); expected the same images and labels in the same splits"
         )
 
 
 def refuse_lost_checkpoint(out: Path, name: str, flag: str = "--resume") -> None:
-    """Check that a run without a checkpoint has lost no more than its first epoch, within which it may have been killed.
+    """Check that a run without a checkpoint was killed in its first epoch, and has not lost its checkpoint.
 
     Raises:
-        UserError: the history has more epochs.
+        UserError: the history has more than one epoch.
     """
     done = epochs_recorded(out)
     if done > 1 or (done and folder.is_finished(out)):
         raise UserError(
-            f"{flag}: {out} holds a history of {done} epochs, but no {name} to continue from; expected the checkpoint in"
-            " the folder, another folder or --overwrite"
+            f"{flag}: {out} holds a history of {done} epochs, but no {name} to continue from; expected that file in the"
+            " folder, another folder or --overwrite"
         )
 
 
 def reopen(out: Path) -> None:
-    """Remove the test metrics of a finished run that continues: they are out of date, and mark it as finished."""
+    """Remove metrics.json, which marks a run as finished, from a run that continues."""
     (out / folder.METRICS).unlink(missing_ok=True)
 
 

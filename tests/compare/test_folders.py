@@ -50,11 +50,11 @@ def test_a_file_in_the_way_is_refused(words: list[str], tmp_path: Path) -> None:
     Path("o").mkdir()
     Path("o/report.html").write_text("mine")
     for more in ((), ("--overwrite",), ("--resume",)):
-        with pytest.raises(UserError, match=r"--out o: holds report\.html, which is not recorded"):
+        with pytest.raises(UserError, match=r"--out o: holds report\.html, which this package did not write"):
             cli.main([*words, *ONE, "--out", "o", *more])
     Path("p").mkdir()
     Path("p/parity.json").write_text("mine")
-    with pytest.raises(UserError, match=r"--out p: holds parity\.json, which is not recorded"):
+    with pytest.raises(UserError, match=r"--out p: holds parity\.json, which this package did not write"):
         cli.main(["parity", "--steps", "1", "--contenders", "minigrad", "--out", "p", "--overwrite"])
     assert [path.name for path in Path("o").iterdir()] == ["report.html"]
 

@@ -258,7 +258,7 @@ def test_a_file_that_is_there_is_refused_before_any_work(digits: Given, monkeypa
     monkeypatch.setattr(exporting, "WRITERS", {})
     Path("out").mkdir()
     Path("out/digits.keras").write_text("mine")
-    with pytest.raises(UserError, match=r"--out out: holds digits\.keras, which is not recorded"):
+    with pytest.raises(UserError, match=r"--out out: holds digits\.keras, which this package did not write"):
         digits.export(Path("out"), None, overwrite=True)
     assert [(p.name, p.read_text()) for p in Path("out").iterdir()] == [("digits.keras", "mine")]
     manifest.add(Path("out"), ["digits.keras"])
@@ -313,12 +313,12 @@ def test_what_is_no_export_is_never_overwritten(digits: Given) -> None:
     Path("out/digits.safetensors").mkdir(parents=True)
     Path("out/digits.savedmodel").mkdir()
     Path("out/digits.savedmodel/thesis.txt").touch()
-    with pytest.raises(UserError, match=r"holds digits\.safetensors, which is not recorded"):
+    with pytest.raises(UserError, match=r"holds digits\.safetensors, which this package did not write"):
         digits.export(Path("out"), ["safetensors"], overwrite=True)
     if "savedmodel" in WRITTEN:
         manifest.add(Path("out"), ["digits.savedmodel/saved_model.pb"])
         Path("out/digits.savedmodel/saved_model.pb").touch()
-        with pytest.raises(UserError, match=r"holds digits\.savedmodel, which is not recorded"):
+        with pytest.raises(UserError, match=r"holds digits\.savedmodel, which this package did not write"):
             digits.export(Path("out"), ["savedmodel"], overwrite=True)
     assert Path("out/digits.savedmodel/thesis.txt").exists()
 

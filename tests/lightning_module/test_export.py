@@ -190,7 +190,7 @@ def test_files_that_are_there_are_kept_unless_told(kind: str, runs: dict[str, Pa
     Path("out").mkdir()
     Path(f"out/last.{kind}").write_text("mine")
     given = ("--ckpt_path", str(runs["mlp"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given, "--overwrite"), f"--out out: holds last.{kind}, which is not recorded")
+    refused(exporting(few, *given, "--overwrite"), f"--out out: holds last.{kind}, which this package did not write")
     Path("out/.files.json").write_text(json.dumps({"files": [f"last.{kind}"]}))
     refused(exporting(few, *given), f"--out out: already holds last.{kind}", "--overwrite")
 

@@ -258,7 +258,7 @@ def test_a_file_in_the_way_is_refused_before_anything_is_done(
 ) -> None:
     OUT.mkdir()
     (OUT / name).write_text("mine")
-    assert f"holds {name}, which is not recorded" in refused(*flags(easy, OUT, *words))
+    assert f"holds {name}, which this package did not write" in refused(*flags(easy, OUT, *words))
     assert contents() == {name: b"mine"}
 
 

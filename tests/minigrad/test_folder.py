@@ -262,7 +262,7 @@ def test_of_an_earlier_version_the_fixed_names_are_removed_and_no_pattern() -> N
 def test_one_common_name_makes_no_run(name: str) -> None:
     """A recipe that somebody wrote, or a history of something else, is theirs."""
     earlier_run(name)
-    assert f"holds {name}, which is not recorded" in refusal(overwrite=True)
+    assert f"holds {name}, which this package did not write" in refusal(overwrite=True)
     assert (OUT / name).read_text() == "old"
 
 

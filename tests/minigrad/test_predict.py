@@ -170,7 +170,7 @@ def test_a_file_of_somebody_else_is_never_replaced(weights_file: Path, answer: C
     Path("p").mkdir()
     Path("p/predictions.csv").write_text("mine")
     given = ("--model.weights", weights_file, "--data.path", "images.npz", "--out", "p", "--overwrite")
-    says(given, "--out p: holds predictions.csv, which is not recorded")
+    says(given, "--out p: holds predictions.csv, which this package did not write")
     assert Path("p/predictions.csv").read_text() == "mine"
 
 
