@@ -1,11 +1,13 @@
-"""python -m benchmarks.engine: minigrad's training step beside its peers', interleaved in one run.
+"""python -m benchmarks.engine: minigrad's training step compared with its peers', interleaved in one run.
 
-Every peer trains the same network on the same batches from the same
-weights; after the first steps their weights must agree, or nothing is timed.
-Then all take turns: in each round each one runs the same stretch of steps,
-and the ratio minigrad / peer is taken within the round, so that a machine
-that slows down slows both. Printed and written to
-`benchmarks/results/engine.json` are medians over the rounds.
+Every peer trains the same network on the same batches from the same weights.
+Nothing is timed unless their weights agree after the first steps. In each
+round, every peer runs the same steps in turn. The ratio minigrad / peer is
+computed per round, because a slower machine slows both. The medians over the
+rounds are printed and written to `benchmarks/results/engine.json`.
+
+`import minigrad` is compared with `import numpy` in the same way, in new
+processes.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import contextlib
 import cProfile
 import importlib.metadata
 import io
+import os
 import pstats
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -33,9 +38,10 @@ from minigrad.runs import write_json
 from .harness import THREADS, pin, ratio, show
 from .peers import PEERS, SCALE, Case, minigrad
 
-OUT = Path(__file__).parent / "results" / "engine.json"
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "benchmarks" / "results" / "engine.json"
 BATCH = 128
-CHECKED, AGREEMENT = 20, 2e-3  # after so many steps no weight may differ by more; Adam amplifies rounding
+CHECKED, AGREEMENT = 20, 2e-3  # steps, and the largest difference of a weight after them; Adam amplifies rounding
 
 NETWORKS = {
     "784-10-10": Model(hidden=[10]),
@@ -44,7 +50,8 @@ NETWORKS = {
     "CNN 3x3, 8-16": Model(architecture="cnn", channels=[8, 16], kernel_size=3, hidden=[]),
 }
 STEPS = {"784-10-10": 400, "784-128-64-10": 150, "784-1024-10": 50, "CNN 3x3, 8-16": 15}
-# At most so many times the peer's step.
+# The largest ratio minigrad / peer.
+IMPORT_GOAL = 1.3
 GOALS = {
     ("784-10-10", "hand-written NumPy"): 1.05,
     ("784-10-10", "torch eager"): 0.40,
@@ -58,7 +65,7 @@ GOALS = {
 
 
 def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: list[str]) -> list[dict[str, Any]]:
-    """One network: a row for each peer, with its status, microseconds a step and minigrad's ratio to it."""
+    """Time one network: one row per peer with its status, microseconds per step and the ratio minigrad / peer."""
     start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
     order = np.random.default_rng(0).permutation(len(data.labels))
     batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
@@ -78,32 +85,63 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
         step, weights = built
         for indices in batches[:CHECKED]:
             step(indices)
-        found = weights()
-        reference = reference or found
-        gap = max((float(np.abs(reference[k] - w).max()) for k, w in found.items()), default=0.0)
+        trained = weights()
+        reference = reference or trained
+        gap = max((float(np.abs(reference[k] - w).max()) for k, w in trained.items()), default=0.0)
         if not gap < AGREEMENT:
             raise SystemExit(f"{name}: {peer} differs from minigrad by {gap:.2g} in a weight after {CHECKED} steps")
         steps[peer] = step
         rows[peer] = {"network": name, "peer": peer, "status": "ok", "largest_difference": gap}
 
     seconds: dict[str, list[float]] = {peer: [] for peer in steps}
-    turns = list(steps)
+    order_of_peers = list(steps)
     for i in range(rounds + 1):
         stretch = [batches[(i * STEPS[name] + j) % len(batches)] for j in range(STEPS[name])]
-        for peer in turns:
-            step, began = steps[peer], time.perf_counter()
+        for peer in order_of_peers:
+            step, start_time = steps[peer], time.perf_counter()
             for indices in stretch:
                 step(indices)
-            seconds[peer].append((time.perf_counter() - began) / STEPS[name])
-        turns = turns[1:] + turns[:1]  # nobody always follows the same one
-    for peer in steps:  # the first round warms up
+            seconds[peer].append((time.perf_counter() - start_time) / STEPS[name])
+        order_of_peers = order_of_peers[1:] + order_of_peers[:1]  # so that no peer always follows the same one
+    for peer in steps:  # the first round is warm-up
         rows[peer] |= ratio(seconds["minigrad"][1:], seconds[peer][1:])
         rows[peer] |= {"step_us": float(np.median(seconds[peer][1:])) * 1e6, "goal": GOALS.get((name, peer))}
     return list(rows.values())
 
 
+def measure_import(rounds: int) -> list[dict[str, Any]]:
+    """Time `import minigrad` and `import numpy` in new processes, without the start of the interpreter.
+
+    Bytecode is cached, as it is in an installed package.
+    """
+    seconds: dict[str, list[float]] = {"pass": [], "import numpy": [], "import minigrad": []}
+    with tempfile.TemporaryDirectory() as cache:
+        variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        variables["PYTHONPYCACHEPREFIX"] = cache
+        for _ in range(rounds + 1):
+            for statement, times in seconds.items():
+                start_time = time.perf_counter()
+                subprocess.run([sys.executable, "-c", statement], check=True, cwd=ROOT, env=variables)
+                times.append(time.perf_counter() - start_time)
+    bare, numpy, minigrad = (np.array(times[1:]) for times in seconds.values())  # the first round fills the cache
+    base, ours, theirs = np.median(bare), np.median(minigrad), np.median(numpy)
+    row = {"network": "one import", "status": "ok"}
+    spread = ratio(minigrad - bare, numpy - bare)
+    return [
+        {**row, "peer": "minigrad", "step_us": (ours - base) * 1e6, **ratio([1.0], [1.0]), "goal": None},
+        {
+            **row,
+            "peer": "numpy",
+            "step_us": (theirs - base) * 1e6,
+            **spread,
+            "ratio": float((ours - base) / (theirs - base)),
+            "goal": IMPORT_GOAL,
+        },
+    ]
+
+
 def profile(model: Model, data: datasets.Split, steps: int = 400) -> str:
-    """Where minigrad's step goes: the functions that take most time of their own, by cProfile, which slows each call."""
+    """The functions that take most of minigrad's step, excluding their callees, by cProfile, which slows each call."""
     start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
     step, _ = minigrad(Case(model, data.images, data.labels, start))
     order = np.random.default_rng(0).permutation(len(data.labels))
@@ -119,23 +157,24 @@ def profile(model: Model, data: datasets.Split, steps: int = 400) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the peers that are not among the contenders of `compare`."""
-    found = {}
+    """Versions of the installed peers that `compare.environment` does not list."""
+    installed = {}
     for package in ("autograd", "mygrad", "tinygrad"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            installed[package] = importlib.metadata.version(package)
+    return installed
 
 
 def main(argv: list[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.engine", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15, help="rounds counted, after one that is not")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds, after one warm-up round")
+    parser.add_argument("--imports", type=int, default=25, help="measured rounds of imports; 0 for none")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS, metavar="NAME")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    parser.add_argument("--out", type=Path, default=OUT, help="the file for the results")
     parser.add_argument(
-        "--profile", choices=NETWORKS, metavar="NAME", help="show where minigrad's own step goes instead"
+        "--profile", choices=NETWORKS, metavar="NAME", help="profile minigrad's step instead of timing it"
     )
     options = parser.parse_args(argv)
     data = datasets.load("mnist").train
@@ -152,10 +191,18 @@ def main(argv: list[str]) -> None:
     rows = [
         row for name in options.networks for row in measure(name, NETWORKS[name], data, options.rounds, options.peers)
     ]
+    if options.imports:
+        rows += measure_import(options.imports)
     show(rows, "minigrad", console)
     options.out.parent.mkdir(exist_ok=True)
-    found = {"subject": "minigrad", "batch_size": BATCH, "rounds": options.rounds, "rows": rows, "versions": versions()}
-    write_json(options.out, {"environment": described, **found})
+    results = {
+        "subject": "minigrad",
+        "batch_size": BATCH,
+        "rounds": options.rounds,
+        "rows": rows,
+        "versions": versions(),
+    }
+    write_json(options.out, {"environment": described, **results})
     console.print(f"written to {options.out}")
 
 

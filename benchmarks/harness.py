@@ -1,4 +1,4 @@
-"""What the benchmarks share: a pinned process, ratios taken round by round, one table."""
+"""Shared by the benchmarks: pinning the process, ratios per round, and the table of results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
@@ -17,31 +18,31 @@ THREADS = min(2, environment.cores())
 
 
 def pin(module: str) -> None:
-    """Start this process again with its threads and its allocator set, which the libraries read when they are loaded."""
+    """Restart this process with the thread counts and the allocator set, which libraries read when they are imported."""
     if "MINIGRAD_PINNED" not in os.environ:
-        if hasattr(os, "sched_setaffinity"):  # JAX counts processors, whatever the variables say
+        if hasattr(os, "sched_setaffinity"):  # JAX ignores the variables and counts processors
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
         settings = environment.pin(THREADS) | {"MINIGRAD_PINNED": "1"}
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | settings)
 
 
-def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """Median and quartiles of ours / theirs, taken within each round, so that a machine that slows down slows both."""
-    low, middle, high = np.percentile(np.array(ours) / np.array(theirs), [25, 50, 75])
+def ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
+    """Median and quartiles of ours / theirs, computed per round, because a slower machine slows both."""
+    low, middle, high = np.percentile(np.asarray(ours) / np.asarray(theirs), [25, 50, 75])
     return {"ratio": float(middle), "quartiles": [float(low), float(high)]}
 
 
 def show(rows: list[dict[str, Any]], subject: str, console: Console) -> None:
-    """A table, a line for each network and peer: the ratio with its quartiles."""
+    """Print one line per network and peer, with the ratio and its quartiles."""
     table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
-    for name in ("network", "against"):
+    for name in ("network", "compared with"):
         table.add_column(name, no_wrap=True)
-    for name in ("µs a step", f"{subject} / it", "goal"):
+    for name in ("µs per step", f"{subject} / peer", "goal"):
         table.add_column(name, no_wrap=True, justify="right")
     for row in rows:
         if row["status"] == "ok":
-            found = "" if row["peer"] == subject else "{:.2f} ({:.2f}-{:.2f})".format(row["ratio"], *row["quartiles"])
-            table.add_row(row["network"], row["peer"], f"{row['step_us']:,.0f}", found, words.goal(row))
+            text = "" if row["peer"] == subject else "{:.2f} ({:.2f}-{:.2f})".format(row["ratio"], *row["quartiles"])
+            table.add_row(row["network"], row["peer"], f"{row['step_us']:,.0f}", text, words.goal(row))
     console.print(table)
     for row in rows:
         if row["status"] != "ok":

@@ -1,10 +1,10 @@
-"""The same training step, gather to update, in minigrad and in those it is measured against.
+"""The same training step, from the gather to the update, in minigrad and in the peers that it is compared with.
 
 Each function takes a `Case` and returns `(step, weights)`: `step(indices)`
-trains once on the images of those indices, `weights()` gives the parameters
-as NumPy arrays under the names of weights.safetensors. All start from the
-same weights and work in float32. A peer that knows only some networks
-returns None for the others.
+trains once on the images of those indices, and `weights()` returns the
+parameters as NumPy arrays, under the names of weights.safetensors. All start
+from the same weights and compute in float32. A peer returns None for a
+network that it does not implement.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SCALE = 1 / 255
 
 @dataclass
 class Case:
-    """A network, the data, and where all start."""
+    """A network, the data, and the initial weights."""
 
     model: Model
     images: np.ndarray  # (n, 28, 28) uint8
@@ -36,14 +36,14 @@ class Case:
     start: Weights
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The scaled images, (n, 784) float32, as NumPy gives them most quickly."""
+        """The scaled images, (n, 784) float32, in the way that is fastest in NumPy."""
         x = self.images.take(indices, axis=0).reshape(len(indices), -1).astype(np.float32)
         x *= SCALE
         return x
 
     @property
     def is_simple(self) -> bool:
-        """One hidden layer and plain SGD: what is written out for the peers without layers or optimisers."""
+        """Whether it has one hidden layer and plain SGD, as the peers without layers or optimizers implement it."""
         return self.model.architecture == "mlp" and len(self.model.hidden) == 1 and self.model.optimizer == "sgd"
 
 
@@ -74,7 +74,7 @@ def by_hand(case: Case) -> Peer | None:
 
 
 def floor(case: Case) -> Peer | None:
-    """No training: the gather and the two products over the input that every step of these needs."""
+    """No training: only the gather and the two products with the input, which every step needs."""
     if case.model.architecture != "mlp":
         return None
     w = np.array(case.start["hidden.0.weight"], order="F")
@@ -175,7 +175,7 @@ def mygrad(case: Case) -> Peer | None:
     import mygrad as mg
     from mygrad.nnet.losses import softmax_crossentropy
 
-    mg.turn_memory_guarding_off()  # as its documentation advises for speed
+    mg.turn_memory_guarding_off()  # as mygrad's documentation recommends for speed
     weights = {name: mg.tensor(w.copy(), constant=False) for name, w in case.start.items()}
 
     def step(indices: np.ndarray) -> None:

@@ -21,13 +21,15 @@ torch's names. A reading order for the source:
 8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from . import graph, nn, ops, optim
+from . import ops
 from .functional import grad, value_and_grad
 from .gradcheck import gradcheck
+from .operation import Array, operation
 from .ops import *  # noqa: F403
-from .tape import Array, detect_anomaly, no_grad, operation
+from .tape import detect_anomaly, no_grad
 from .tensor import Tensor
 
 __all__ = [
@@ -37,18 +39,30 @@ __all__ = [
 
 # The name on the package index, from which the version is read; the import name stays `minigrad`.
 DISTRIBUTION = "minigrad"
-__version__: str
 
-if not TYPE_CHECKING:  # a type checker would accept every misspelt attribute
+if TYPE_CHECKING:
+    from . import graph, nn, optim
 
-    def __getattr__(name: str) -> str:
-        """Look up `__version__` on first use, since `importlib.metadata` is slow to import."""
-        if name != "__version__":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import metadata
+    __version__: str
+else:
 
-        try:
-            version = metadata.version(DISTRIBUTION)
-        except metadata.PackageNotFoundError:  # a source tree that is not installed
-            version = "unknown"
-        return globals().setdefault(name, version)
+    def __getattr__(name: str) -> Any:
+        """Import a submodule or look up the version on first use, so that `import minigrad` stays fast."""
+        if name in ("graph", "nn", "optim"):
+            return importlib.import_module(f".{name}", __name__)
+        if name == "__version__":
+            return globals().setdefault(name, _version())
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # a source tree that is not installed
+        return "unknown"

@@ -1,15 +1,14 @@
-"""Where the first NaN or infinity comes from: what `detect_anomaly` looks at, and what it says."""
+"""The checks of `detect_anomaly`: which operation, called at which line, produced the first NaN or infinity."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-_PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 (pathlib is slow to import)
 
 
 def caller() -> str:
@@ -20,30 +19,32 @@ def caller() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def refuse_value(op: str, value: Any, operands: list[Any]) -> None:
-    """Raise FloatingPointError if `op` made a number that is not finite."""
+def check_value(op: str, value: Any, operands: list[Any]) -> None:
+    """Raise FloatingPointError if the value of `op` is not finite."""
     bad = _first(value)
     if bad:
-        given = ", ".join(f"operand {i + 1}" for i, x in enumerate(operands) if _first(x))
-        origin = f"{given} held one already" if given else "its operands were finite"
+        sources = ", ".join(f"operand {i + 1}" for i, x in enumerate(operands) if _first(x))
+        origin = f"{sources} contained one already" if sources else "its operands were finite"
         raise FloatingPointError(f"{op}: {bad} in the value; {origin}; called at {caller()}")
 
 
-def refuse_gradient(op: str, gradient: Any, given: Any, line: str | None) -> None:
-    """Raise FloatingPointError if the pullback of `op` made a number that is not finite."""
+def check_gradient(op: str, gradient: Any, incoming: Any, line: str | None) -> None:
+    """Raise FloatingPointError if `gradient`, which the pullback of `op` computed from `incoming`, is not finite."""
     bad = _first(gradient)
     if bad:
         origin = (
-            "the gradient of its value held one already" if _first(given) else "the gradient of its value was finite"
+            "the gradient of its value contained one already"
+            if _first(incoming)
+            else "the gradient of its value was finite"
         )
         where = f"called at {line}" if line else "called outside detect_anomaly, so the line is unknown"
         raise FloatingPointError(f"{op}: {bad} in the gradient of an operand; {origin}; {where}")
 
 
 def _first(x: Any) -> str:
-    """`nan`, `inf` or `-inf`, the first in `x`, with its index; empty if all is finite or no number."""
+    """The first `nan`, `inf` or `-inf` in `x`, with its index; empty if `x` is finite or not floating."""
     array = np.asarray(x)
     if array.dtype.kind not in "fc":
         return ""
-    at = np.argwhere(~np.isfinite(array))
-    return f"{array[tuple(at[0])]} at {tuple(at[0].tolist())}" if len(at) else ""
+    indices = np.argwhere(~np.isfinite(array))
+    return f"{array[tuple(indices[0])]} at {tuple(indices[0].tolist())}" if len(indices) else ""

@@ -5,7 +5,7 @@
     z2 = a1 W2^T + b2       (n, classes)
     loss = mean of -ln softmax(z2)[label]
 
-The chain rule, from the loss back, with d_ standing for d(loss)/d_:
+The chain rule, applied from the loss backwards, where d_v means d(loss)/dv:
 
     d_z2 = (softmax(z2) - onehot(label)) / n
     d_W2 = d_z2^T a1        d_b2 = sum of d_z2 over the batch
@@ -13,8 +13,11 @@ The chain rule, from the loss back, with d_ standing for d(loss)/d_:
     d_z1 = d_a1 where z1 > 0, else 0
     d_W1 = d_z1^T x         d_b1 = sum of d_z1 over the batch
 
-d_x is never needed. Those seven lines are what `tape.py` finds by itself,
-for any network; here they stand in `gradients`.
+d_x is never needed. The function `gradients` computes these seven formulas;
+`tape.py` derives them automatically, for any network.
+
+The weights are a dict: "hidden.0.weight" (hidden, in), "hidden.0.bias"
+(hidden,), "output.weight" (classes, hidden) and "output.bias" (classes,).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ Weights = dict[str, np.ndarray]
 
 
 def forward(weights: Weights, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a1, z2): the hidden activations (n, hidden) and the logits (n, classes) for x (n, in)."""
+    """Compute the hidden activations a1 (n, hidden) and the logits z2 (n, classes) of x (n, in)."""
     a1 = x @ weights["hidden.0.weight"].T
     a1 += weights["hidden.0.bias"]
     np.maximum(a1, 0, out=a1)
@@ -33,15 +36,24 @@ def forward(weights: Weights, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gradients(weights: Weights, x: np.ndarray, labels: np.ndarray) -> tuple[float, Weights, np.ndarray]:
-    """The loss of a batch, d(loss)/d(weight) for each weight by the formulas above, and the logits less their largest."""
+    """Compute the gradients of the loss of one batch by the formulas above.
+
+    Args:
+        weights: see above; not changed.
+        x: (n, in) floats.
+        labels: (n,) integers.
+
+    Returns:
+        The loss, the gradient of each weight by its name, and the logits minus their row maximum.
+    """
     a1, z2 = forward(weights, x)
     n = len(x)
     rows = np.arange(n)
-    z2 -= z2.max(axis=1, keepdims=True)  # softmax does not change, and no exponential overflows
-    picked = z2[rows, labels]
+    z2 -= z2.max(axis=1, keepdims=True)  # so that no exponential overflows; softmax is unchanged
+    label_logits = z2[rows, labels]
     d_z2 = np.exp(z2)
     total = d_z2.sum(axis=1, keepdims=True)
-    loss = float((np.log(total[:, 0]) - picked).mean())
+    loss = float((np.log(total[:, 0]) - label_logits).mean())
     d_z2 /= total
     d_z2[rows, labels] -= 1
     d_z2 *= 1 / n
@@ -58,7 +70,7 @@ def gradients(weights: Weights, x: np.ndarray, labels: np.ndarray) -> tuple[floa
 
 
 def step(weights: Weights, x: np.ndarray, labels: np.ndarray, lr: float) -> tuple[float, Weights, np.ndarray]:
-    """One step of gradient descent: weights change in place. Returns what `gradients` found before it."""
+    """Take one step of gradient descent, which changes `weights` in place; returns the result of `gradients`."""
     loss, d_weights, z2 = gradients(weights, x, labels)
     for name, w in weights.items():
         w -= lr * d_weights[name]

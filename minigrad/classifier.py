@@ -1,4 +1,4 @@
-"""The network of a recipe, in minigrad."""
+"""The network of a recipe, built with minigrad."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .tape import no_grad
 from .tensor import Tensor
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
-# Third words of the seed sequences, so that the streams are independent.
+# The third element of a seed sequence, so that the random streams are independent.
 _INITIAL, _DROPOUT = 0, 1
 
 
 class Classifier(nn.Module):
-    """From raw input to logits: convolutions if the recipe wants a cnn, then linear layers.
+    """A classifier from raw input to logits: convolutions for the architecture "cnn", then linear layers.
 
     Args:
-        model: the recipe's section; its first keys are used here.
-        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
+        model: the recipe's section `model`, which describes the layers.
+        input_shape: the shape of one input: (features,), (height, width) or (height, width, channels).
         classes: the number of logits.
-        scale: multiplies the input, 1/255 for uint8 pixels.
-        seed: draws the starting weights, and the dropout of each epoch.
-        dtype: of the parameters and all arithmetic, float32 or float64.
+        scale: the factor for the input; 1/255 (the default) for uint8 pixels.
+        seed: the seed of the initial weights and of the dropout in each epoch.
+        dtype: of the parameters and the computation, float32 (the default) or float64.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class Classifier(nn.Module):
         dtype: Any = np.float32,
     ) -> None:
         sizes, norm = recipes.sizes(model, input_shape, classes), model.batch_norm
-        same: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
-        # Under batch norm a layer needs no bias: the norm has one.
+        shared: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
+        # A layer before batch normalization needs no bias, because the normalization has one.
         window: Any = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
-        self.conv = [nn.Conv2d(a, b, **window, **same) for a, b in sizes.conv]
+        self.conv = [nn.Conv2d(a, b, **window, **shared) for a, b in sizes.conv]
         self.conv_norm = [nn.BatchNorm2d(b, dtype=dtype) for _, b in sizes.conv if norm]
-        self.hidden = [nn.Linear(a, b, bias=not norm, **same) for a, b in sizes.hidden]
+        self.hidden = [nn.Linear(a, b, bias=not norm, **shared) for a, b in sizes.hidden]
         self.hidden_norm = [nn.BatchNorm1d(b, dtype=dtype) for _, b in sizes.hidden if norm]
-        self.output = nn.Linear(*sizes.output, **same)
+        self.output = nn.Linear(*sizes.output, **shared)
         self.activation = ACTIVATIONS[model.activation]()
         self.pool, self.dropout = nn.MaxPool2d(2), nn.Dropout(model.dropout)
         self.scale, self.seed, self.dtype, self.image = scale, seed, dtype, sizes.image
 
     def begin_epoch(self, epoch: int) -> None:
-        """Draw this epoch's dropout from (seed, epoch) alone, so that a resumed run drops the same units."""
+        """Seed the dropout from the seed and `epoch` only, so that a resumed run drops the same units."""
         self.dropout.rng = np.random.default_rng([self.seed, 2, _DROPOUT, epoch])
 
     def forward(self, images: np.ndarray) -> Tensor:
-        """Raw images (n, *input_shape) to logits (n, classes)."""
+        """Compute the logits (n, classes) of raw images (n, *input_shape)."""
         x: Any = images.reshape(len(images), -1).astype(self.dtype)
         x *= self.scale
         if self.conv:
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
                 x = convolution(x)
                 if self.conv_norm:
                     x = self.conv_norm[i](x)
-                # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
+                # A monotone activation commutes with the maximum; after pooling it has a quarter of the elements.
                 x = self.activation(self.pool(x))
             x = ops.flatten(x, 1)
         for i, linear in enumerate(self.hidden):
@@ -76,7 +76,15 @@ class Classifier(nn.Module):
         return self.output(x)
 
     def predict(self, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
-        """Logits of any number of images, as an array, without dropout and without a tape."""
+        """Compute logits in evaluation mode, in batches, without recording.
+
+        Args:
+            images: (n, *input_shape) raw images.
+            batch_size: the number of images per forward pass.
+
+        Returns:
+            An array (n, classes).
+        """
         training = self.training
         self.eval()
         with no_grad():

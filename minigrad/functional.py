@@ -1,4 +1,4 @@
-"""Gradients of functions instead of tensors: `grad(f)(x)` in place of `f(x).backward(); x.grad`."""
+"""Gradients of functions: `grad(f)(x)` instead of `f(x).backward(); x.grad`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from .tensor import Tensor
 
 
 def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Any]]:
-    """A function that returns `(fn(*args), d fn / d args[argnums])`, as arrays.
+    """Create a function that returns `(fn(*args), d fn / d args[argnums])`.
 
     Args:
-        fn: from tensors to a tensor of one element.
-        argnums: which arguments to differentiate by: one, or a tuple of them,
-            for which the gradients come as a tuple. Each may be an array, a
-            float, or a list, tuple or dict of such; its gradient is of the same
-            form, with zeros where the value does not depend on it.
+        fn: a function of tensors whose value is a tensor of one element.
+        argnums: the position of the argument to differentiate with respect
+            to, or a tuple of positions. An argument is an array, a float, or a
+            list, tuple or dict of these.
+
+    Returns:
+        A function of the arguments of `fn`. It returns the value and the
+        gradient, both as arrays. The gradient has the structure of the
+        argument, with zeros where the value does not depend on it; for a tuple
+        of positions, it is a tuple of gradients.
 
     Raises:
-        TypeError: an argument is itself being differentiated (minigrad is of
-            the first order only), or holds integers.
+        TypeError: an argument already requires a gradient (only first-order
+            gradients are supported) or contains integers. Raised by the
+            returned function.
 
-    >>> value, d = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
-    >>> float(value), d.tolist()
-    (5.0, [2.0, 4.0])
+    Example:
+        >>> value, d = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
+        >>> float(value), d.tolist()
+        (5.0, [2.0, 4.0])
     """
 
     def call(*args: Any, **options: Any) -> tuple[Any, Any]:
@@ -37,7 +44,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
             tensors[i] = _each(_leaf, args[i])
         value = fn(*tensors, **options)
         if isinstance(value, (list, tuple, dict)):
-            raise TypeError(f"grad: the function gave a {type(value).__name__}; expected a tensor of one element")
+            raise TypeError(f"grad: the function returned a {type(value).__name__}; expected a tensor of one element")
         if isinstance(value, Node) and value.requires_grad:
             Tensor.backward(value)  # type: ignore[arg-type]
         gradients = tuple(_each(_gradient, tensors[i]) for i in numbers)
@@ -47,13 +54,13 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
 
 
 def grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """A function that returns d fn / d args[argnums]; see `value_and_grad`."""
+    """Create a function that returns d fn / d args[argnums]; see `value_and_grad`."""
     both = value_and_grad(fn, argnums)
     return lambda *args, **options: both(*args, **options)[1]
 
 
 def _each(fn: Callable[[Any], Any], x: Any) -> Any:
-    """`fn` of each array in a list, tuple or dict, in the same form."""
+    """Apply `fn` to each array in a list, tuple or dict, and keep the structure."""
     if isinstance(x, dict):
         return {key: _each(fn, value) for key, value in x.items()}
     return type(x)([_each(fn, value) for value in x]) if type(x) in (list, tuple) else fn(x)
@@ -61,7 +68,7 @@ def _each(fn: Callable[[Any], Any], x: Any) -> Any:
 
 def _leaf(x: Any) -> Tensor:
     if isinstance(x, Node) and x.requires_grad:
-        raise TypeError("grad: a gradient can't be differentiated again; minigrad is of the first order only")
+        raise TypeError("grad: an argument already requires a gradient; minigrad supports first order only")
     return Tensor(x, requires_grad=True)
 
 

@@ -1,4 +1,4 @@
-"""Is a gradient right? Compare it with finite differences."""
+"""Compare gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .tensor import Tensor
 def numerical_gradient(
     fn: Callable[..., Any], inputs: tuple[Any, ...], i: int, weights: Any = 1.0, step: float = 1e-6
 ) -> np.ndarray:
-    """d sum(weights * fn(*inputs)) / d inputs[i] by central differences, one element at a time.
+    """Compute d sum(weights * fn(*inputs)) / d inputs[i] by central differences, element by element, in float64.
 
-    (f(x + h) - f(x - h)) / 2h errs by O(h^2) from Taylor's third term and by
-    O(eps / h) from rounding; h = 1e-6 is near the best for float64.
+    (f(x + h) - f(x - h)) / 2h has an error of O(h^2) from the third-order
+    Taylor term and of O(eps / h) from rounding; h = 1e-6 is close to the
+    optimum for float64.
     """
     x = np.array(inputs[i].data, np.float64)
     out = np.zeros_like(x)
@@ -34,19 +35,27 @@ def numerical_gradient(
 
 
 def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: float = 1e-7, step: float = 1e-6) -> bool:
-    """True if backward through `fn` agrees with finite differences, in float64.
+    """Check the backward pass of `fn` against finite differences, in float64.
 
-    The outputs are summed with fixed uneven weights, since a plain sum would
-    hide an error that cancels, as all of softmax's would.
+    The outputs are summed with fixed, unequal weights, because errors may
+    cancel in a plain sum; for softmax they always do.
 
     Args:
-        fn: takes tensors, one for each floating input, and returns a tensor
-            of any shape; other inputs are passed as they are.
-        inputs: arrays. Kinks (relu at 0) have no derivative to agree with.
-        rtol, atol, step: |found - expected| <= atol + rtol |expected|, and the difference's step.
+        fn: gets one tensor per floating input and returns a tensor of any
+            shape. Other inputs are passed unchanged.
+        inputs: arrays, without points at which `fn` has a kink, such as 0 for relu.
+        rtol, atol: |gradient - expected| <= atol + rtol |expected| is required.
+        step: the step of the finite differences.
+
+    Returns:
+        True.
 
     Raises:
-        AssertionError: naming the input and the largest difference.
+        AssertionError: a gradient differs; the message names the input and the largest difference.
+
+    Example:
+        >>> gradcheck(lambda x: (x * x).sum(), np.array([1.0, 2.0]))
+        True
     """
     floating = [i for i, x in enumerate(inputs) if np.asarray(x).dtype.kind == "f"]
     tensors: list[Any] = list(inputs)
@@ -57,8 +66,8 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
     out.backward(weights)
     for i in floating:
         expected = numerical_gradient(fn, tuple(tensors), i, weights, step)
-        found = np.zeros_like(expected) if tensors[i].grad is None else tensors[i].grad
-        if not np.allclose(found, expected, rtol, atol):
-            worst = np.abs(found - expected).max()
+        gradient = np.zeros_like(expected) if tensors[i].grad is None else tensors[i].grad
+        if not np.allclose(gradient, expected, rtol, atol):
+            worst = np.abs(gradient - expected).max()
             raise AssertionError(f"gradcheck: input {i}: backward and finite differences differ by up to {worst:.3g}")
     return True

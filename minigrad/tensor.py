@@ -1,4 +1,4 @@
-"""Tensor: an array with a gradient. Each operator and method names its rule."""
+"""Tensor: an array with a gradient. Each operator and method calls an operation of `ops`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from . import ops, tape
 from .ops.reduce import Axis
 
 
-class Hooked(NamedTuple):
-    """A hook in its place."""
+class HookHandle(NamedTuple):
+    """A registered hook; `remove()` unregisters it."""
 
     hooks: dict[int, tape.Hook]
     key: int
@@ -21,26 +21,27 @@ class Hooked(NamedTuple):
 
 
 class Tensor(tape.Node):
-    """An array that remembers how it was computed.
+    """An array with a record of how it was computed.
 
     Args:
-        data: Python numbers and lists become float32, arrays keep their dtype.
-        requires_grad: whether `backward` shall leave d(loss)/d(this) in `grad`.
+        data: numbers or lists, which become float32, or an array, which keeps its dtype and is not copied.
+        requires_grad: whether `backward` stores the gradient in `grad`; by default False.
 
     Raises:
-        TypeError: integers can't require a gradient.
+        TypeError: `data` is None, or integers that should require a gradient.
 
-    >>> w = Tensor([2.0, 3.0], requires_grad=True)
-    >>> (w * w).sum().backward()
-    >>> w.grad
-    array([4., 6.], dtype=float32)
+    Example:
+        >>> w = Tensor([2.0, 3.0], requires_grad=True)
+        >>> (w * w).sum().backward()
+        >>> w.grad
+        array([4., 6.], dtype=float32)
     """
 
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if data is None:
-            raise TypeError("Tensor: None; expected numbers")
+            raise TypeError("Tensor: data is None; expected numbers")
         if isinstance(data, tape.Node):
             data = data.data
         self.data = np.asarray(data, None if isinstance(data, (np.ndarray, np.generic)) else np.float32)
@@ -48,7 +49,7 @@ class Tensor(tape.Node):
             raise TypeError(f"Tensor: dtype {self.data.dtype} can't require a gradient; expected a floating dtype")
         self.requires_grad = requires_grad
         self.grad = None
-        self._op, self._edges, self._order = "leaf", (), next(tape._clock)
+        self._op, self._edges, self._order = "leaf", (), next(tape.clock)
         self._hooks = self._line = None
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -56,23 +57,28 @@ class Tensor(tape.Node):
         tape.backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
-        """The same array, cut off from the graph."""
+        """A tensor with the same array and no graph."""
         return Tensor(self.data)
 
-    def register_hook(self, hook: tape.Hook) -> Hooked:
-        """Call `hook(gradient)` once backward knows the whole gradient here; what it returns, if not None, goes on instead.
+    def register_hook(self, hook: tape.Hook) -> HookHandle:
+        """Call `hook(gradient)` in the backward pass, once the gradient of this tensor is complete.
 
-        Returns something whose `remove()` takes the hook away.
+        Args:
+            hook: gets a copy of the gradient, an array. If it returns an
+                array, not None, that replaces the gradient.
+
+        Returns:
+            A handle whose `remove()` unregisters the hook.
 
         Raises:
-            RuntimeError: no gradient will ever come here.
+            RuntimeError: this tensor does not require a gradient.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         self._hooks = {} if self._hooks is None else self._hooks
-        key = next(tape._clock)
+        key = next(tape.clock)
         self._hooks[key] = hook
-        return Hooked(self._hooks, key)
+        return HookHandle(self._hooks, key)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,22 +101,22 @@ class Tensor(tape.Node):
         return ops.transpose(self)
 
     def item(self) -> float:
-        """The only element, as a Python number."""
+        """The element of a tensor of size 1, as a Python number."""
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The array itself, not a copy."""
+        """The array itself, without a copy."""
         return self.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.requires_grad:
-            raise TypeError("a Tensor that requires a gradient would lose it as an array; use .data, or detach() first")
+            raise TypeError("a Tensor that requires a gradient would lose it as an array; use .data or .detach()")
         return np.array(self.data, dtype, copy=copy)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is a leaf of its own, with its own place in the order of creation."""
+        """Copies and pickles are new leaves."""
         if self._edges:
-            raise TypeError("a Tensor with a graph behind it can't be copied or saved; detach() it first")
+            raise TypeError("a Tensor with a graph can't be copied or pickled; call detach() first")
         return type(self), (self.data, self.requires_grad)
 
     def __bool__(self) -> bool:
@@ -140,7 +146,7 @@ class Tensor(tape.Node):
     def __abs__(self) -> Tensor: return ops.abs(self)
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
 
-    # A comparison has no derivative: it gives a boolean array.
+    # Comparisons have no derivative; they return boolean arrays.
     def __lt__(self, other: Any) -> np.ndarray: return self.data < tape.unwrap(other)
     def __le__(self, other: Any) -> np.ndarray: return self.data <= tape.unwrap(other)
     def __gt__(self, other: Any) -> np.ndarray: return self.data > tape.unwrap(other)
@@ -175,14 +181,14 @@ class Tensor(tape.Node):
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
     def argmax(self, axis: int | None = None) -> np.ndarray: return np.asarray(self.data.argmax(axis))
 
-    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, _one_tuple(shape))
-    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, _one_tuple(axes) or None)
+    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, _as_tuple(shape))
+    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, _as_tuple(axes) or None)
     def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
     def squeeze(self, axis: Axis = None) -> Tensor: return ops.squeeze(self, axis)
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: return ops.flatten(self, start_dim, end_dim)
     # fmt: on
 
 
-def _one_tuple(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """NumPy's two ways of giving a shape: (2, 3) or ((2, 3),)."""
-    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+def _as_tuple(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape from both call styles of NumPy: reshape(2, 3) and reshape((2, 3))."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args

@@ -1,4 +1,4 @@
-"""The recorded graph behind a tensor, drawn as SVG: `draw(loss).save("graph.svg")`. Data flow downwards."""
+"""The recorded graph of a tensor as an SVG picture: `draw(loss).save("graph.svg")`. Data flow downwards."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ..runs.files import write_text
-from ..tape import _FREED, Node
+from ..tape import FREED, Node
 from .layout import Box, lay_out
 from .svg import LINE, PAD, to_svg
 
 __all__ = ["Drawing", "draw"]
 
-FEW = 4  # so many numbers are shown themselves, more by their norm
-TITLE, SMALL = 13, 11  # font sizes
-CHARACTER = 0.61  # the width of one in a monospaced font, in font sizes
+FEW = 4  # up to this size, an array is shown by its numbers
+TITLE, SMALL = 13, 11  # font sizes in pixels
+CHARACTER = 0.61  # the width of a character of a monospaced font, relative to the font size
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture as SVG text, which a notebook shows by itself."""
+    """A picture as SVG text; a notebook displays it."""
 
     svg: str
     description: str
 
     def save(self, path: str | Path) -> None:
-        """Write the picture, whole or not at all."""
+        """Write the picture to a new file, which replaces `path` only when it is complete."""
+        from ..runs.files import write_text  # slow to import
+
         write_text(Path(path), self.svg)
 
     def __str__(self) -> str:
@@ -45,31 +46,31 @@ class Drawing:
 
 
 def draw(tensor: Node, names: Mapping[str, Any] | None = None) -> Drawing:
-    """The graph behind `tensor`: operations as boxes, leaves as rounded ones, edges as the data flow.
+    """Draw the graph of `tensor`: operations as boxes, leaves as rounded boxes, the data flow as edges.
 
-    A box says its operation, shape and dtype, and small values; a leaf also
-    its gradient, once `backward(retain_graph=True)` has left one: the numbers
-    of a few, else their norm. What needs no gradient was not recorded, so
-    the images behind a network aren't there.
+    A box shows the operation, the shape, the dtype and a small value. A leaf
+    also shows its gradient after `backward(retain_graph=True)`: its numbers if
+    there are few, otherwise its norm. Arrays that need no gradient, such as
+    the input of a network, are not recorded and therefore not shown.
 
     Args:
-        tensor: where the graph ends, say the loss.
-        names: what to call tensors, such as `dict(net.named_parameters())`.
+        tensor: the last node of the graph, for example the loss.
+        names: names of tensors, such as `dict(net.named_parameters())`.
 
     Raises:
-        TypeError: it is no tensor.
-        RuntimeError: nothing was recorded, or backward freed what was.
+        TypeError: `tensor` is not a tensor.
+        RuntimeError: nothing was recorded, or `backward` has freed the graph.
     """
     if not isinstance(tensor, Node):
         raise TypeError(f"draw: expected a tensor; got {type(tensor).__name__}")
     if not tensor.requires_grad:
         raise RuntimeError("draw: this tensor does not require a gradient; nothing was recorded")
-    called: dict[int, list[str]] = {}
+    labels: dict[int, list[str]] = {}
     for name, named in (names or {}).items():
-        called.setdefault(id(named), []).append(name)
-    nodes, above = _reach(tensor)
-    boxes = {i: _box(node, above[i], called.get(i, [])) for i, node in nodes.items()}
-    last = max(above.values())
+        labels.setdefault(id(named), []).append(name)
+    nodes, height = _reach(tensor)
+    boxes = {i: _box(node, height[i], labels.get(i, [])) for i, node in nodes.items()}
+    last = max(height.values())
     for box in boxes.values():
         box.row = last - box.row
     boxes[id(tensor)].kind += " root"
@@ -81,28 +82,28 @@ def draw(tensor: Node, names: Mapping[str, Any] | None = None) -> Drawing:
 
 
 def _reach(root: Node) -> tuple[dict[int, Node], dict[int, int]]:
-    """The nodes behind `root` by id, first operands first, and how many edges the longest way from each to it has."""
+    """The nodes of the graph by id, first operands first, and the length of the longest path from each to `root`."""
     nodes: dict[int, Node] = {}
     stack = [root]
     while stack:
         node = stack.pop()
         if id(node) in nodes:
             continue
-        if node._edges is _FREED:
+        if node._edges is FREED:
             raise RuntimeError(
-                f"draw: the graph behind {node._op!r} was freed by backward; give it retain_graph=True, or draw before it"
+                f"draw: the graph behind {node._op!r} was freed by backward; pass retain_graph=True to it, or draw before it"
             )
         nodes[id(node)] = node
         stack.extend(operand for operand, _ in reversed(node._edges))
-    above = dict.fromkeys(nodes, 0)
-    for node in sorted(nodes.values(), key=lambda n: -n._order):  # each before its operands
+    height = dict.fromkeys(nodes, 0)
+    for node in sorted(nodes.values(), key=lambda n: -n._order):  # each node before its operands
         for operand, _ in node._edges:
-            above[id(operand)] = max(above[id(operand)], above[id(node)] + 1)
-    return nodes, above
+            height[id(operand)] = max(height[id(operand)], height[id(node)] + 1)
+    return nodes, height
 
 
 def _box(node: Node, row: int, names: list[str]) -> Box:
-    """The box of a node with its text, so large as that needs."""
+    """The box of a node, with its text and the size that the text needs."""
     kind = "op" if node._edges else "leaf"
     title = " = ".join([*names, *([node._op] if node._edges or not names else [])])
     text = [("t", _clean(title)), ("s", f"{node.data.shape} {node.data.dtype}")]
@@ -117,7 +118,7 @@ def _box(node: Node, row: int, names: list[str]) -> Box:
 
 
 def _clean(text: str) -> str:
-    """`text` on one line and without what XML can't hold."""
+    """`text` on one line, without characters that XML does not allow."""
     return re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", re.sub(r"\s", " ", text))
 
 

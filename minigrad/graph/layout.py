@@ -1,13 +1,14 @@
-"""Where the boxes of a graph stand: Sugiyama's layout (Sugiyama, Tagawa and Toda, 1981).
+"""The positions of the boxes of a graph: the layered layout of Sugiyama, Tagawa and Toda, 1981.
 
-Four steps, none of them recursive, so that depth is unlimited:
+The layout has four steps. None is recursive, so the depth is unlimited.
 
-1. rows: a box stands as far above the last one as the longest way to it;
-2. bends: an edge over several rows gets a place in each, shared by all edges
-   from the same box, so that a weight used a thousand times is one line;
-3. order in a row: each box goes to the mean of its neighbours, row by row,
-   down and up again, and the order with the fewest crossings is kept;
-4. places: those nearest to the neighbours' at which no two boxes touch.
+1. Rows: the row of a box is its longest distance from the last box.
+2. Bends: an edge over several rows gets one bend per row between. All edges
+   from the same box share them, so that a weight that is used a thousand
+   times is one line.
+3. Order: row by row, down and up again, each box moves to the mean of its
+   neighbours. The order with the fewest crossings is kept.
+4. Coordinates: as close to the neighbours' as possible, without overlap.
 """
 
 from __future__ import annotations
@@ -17,56 +18,56 @@ from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
-MAX_BENDS = 20_000  # beyond them the longest edges go straight
+MAX_BENDS = 20_000  # if more are needed, the longest edges are straight lines
 SWEEPS = 8
 MARGIN, BESIDE, BETWEEN = 20, 26, 32  # pixels
 
 
 @dataclass(eq=False)
 class Box:
-    """What stands in a row: an operation, a leaf, or a bend of a long edge, which has no text."""
+    """An element of a row: an operation, a leaf, or a bend of a long edge, which has no text."""
 
     kind: str
     row: int
     text: list[tuple[str, str]] = field(default_factory=list)  # (style, line)
     width: float = 0.0
     height: float = 0.0
-    x: float = 0.0  # its middle
-    y: float = 0.0  # its top
+    x: float = 0.0  # of the center
+    y: float = 0.0  # of the top
     column: int = 0
 
 
-# From a box to one in the next row, and where it enters that one, from 0 (left) to 1.
+# (upper box, box in the next row, where the edge enters the lower box: 0 is its left end, 1 its right end)
 Edge = tuple[Box, Box, float]
 
 
 def lay_out(
     boxes: dict[int, Box], operands: dict[int, list[int]]
 ) -> tuple[list[list[Box]], list[list[Edge]], list[tuple[Box, Box]]]:
-    """Give every box its place.
+    """Set the coordinates of every box.
 
     Args:
-        boxes: by key, each with its row, width and height.
-        operands: by key, the keys of those from which edges come, first operand first.
+        boxes: the boxes by key, with row, width and height.
+        operands: per key, the keys of the boxes from which its edges start, first operand first.
 
     Returns:
-        the rows, bends included; the edges between each row and the next; and
-        the edges that are too far for bends.
+        The rows, including bends; per row, the edges to the next row; and the
+        long edges that have no bends.
     """
     last = max(box.row for box in boxes.values())
     gaps, far = _connect(operands, boxes, last)
     rows: list[list[Box]] = [[] for _ in range(last + 1)]
     for box in [*boxes.values(), *(lower for gap in gaps for _, lower, _ in gap if lower.kind == "bend")]:
         rows[box.row].append(box)
-    _arrange(rows, gaps)
-    _place(rows, gaps)
+    _order_rows(rows, gaps)
+    _set_coordinates(rows, gaps)
     return rows, gaps, far
 
 
 def _connect(
     operands: dict[int, list[int]], boxes: dict[int, Box], last: int
 ) -> tuple[list[list[Edge]], list[tuple[Box, Box]]]:
-    """The edges between each row and the next, with bends made where one is longer, and those too far for bends."""
+    """Per row, the edges to the next row, with new bends for longer edges; and the long edges that have no bends."""
     users: dict[int, list[tuple[int, float]]] = {i: [] for i in boxes}
     for i, above in operands.items():
         for k, operand in enumerate(above):
@@ -75,16 +76,16 @@ def _connect(
     gaps: list[list[Edge]] = [[] for _ in range(last)]
     far: list[tuple[Box, Box]] = []
     bends = 0
-    for i in sorted(users, key=lambda i: reach[i]):  # the longest last
-        way = {boxes[i].row: boxes[i]}
+    for i in sorted(users, key=lambda i: reach[i]):  # the longest edges last
+        path = {boxes[i].row: boxes[i]}
         bends += max(reach[i] - 1, 0)
         if bends <= MAX_BENDS:
             for row in range(boxes[i].row + 1, boxes[i].row + reach[i]):
-                way[row] = Box("bend", row)
-                gaps[row - 1].append((way[row - 1], way[row], 0.5))
+                path[row] = Box("bend", row)
+                gaps[row - 1].append((path[row - 1], path[row], 0.5))
         for user, port in users[i]:
             box = boxes[user]
-            start = way.get(box.row - 1)
+            start = path.get(box.row - 1)
             if start:
                 gaps[box.row - 1].append((start, box, port))
             else:
@@ -92,40 +93,40 @@ def _connect(
     return gaps, far
 
 
-def _arrange(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
-    """Order each row so that few edges cross."""
+def _order_rows(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
+    """Order the boxes of each row so that few edges cross."""
     for row in rows:
-        _number(row)
+        _set_columns(row)
     best, kept = _crossings(gaps), [list(row) for row in rows]
     for sweep in range(SWEEPS):
         if not best:
             break
         down = sweep % 2 == 1
         for r in range(1, len(rows)) if down else range(len(rows) - 2, -1, -1):
-            seen: dict[Box, list[float]] = {}
+            targets: dict[Box, list[float]] = {}
             for upper, lower, port in gaps[r - 1 if down else r]:
-                seen.setdefault(lower if down else upper, []).append(
+                targets.setdefault(lower if down else upper, []).append(
                     upper.column if down else lower.column + port - 0.5
                 )
-            # A box without neighbours on this side keeps its place, and the others share theirs anew.
-            moving = iter(sorted((b for b in rows[r] if b in seen), key=lambda b: sum(seen[b]) / len(seen[b])))
-            rows[r] = [next(moving) if box in seen else box for box in rows[r]]
-            _number(rows[r])
+            # A box without neighbours on this side keeps its position; the others are sorted.
+            moving = iter(sorted((b for b in rows[r] if b in targets), key=lambda b: sum(targets[b]) / len(targets[b])))
+            rows[r] = [next(moving) if box in targets else box for box in rows[r]]
+            _set_columns(rows[r])
         crossings = _crossings(gaps)
         if crossings < best:
             best, kept = crossings, [list(row) for row in rows]
     rows[:] = kept
     for row in rows:
-        _number(row)
+        _set_columns(row)
 
 
-def _number(row: list[Box]) -> None:
+def _set_columns(row: list[Box]) -> None:
     for column, box in enumerate(row):
         box.column = column
 
 
 def _crossings(gaps: list[list[Edge]]) -> int:
-    """How many pairs of edges cross: those whose ends are the other way round than their starts."""
+    """The number of pairs of edges that cross: pairs whose ends are in the opposite order of their starts."""
     total = 0
     for gap in gaps:
         ends: list[int] = []
@@ -136,18 +137,18 @@ def _crossings(gaps: list[list[Edge]]) -> int:
 
 
 def pull(upper: Box, lower: Box) -> float:
-    """How strongly an edge wants to be straight: long ones most, those of leaves hardly."""
+    """The weight with which an edge is straightened: the largest for long edges, the smallest for edges of leaves."""
     if upper.kind == "leaf":
         return 0.001
     return 8.0 if upper.kind == lower.kind == "bend" else 1.0
 
 
-def _place(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
-    """Give each box its x and y."""
+def _set_coordinates(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
+    """Set x and y of each box."""
     for row in rows:
         _spread(row, [0.0] * len(row), [1.0] * len(row))
     for sweep in range(SWEEPS):
-        down = sweep % 2 == 0  # up at the end, so that leaves stand above their users
+        down = sweep % 2 == 0  # the last sweep goes up, so that leaves are above the boxes that use them
         for r in range(1, len(rows)) if down else range(len(rows) - 2, -1, -1):
             pulls: dict[Box, list[tuple[float, float]]] = {}
             for upper, lower, _ in gaps[r - 1 if down else r]:
@@ -159,12 +160,12 @@ def _place(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
                 for b, weight in zip(rows[r], weights, strict=True)
             ]
             _spread(rows[r], wanted, weights)
-    for _ in range(2):  # one line may make room for another
+    for _ in range(2):  # moving one line may make room for another
         _straighten(rows, gaps)
     left = min(b.x - b.width / 2 for row in rows for b in row) - MARGIN
     top = float(MARGIN)
     for r, row in enumerate(rows):
-        if r:  # a steep curve needs room
+        if r:  # a wide curve needs height
             top += BETWEEN + min(80.0, 0.08 * max(abs(upper.x - lower.x) for upper, lower, _ in gaps[r - 1]))
         height = max(box.height for box in row)
         for box in row:
@@ -176,22 +177,22 @@ def _place(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
 
 
 def _spread(row: list[Box], wanted: list[float], weights: list[float]) -> None:
-    """Put the boxes of `row` as near to `wanted` as they can be without touching."""
+    """Move the boxes of `row` as close to `wanted` as possible without overlap."""
     steps = [(a.width + b.width) / 2 + BESIDE for a, b in pairwise(row)]
     for box, x in zip(row, apart(wanted, weights, steps), strict=True):
         box.x = x
 
 
 def apart(wanted: list[float], weights: list[float], steps: list[float]) -> list[float]:
-    """The places nearest to `wanted`, by weighted least squares, each at least a step right of the one before.
+    """The positions closest to `wanted` by weighted least squares, with at least steps[i] from the i-th to the next.
 
-    With the steps taken off, the places must not decrease: isotonic
-    regression, solved by pooling adjacent violators.
+    After subtraction of the steps, the positions must not decrease: this is
+    isotonic regression, solved by the pool-adjacent-violators algorithm.
     """
-    pools: list[tuple[float, float, int]] = []  # (place, weight, members)
+    pools: list[tuple[float, float, int]] = []  # (position, weight, members)
     offsets = list(accumulate(steps, initial=0.0))
-    for place, weight, offset in zip(wanted, weights, offsets, strict=True):
-        pool = (place - offset, weight, 1)
+    for position, weight, offset in zip(wanted, weights, offsets, strict=True):
+        pool = (position - offset, weight, 1)
         while pools and pools[-1][0] > pool[0]:
             x, w, n = pools.pop()
             pool = ((x * w + pool[0] * pool[1]) / (w + pool[1]), w + pool[1], n + pool[2])
@@ -200,13 +201,13 @@ def apart(wanted: list[float], weights: list[float], steps: list[float]) -> list
 
 
 def _straighten(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
-    """Make the bends of a long edge one vertical line, for as far down as there is room."""
+    """Align the bends of a long edge vertically, over as many rows as there is room."""
     following = {upper: lower for gap in gaps for upper, lower, _ in gap if upper.kind == lower.kind == "bend"}
     for box in [b for row in rows for b in row if b.kind == "bend"]:
         if box not in following:
             continue
         run: list[Box] = []
-        low, high = -math.inf, math.inf  # where all of the run could be
+        low, high = -math.inf, math.inf  # the range that is free for all bends of the run
         bend: Box | None = box
         while bend:
             left, right = _room(rows[bend.row], bend)
@@ -221,7 +222,7 @@ def _straighten(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
 
 
 def _room(row: list[Box], bend: Box) -> tuple[float, float]:
-    """How far left and right a bend could be."""
+    """The smallest and the largest x that a bend can have."""
     before, after = row[bend.column - 1 : bend.column], row[bend.column + 1 : bend.column + 2]
     left = max((b.x + b.width / 2 + BESIDE for b in before), default=-math.inf)
     return left, min((b.x - b.width / 2 - BESIDE for b in after), default=math.inf)

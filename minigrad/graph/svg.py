@@ -1,14 +1,13 @@
-"""A laid-out graph as SVG text, for light and dark pages."""
+"""A graph with a layout as SVG text, for light and dark pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
-from xml.sax.saxutils import escape
 
 from .layout import MARGIN, Box, Edge, apart, pull
 
-LINE, PAD = 16, 14  # the height of a line of text, and the space around the text, in pixels
+LINE, PAD = 16, 14  # the height of a line of text and the padding around the text, in pixels
 
 STYLE = """
 .minigrad-graph text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;text-anchor:middle}
@@ -24,7 +23,13 @@ STYLE = """
 """
 
 
+def escape(text: str) -> str:
+    """`text` as XML character data. `xml.sax.saxutils.escape` is the same, but slow to import."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], far: list[tuple[Box, Box]], description: str) -> str:
+    """The picture of a graph that `lay_out` arranged; `description` is its title."""
     boxes = [box for row in rows for box in row]
     width = round(max(b.x + b.width / 2 for b in boxes) + MARGIN)
     height = round(max(b.y + b.height for b in boxes) + MARGIN)
@@ -54,7 +59,7 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], far: list[tuple[Box, B
 
 
 def _ends(edges: list[tuple[Box, Box]]) -> Iterator[tuple[Box, Box, float]]:
-    """Each edge with the x at which it enters its lower box: straight down where that can be, none on another."""
+    """Each edge with the x at which it enters its lower box: vertical if possible, and without two edges at one x."""
     into: dict[Box, list[Box]] = {}
     for upper, lower in edges:
         into.setdefault(lower, []).append(upper)

@@ -1,4 +1,4 @@
-"""Networks, under torch.nn's names: modules, layers, and where their weights start."""
+"""Modules, layers and weight initialization, with the names of torch.nn."""
 
 from . import init
 from .layers import BatchNorm1d, BatchNorm2d, Conv2d, Embedding, LayerNorm, Linear

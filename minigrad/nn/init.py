@@ -1,8 +1,8 @@
-"""Where weights start: a table of initialisations, under torch.nn.init's names.
+"""Weight initializations, with the names of torch.nn.init.
 
-Each takes a generator and the shape of a weight, (out, in) or (out, in,
-height, width), and returns a float64 array. fan_in is how many numbers meet
-in one output, fan_out how many outputs one number goes to.
+Each function takes a generator and the shape of a weight, (out, in) or (out,
+in, height, width), and returns a float64 array. fan_in is the number of
+inputs of one output, fan_out the number of outputs of one input.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from collections.abc import Callable
 import numpy as np
 
 Shape = tuple[int, ...]
-Initialisation = Callable[[np.random.Generator, Shape], np.ndarray]
+Initialisation = Callable[["np.random.Generator", Shape], np.ndarray]  # a string: numpy.random is slow to import
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out)."""
+    """Compute (fan_in, fan_out) of a weight of `shape`."""
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
 
 
 def default(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Uniform within 1/sqrt(fan_in), which torch's layers draw (their kaiming_uniform with a = sqrt 5)."""
+    """Uniform in [-b, b], b = 1/sqrt(fan_in): the default of torch's layers (kaiming_uniform with a = sqrt 5)."""
     bound = 1 / math.sqrt(max(fans(shape)[0], 1))
     return rng.uniform(-bound, bound, shape)
 
 
 def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Uniform, of variance 2 / fan_in: what relu needs to keep the scale. He et al., 2015, equation 10."""
+    """Uniform with variance 2 / fan_in, which keeps the scale through relu. He et al., 2015, equation 10."""
     bound = math.sqrt(6 / fans(shape)[0])
     return rng.uniform(-bound, bound, shape)
 
 
 def kaiming_normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Normal, of variance 2 / fan_in. He et al., 2015, equation 10."""
+    """Normal with variance 2 / fan_in. He et al., 2015, equation 10."""
     return rng.normal(0, math.sqrt(2 / fans(shape)[0]), shape)
 
 
 def xavier_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Uniform, of variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 16."""
+    """Uniform with variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 16."""
     bound = math.sqrt(6 / sum(fans(shape)))
     return rng.uniform(-bound, bound, shape)
 
 
 def xavier_normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Normal, of variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 12."""
+    """Normal with variance 2 / (fan_in + fan_out). Glorot and Bengio, 2010, equation 12."""
     return rng.normal(0, math.sqrt(2 / sum(fans(shape))), shape)
 
 
@@ -61,10 +61,10 @@ INITIALISATIONS: dict[str, Initialisation] = {
 
 
 def draw(name: str, rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """A weight by the initialisation of that name.
+    """Draw a weight with the initialization `name`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the name is unknown.
     """
     if name not in INITIALISATIONS:
         raise ValueError(f"init: {name!r}; expected {', '.join(INITIALISATIONS)}")

@@ -1,7 +1,9 @@
-"""Layers with parameters, under torch.nn's names and with its default initialisation.
+"""Layers with parameters, with the names, arguments and default initialization of torch.nn.
 
-Each draws its weights from `rng`, by the initialisation `init` (see
-`init.py`), in `dtype`.
+Arguments that all layers share:
+    rng: the generator of the initial weights; by default a new, unseeded one.
+    dtype: of the parameters; float32 by default.
+    init: the name of an initialization in `init.py`; torch's by default.
 """
 
 from __future__ import annotations
@@ -23,16 +25,17 @@ def _parameter(array: np.ndarray, dtype: Any) -> Tensor:
 
 
 def _bias(rng: np.random.Generator, weight: Tensor, dtype: Any) -> Tensor:
-    """Uniform within 1/sqrt(fan_in) of the weight, as in torch."""
+    """Uniform in [-b, b], b = 1/sqrt(fan_in of the weight), as in torch."""
     bound = 1 / math.sqrt(max(initialisation.fans(weight.shape)[0], 1))
     return _parameter(rng.uniform(-bound, bound, weight.shape[0]), dtype)
 
 
 class Linear(Module):
-    """y = x W^T + b, (..., in_features) -> (..., out_features).
+    """y = x W^T + b, from (..., in_features) to (..., out_features).
 
-    `weight` is (out_features, in_features), in Fortran order, which BLAS is
-    quicker with here; `bias` is (out_features,).
+    Attributes:
+        weight: (out_features, in_features), in Fortran order, with which BLAS is faster.
+        bias: (out_features,), or None if `bias` is False.
     """
 
     def __init__(
@@ -54,9 +57,14 @@ class Linear(Module):
 
 
 class Conv2d(Module):
-    """A convolution, (n, in_channels, height, width) -> (n, out_channels, height', width'); see `ops.conv2d`.
+    """2-D convolution, from (n, in_channels, height, width) to (n, out_channels, height', width'); see `ops.conv2d`.
 
-    `weight` is (out_channels, in_channels / groups, *kernel_size), `bias` (out_channels,).
+    Attributes:
+        weight: (out_channels, in_channels / groups, *kernel_size).
+        bias: (out_channels,), or None if `bias` is False.
+
+    Raises:
+        ValueError: the channels are not multiples of `groups`.
     """
 
     def __init__(
@@ -89,7 +97,11 @@ class Conv2d(Module):
 
 
 class Embedding(Module):
-    """Rows of `weight` (num_embeddings, embedding_dim), drawn from a standard normal, by integers of any shape."""
+    """A table of vectors: integers of any shape (...) to vectors (..., embedding_dim).
+
+    Attributes:
+        weight: (num_embeddings, embedding_dim), drawn from a standard normal distribution.
+    """
 
     def __init__(
         self,
@@ -106,10 +118,14 @@ class Embedding(Module):
 
 
 class BatchNorm1d(Module):
-    """Each channel normalised over the batch in training, by running statistics in evaluation; see `ops.batch_norm`.
+    """Batch normalization of (n, num_features) or (n, num_features, length); see `ops.batch_norm`.
 
-    `weight` (ones) and `bias` (zeros) are parameters; `running_mean` (zeros)
-    and `running_var` (ones) are buffers; all (num_features,).
+    Uses the statistics of the batch in training and the running statistics in
+    evaluation.
+
+    Attributes:
+        weight, bias: (num_features,) parameters, initially 1 and 0.
+        running_mean, running_var: (num_features,) buffers, initially 0 and 1.
     """
 
     dimensions: tuple[int, ...] = (2, 3)
@@ -132,13 +148,17 @@ class BatchNorm1d(Module):
 
 
 class BatchNorm2d(BatchNorm1d):
-    """BatchNorm1d for images, (n, channels, height, width)."""
+    """Batch normalization of images (n, num_features, height, width)."""
 
     dimensions = (4,)
 
 
 class LayerNorm(Module):
-    """Each sample normalised over its last axes, which have `normalized_shape`; see `ops.layer_norm`."""
+    """Normalization of each sample over its last axes, of shape `normalized_shape`; see `ops.layer_norm`.
+
+    Attributes:
+        weight, bias: parameters of normalized_shape, initially 1 and 0.
+    """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: Any = np.float32) -> None:
         self.normalized_shape, self.eps = normalized_shape, eps

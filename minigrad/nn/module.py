@@ -1,4 +1,4 @@
-"""Module: a function with parameters, and Sequential, several of them in a row."""
+"""Module, a function with parameters, and Sequential, a chain of modules."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from ..tensor import Tensor
 
 
 class Module:
-    """A function with parameters: its attributes that are tensors, modules, or lists of modules.
+    """A function with parameters, as in torch.nn. A subclass defines `forward`.
 
-    A tensor that requires a gradient is a parameter; one that does not is a
-    buffer, saved with the parameters and not trained.
+    Attributes of a module that are tensors, modules or lists of modules belong
+    to it. A tensor that requires a gradient is a parameter. A tensor that does
+    not is a buffer, which is saved but not trained.
     """
 
     training = True
 
     def forward(self, x: Any) -> Any:
+        """Compute the output; subclasses override it."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
     def __call__(self, x: Any) -> Any:
         return self.forward(x)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it."""
+        """Iterate over this module and all modules in it."""
         yield self
         for _, child in self._children():
             yield from child.modules()
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Each parameter and buffer under its dotted name, such as `hidden.0.weight`."""
+        """Iterate over all parameters and buffers with their dotted names, such as `hidden.0.weight`."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 yield prefix + name, value
@@ -40,26 +42,26 @@ class Module:
             yield from child.named_tensors(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Those that require a gradient."""
+        """Iterate over the parameters with their names."""
         return ((name, t) for name, t in self.named_tensors() if t.requires_grad)
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Those that do not."""
+        """Iterate over the buffers with their names."""
         return ((name, t) for name, t in self.named_tensors() if not t.requires_grad)
 
     def parameters(self) -> list[Tensor]:
-        """Each parameter once, in the order of `named_parameters`, where a shared one stands under each name."""
+        """All parameters, in the order of `named_parameters`, but a shared parameter only once."""
         return list({id(p): p for _, p in self.named_parameters()}.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of each parameter's and buffer's array, by name."""
+        """Copies of the arrays of all parameters and buffers, by name."""
         return {name: t.data.copy(order="K") for name, t in self.named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy arrays into the parameters and buffers of the same names, cast to their dtype.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape differs; nothing was copied then.
+            ValueError: a name is missing or unknown, or a shape differs. Nothing is copied in this case.
         """
         tensors = dict(self.named_tensors())
         if tensors.keys() != state.keys():
@@ -71,12 +73,13 @@ class Module:
             t.data[...] = state[name]
 
     def train(self, mode: bool = True) -> Module:
-        """Set training mode (dropout drops, batch norm looks at the batch) here and below; `eval` is `train(False)`."""
+        """Set the training mode of all modules, which affects dropout and batch normalization; returns the module."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Module:
+        """Set evaluation mode: `train(False)`."""
         return self.train(False)
 
     def _children(self) -> Iterator[tuple[str, Module]]:
@@ -88,7 +91,7 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules called one after another; parameters are named by position, `0.weight`."""
+    """Modules that are called one after another; parameters are named by position, such as `0.weight`."""
 
     def __init__(self, *layers: Module) -> None:
         self.layers = list(layers)

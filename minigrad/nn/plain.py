@@ -1,4 +1,4 @@
-"""Layers without parameters: activations, pooling, flattening, dropout. Each names its operation."""
+"""Layers without parameters: activations, pooling, flattening and dropout. Each calls its operation in `ops`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where positive, else negative_slope x."""
+    """x where x > 0, else negative_slope x."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -29,7 +29,7 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, else alpha (e^x - 1)."""
+    """x where x > 0, else alpha (e^x - 1)."""
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -39,7 +39,7 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """x P(x), P the normal distribution function."""
+    """x P(x), where P is the normal distribution function, or its approximation by tanh; see `ops.gelu`."""
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = approximate
@@ -80,7 +80,7 @@ class Sigmoid(Module):
 
 
 class Flatten(Module):
-    """(n, ...) -> (n, all the rest)."""
+    """Merge the axes from start_dim to end_dim; by default (n, ...) becomes (n, features)."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -90,7 +90,7 @@ class Flatten(Module):
 
 
 class MaxPool2d(Module):
-    """The largest in each window of (n, channels, height, width)."""
+    """The maximum of each window of images (n, channels, height, width); see `ops.max_pool2d`."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
@@ -100,14 +100,14 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(MaxPool2d):
-    """The mean of each window of (n, channels, height, width)."""
+    """The mean of each window of images (n, channels, height, width); see `ops.avg_pool2d`."""
 
     def forward(self, x: Any) -> Any:
         return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 class Dropout(Module):
-    """Zero each element with probability `p` in training and scale the rest by 1/(1-p); nothing in evaluation.
+    """Set each element to 0 with probability `p` and scale the others by 1/(1-p), in training only; see `ops.dropout`.
 
     Raises:
         ValueError: p is not in [0, 1).
@@ -115,7 +115,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
         if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p = {p}; expected 0 to below 1")
+            raise ValueError(f"Dropout: p = {p}; expected 0 <= p < 1")
         self.p = p
         self.rng = rng or np.random.default_rng()
 

@@ -1,4 +1,4 @@
-"""The table of rules, by family."""
+"""All operations, grouped by family: the table of rules."""
 
 from . import activation, elementwise, image, linalg, loss, normalise, reduce, shape
 from .activation import *

@@ -1,8 +1,9 @@
-"""Operations on each element, with NumPy's names and broadcasting.
+"""Elementwise operations, with NumPy's names and broadcasting. Floating dtypes are preserved.
 
-Throughout, L is the loss, y the value, and g = dL/dy; each docstring gives
-the derivative dL/da that its pullback computes. Where a function has a kink,
-the docstring says which derivative is taken there; it is torch's choice.
+In all rules, L is the loss, y the value, and g = dL/dy. Each docstring gives
+the derivative that the pullback computes: dL/da for the operand a. Where a
+function has a kink, the docstring gives the value chosen there, which is
+that of torch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = [
     "abs", "add", "arcsin", "arctan", "clip", "cos", "cosh", "divide", "erf", "exp", "expm1", "log", "log1p", "log2",
@@ -62,9 +63,9 @@ def reciprocal(a: Array):
 
 @operation
 def power(a: Array, b: Array):
-    """y = a^b.   dL/da = g b a^(b-1),  dL/db = g a^b log a (0 where a = 0, as torch has it)."""
+    """y = a^b.   dL/da = g b a^(b-1),  dL/db = g a^b log a (0 where a = 0, as in torch)."""
     y = a**b
-    # Where b = 0 the first derivative is 0 even at a = 0, where a^-1 is infinite.
+    # For b = 0 the derivative by a is 0 even at a = 0, where a^-1 is infinite.
     return (
         y,
         lambda g: g * b * a ** (b - 1 + (b == 0)),
@@ -101,7 +102,7 @@ def exp(a: Array):
 
 @operation
 def expm1(a: Array):
-    """y = e^a - 1, exact near 0.   dL/da = g (y + 1)."""
+    """y = e^a - 1, accurate near 0.   dL/da = g (y + 1)."""
     y = np.expm1(a)
     return y, lambda g: g * (y + 1)
 
@@ -114,7 +115,7 @@ def log(a: Array):
 
 @operation
 def log1p(a: Array):
-    """y = ln(1 + a), exact near 0.   dL/da = g / (1 + a)."""
+    """y = ln(1 + a), accurate near 0.   dL/da = g / (1 + a)."""
     return np.log1p(a), lambda g: g / (1 + a)
 
 
@@ -194,7 +195,7 @@ def arctan(a: Array):
 
 @functools.cache
 def _best_erf() -> Callable[[Any], Any]:
-    """SciPy's erf if it is installed, else libm's, element by element."""
+    """SciPy's erf if SciPy is installed, otherwise `math.erf`, element by element."""
     try:
         from scipy.special import erf
     except ImportError:
@@ -204,7 +205,7 @@ def _best_erf() -> Callable[[Any], Any]:
 
 
 def erf_of(a: np.ndarray) -> np.ndarray:
-    """erf of a plain array, of its dtype."""
+    """The error function of an array, in the array's dtype."""
     return _best_erf()(a)
 
 
@@ -214,26 +215,26 @@ def erf(a: Array):
     return erf_of(a), lambda g: g * (2 / math.sqrt(math.pi)) * np.exp(-a * a)
 
 
-def _share(g: np.ndarray, wins: Any, ties: Any) -> Any:
-    """g where the operand wins, g / 2 where it ties, else 0."""
-    return np.where(wins, g, np.where(ties, g / 2, 0))
+def _share(g: np.ndarray, selected: Any, equal: Any) -> Any:
+    """g where the operand was selected, g / 2 where both are equal, else 0."""
+    return np.where(selected, g, np.where(equal, g / 2, 0))
 
 
 @operation
 def maximum(a: Array, b: Array):
-    """y = the larger of a and b.   dL/da = g where a > b, g / 2 where a = b, else 0; dL/db likewise."""
+    """y = max(a, b).   dL/da = g where a > b, g / 2 where a = b, else 0; dL/db likewise."""
     return np.maximum(a, b), lambda g: _share(g, a > b, a == b), lambda g: _share(g, b > a, a == b)
 
 
 @operation
 def minimum(a: Array, b: Array):
-    """y = the smaller of a and b.   dL/da = g where a < b, g / 2 where a = b, else 0; dL/db likewise."""
+    """y = min(a, b).   dL/da = g where a < b, g / 2 where a = b, else 0; dL/db likewise."""
     return np.minimum(a, b), lambda g: _share(g, a < b, a == b), lambda g: _share(g, b < a, a == b)
 
 
 @operation
 def clip(a: Array, min: Any = None, max: Any = None):
-    """y = a held within [min, max], either of them None.   dL/da = g where min <= a <= max, else 0."""
+    """y = a limited to [min, max], where None is no limit.   dL/da = g where min <= a <= max, else 0."""
     y = a if min is None else np.maximum(a, min, dtype=a.dtype)
     y = y if max is None else np.minimum(y, max, dtype=a.dtype)
     return y, lambda g: g * (a == y)
@@ -241,5 +242,5 @@ def clip(a: Array, min: Any = None, max: Any = None):
 
 @operation
 def where(condition: np.ndarray, a: Array, b: Array):
-    """y = a where the condition holds, else b.   dL/da = g there, else 0; dL/db the other way round."""
+    """y = a where `condition` (bool) is true, else b.   dL/da = g where true, else 0; dL/db = 0 where true, else g."""
     return np.where(condition, a, b), lambda g: np.where(condition, g, 0), lambda g: np.where(condition, 0, g)

@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Matrix products. g is dL/dy, the gradient of the value."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation, unbroadcast
+from ..operation import Array, operation
+from ..tape import unbroadcast
 
 __all__ = ["einsum", "linear", "matmul", "outer"]
 
 
 def _check(name: str, a: np.ndarray, b: np.ndarray) -> None:
     if np.ndim(a) == 0 or np.ndim(b) == 0:
-        raise ValueError(f"{name}: {np.shape(a)} @ {np.shape(b)}: a number has no axis to sum over; use multiply")
+        raise ValueError(f"{name}: {np.shape(a)} @ {np.shape(b)}: a scalar has no axis to sum over; use multiply")
     inner, other = a.shape[-1], b.shape[-2 if b.ndim > 1 else -1]
     if inner != other:
         raise ValueError(f"{name}: {a.shape} @ {b.shape}: inner sizes {inner} and {other} differ")
@@ -21,29 +22,29 @@ def _check(name: str, a: np.ndarray, b: np.ndarray) -> None:
 
 @operation
 def matmul(a: Array, b: Array):
-    """y = a b, over the last two axes.   dL/da = g b^T,  dL/db = a^T g.
+    """y = a b, over the last two axes, as in numpy.matmul.   dL/da = g b^T,  dL/db = a^T g.
 
-    From y_ij = sum_k a_ik b_kj: dL/da_ik = sum_j g_ij b_kj. A vector is a
-    matrix of one row (left) or one column (right) that then disappears.
+    From y_ij = sum_k a_ik b_kj follows dL/da_ik = sum_j g_ij b_kj. A vector
+    is treated as one row (left) or one column (right), which y does not keep.
 
     Raises:
-        ValueError: the inner sizes differ, or an operand has no axis.
+        ValueError: the inner sizes differ, or an operand is a scalar.
     """
     _check("matmul", a, b)
     rows = a if a.ndim > 1 else a[None, :]
     columns = b if b.ndim > 1 else b[:, None]
 
-    def whole(g: np.ndarray) -> np.ndarray:
+    def as_matrix(g: np.ndarray) -> np.ndarray:
         if b.ndim == 1:
             g = np.expand_dims(g, -1)
         return np.expand_dims(g, -2) if a.ndim == 1 else g
 
     def da(g: np.ndarray) -> np.ndarray:
-        out = whole(g) @ columns.swapaxes(-1, -2)
+        out = as_matrix(g) @ columns.swapaxes(-1, -2)
         return out[..., 0, :] if a.ndim == 1 else out
 
     def db(g: np.ndarray) -> np.ndarray:
-        out = rows.swapaxes(-1, -2) @ whole(g)
+        out = rows.swapaxes(-1, -2) @ as_matrix(g)
         return out[..., 0] if b.ndim == 1 else out
 
     return a @ b, da, db
@@ -51,7 +52,7 @@ def matmul(a: Array, b: Array):
 
 @operation
 def outer(a: Array, b: Array):
-    """y_ij = a_i b_j, of the flattened operands.   dL/da_i = sum_j g_ij b_j,  dL/db_j = sum_i a_i g_ij."""
+    """y_ij = a_i b_j for the flattened operands.   dL/da_i = sum_j g_ij b_j,  dL/db_j = sum_i a_i g_ij."""
     return (
         np.outer(a, b),
         lambda g: (g @ np.ravel(b)).reshape(np.shape(a)),
@@ -59,16 +60,16 @@ def outer(a: Array, b: Array):
     )
 
 
-def _spelt_out(subscripts: str, arrays: tuple[np.ndarray, ...]) -> tuple[list[str], str]:
-    """einsum's subscripts with letters for ellipses and the output always given: (["ij", "jk"], "ik").
+def _explicit(subscripts: str, arrays: tuple[np.ndarray, ...]) -> tuple[list[str], str]:
+    """einsum's subscripts with letters instead of ellipses and with the result's: (["ij", "jk"], "ik").
 
     Raises:
-        ValueError: there are not as many terms as operands.
+        ValueError: the numbers of terms and operands differ.
     """
     terms, arrow, result = subscripts.replace(" ", "").partition("->")
     inputs = terms.split(",")
     if len(inputs) != len(arrays):
-        raise ValueError(f"einsum: {subscripts!r} has {len(inputs)} terms; {len(arrays)} operands were given")
+        raise ValueError(f"einsum: {subscripts!r} has {len(inputs)} terms, but got {len(arrays)} operands")
     if not arrow:
         letters = sorted(set(terms) - set(",."))
         result = ("..." if "..." in terms else "") + "".join(c for c in letters if terms.count(c) == 1)
@@ -84,22 +85,22 @@ def _spelt_out(subscripts: str, arrays: tuple[np.ndarray, ...]) -> tuple[list[st
 
 @operation
 def _einsum(*operands: Array, subscripts: str):
-    inputs, result = _spelt_out(subscripts, operands)
+    inputs, result = _explicit(subscripts, operands)
 
     def pullback(i: int) -> Any:
         term, a = inputs[i], operands[i]
         distinct = "".join(dict.fromkeys(term))
         others = [x for j, x in enumerate(operands) if j != i]
-        spelt = [s for j, s in enumerate(inputs) if j != i]
-        seen = set(result).union(*spelt)
-        reached = "".join(c for c in distinct if c in seen)
+        other_terms = [s for j, s in enumerate(inputs) if j != i]
+        known = set(result).union(*other_terms)
+        kept = "".join(c for c in distinct if c in known)
 
         def back(g: np.ndarray) -> np.ndarray:
-            d = np.einsum(f"{','.join([result, *spelt])}->{reached}", g, *others, optimize=True)
-            # An index that stands in this operand alone was summed: there g is repeated.
-            d = np.expand_dims(d, [k for k, c in enumerate(distinct) if c not in seen])
+            d = np.einsum(f"{','.join([result, *other_terms])}->{kept}", g, *others, optimize=True)
+            # The value is a sum over an index that only this operand has, so g is broadcast along it.
+            d = np.expand_dims(d, [k for k, c in enumerate(distinct) if c not in known])
             out = np.zeros(a.shape, g.dtype)
-            # A writable view; all of `out` unless an index repeats.
+            # A writable view of `out`: its diagonal if an index repeats, otherwise all of it.
             diagonal = np.einsum(f"{term}->{distinct}", out) if term else out
             np.copyto(diagonal, unbroadcast(d, diagonal.shape))
             return out
@@ -110,9 +111,13 @@ def _einsum(*operands: Array, subscripts: str):
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein's summation, as numpy.einsum: y_result = sum over all other indices of the product of the operands.
+    """Einstein summation, as in numpy.einsum: the product of the operands, summed over the indices that y lacks.
 
-    dL/da is again one: of g and the other operands, with a's own term as the result.
+    dL/da is the einsum of g and the other operands, with a's subscripts as its result.
+
+    Args:
+        subscripts: such as "ij,jk->ik".
+        operands: one per term of the subscripts.
 
     Raises:
         ValueError: subscripts and operands don't match.
@@ -122,16 +127,22 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 @operation
 def linear(input: Array, weight: Array, bias: Array | None = None):
-    """y = x W^T + b, for x (..., in), W (out, in), b (out,).
+    """y = x W^T + b.   dL/dx = g W,  dL/dW = g^T x,  dL/db = 1^T g, the sum over the batch.
 
-    dL/dx = g W,  dL/dW = g^T x,  dL/db = 1^T g, the sum over the batch.
+    Args:
+        input: x, (..., in).
+        weight: W, (out, in).
+        bias: b, (out,); by default none.
+
+    Returns:
+        y, (..., out).
 
     Raises:
-        ValueError: the width of x is not W's, or b's length not W's height.
+        ValueError: the shapes don't match.
     """
     if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"linear: input {input.shape} and weight {weight.shape}: expected (..., in) and (out, in), the same in"
+            f"linear: input {input.shape} and weight {weight.shape}: expected (..., in) and (out, in) with equal in"
         )
     x = input if input.ndim == 2 else input.reshape(-1, weight.shape[1])
     y = x.dot(weight.T)
@@ -146,17 +157,17 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
         return g if g.ndim == 2 else g.reshape(-1, len(weight))
 
     def dx(g: np.ndarray) -> np.ndarray:
-        # In the input's own memory order, since what made it will go back through it.
+        # In the memory order of the input, which is the fastest order for the pullback that reads it.
         out = np.empty_like(x, dtype=g.dtype)
         return np.matmul(rows(g), weight, out=out).reshape(input.shape)
 
     def dw(g: np.ndarray) -> np.ndarray:
-        # (x^T g)^T in a Fortran-ordered buffer: the product that BLAS is fast at, in the weight's own order.
+        # (x^T g)^T in Fortran order, the memory order of the weight: BLAS computes this product fastest.
         out = np.empty(weight.shape, g.dtype, order="F")
         np.dot(x.T, rows(g), out=out.T)
         return out
 
     def db(g: np.ndarray) -> np.ndarray:
-        return np.ones(len(x), g.dtype).dot(rows(g))  # as a product, which BLAS sums more quickly
+        return np.ones(len(x), g.dtype).dot(rows(g))  # faster than sum(axis=0), because BLAS computes it
 
     return y, dx, dw, db

@@ -1,7 +1,8 @@
-"""Losses: torch.nn.functional's names and arguments.
+"""Losses, with the names and arguments of torch.nn.functional.
 
-`reduction` says what becomes of the losses l_1 ... l_n of a batch: "mean",
-"sum", or "none". Below, g is the gradient of one l_i after that.
+`reduction` is "mean" (the default), "sum", or "none", which returns all
+losses l_1 ... l_n of the batch. Below, g is dL/dl_i for one loss l_i. Inputs
+are floats, and the value has their dtype.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 from .activation import logistic
 
 __all__ = [
@@ -21,14 +22,14 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def _reduce(losses: np.ndarray, reduction: str, total: float | None = None):
-    """(the reduced losses, how a gradient of them is scaled for each); `total` is what the mean divides by."""
+    """(the reduced losses, the factor from the gradient of the value to that of each loss); the mean divides by `total`."""
     if reduction == "none":
         return losses, 1.0
     if reduction == "sum":
         return np.add.reduce(losses, axis=None), 1.0
     if reduction != "mean":
         raise ValueError(f"reduction = {reduction!r}; expected 'mean', 'sum' or 'none'")
-    total = total or np.nan  # the mean of nothing is no number, as in torch
+    total = total or np.nan  # the mean of no losses is NaN, as in torch
     return np.add.reduce(losses, axis=None) / total, 1 / total
 
 
@@ -40,7 +41,7 @@ def _difference(input: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 @operation
 def mse_loss(input: Array, target: Array, reduction: Reduction = "mean"):
-    """l = (x - t)^2.   dL/dx = 2 g (x - t) = -dL/dt."""
+    """l = (x - t)^2, for x and t of equal shape.   dL/dx = 2 g (x - t) = -dL/dt."""
     d = _difference(input, target)
     y, scale = _reduce(d * d, reduction, d.size)
     return y, lambda g: 2 * scale * g * d, lambda g: -2 * scale * g * d
@@ -48,7 +49,7 @@ def mse_loss(input: Array, target: Array, reduction: Reduction = "mean"):
 
 @operation
 def l1_loss(input: Array, target: Array, reduction: Reduction = "mean"):
-    """l = |x - t|.   dL/dx = g sign(x - t) = -dL/dt (0 at the kink)."""
+    """l = |x - t|, for x and t of equal shape.   dL/dx = g sign(x - t) = -dL/dt (0 at the kink)."""
     d = _difference(input, target)
     y, scale = _reduce(np.abs(d), reduction, d.size)
     return y, lambda g: scale * g * np.sign(d), lambda g: -scale * g * np.sign(d)
@@ -58,7 +59,10 @@ def l1_loss(input: Array, target: Array, reduction: Reduction = "mean"):
 def huber_loss(input: Array, target: Array, reduction: Reduction = "mean", delta: float = 1.0):
     """l = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = x - t.   dL/dx = g clip(d, -delta, delta) = -dL/dt.
 
-    With c = clip(d), both cases are c (d - c / 2). Huber, 1964.
+    With c = clip(d, -delta, delta), both cases are c (d - c / 2). Huber, 1964.
+
+    Raises:
+        ValueError: the shapes differ, or delta is not positive.
     """
     d = _difference(input, target)
     if not delta > 0:
@@ -76,10 +80,20 @@ def binary_cross_entropy_with_logits(
     reduction: Reduction = "mean",
     pos_weight: np.ndarray | None = None,
 ):
-    """l = -w (p t ln s + (1 - t) ln(1 - s)), s = sigmoid(x), p = pos_weight, without ever forming s = 0 or 1.
+    """l = -w (p t ln s + (1 - t) ln(1 - s)), s = sigmoid(x).   dL/dx = g w ((1 - t) s - p t (1 - s)).
 
-    As w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)).   dL/dx = g w ((1 - t) s - p t (1 - s)),
-    dL/dt = g w ((p - 1) ln(1 + e^-x) - x).
+    Computed as w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)), which stays
+    finite where s rounds to 0 or 1.   dL/dt = g w ((p - 1) ln(1 + e^-x) - x).
+
+    Args:
+        input: the logits x, of any shape.
+        target: t, from 0 to 1, of x's shape.
+        weight: w, broadcast to x's shape; by default 1.
+        reduction: see above.
+        pos_weight: p, the weight of t = 1, broadcast to x's shape; by default 1.
+
+    Raises:
+        ValueError: the shapes differ.
     """
     _difference(input, target)
     x, t = input, target
@@ -95,49 +109,53 @@ def binary_cross_entropy_with_logits(
     )
 
 
-def _at_labels(input: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Where each row's label stands in (n, classes) flattened class by class, once all fits.
+def _label_index(input: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The index of each row's label in the (n, classes) input flattened in Fortran order.
 
     Raises:
-        ValueError: the shapes don't match, or a label is no class.
+        ValueError: the shapes don't match, or a label is out of range.
     """
     if input.ndim != 2 or target.shape != input.shape[:1]:
         raise ValueError(f"target {target.shape}; expected (n, classes) and a target (n,)")
     if target.dtype.kind not in "iu":
-        raise ValueError(f"target of dtype {target.dtype}; expected integers, a class each")
+        raise ValueError(f"target of dtype {target.dtype}; expected integers, one class per row")
     n, classes = input.shape
-    places = target.astype(np.intp, copy=False)
-    # Seen as unsigned, a negative label is a huge one: one look at the labels instead of two.
-    if n and np.maximum.reduce(places.view(np.uintp)) >= classes:
+    labels = target.astype(np.intp, copy=False)
+    # As an unsigned integer, a negative label is huge, so that one comparison finds both errors.
+    if n and np.maximum.reduce(labels.view(np.uintp)) >= classes:
         raise ValueError(f"labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
-    return places * n + np.arange(n)
+    return labels * n + np.arange(n)
 
 
 def _class_weight(input: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """A weight for each class, ones by default, of the input's dtype."""
+    """The class weights (classes,), by default ones, in the dtype of the input."""
     w = np.ones(input.shape[1:], input.dtype) if weight is None else np.asarray(weight, input.dtype)
     if w.shape != input.shape[1:]:
-        raise ValueError(f"weight {w.shape}; expected {input.shape[1:]}, a number a class")
+        raise ValueError(f"weight {w.shape}; expected {input.shape[1:]}, one number per class")
     return w
 
 
 @operation
 def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None, reduction: Reduction = "mean"):
-    """l_i = -w_t x_i,t for log-probabilities x (n, classes) and labels t (n,).   dL/dx_i,t = -g w_t, else 0.
+    """l_i = -w_t x_i,t for log-probabilities x and labels t.   dL/dx_i,t = -g w_t; other elements of dL/dx are 0.
 
-    The mean divides by the sum of the w_t.
+    Args:
+        input: x, (n, classes).
+        target: t, (n,) integers from 0 to classes - 1.
+        weight: w, (classes,); by default ones.
+        reduction: see above; "mean" divides by the sum of the w_t.
 
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
     """
     target = np.asarray(target)
-    at = _at_labels(input, target)
+    index = _label_index(input, target)
     w = _class_weight(input, weight)[target]
-    y, scale = _reduce(-w * input.T.reshape(-1)[at], reduction, w.sum().item())
+    y, scale = _reduce(-w * input.T.reshape(-1)[index], reduction, w.sum().item())
 
     def back(g: np.ndarray) -> np.ndarray:
         out = np.zeros(input.size, input.dtype)
-        out[at] = -scale * g * w
+        out[index] = -scale * g * w
         return out.reshape(input.shape[::-1]).T
 
     return y, back
@@ -151,17 +169,18 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ):
-    """l = -sum_c q_c ln softmax(x)_c, for logits x (n, classes) and labels t (n,).   dL/dx = g (softmax(x) sum q - q).
+    """l = -sum_c q_c ln softmax(x)_c, for logits x and labels t.   dL/dx = g (softmax(x) sum q - q).
 
-    q is 1 at the label and 0 elsewhere; with class weights w and smoothing e,
-    q_c = w_c ((1 - e) [c = t] + e / classes), and the mean divides by the sum
-    of the w_t. The derivative: -ln softmax(x)_c = logsumexp(x) - x_c, and the
-    gradient of logsumexp is softmax.
+    q_c = w_c ((1 - e) [c = t] + e / classes): 1 at the label and 0 elsewhere,
+    unless there are class weights w or smoothing e. The derivative follows
+    from -ln softmax(x)_c = logsumexp(x) - x_c, since the gradient of
+    logsumexp is softmax.
 
     Args:
-        input: (n, classes).
-        target: (n,) integers from 0 to classes - 1.
-        weight: (classes,).
+        input: x, (n, classes).
+        target: t, (n,) integers from 0 to classes - 1.
+        weight: w, (classes,); by default ones.
+        reduction: see above; "mean" divides by the sum of the w_t.
         label_smoothing: e, from 0 to 1.
 
     Raises:
@@ -170,30 +189,31 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing = {label_smoothing}; expected 0 to 1")
     target = np.asarray(target)
-    at = _at_labels(input, target)
+    index = _label_index(input, target)
     n, classes = input.shape
     plain = weight is None and not label_smoothing
-    # One class after the other in memory: along short rows NumPy reduces slowly.
+    # Fortran order, because NumPy reduces short rows slowly.
+    # z: the logits minus their row maximum, so that no exponential overflows.
     z = np.array(input, order="F")
     z -= np.maximum.reduce(z, axis=1, keepdims=True)
     e = np.exp(z)
     s = np.add.reduce(e, axis=1, keepdims=True)
-    losses = np.log(s[:, 0]) - z.T.reshape(-1)[at]
-    at_label, total = 1.0, float(n)
+    losses = np.log(s[:, 0]) - z.T.reshape(-1)[index]
+    label_weight, total = 1.0, float(n)
     if not plain:
         w = _class_weight(input, weight)
-        at_label, total = (1 - label_smoothing) * w[target], w[target].sum().item()
-        evenly = (label_smoothing / classes) * w
-        losses = at_label * losses
-        if label_smoothing:  # else 0 times the infinity of a masked logit would be no number
-            losses += ((np.log(s) - z) * evenly).sum(axis=1)
+        label_weight, total = (1 - label_smoothing) * w[target], w[target].sum().item()
+        smoothing = (label_smoothing / classes) * w
+        losses = label_weight * losses
+        if label_smoothing:  # without smoothing, 0 times the infinity of a masked logit would be NaN
+            losses += ((np.log(s) - z) * smoothing).sum(axis=1)
     y, scale = _reduce(losses, reduction, total)
 
     def back(g: np.ndarray) -> np.ndarray:
         d = e / s
         if not plain:
-            d = np.subtract(d * (at_label + evenly.sum())[:, None], evenly, order="F")
-        d.T.reshape(-1)[at] -= at_label
+            d = np.subtract(d * (label_weight + smoothing.sum())[:, None], smoothing, order="F")
+        d.T.reshape(-1)[index] -= label_weight
         d *= scale * (g[:, None] if g.ndim else g)
         return d
 

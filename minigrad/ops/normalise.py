@@ -1,12 +1,12 @@
-"""Normalisation: torch.nn.functional's names and arguments.
+"""Normalization, with the names and arguments of torch.nn.functional.
 
-Both subtract a mean and divide by a deviation that depend on the input
-themselves. With x^ = (x - mean) / s, s = sqrt(var + eps), and d the gradient
-at x^, the chain rule through mean and s gives
+Both operations subtract a mean and divide by a deviation s, which depend on
+the input. With x^ = (x - mean) / s, s = sqrt(var + eps), and d = dL/dx^, the
+chain rule through mean and s gives
 
     dL/dx = (d - mean(d) - x^ mean(d x^)) / s
 
-(Ioffe and Szegedy, 2015, section 3), the means over the normalised axes.
+with means over the normalized axes (Ioffe and Szegedy, 2015, section 3).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Array, operation
+from ..operation import Array, operation
 
 __all__ = ["batch_norm", "layer_norm"]
 
 
 def _statistics(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance, with axes kept."""
+    """Mean and biased variance over `axes`, which are kept with size 1."""
     mean = np.mean(x, axes, keepdims=True)
     d = x - mean
     return mean, np.mean(d * d, axes, keepdims=True)
 
 
 def _through(d: np.ndarray, unit: np.ndarray, s: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """The formula above."""
+    """dL/dx by the formula above, for x^ = unit."""
     out = d - np.mean(d, axes, keepdims=True)
     out -= unit * np.mean(d * unit, axes, keepdims=True)
     out /= s
@@ -46,31 +46,35 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ):
-    """y = weight x^ + bias, a channel at a time; x^ as above from the batch in training, else from the running values.
+    """y = weight x^ + bias per channel, with the statistics of the batch in training, else the running statistics.
 
-    dL/dweight = sum of g x^,  dL/dbias = sum of g,  dL/dx as above with d = g weight; at evaluation d / s.
+    dL/dweight = sum of g x^,  dL/dbias = sum of g,  dL/dx as above with d = g weight; in evaluation d / s.
 
     Args:
-        input: (n, channels) or (n, channels, ...).
-        running_mean, running_var: (channels,); in training both move by `momentum` towards the
-            batch's (the variance's with n - 1), in place. None: the batch's are always used.
-        weight, bias: (channels,).
+        input: x, (n, channels) or (n, channels, ...).
+        running_mean, running_var: (channels,) arrays, updated in place in training:
+            running += momentum (batch - running), with the unbiased variance (n - 1).
+            None: the statistics of the batch are always used.
+        weight, bias: (channels,); by default 1 and 0.
+        training: whether to use and record the statistics of the batch.
+        momentum: see above.
+        eps: added to the variance.
 
     Raises:
-        ValueError: there are no channels, a shape differs, or a batch of one value a channel is to be normalised.
+        ValueError: a shape doesn't match, or a training batch has one value per channel.
     """
     if input.ndim < 2:
         raise ValueError("expected an input (n, channels, ...)")
     channels, shape = input.shape[1], (1, -1, *[1] * (input.ndim - 2))
     for name, x in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
         if x is not None and x.shape != (channels,):
-            raise ValueError(f"{name} {x.shape}; expected ({channels},), a number a channel")
+            raise ValueError(f"{name} {x.shape}; expected ({channels},), one number per channel")
     axes = (0, *range(2, input.ndim))
-    of_batch = training or running_mean is None or running_var is None
-    if of_batch:
+    use_batch = training or running_mean is None or running_var is None
+    if use_batch:
         n = input.size // max(channels, 1)
         if training and n < 2:
-            raise ValueError("expected more than one value a channel in training")
+            raise ValueError("expected more than one value per channel in training")
         mean, var = _statistics(input, axes)
         if training and running_mean is not None and running_var is not None:
             running_mean += momentum * (mean.reshape(channels) - running_mean)
@@ -85,7 +89,7 @@ def batch_norm(
 
     def dx(g: np.ndarray) -> np.ndarray:
         d = g if weight is None else g * weight.reshape(shape)
-        return _through(d, unit, s, axes) if of_batch else d / s
+        return _through(d, unit, s, axes) if use_batch else d / s
 
     return y, dx, lambda g: np.sum(g * unit, axes), lambda g: np.sum(g, axes)
 
@@ -98,21 +102,27 @@ def layer_norm(
     bias: Array | None = None,
     eps: float = 1e-5,
 ):
-    """y = weight x^ + bias, x^ as above over the last axes, which have `normalized_shape` (Ba et al., 2016).
+    """y = weight x^ + bias, normalized over the last axes, per sample (Ba et al., 2016).
 
     dL/dweight = sum of g x^,  dL/dbias = sum of g, over the other axes; dL/dx as above with d = g weight.
 
+    Args:
+        input: x, (..., *normalized_shape).
+        normalized_shape: the shape of the last axes.
+        weight, bias: of normalized_shape; by default 1 and 0.
+        eps: added to the variance.
+
     Raises:
-        ValueError: the last axes, the weight or the bias have another shape.
+        ValueError: a shape doesn't match.
     """
     shape: Any = (normalized_shape,) if np.ndim(normalized_shape) == 0 else tuple(normalized_shape)  # type: ignore[arg-type]
     leading = input.ndim - len(shape)
-    for name, found in (
+    for name, actual in (
         ("input's last axes", input.shape[max(leading, 0) :]),
         *((name, x.shape) for name, x in (("weight", weight), ("bias", bias)) if x is not None),
     ):
-        if found != shape:
-            raise ValueError(f"{name} {found}; expected {shape}, the normalized_shape")
+        if actual != shape:
+            raise ValueError(f"{name} {actual}; expected {shape}, the normalized_shape")
     axes = tuple(range(leading, input.ndim))
     mean, var = _statistics(input, axes)
     s = np.sqrt(var + eps)

@@ -1,4 +1,4 @@
-"""Operations that move elements and change none: their derivatives move gradients back. Names as in NumPy."""
+"""Operations that move elements without changing them; their pullbacks move the gradients back. Names as in NumPy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..tape import Array, operation, unwrap
+from ..operation import Array, operation
+from ..tape import unwrap
 
 __all__ = [
     "broadcast_to", "concatenate", "embedding", "expand_dims", "flatten", "flip", "getitem", "pad", "reshape", "roll", "split",
@@ -21,16 +22,16 @@ Shape = int | tuple[int, ...]
 
 @operation
 def reshape(a: Array, shape: Shape):
-    """y = a in another shape.   dL/da = g in a's shape."""
+    """y = a, reshaped to `shape`.   dL/da = g in a's shape."""
     return np.reshape(a, shape), lambda g: g.reshape(a.shape)
 
 
 @operation
 def flatten(a: Array, start_dim: int = 0, end_dim: int = -1):
-    """y = a with the axes from start_dim to end_dim as one, as torch.flatten has it.   dL/da = g in a's shape."""
+    """y = a with the axes from start_dim to end_dim merged, as in torch.flatten.   dL/da = g in a's shape."""
     first, last = (normalize_axis_index(i, max(a.ndim, 1)) for i in (start_dim, end_dim))
     if first > last:
-        raise ValueError(f"start_dim {start_dim} lies behind end_dim {end_dim}")
+        raise ValueError(f"start_dim {start_dim} comes after end_dim {end_dim}; expected start_dim <= end_dim")
     shape = (*a.shape[:first], math.prod(a.shape[first : last + 1]), *a.shape[last + 1 :])
     return np.reshape(a, shape), lambda g: g.reshape(a.shape)
 
@@ -49,26 +50,26 @@ def expand_dims(a: Array, axis: Shape):
 
 @operation
 def transpose(a: Array, axes: tuple[int, ...] | None = None):
-    """y = a with its axes permuted (reversed without `axes`).   dL/da = g permuted back."""
+    """y = a with its axes permuted, or reversed without `axes`.   dL/da = g with the inverse permutation."""
     back = None if axes is None else np.argsort([i % max(a.ndim, 1) for i in axes])
     return np.transpose(a, axes), lambda g: g.transpose(back)
 
 
 @operation
 def swapaxes(a: Array, axis1: int, axis2: int):
-    """y = a with two axes exchanged.   dL/da = g with the same two exchanged."""
+    """y = a with two axes exchanged.   dL/da = g with the same axes exchanged."""
     return np.swapaxes(a, axis1, axis2), lambda g: np.swapaxes(g, axis1, axis2)
 
 
 @operation
 def broadcast_to(a: Array, shape: Shape):
-    """y = a repeated to `shape`.   dL/da = g summed over the repetitions, which the tape does."""
+    """y = a repeated to `shape`.   dL/da = g summed over the copies, by `unbroadcast` in the tape."""
     return np.broadcast_to(a, shape), lambda g: g
 
 
 @operation
 def tile(a: Array, reps: Shape):
-    """y = a laid side by side, reps[i] times along axis i.   dL/da = g summed over the copies."""
+    """y = a repeated reps[i] times along axis i.   dL/da = g summed over the copies."""
     y = np.tile(a, reps)
     times: Any = (reps,) if np.ndim(reps) == 0 else tuple(reps)  # type: ignore[arg-type]
     times = (1,) * (y.ndim - len(times)) + times
@@ -85,25 +86,25 @@ def flip(a: Array, axis: Shape | None = None):
 
 @operation
 def roll(a: Array, shift: Shape, axis: Shape | None = None):
-    """y = a with its elements moved on by `shift`, round the end.   dL/da = g moved back."""
+    """y = a with its elements shifted cyclically by `shift`.   dL/da = g shifted by -shift."""
     return np.roll(a, shift, axis), lambda g: np.roll(g, np.negative(shift), axis)
 
 
 @operation
 def tril(a: Array, k: int = 0):
-    """y = a with zeros above the k-th diagonal of the last two axes.   dL/da = g with the same zeros."""
+    """y = a with zeros above the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
     return np.tril(a, k), lambda g: np.tril(g, k)
 
 
 @operation
 def triu(a: Array, k: int = 0):
-    """y = a with zeros below the k-th diagonal of the last two axes.   dL/da = g with the same zeros."""
+    """y = a with zeros below the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
     return np.triu(a, k), lambda g: np.triu(g, k)
 
 
 @operation
 def pad(a: Array, pad_width: Any, constant_values: float = 0.0):
-    """y = a with `constant_values` around it; widths as in numpy.pad.   dL/da = g without the border."""
+    """y = a with a border of `constant_values`; `pad_width` as in numpy.pad.   dL/da = g without the border."""
     widths = np.broadcast_to(pad_width, (a.ndim, 2))
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
     return np.pad(a, pad_width, constant_values=constant_values), lambda g: g[inside]
@@ -111,8 +112,6 @@ def pad(a: Array, pad_width: Any, constant_values: float = 0.0):
 
 @operation
 def _concatenate(*arrays: Array, axis: int):
-    """y = the arrays one after another.   dL/da = a's part of g."""
-
     def part(start: int, stop: int) -> Any:
         return lambda g: g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)]
 
@@ -131,24 +130,24 @@ def _stack(*arrays: Array, axis: int):
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """y = the arrays one after another along `axis`.   dL/da = a's part of g."""
+    """y = the arrays joined along `axis`.   dL/da = the part of g at a's position."""
     return _concatenate(*arrays, axis=axis)
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """y = the arrays along a new axis.   dL/da = a's part of g."""
+    """y = the arrays joined along a new axis.   dL/da = the part of g at a's position."""
     return _stack(*arrays, axis=axis)
 
 
 @operation
 def getitem(a: Array, index: Any):
-    """y = a[index].   dL/da = g added at each place that was read, as often as it was read."""
+    """y = a[index].   dL/da = g added at each element that was read, once per read, and 0 elsewhere."""
 
     def back(g: np.ndarray) -> np.ndarray:
         out = np.zeros_like(a, dtype=g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
-            out[index] = g  # a view reads no element twice
+            out[index] = g  # basic indexing reads no element twice
         else:
             np.add.at(out, index, g)
         return out
@@ -157,7 +156,7 @@ def getitem(a: Array, index: Any):
 
 
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
-    """y = a's elements at `indices` along `axis` (of the flattened array without it): `getitem`."""
+    """y = the elements of a at `indices` along `axis`; without `axis`, of the flattened array. See `getitem`."""
     index = np.asarray(unwrap(indices))
     if axis is None:
         return getitem(reshape(a, -1), index)
@@ -165,10 +164,14 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 def embedding(input: Any, weight: Any) -> Any:
-    """y = the rows of `weight` (m, width) that `input`, integers of any shape, names, as torch has it: `getitem`.
+    """y = weight[input], the rows of a table, as in torch. See `getitem`.
+
+    Args:
+        input: integers from 0 to m - 1, of any shape.
+        weight: (m, width).
 
     Raises:
-        ValueError: `input` holds no integers, or one outside 0 to m - 1.
+        ValueError: `input` has another dtype or an index out of range.
     """
     index, rows = np.asarray(unwrap(input)), len(unwrap(weight))
     if index.dtype.kind not in "iu":
@@ -179,10 +182,15 @@ def embedding(input: Any, weight: Any) -> Any:
 
 
 def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """A list of parts of `a` along `axis`: so many equal ones, or cut at those indices. Each is a `getitem`.
+    """Split `a` along `axis` into a list of parts, as in numpy.split. Each part is a `getitem`.
+
+    Args:
+        a: an array of any shape.
+        indices_or_sections: the number of equal parts, or the indices at which to split.
+        axis: the axis to split.
 
     Raises:
-        ValueError: so many equal parts are not possible.
+        ValueError: the size of `axis` is not a multiple of the number of parts.
     """
     shape = np.shape(unwrap(a))
     axis = normalize_axis_index(axis, len(shape), "split")

@@ -1,4 +1,4 @@
-"""Optimisers, schedules and clipping, in torch's formulas and under its names."""
+"""Optimizers, learning rate schedules and gradient clipping, with the names and formulas of torch."""
 
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop

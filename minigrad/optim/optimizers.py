@@ -1,7 +1,7 @@
-"""Optimisers, in torch.optim's formulas and under its names.
+"""Optimizers, with the names and formulas of torch.optim.
 
-Each keeps its state in lists beside `parameters`, so that `state_dict` is a
-plain dict of arrays.
+The state of an optimizer is one list of arrays per moment, in the order of
+`parameters`, so that `state_dict` is a plain dict of arrays.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ..tensor import Tensor
 
 
 class Optimizer:
-    """Moves parameters against their gradients.
+    """The base class of optimizers. A subclass defines `update`.
 
     Args:
-        parameters: the tensors to move.
-        lr: the learning rate, read anew at each step.
-        weight_decay: added to the gradient as weight_decay * parameter.
+        parameters: the tensors to optimize.
+        lr: the learning rate. Schedules change the attribute of this name.
+        weight_decay: each step adds weight_decay * parameter to the gradient.
     """
 
-    moments: tuple[str, ...] = ()  # names of the per-parameter arrays that are state
-    decoupled = False  # whether weight decay shrinks the weights instead of entering the gradient
+    moments: tuple[str, ...] = ()  # the names of the lists of arrays that are the state
+    decoupled = False  # whether weight decay scales the weights instead of being added to the gradient
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
         self.parameters = list(parameters)
@@ -35,12 +35,12 @@ class Optimizer:
             setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for p in self.parameters:
             p.grad = None
 
     def step(self) -> None:
-        """Move each parameter that has a gradient."""
+        """Update each parameter that has a gradient."""
         self.steps += 1
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
@@ -52,20 +52,20 @@ class Optimizer:
                 self.update(i, p.data, g)
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
-        """Change `w`, the i-th parameter's array, in place."""
+        """Change `w`, the array of the i-th parameter, in place, for its gradient `g`."""
         raise TypeError(f"{type(self).__name__} has no update")
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything but the parameters and the settings, as arrays."""
+        """The number of steps and copies of the moments, as arrays. Parameters and settings are not included."""
         arrays = {f"{name}.{i}": m.copy(order="K") for name in self.moments for i, m in enumerate(getattr(self, name))}
         return {"steps": np.array(self.steps), **arrays}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up what `state_dict` gave.
+        """Restore the optimizer state from a `state_dict`.
 
         Raises:
-            KeyError: an array is missing; nothing was taken up then.
-            ValueError: one has another shape; likewise.
+            KeyError: an array is missing. The state is unchanged in this case.
+            ValueError: an array has another shape. The state is unchanged in this case.
         """
         moments = {f"{name}.{i}": m for name in self.moments for i, m in enumerate(getattr(self, name))}
         for key, m in moments.items():
@@ -77,10 +77,10 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """w <- w - lr v, with v <- momentum v + g (v = g at the first step and without momentum).
+    """w <- w - lr v, with v <- momentum v + g, starting from v = 0.
 
-    With `nesterov`, w <- w - lr (g + momentum v): the gradient as if the
-    momentum had been followed already. Sutskever et al., 2013, in torch's form.
+    With `nesterov`, w <- w - lr (g + momentum v), which approximates the
+    gradient after the momentum step. Sutskever et al., 2013, in torch's form.
 
     Raises:
         ValueError: nesterov without momentum.
@@ -142,10 +142,10 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """m <- b1 m + (1-b1) g,  v <- b2 v + (1-b2) g^2,  w <- w - lr m^ / (sqrt(v^) + eps).
 
-    m^ = m / (1-b1^t) and v^ = v / (1-b2^t) undo the bias towards the zeros
-    that m and v start from; t counts the steps of this parameter. Kingma and
-    Ba, 2015, algorithm 1. The corrections are Python floats, so they keep
-    float64 beside float32 arrays.
+    m^ = m / (1-b1^t) and v^ = v / (1-b2^t) correct the bias of m and v
+    towards their initial value 0; t counts the steps of this parameter. Kingma
+    and Ba, 2015, algorithm 1. The corrections are Python floats, and therefore
+    computed in float64 even if the arrays are float32.
     """
 
     moments = ("first", "second", "age")
@@ -180,9 +180,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the weights themselves: w <- (1 - lr weight_decay) w first.
+    """Adam with decoupled weight decay: first w <- (1 - lr weight_decay) w, then Adam's step.
 
-    Loshchilov and Hutter, 2019, algorithm 2, as torch has it.
+    Loshchilov and Hutter, 2019, algorithm 2, in torch's form.
     """
 
     decoupled = True

@@ -1,8 +1,8 @@
-"""How the learning rate moves, in torch.optim.lr_scheduler's formulas and under its names.
+"""Learning rate schedules, with the names and formulas of torch.optim.lr_scheduler.
 
-The first three count the optimiser's own steps: call `step` after each of
-its steps. They write `optimizer.lr` and keep no state besides, so a resumed
-run need only know the optimiser's.
+StepLR, CosineAnnealingLR and OneCycleLR compute the rate lr_t from t, the
+number of steps of the optimizer: call `step` after each `optimizer.step`.
+They have no state of their own, so a resumed run restores only the optimizer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Literal
 from .optimizers import Optimizer
 
 
-def _between(start: float, end: float, part: float) -> float:
-    """Half a cosine from `start` (part = 0) to `end` (part = 1)."""
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+def _interpolate(start: float, end: float, fraction: float) -> float:
+    """Interpolate from `start` (fraction = 0) to `end` (fraction = 1) along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
 class StepLR:
@@ -35,18 +35,19 @@ class CosineAnnealingLR:
         self.optimizer, self.start, self.T_max, self.eta_min = optimizer, optimizer.lr, T_max, eta_min
 
     def step(self) -> None:
-        self.optimizer.lr = _between(self.start, self.eta_min, self.optimizer.steps / self.T_max)
+        self.optimizer.lr = _interpolate(self.start, self.eta_min, self.optimizer.steps / self.T_max)
 
 
 class OneCycleLR:
-    """Up half a cosine from max_lr / div_factor to max_lr, then down to max_lr / div_factor / final_div_factor.
+    """Rise from max_lr / div_factor to max_lr, then fall to max_lr / div_factor / final_div_factor.
 
-    The way up takes `pct_start` of the steps. With `cycle_momentum`, momentum
-    (the first beta of Adam and AdamW) goes the other way, from max_momentum
-    to base_momentum and back. Smith and Topin, 2018, in torch's form.
+    Both phases follow half a cosine; the first takes the fraction `pct_start`
+    of `total_steps`. With `cycle_momentum`, momentum (the first beta of Adam
+    and AdamW) falls from max_momentum to base_momentum and rises again. Smith
+    and Topin, 2018, in torch's form.
 
     Raises:
-        ValueError: cycle_momentum, and the optimiser has no momentum.
+        ValueError: cycle_momentum is True and the optimizer has no momentum.
     """
 
     def __init__(
@@ -83,14 +84,15 @@ class OneCycleLR:
 
     def _at(self, t: int, values: tuple[float, float, float]) -> float:
         if t <= self.top:
-            return _between(values[0], values[1], t / self.top if self.top else 1.0)
-        return _between(values[1], values[2], (t - self.top) / (self.total_steps - 1 - self.top))
+            return _interpolate(values[0], values[1], t / self.top if self.top else 1.0)
+        return _interpolate(values[1], values[2], (t - self.top) / (self.total_steps - 1 - self.top))
 
 
 class ReduceLROnPlateau:
-    """Multiply lr by `factor` once the metric has not fallen by `threshold` for more than `patience` epochs.
+    """Multiply lr by `factor` if the metric has not fallen by `threshold` for more than `patience` epochs.
 
-    With threshold_mode "rel", the threshold is a part of the best metric. Call `step` after each epoch.
+    With threshold_mode "rel", the threshold is a fraction of the best metric.
+    Call `step(metric)` after each epoch.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def test_an_operand_that_was_bad_already_is_said() -> None:
     bad = Tensor(np.array([1, np.nan], np.float32))
     with detect_anomaly():
         text = message(lambda: leaf(1, 2) * bad)
-    assert text.startswith("multiply: nan at (1,) in the value; operand 2 held one already")
+    assert text.startswith("multiply: nan at (1,) in the value; operand 2 contained one already")
 
 
 def test_a_bad_gradient_names_the_operation_and_the_line_that_recorded_it() -> None:
@@ -96,7 +96,7 @@ def test_a_gradient_that_came_bad_is_said() -> None:
         y = x * 2
         text = message(lambda: y.backward([1, np.inf]))
     assert text.startswith(
-        "multiply: inf at (1,) in the gradient of an operand; the gradient of its value held one already"
+        "multiply: inf at (1,) in the gradient of an operand; the gradient of its value contained one already"
     )
 
 

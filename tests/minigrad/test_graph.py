@@ -277,14 +277,14 @@ def test_the_same_graph_gives_the_same_picture() -> None:
 
 def test_thousands_of_operations() -> None:
     w, b, h, total = parameter(2, 2), parameter(2), np.ones((1, 2), np.float32), 0.0
-    for _ in range(1200):  # deeper than Python's recursion goes
+    for _ in range(600):  # two operations each: deeper than Python's recursion limit
         h = ops.tanh(ops.linear(h, w, b))
         total = total + h.sum()
-    began = time.perf_counter()
+    start = time.perf_counter()
     drawing = draw(total, {"w": w, "b": b})
-    assert time.perf_counter() - began < 60
-    assert len(boxes(drawing)) == 2 + 1200 * 4
-    assert len(arrows(drawing)) == 1200 * (2 + 1 + 1 + 1) + 1199 + 1199
+    assert time.perf_counter() - start < 60
+    assert len(boxes(drawing)) == 2 + 600 * 4
+    assert len(arrows(drawing)) == 600 * (2 + 1 + 1 + 1) + 599 + 599
 
 
 def test_a_row_of_a_thousand_leaves() -> None:
@@ -295,13 +295,13 @@ def test_a_row_of_a_thousand_leaves() -> None:
     never_overlap(drawing)
 
 
-def test_edges_too_many_to_be_led_round_are_drawn_all_the_same() -> None:
+def test_more_edges_than_there_are_bends_for_are_drawn_straight() -> None:
     h, states = parameter(1), []
-    for _ in range(400):
+    for _ in range(250):  # 250 * 250 / 2 bends would be needed
         h = h.tanh()
         states.append(h)
     drawing = draw(ops.concatenate(states))
-    assert len(arrows(drawing)) == 400 + 400
+    assert len(arrows(drawing)) == 250 + 250
     assert len(str(drawing)) < 4_000_000
 
 
@@ -314,7 +314,7 @@ def test_a_freed_graph_says_how_to_keep_it() -> None:
     loss, other = middle.sum(), (middle * 2.0).sum()
     loss.backward()
     for tensor in (loss, other):
-        with pytest.raises(RuntimeError, match="freed by backward; give it retain_graph=True"):
+        with pytest.raises(RuntimeError, match="freed by backward; pass retain_graph=True"):
             draw(tensor)
 
 

@@ -42,6 +42,31 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
     assert not found & HEAVY
 
 
+# Standard modules that are slow to import, NumPy's generators, and the parts that not every program uses.
+SLOW = {
+    *("dataclasses", "email", "http", "importlib.metadata", "json", "pathlib", "random", "statistics", "tempfile"),
+    *("unicodedata", "urllib", "xml", "numpy.random"),
+    *(f"minigrad.{part}" for part in ("datasets", "graph", "nn", "optim", "recipes", "runs")),
+}
+
+
+def test_importing_the_engine_loads_nothing_slow_besides_numpy() -> None:
+    program = "import sys, numpy; before = set(sys.modules); import minigrad; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent, timeout=60
+    )
+    assert not set(done.stdout.split()) & SLOW
+
+
+@pytest.mark.parametrize("name", ["nn", "optim", "graph"])
+def test_a_submodule_is_imported_on_first_use(name: str) -> None:
+    program = (
+        f"import sys, minigrad as mg; first = mg.{name}; assert first is sys.modules['minigrad.{name}'] is mg.{name}"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=PACKAGE.parent, timeout=60)
+    assert name in dir(minigrad)
+
+
 def test_the_command_loads_no_other_framework_and_no_plots_before_it_draws() -> None:
     assert not loaded_by("import minigrad.train") & {*FOREIGN, "matplotlib"}
 

@@ -369,10 +369,10 @@ def test_batch_norm_starts_as_torchs() -> None:
         ("BatchNorm2d", (2, 3), "4 dimensions"),
         ("BatchNorm2d", (2, 3, 4), "4 dimensions"),
         ("BatchNorm2d", (2, 3, 4, 5, 6), "4 dimensions"),
-        ("BatchNorm1d", (2, 4), "a number a channel"),
-        ("BatchNorm2d", (2, 4, 3, 3), "a number a channel"),
-        ("BatchNorm1d", (1, 3), "more than one value a channel"),
-        ("BatchNorm2d", (1, 3, 1, 1), "more than one value a channel"),
+        ("BatchNorm1d", (2, 4), "one number per channel"),
+        ("BatchNorm2d", (2, 4, 3, 3), "one number per channel"),
+        ("BatchNorm1d", (1, 3), "more than one value per channel"),
+        ("BatchNorm2d", (1, 3, 1, 1), "more than one value per channel"),
     ],
 )
 def test_batch_norm_of_what_does_not_fit_is_refused_and_moves_nothing(

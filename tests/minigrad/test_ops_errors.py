@@ -40,7 +40,11 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     ("matmul", lambda: ones() @ ones(2), ["() @ (2,)", "no axis"]),
     ("matmul", lambda: ones(2) @ 2.0, ["(2,) @ ()", "no axis"]),
     ("matmul", lambda: 2.0 @ ones(2), ["() @ (2,)", "no axis"]),
-    ("linear", lambda: ops.linear(ones(2, 3), ones(4, 5)), ["(2, 3)", "(4, 5)", "expected (..., in) and (out, in)"]),
+    (
+        "linear",
+        lambda: ops.linear(ones(2, 3), ones(4, 5)),
+        ["(2, 3)", "(4, 5)", "expected (..., in) and (out, in) with equal in"],
+    ),
     ("linear", lambda: ops.linear(ones(2, 3), ones(3)), ["(2, 3)", "(3,)"]),
     ("linear", lambda: ops.linear(ones(), ones(1, 1)), ["()", "(1, 1)"]),
     ("linear", lambda: ops.linear(ones(2, 3), ones(4, 3), ones(3)), ["bias (3,)", "expected (4,)"]),
@@ -95,7 +99,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     # Activations.
     ("gelu", lambda: ops.gelu(ones(2), "erf"), ["approximate = 'erf'; expected 'none' or 'tanh'"]),
     *(
-        ("dropout", lambda p=p: ops.dropout(ones(2), p), [f"p = {p}; expected 0 to below 1"])
+        ("dropout", lambda p=p: ops.dropout(ones(2), p), [f"p = {p}; expected 0 <= p < 1"])
         for p in (-0.1, 1, 1.5, np.nan)
     ),
     # Images.
@@ -158,7 +162,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "batch_norm",
         lambda: ops.batch_norm(ones(1, 3), None, None, training=True),
-        ["(1, 3)", "expected more than one value a channel"],
+        ["(1, 3)", "expected more than one value per channel"],
     ),
     ("layer_norm", lambda: ops.layer_norm(ones(2, 3), 4), ["last axes (3,); expected (4,)"]),
     ("layer_norm", lambda: ops.layer_norm(ones(3), (2, 3)), ["(3,); expected (2, 3)"]),

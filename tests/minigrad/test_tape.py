@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, Optional  # noqa: F401 (evaluated in an annotation)
 
 import numpy as np
 import pytest
 
+import minigrad  # noqa: F401 (evaluated in an annotation)
 from minigrad import Array, Tensor, gradcheck, no_grad, operation, ops
+
+Alias = Array
+AnArray = float
 
 
 def leaf(*values: float) -> Tensor:
@@ -272,6 +277,58 @@ def test_a_rule_without_operands_is_refused() -> None:
         @operation
         def nothing(a: float):
             return a, lambda g: g
+
+
+def test_a_parameter_without_annotation_is_refused_where_the_rule_is_defined() -> None:
+    with pytest.raises(TypeError, match="half_annotated: parameter b has no annotation; expected Array"):
+
+        @operation
+        def half_annotated(a: Array, b):
+            return a * b, lambda g: g * b, lambda g: g * a
+
+
+def test_a_misnamed_annotation_is_refused_where_the_rule_is_defined() -> None:
+    with pytest.raises(TypeError, match="misnamed: an annotation can't be evaluated: name 'Arrray' is not defined"):
+
+        @operation
+        def misnamed(a: Arrray):  # noqa: F821
+            return a, lambda g: g
+
+
+def test_a_pullback_for_an_option_is_refused() -> None:
+    @operation
+    def mistaken(a: Array, b: np.ndarray):
+        return a * b, lambda g: g * b, lambda g: g * a
+
+    with pytest.raises(TypeError, match="2 pullbacks for 1 operands"):
+        mistaken(leaf(1), np.ones(1))
+
+
+def test_another_annotation_whose_name_contains_array_is_an_option() -> None:
+    @operation
+    def scaled(a: Array, factor: np.ndarray | AnArray):
+        return a * factor, lambda g: g * factor
+
+    with pytest.raises(TypeError, match="scaled: argument 2 has no gradient"):
+        scaled(leaf(1), leaf(2))
+
+
+@pytest.mark.parametrize(
+    "annotation", ["Array", "Array | None", "Alias", "minigrad.Array", "Optional[Array]", Array, Array | None]
+)
+def test_an_operand_is_known_by_the_annotation_itself_whatever_its_name(annotation: Any) -> None:
+    def double(a):
+        return a * 2, lambda g: g * 2
+
+    double.__annotations__["a"] = annotation
+    x = leaf(1)
+    operation(double)(x).backward()
+    np.testing.assert_array_equal(x.grad, [2])
+
+
+def test_surplus_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match="2 positional arguments but 3 were given"):
+        ops.add(leaf(1), leaf(2), leaf(3))
 
 
 def test_an_array_on_the_left_leaves_the_operator_to_the_tensor() -> None:

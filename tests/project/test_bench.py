@@ -73,17 +73,21 @@ def test_the_profile_names_the_engines_own_functions() -> None:
 def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     words = ["--rounds", "2", "--networks", "784-10-10", "--peers", "hand-written NumPy", "floor", "--out", str(out)]
+    words += ["--imports", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", *words], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "hand-written NumPy" in done.stdout
     found = json.loads(out.read_text())
     assert found["environment"]["threads"] == engine.THREADS
-    rows = {row["peer"]: row for row in found["rows"]}
+    *rows_of_steps, imported, reference = found["rows"]
+    rows = {row["peer"]: row for row in rows_of_steps}
     assert list(rows) == ["minigrad", "hand-written NumPy", "floor"]
     assert rows["minigrad"]["ratio"] == 1
     assert all(row["step_us"] > 0 and row["ratio"] > 0 for row in rows.values())
     assert rows["hand-written NumPy"]["goal"] == 1.05
+    assert (imported["peer"], reference["peer"], reference["goal"]) == ("minigrad", "numpy", 1.3)
+    assert imported["step_us"] / reference["step_us"] == pytest.approx(reference["ratio"])
 
 
 def test_the_bare_loop_takes_lightnings_steps(tmp_path: Path) -> None:

@@ -1,0 +1,208 @@
+"""Operations: a rule of calculus over plain arrays, made into a function over tensors.
+
+A rule returns its value and one pullback per operand. `operation` adds what
+all rules need: it unwraps the tensors, keeps float32 from becoming float64,
+names the operation in errors, and records the pullbacks on the tape.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+
+from . import anomaly
+from .tape import Node, clock, mode
+
+
+class Operand:
+    """Marks the annotation `Array`."""
+
+
+# The annotation of an operand: an ndarray, or a Python number, to which NumPy gives the array's dtype.
+Array = Annotated[Any, Operand]
+
+
+def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """Turn a rule into an operation that is recorded on the tape.
+
+    Args:
+        rule: its operands are annotated `Array` or `Array | None`, its other
+            parameters are options. It returns `(value, pullback, ...)`, one
+            pullback per operand, in the order of the operands.
+
+    Returns:
+        A function of tensors, arrays and numbers. Its result has the class
+        of the first tensor among the operands; without tensors it is an array.
+
+    Raises:
+        TypeError: the rule has no operand, or a parameter without annotation.
+            The operation raises it if the gradient of a tensor would be lost:
+            the tensor is inside a list, is an option, or has no pullback.
+
+    Example:
+        @operation
+        def multiply(a: Array, b: Array):
+            return a * b, lambda g: g * b, lambda g: g * a
+    """
+    name = rule.__name__.strip("_")
+    operands, slots = _operands(rule, name)
+    return functools.wraps(rule)(_recorded(rule, name, operands, slots))
+
+
+def _operands(rule: Callable[..., Any], name: str) -> tuple[list[str], Sequence[int]]:
+    """The names of the operands, and per parameter the position of its pullback in the rule's result (0 for an option).
+
+    Annotations are evaluated here, once, because `from __future__ import
+    annotations` turns them into strings.
+    """
+    parameters = inspect.signature(rule).parameters
+    try:
+        hints = typing.get_type_hints(rule, include_extras=True)
+    except (AttributeError, NameError, SyntaxError, TypeError) as error:
+        raise TypeError(
+            f"operation: {name}: an annotation can't be evaluated: {error}; expected names that the module defines"
+        ) from error
+    for parameter in parameters:
+        if parameter not in hints:
+            raise TypeError(
+                f"operation: {name}: parameter {parameter} has no annotation; expected Array for an operand"
+            )
+    operands = [p for p in parameters if hints[p] is Array or Array in typing.get_args(hints[p])]
+    if not operands:
+        raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
+    if parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL:
+        return operands, range(1, sys.maxsize)
+    return operands, [operands.index(p) + 1 if p in operands else 0 for p in parameters]
+
+
+def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: Sequence[int]) -> Callable[..., Any]:
+    """The operation. It runs many times per training step, so it makes few calls and no copies."""
+    arity = len(slots)
+    count = None if isinstance(slots, range) else len(operands)
+
+    def apply(*args: Any, **options: Any) -> Any:
+        if len(args) > arity:
+            rule(*args)  # raises TypeError
+        if options:
+            args, options = _bind_options(rule, name, operands, args, options)
+        node_class, floating, values, tracked = None, True, list(args), []
+        for i, x in enumerate(args):
+            if isinstance(x, Node):
+                if not slots[i]:
+                    values[i] = _plain_value(name, f"argument {i + 1}", x)
+                    continue
+                values[i] = x.data
+                node_class = node_class or type(x)
+                if x.requires_grad:
+                    tracked.append((x, slots[i]))
+                elif x.data.dtype.kind != "f":
+                    floating = False
+            elif type(x) is np.ndarray:
+                floating = floating and (x.dtype.kind == "f" or not slots[i])
+            elif x is not None and type(x) is not float and type(x) is not int:
+                plain = _plain_value(name, f"argument {i + 1}", x)
+                if slots[i]:
+                    floating = False
+                else:
+                    values[i] = plain
+        if node_class is None:
+            _to_arrays(values, slots)
+        elif not floating:
+            _to_floating(values, slots)
+        try:
+            result = rule(*values, **options)
+        except ValueError as error:
+            _raise_with_shapes(error, name, values, slots)
+        if type(result) is not tuple or len(result) - 1 != (count or len(args)):
+            _raise_bad_result(name, result, count or len(args))
+        checked = mode.anomaly
+        if checked:
+            anomaly.check_value(name, result[0], [v for i, v in enumerate(values) if slots[i]])
+        if node_class is None:
+            return result[0]
+        value, node = result[0], node_class.__new__(node_class)
+        node.data = value if type(value) is np.ndarray else np.asarray(value)
+        node.grad = node._hooks = None
+        if tracked and mode.recording:
+            node.requires_grad, node._edges = True, tuple([(x, result[slot]) for x, slot in tracked])
+        else:
+            node.requires_grad, node._edges = False, ()
+        node._op, node._order = name, next(clock)
+        node._line = anomaly.caller() if checked else None
+        return node
+
+    return apply
+
+
+@functools.cache
+def _signature(rule: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(rule)
+
+
+def _bind_options(
+    rule: Callable[..., Any], name: str, operands: list[str], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Move operands that were passed by keyword into `args`, and replace each other option by its plain value."""
+    if not options.keys().isdisjoint(operands):
+        bound = _signature(rule).bind(*args, **options)
+        bound.apply_defaults()
+        args, options = bound.args, bound.kwargs
+    return args, {key: _plain_value(name, key, x) for key, x in options.items()}
+
+
+def _plain_value(name: str, parameter: str, x: Any) -> Any:
+    """`x` without its tensor, if it is one, and as a Python number, if it is a NumPy scalar.
+
+    Raises:
+        TypeError: `x` is, or contains, a tensor whose gradient would be lost.
+    """
+    if isinstance(x, Node):
+        if x.requires_grad:
+            raise TypeError(f"{name}: {parameter} has no gradient; expected a plain array")
+        return x.data
+    if type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
+        raise TypeError(f"{name}: {parameter}: a tensor inside a {type(x).__name__} would lose its gradient")
+    return x.item() if isinstance(x, np.floating) else x
+
+
+def _to_arrays(values: list[Any], slots: Sequence[int]) -> None:
+    """Convert operands in place where none is a tensor: lists and numbers become float32, as in a Tensor."""
+    for i, v in enumerate(values):
+        if slots[i] and v is not None and not isinstance(v, np.ndarray):
+            values[i] = np.asarray(v, None if isinstance(v, np.generic) else np.float32)
+
+
+def _to_floating(values: list[Any], slots: Sequence[int]) -> None:
+    """Convert lists, integer arrays and NumPy scalars among the operands in place.
+
+    NumPy would promote a float32 array beside one of them to float64.
+    """
+    operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
+    dtypes = [v.dtype for v in (values[i] for i in operands) if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+    dtype = dtypes[0] if dtypes else np.dtype(np.float32)
+    for i in operands:
+        v = values[i]
+        if isinstance(v, np.generic):
+            values[i] = v.item()
+        elif isinstance(v, (list, tuple)) or (isinstance(v, np.ndarray) and v.dtype.kind != "f"):
+            values[i] = np.asarray(v, dtype)
+
+
+def _raise_with_shapes(error: ValueError, name: str, values: list[Any], slots: Sequence[int]) -> NoReturn:
+    """Raise the rule's error with the operation's name and the shapes of its operands, unless it names it itself."""
+    if str(error).startswith(f"{name}:"):
+        raise error
+    shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if slots[i] and v is not None)
+    raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+
+
+def _raise_bad_result(name: str, result: Any, operands: int) -> NoReturn:
+    if type(result) is not tuple:
+        raise TypeError(f"{name}: the rule returned {type(result).__name__}; expected a tuple (value, pullback, ...)")
+    raise TypeError(f"{name}: the rule returned {len(result) - 1} pullbacks for {operands} operands")
