@@ -46,15 +46,15 @@ bench: install
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lightning
 	$(BIN)/python -m benchmarks.keras
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
-# Measure anew what the README shows: nothing else should run.
+# Measure the results of README and docs again. Nothing else should run on the machine.
 SIX = --contenders minigrad by_hand torch lightning keras jax
 simple = $(SIX) --seeds 5 --open one --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
 advanced = $(SIX) --seeds 3 --open one --sweep none
 cnn = --seeds 2 --sweep none
 results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
 benchmarks/results/%.json: FORCE | install
 	$(BIN)/python -m compare --config $* $($*) --out runs/results-$* --overwrite

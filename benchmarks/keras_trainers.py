@@ -1,4 +1,4 @@
-"""The trainers of `benchmarks.keras`; each is a function that trains and calls `turn` before each epoch and at the end."""
+"""The trainers of `benchmarks.keras`. Each is a function that trains, and calls `turn` before each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Turn = Callable[[int, Callable[[], Weights]], None]
 
 
 def start() -> Weights:
-    """The weights that all begin with."""
+    """Return the starting weights of all trainers."""
     rng = np.random.default_rng(SEED)
     shapes = recipes.sizes(Model(hidden=[HIDDEN]), (28, 28), 10).shapes(Model(hidden=[HIDDEN]))
     return {name: rng.uniform(-0.03, 0.03, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """`keras_model fit` whole, but for its start and its test."""
+    """`keras_model fit` without start-up and test."""
     import keras
 
     from keras_model import training
@@ -50,7 +50,7 @@ def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def default(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """`fit` as in most introductions; the arrays come in the shared order, which is not timed."""
+    """`fit` as in most introductions. Putting the arrays into the shared order is not timed."""
     import keras
 
     from keras_model.model import get_weights, set_weights
@@ -76,7 +76,7 @@ def default(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def loop(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """TensorFlow without Keras: a `tf.function` a step, called with the batch's indices."""
+    """TensorFlow without Keras: one `tf.function` call per step, with the batch's indices."""
     import tensorflow as tf
 
     images, labels = map(tf.constant, data.train)
@@ -119,7 +119,7 @@ def loop(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def setting(data: datasets.Dataset, epochs: int, turn: Turn, steps_per_execution: int, jit_compile: int) -> None:
-    """`keras_model`'s network, data and optimiser, without its callbacks, so many steps at once."""
+    """`keras_model`'s network, data and optimizer without its callbacks, with the given settings."""
     import keras
 
     from keras_model.data import CurrentEpoch, training_data, validation_data
@@ -157,10 +157,10 @@ TRAINERS: dict[str, Callable[..., None]] = {
 }
 
 
-def work(trainer: Callable[..., None], weights: Path, epochs: int, *given: int) -> None:
-    """Train when a line comes in: say how long the last epoch took, and keep the weights after the first.
+def work(trainer: Callable[..., None], weights: Path, epochs: int, *settings: int) -> None:
+    """Train an epoch for each line of input; print its seconds, and write the weights after the first epoch.
 
-    Keras itself is loaded without TensorFlow beside another backend, as the command does it.
+    As in the command, TensorFlow is not loaded with another backend.
     """
     import keras_model  # noqa: F401 (names the backend)
     from keras_model.quiet import one_framework
@@ -177,4 +177,4 @@ def work(trainer: Callable[..., None], weights: Path, epochs: int, *given: int) 
         sys.stdin.readline()
         began = time.perf_counter()
 
-    trainer(datasets.load("mnist", HELD_OUT, SEED), epochs, turn, *given)
+    trainer(datasets.load("mnist", HELD_OUT, SEED), epochs, turn, *settings)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from pages import PAGES, ROOT
 
-from benchmarks import engine
-from compare.report import readme
+from benchmarks import engine, tables
 from minigrad import datasets, ops, recipes
 from minigrad.recipes import Recipe
 
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
-RESULTS = readme.committed()
+RESULTS = tables.committed()
 
 
 def test_the_readme_is_short() -> None:
@@ -24,7 +24,23 @@ def test_the_tables_are_the_committed_results() -> None:
     shown = {name for text in TEXTS.values() for name in re.findall(r"<!-- results (\w+)[\w ]* -->\n", text)}
     assert shown >= set(RESULTS)
     for name, text in TEXTS.items():
-        assert readme.fill(text, RESULTS) == text, name
+        assert tables.fill(text, RESULTS) == text, f"{name}: run python -m benchmarks.tables"
+
+
+def test_blocks_are_filled_in_the_readme_and_in_every_page_of_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "docs/more").mkdir(parents=True)
+    block = "before\n<!-- results simple claims -->\nold\n<!-- end -->\nafter\n"
+    for name in ("README.md", "docs/results.md", "docs/more/results.md"):
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    tables.main()
+    filled = [path.read_text(encoding="utf-8") for path in tables.pages()]
+    assert len(filled) == 3
+    for page in filled:
+        assert page.startswith("before\n<!-- results simple claims -->\n- ")
+        assert page.endswith("\n<!-- end -->\nafter\n")
 
 
 @pytest.mark.parametrize("name", recipes.names())
