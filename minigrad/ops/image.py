@@ -100,9 +100,6 @@ def conv2d(
         bias: b, (o,); by default none.
         stride, padding, dilation: an int, or one for the height and one for the width.
         groups: the number of channel groups; each is the input of o / groups outputs.
-
-    Raises:
-        ValueError: the shapes don't match.
     """
     padding = _pair(padding)
     _check_shapes(input, weight, bias, groups)
@@ -113,12 +110,9 @@ def conv2d(
     step = max(1, BLOCK // max(1, len(x) * len(offsets) * size[1] * n * x.itemsize))
     blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
 
-    def patch_shape(block: slice) -> tuple[int, ...]:
-        return len(x), len(offsets), block.stop - block.start, size[1], n
-
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
-        out = np.empty(patch_shape(block), x.dtype)
+        out = np.empty((len(x), len(offsets), block.stop - block.start, size[1], n), x.dtype)
         for k, index in enumerate(offsets):
             out[:, k] = x[index][:, block]
         return out.reshape(groups, matrix.shape[2], -1)
@@ -135,7 +129,7 @@ def conv2d(
     def dx(g: np.ndarray) -> np.ndarray:
         out = np.zeros_like(x)
         for block in blocks:
-            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(patch_shape(block))
+            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(len(x), len(offsets), -1, size[1], n)
             for k, index in enumerate(offsets):
                 out[index][:, block] += d[:, k]
         return _batch_first(out, padding)
