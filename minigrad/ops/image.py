@@ -129,7 +129,9 @@ def conv2d(
     def dx(g: np.ndarray) -> np.ndarray:
         out = np.zeros_like(x)
         for block in blocks:
-            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(len(x), len(offsets), -1, size[1], n)
+            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(
+                len(x), len(offsets), block.stop - block.start, size[1], n
+            )
             for k, index in enumerate(offsets):
                 out[index][:, block] += d[:, k]
         return _batch_first(out, padding)
