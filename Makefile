@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PACKAGES = minigrad lightning_module keras_model compare
 
-.PHONY: install compare test test-all lint format results bench FORCE
+.PHONY: install compare test test-all lint format docs results bench FORCE
 
 install: .venv/installed
 
@@ -35,6 +35,10 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation as a searchable site in site/, built without network access.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # The engine, the Trainer and Keras against their peers: ratios, side by side in one run.
 bench: install

@@ -2,7 +2,8 @@
 
 Fills every block from `<!-- results NAME KIND -->` to `<!-- end -->` in
 README.md and in docs/**/*.md. NAME is a file of benchmarks/results; KIND is
-`claims` or `sweep`, or is left out for the main table.
+`claims` or `sweep`, or is left out for the main table. The block
+`<!-- results summary -->` shows the main results of all recipes.
 """
 
 from __future__ import annotations
@@ -122,6 +123,34 @@ def settings_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def summary_table(results: dict[str, Any]) -> str:
+    """Return accuracy and step time of every contender with every recipe, and how far the contenders differ."""
+    simple: Results = results["simple"]
+    rows = {name: {row["name"]: row for row in schema.measured(results[name])} for name in SUMMARIZED}
+    head = " | ".join(f"{name}: accuracy | µs per step" for name in SUMMARIZED)
+    lines = [f"| contender | {head} | import s | peak MB |", "| --- |" + " ---: |" * (2 * len(SUMMARIZED) + 2)]
+    for name, row in rows["simple"].items():
+        cells = [row["title"]]
+        for recipe in SUMMARIZED:
+            other = rows[recipe].get(name)
+            cells += [f"{100 * other['test_accuracy']:.2f} %", f"{other['step_us']:,.0f}"] if other else ["", ""]
+        lines.append(
+            "| " + " | ".join([*cells, f"{row['seconds']['import']:.2f}", f"{row['peak_memory_mb']:,.0f}"]) + " |"
+        )
+    networks = "; ".join(f"{name}: {text.architecture(results[name])}" for name in SUMMARIZED)
+    gaps = ", ".join(f"{text.difference(results[name]['parity']['float64'])} ({name})" for name in SUMMARIZED)
+    env = simple["environment"]
+    return "\n\n".join(
+        [
+            "\n".join(lines),
+            f"Largest difference of an activation, loss, gradient or weight from minigrad, over one epoch in float64: {gaps}.",
+            f"Networks: {networks}. Trained in float32; medians over the seeds; {env['cpu']}, {env['threads']} threads."
+            " Import and memory are those of recipe simple. An empty cell was not measured.",
+        ]
+    )
+
+
+SUMMARIZED = ("simple", "advanced", "cnn")
 KINDS: dict[str, Callable[[Any], str]] = {"claims": claims_list, "sweep": sweep_table}
 
 
@@ -129,6 +158,8 @@ def fill(page: str, results: dict[str, Any]) -> str:
     """Return `page` with every block written from the results of its name."""
 
     def block(match: re.Match[str]) -> str:
+        if match[1] == "summary":
+            return f"<!-- results summary -->\n{summary_table(results)}\n<!-- end -->"
         name, _, kind = match[1].partition(" ")
         content = results[name]
         main_table: Callable[[Any], str] = benchmark_table if "rows" in content else comparison_table
