@@ -1,13 +1,13 @@
-"""python -m benchmarks.keras: an epoch of `keras_model fit` beside plain Keras and a hand-written loop, in one run.
+"""python -m benchmarks.keras: the time per epoch of `keras_model fit`, plain Keras and a hand-written loop, in one run.
 
-An epoch is training and validation, with accuracy. Ours is the command's own
-`fit`, with its callbacks: history, Keras's log, model file, weights file and
-resumable state. The default is what most write: `fit` on arrays, nothing but
-a batch size said. The loop is a `tf.function` for each step. A backend has
-processes of its own, so every trainer has one; they take turns, an epoch each,
-over the same batches from the same weights, and after the first epoch their
-weights must agree, or nothing is timed. Printed and written to
-`benchmarks/results/keras.json` are medians.
+An epoch is training and validation, with accuracy. `keras_model fit` includes
+its callbacks: history, Keras's log, model file, weights file and checkpoint.
+"default fit" is Keras as introductions show it: `fit` on arrays with only a
+batch size. The loop calls a `tf.function` per step. Every trainer runs in its
+own process. The processes take turns, one epoch each, with the same batches
+and the same initial weights. The benchmark fails if their weights differ after
+the first epoch. Medians are printed and written to
+`benchmarks/results/keras.json`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from .harness import THREADS, pin, ratio, show
 from .keras_trainers import BATCH, TRAINERS, work
 
 OUT = Path(__file__).parent / "results" / "keras.json"
-SUBJECT, AGREEMENT = "Keras", 1e-3  # of every weight after one epoch, in float32
+SUBJECT, MAX_DIFFERENCE = "Keras", 1e-3  # of any weight after one epoch, in float32
 OURS, DEFAULT, LOOP = SUBJECT, "default fit", "tf.function loop"
-# (backend, its peers as (backend, trainer, at most how many times its epoch)).
+# The peers of each backend: (backend, trainer, goal: the largest ratio of our time to theirs, or None).
 RACES: dict[str, list[tuple[str, str, float | None]]] = {
     "tensorflow": [("tensorflow", DEFAULT, 0.4), ("tensorflow", LOOP, 1.2)],
     "jax": [("tensorflow", DEFAULT, 0.25), ("jax", DEFAULT, None)],
     "torch": [("torch", DEFAULT, None)],
 }
-# What is tried besides: steps between two looks at Python, and whether XLA compiles them.
+# With --settings: (steps_per_execution, jit_compile) per backend.
 SETTINGS: dict[str, list[tuple[int, bool]]] = {
     "tensorflow": [(1, False), (32, False), (128, False), (430, False), (128, True)],
     "jax": [(1, True), (32, True), (128, True)],
@@ -47,7 +47,7 @@ SETTINGS: dict[str, list[tuple[int, bool]]] = {
 
 
 class Worker:
-    """A trainer in a process of its own, which does nothing between its epochs."""
+    """A trainer in its own process, which is idle between its epochs."""
 
     def __init__(self, backend: str, trainer: str, folder: Path, rounds: int, *setting: Any) -> None:
         self.weights = Path(tempfile.mkstemp(".npz", dir=folder)[1])
@@ -64,7 +64,7 @@ class Worker:
         self.seconds: list[float] = []
 
     def epoch(self) -> None:
-        """Have it train one epoch."""
+        """Train one epoch."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with suppress(BrokenPipeError):
@@ -78,7 +78,7 @@ class Worker:
 
 
 def run(workers: dict[Any, Worker], rounds: int) -> None:
-    """Epochs in turns: one that warms up, and `rounds` that count."""
+    """Train in turns: one epoch to warm up, and `rounds` that are timed."""
     for _ in range(rounds + 1):
         for worker in workers.values():
             worker.epoch()
@@ -86,14 +86,14 @@ def run(workers: dict[Any, Worker], rounds: int) -> None:
         worker.process.communicate()
     first: dict[Any, dict[str, np.ndarray]] = {key: dict(np.load(w.weights)) for key, w in workers.items()}
     expected = next(iter(first.values()))
-    for key, found in first.items():
-        far = max(float(np.abs(found[name] - expected[name]).max()) for name in expected)
-        if not far < AGREEMENT:
+    for key, arrays in first.items():
+        far = max(float(np.abs(arrays[name] - expected[name]).max()) for name in expected)
+        if not far < MAX_DIFFERENCE:
             raise SystemExit(f"{key}: after an epoch a weight differs by {far:.2g}")
 
 
 def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """All trainers of all backends."""
+    """Time all trainers on all backends."""
     wanted = {(backend, OURS) for backend in RACES} | {(b, t) for peers in RACES.values() for b, t, _ in peers}
     workers = {key: Worker(*key, folder, rounds) for key in sorted(wanted)}
     run(workers, rounds)
@@ -110,44 +110,46 @@ def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """`fit` alone at each setting."""
+    """Time `fit` without callbacks with each setting."""
     names = ("backend", "steps_per_execution", "jit_compile")
-    found = []
-    for backend, tried in SETTINGS.items():  # one after the other: many processes that start at once take turns slowly
+    rows = []
+    for backend, tried in SETTINGS.items():  # per backend: too many processes at once are slow
         workers = {way: Worker(backend, "setting", folder, rounds, *way) for way in tried}
         run(workers, rounds)
         for way, worker in workers.items():
             measured = microseconds(worker.seconds[1:])
-            found.append({**dict(zip(names, (backend, *way), strict=True)), "step_us": measured})
-    return found
+            rows.append({**dict(zip(names, (backend, *way), strict=True)), "step_us": measured})
+    return rows
 
 
 def exports(folder: Path) -> list[str]:
-    """What `export` says of the files of a trained network, for two recipes."""
-    said = []
+    """Return the lines that `export` prints for trained networks of two recipes."""
+    lines: list[str] = []
     for recipe in ("simple", "cnn"):
         out = folder / recipe
         weights = out / "weights.safetensors"
         for words in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
             command = [sys.executable, "-m", "keras_model", *words]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-        said += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
-    return said
+        lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
+    return lines
 
 
 def microseconds(seconds: list[float]) -> float:
-    """Of an epoch, for each of its steps."""
+    """Return the median time per step from times per epoch."""
     return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
 
 
 def main(argv: list[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.keras", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9, help="epochs counted, after one that is not")
-    parser.add_argument("--settings", action="store_true", help="also fit at other steps_per_execution and jit_compile")
+    parser.add_argument("--rounds", type=int, default=9, help="the number of timed epochs, after one to warm up")
+    parser.add_argument(
+        "--settings", action="store_true", help="also time other values of steps_per_execution and jit_compile"
+    )
     parser.add_argument("--exports", action="store_true", help="also export two trained networks")
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    parser.add_argument("--out", type=Path, default=OUT, help="the file of the results")
     options = parser.parse_args(argv)
     if options.work:
         trainer, weights, rounds, *setting = options.work
@@ -170,12 +172,12 @@ def main(argv: list[str]) -> None:
     for line in exported:
         console.print(line, soft_wrap=True)
     options.out.parent.mkdir(exist_ok=True)
-    found = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows}
+    results: dict[str, Any] = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows}
     if tried:
-        found["settings"] = tried
+        results["settings"] = tried
     if exported:
-        found["exports"] = exported
-    write_json(options.out, {"environment": described, **found})
+        results["exports"] = exported
+    write_json(options.out, {"environment": described, **results})
     console.print(f"written to {options.out}", soft_wrap=True)
 
 

@@ -235,7 +235,7 @@ def test_a_text_file_with_the_suffix_of_a_picture(simple: Path, test_images: np.
 
 def test_an_empty_folder(simple: Path) -> None:
     Path("digits").mkdir()
-    refused(predicting("digits", *by_weights(simple)), "digits", "holds no pictures", ".png")
+    refused(predicting("digits", *by_weights(simple)), "digits", "contains no images", ".png")
 
 
 def test_missing_images(simple: Path) -> None:
@@ -244,7 +244,7 @@ def test_missing_images(simple: Path) -> None:
 
 def test_pictures_for_a_network_of_vectors(run: Path, test_images: np.ndarray) -> None:
     folder = pictures("digits", test_images)
-    refused(predicting(folder, *by_weights(run)), "00.png", "is a picture", "expected arrays of shape (6,)")
+    refused(predicting(folder, *by_weights(run)), "00.png", "is an image file", "expected arrays of shape (6,)")
 
 
 def test_several_devices(simple: Path, few: str) -> None:
