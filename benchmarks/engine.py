@@ -124,17 +124,17 @@ def measure_import(rounds: int) -> list[dict[str, Any]]:
                 subprocess.run([sys.executable, "-c", statement], check=True, cwd=ROOT, env=variables)
                 times.append(time.perf_counter() - start_time)
     bare, numpy, minigrad = (np.array(times[1:]) for times in seconds.values())  # the first round fills the cache
-    base, ours, theirs = np.median(bare), np.median(minigrad), np.median(numpy)
+    start, ours, numpys = np.median(bare), np.median(minigrad), np.median(numpy)
     row = {"network": "one import", "status": "ok"}
     spread = ratio(minigrad - bare, numpy - bare)
     return [
-        {**row, "peer": "minigrad", "step_us": (ours - base) * 1e6, **ratio([1.0], [1.0]), "goal": None},
+        {**row, "peer": "minigrad", "step_us": float(ours - start) * 1e6, **ratio([1.0], [1.0]), "goal": None},
         {
             **row,
             "peer": "numpy",
-            "step_us": (theirs - base) * 1e6,
+            "step_us": float(numpys - start) * 1e6,
             **spread,
-            "ratio": float((ours - base) / (theirs - base)),
+            "ratio": float((ours - start) / (numpys - start)),
             "goal": IMPORT_GOAL,
         },
     ]

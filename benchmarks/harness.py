@@ -27,12 +27,12 @@ def pin(module: str) -> None:
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | settings)
 
 
-def ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
-    """Return median and quartiles of ours / theirs.
+def ratio(subject: ArrayLike, peer: ArrayLike) -> dict[str, Any]:
+    """Return median and quartiles of subject / peer.
 
     The ratio is taken within each round, so that a slower phase of the machine affects both.
     """
-    low, middle, high = np.percentile(np.asarray(ours) / np.asarray(theirs), [25, 50, 75])
+    low, middle, high = np.percentile(np.asarray(subject) / np.asarray(peer), [25, 50, 75])
     return {"ratio": float(middle), "quartiles": [float(low), float(high)]}
 
 

@@ -1,12 +1,12 @@
-"""python -m benchmarks.keras: an epoch of `keras_model fit` compared with plain Keras and a hand-written loop.
+"""python -m benchmarks.keras: the time per epoch of `keras_model fit`, plain Keras and a hand-written loop, in one run.
 
-An epoch is training and validation, with accuracy. The subject is `fit` of
-the command, with its callbacks: history, Keras's log, model file, weights file
-and resumable state. "default fit" is `fit` on arrays with only a batch
-size set. "tf.function loop" calls a `tf.function` per step. Every trainer has
-a process of its own. They take turns, one epoch each, over the same batches
-from the same weights. If their weights differ after the first epoch,
-nothing is timed. Medians are printed and written to
+An epoch is training and validation, with accuracy. `keras_model fit` includes
+its callbacks: history, Keras's log, model file, weights file and checkpoint.
+"default fit" is Keras as introductions show it: `fit` on arrays with only a
+batch size. The loop calls a `tf.function` per step. Every trainer runs in its
+own process. The processes take turns, one epoch each, with the same batches
+and the same initial weights. The benchmark fails if their weights differ after
+the first epoch. Medians are printed and written to
 `benchmarks/results/keras.json`.
 """
 
@@ -24,22 +24,22 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from compare.results import environment
+from compare import environment
 from minigrad.runs import write_json
 
 from .harness import THREADS, pin, ratio, show
 from .keras_trainers import BATCH, TRAINERS, work
 
 OUT = Path(__file__).parent / "results" / "keras.json"
-SUBJECT, AGREEMENT = "Keras", 1e-3  # largest difference of a weight after one epoch, in float32
+SUBJECT, MAX_DIFFERENCE = "Keras", 1e-3  # of any weight after one epoch, in float32
 OURS, DEFAULT, LOOP = SUBJECT, "default fit", "tf.function loop"
-# Per backend its peers: (backend, trainer, largest ratio to the peer's epoch that is a goal).
+# The peers of each backend: (backend, trainer, goal: the largest ratio of our time to theirs, or None).
 RACES: dict[str, list[tuple[str, str, float | None]]] = {
     "tensorflow": [("tensorflow", DEFAULT, 0.4), ("tensorflow", LOOP, 1.2)],
     "jax": [("tensorflow", DEFAULT, 0.25), ("jax", DEFAULT, None)],
     "torch": [("torch", DEFAULT, None)],
 }
-# Further settings: (steps_per_execution, jit_compile).
+# With --settings: (steps_per_execution, jit_compile) per backend.
 SETTINGS: dict[str, list[tuple[int, bool]]] = {
     "tensorflow": [(1, False), (32, False), (128, False), (430, False), (128, True)],
     "jax": [(1, True), (32, True), (128, True)],
@@ -47,14 +47,14 @@ SETTINGS: dict[str, list[tuple[int, bool]]] = {
 
 
 class Worker:
-    """A trainer in a process of its own, which waits between its epochs."""
+    """A trainer in its own process, which is idle between its epochs."""
 
     def __init__(self, backend: str, trainer: str, folder: Path, rounds: int, *setting: Any) -> None:
         self.weights = Path(tempfile.mkstemp(".npz", dir=folder)[1])
-        arguments = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
-        self.command = [sys.executable, "-m", "benchmarks.keras", "--work", *arguments]
+        words = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
+        self.words = [sys.executable, "-m", "benchmarks.keras", "--work", *words]
         self.process = subprocess.Popen(
-            self.command,
+            self.words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -64,7 +64,7 @@ class Worker:
         self.seconds: list[float] = []
 
     def epoch(self) -> None:
-        """Let the process train one epoch."""
+        """Train one epoch."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with suppress(BrokenPipeError):
@@ -74,11 +74,11 @@ class Worker:
             if line.startswith("seconds "):
                 self.seconds.append(float(line.split()[1]))
                 return
-        raise SystemExit(f"ended early: {' '.join(self.command)}")
+        raise SystemExit(f"ended early: {' '.join(self.words)}")
 
 
 def run(workers: dict[Any, Worker], rounds: int) -> None:
-    """Run epochs in turns: one warm-up, and `rounds` that count."""
+    """Train in turns: one epoch to warm up, and `rounds` that are timed."""
     for _ in range(rounds + 1):
         for worker in workers.values():
             worker.epoch()
@@ -86,14 +86,14 @@ def run(workers: dict[Any, Worker], rounds: int) -> None:
         worker.process.communicate()
     first: dict[Any, dict[str, np.ndarray]] = {key: dict(np.load(w.weights)) for key, w in workers.items()}
     expected = next(iter(first.values()))
-    for key, weights in first.items():
-        difference = max(float(np.abs(weights[name] - expected[name]).max()) for name in expected)
-        if not difference < AGREEMENT:
-            raise SystemExit(f"{key}: after an epoch a weight differs by {difference:.2g}")
+    for key, arrays in first.items():
+        far = max(float(np.abs(arrays[name] - expected[name]).max()) for name in expected)
+        if not far < MAX_DIFFERENCE:
+            raise SystemExit(f"{key}: after an epoch a weight differs by {far:.2g}")
 
 
 def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """Time all trainers of all backends."""
+    """Time all trainers on all backends."""
     wanted = {(backend, OURS) for backend in RACES} | {(b, t) for peers in RACES.values() for b, t, _ in peers}
     workers = {key: Worker(*key, folder, rounds) for key in sorted(wanted)}
     run(workers, rounds)
@@ -101,20 +101,20 @@ def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for backend, peers in RACES.items():
         ours = seconds[backend, OURS]
-        for peer_backend, trainer, goal in [(backend, OURS, None), *peers]:
-            theirs = seconds[peer_backend, trainer]
+        for place, trainer, goal in [(backend, OURS, None), *peers]:
+            theirs = seconds[place, trainer]
             row = {"network": f"on {backend}", "status": "ok", "step_us": microseconds(theirs), "goal": goal}
-            peer = trainer if peer_backend == backend else f"{trainer} on {peer_backend}"
+            peer = trainer if place == backend else f"{trainer} on {place}"
             rows.append({**row, "peer": peer, **ratio(ours, theirs)})
     return rows
 
 
 def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """Time `fit` at each setting."""
+    """Time `fit` without callbacks with each setting."""
     names = ("backend", "steps_per_execution", "jit_compile")
     rows = []
-    for backend, values in SETTINGS.items():  # one backend at a time, since many processes slow each other down
-        workers = {way: Worker(backend, "setting", folder, rounds, *way) for way in values}
+    for backend, tried in SETTINGS.items():  # per backend: too many processes at once are slow
+        workers = {way: Worker(backend, "setting", folder, rounds, *way) for way in tried}
         run(workers, rounds)
         for way, worker in workers.items():
             measured = microseconds(worker.seconds[1:])
@@ -123,31 +123,33 @@ def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def exports(folder: Path) -> list[str]:
-    """Return what `export` prints for a trained network of two recipes."""
-    lines = []
+    """Return the lines that `export` prints for trained networks of two recipes."""
+    lines: list[str] = []
     for recipe in ("simple", "cnn"):
         out = folder / recipe
         weights = out / "weights.safetensors"
-        for arguments in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
-            command = [sys.executable, "-m", "keras_model", *arguments]
+        for words in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
+            command = [sys.executable, "-m", "keras_model", *words]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
     return lines
 
 
 def microseconds(seconds: list[float]) -> float:
-    """Return the microseconds per step of the median epoch."""
+    """Return the median time per step from times per epoch."""
     return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
 
 
 def main(argv: list[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.keras", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9, help="number of epochs, after one that is not counted")
-    parser.add_argument("--settings", action="store_true", help="also fit at other steps_per_execution and jit_compile")
+    parser.add_argument("--rounds", type=int, default=9, help="the number of timed epochs, after one to warm up")
+    parser.add_argument(
+        "--settings", action="store_true", help="also time other values of steps_per_execution and jit_compile"
+    )
     parser.add_argument("--exports", action="store_true", help="also export two trained networks")
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=OUT, help="file of the results")
+    parser.add_argument("--out", type=Path, default=OUT, help="the file of the results")
     options = parser.parse_args(argv)
     if options.work:
         trainer, weights, rounds, *setting = options.work
@@ -165,10 +167,8 @@ def main(argv: list[str]) -> None:
     )
     show(rows, SUBJECT, console)
     for row in tried:
-        setting = (
-            f"{row['backend']}, {row['steps_per_execution']} steps per execution, jit_compile {row['jit_compile']}"
-        )
-        console.print(f"{setting}: {row['step_us']:.0f} µs")
+        how = f"{row['backend']}, {row['steps_per_execution']} steps at once, jit_compile {row['jit_compile']}"
+        console.print(f"{how}: {row['step_us']:.0f} µs")
     for line in exported:
         console.print(line, soft_wrap=True)
     options.out.parent.mkdir(exist_ok=True)

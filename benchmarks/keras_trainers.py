@@ -1,4 +1,4 @@
-"""The trainers of `benchmarks.keras`. Each is a function that trains, and calls `turn` before each epoch and at the end."""
+"""The trainers of `benchmarks.keras`: functions that train, and call `turn` before each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Turn = Callable[[int, Callable[[], Weights]], None]
 
 
 def start() -> Weights:
-    """Return the starting weights of all trainers."""
+    """Return the initial weights of all trainers."""
     rng = np.random.default_rng(SEED)
     shapes = recipes.sizes(Model(hidden=[HIDDEN]), (28, 28), 10).shapes(Model(hidden=[HIDDEN]))
     return {name: rng.uniform(-0.03, 0.03, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """`keras_model fit` without start-up and test."""
+    """Train with `keras_model fit`; its start and its test are not timed."""
     import keras
 
     from keras_model import training
@@ -50,7 +50,7 @@ def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def default(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """`fit` as in most introductions. Putting the arrays into the shared order is not timed."""
+    """Train with `fit` on arrays, as in most introductions; putting them into the shared order is not timed."""
     import keras
 
     from keras_model.model import get_weights, set_weights
@@ -76,7 +76,7 @@ def default(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def loop(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """TensorFlow without Keras: one `tf.function` call per step, with the batch's indices."""
+    """Train with TensorFlow without Keras: one call of a `tf.function` per step, with the indices of the batch."""
     import tensorflow as tf
 
     images, labels = map(tf.constant, data.train)
@@ -119,11 +119,11 @@ def loop(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
 
 
 def setting(data: datasets.Dataset, epochs: int, turn: Turn, steps_per_execution: int, jit_compile: int) -> None:
-    """`keras_model`'s network, data and optimizer without its callbacks, with the given settings."""
+    """Train with the network, data and optimizer of `keras_model`, without its callbacks."""
     import keras
 
     from keras_model.data import CurrentEpoch, training_data, validation_data
-    from keras_model.devices import Place
+    from keras_model.devices import DeviceGroup
     from keras_model.model import build_model, compile_model, get_weights, set_weights
 
     model, size = Model(hidden=[HIDDEN], learning_rate=RATE), len(data.train.labels)
@@ -144,7 +144,7 @@ def setting(data: datasets.Dataset, epochs: int, turn: Turn, steps_per_execution
         epochs=epochs,
         verbose=0,
         shuffle=False,
-        validation_data=validation_data(data.validation, current, Place()),
+        validation_data=validation_data(data.validation, current, DeviceGroup()),
         callbacks=[current, Turns()],
     )
 
@@ -158,14 +158,11 @@ TRAINERS: dict[str, Callable[..., None]] = {
 
 
 def work(trainer: Callable[..., None], weights: Path, epochs: int, *settings: int) -> None:
-    """Train an epoch for each line of input; print its seconds, and write the weights after the first epoch.
+    """Train one epoch per line on standard input, print its time, and save the weights after the first epoch."""
+    import keras_model  # noqa: F401 (sets the default backend)
+    from keras_model.startup import use_one_framework
 
-    As in the command, TensorFlow is not loaded with another backend.
-    """
-    import keras_model  # noqa: F401 (names the backend)
-    from keras_model.quiet import one_framework
-
-    one_framework()
+    use_one_framework()
     began = 0.0
 
     def turn(epoch: int, read: Callable[[], Weights]) -> None:

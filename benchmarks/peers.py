@@ -157,16 +157,18 @@ def jax(case: Case) -> Peer:
         return {k: w - lr * m[k] / (1 - 0.9**t) / size[k] for k, w in weights.items()}, (t, m, v)
 
     compiled = jax.jit(update, donate_argnums=(0, 1))
-    held: list[Any] = [{k: jnp.array(w) for k, w in case.start.items()}, None]
+    weights: Any = {k: jnp.array(w) for k, w in case.start.items()}
+    state: Any = None
     if model.optimizer == "adam":
-        zeros = [{k: jnp.zeros_like(w) for k, w in held[0].items()} for _ in range(2)]
-        held[1] = (jnp.zeros((), jnp.float32), *zeros)
+        zeros = [{k: jnp.zeros_like(w) for k, w in weights.items()} for _ in range(2)]
+        state = (jnp.zeros((), jnp.float32), *zeros)
 
     def step(indices: np.ndarray) -> Any:
-        held[0], held[1] = compiled(held[0], held[1], indices)
-        return held[0]["output.bias"].block_until_ready()
+        nonlocal weights, state
+        weights, state = compiled(weights, state, indices)
+        return weights["output.bias"].block_until_ready()
 
-    return step, lambda: {k: np.array(w) for k, w in held[0].items()}
+    return step, lambda: {k: np.array(w) for k, w in weights.items()}
 
 
 def mygrad(case: Case) -> Peer | None:

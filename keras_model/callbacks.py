@@ -1,31 +1,34 @@
-"""The callbacks that a recipe asks for, and ours: the run folder, and what Keras lets pass."""
+"""The callbacks of `fit`: those that a recipe asks for, the run folder, and corrections of Keras's own."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from minigrad.datasets import Dataset
 from minigrad.recipes import PLATEAU, Recipe
-from minigrad.runs import Epoch, curves, folder, history, metrics, weights
-from minigrad.runs.progress import ProgressReport, network
+from minigrad.runs import Epoch, RunRecorder
+from minigrad.runs.progress import ProgressReport
+from minigrad.runs.tensorboard import Histograms, Scalars
 
-from .interrupt import CtrlC
 from .model import get_weights
 from .options import LOG, MODEL
+from .startup import CtrlC
 from .stock import constant_rate, copy_weights, stock_copy
 
 
 class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Keras's ModelCheckpoint, but the file holds a `stock_copy` of the network, which loads without this package.
+    """Keras's ModelCheckpoint, but saves a `stock_copy` of the network, which loads without this package.
 
-    It is written to a draft beside the file, which is then renamed, so that a
+    The file is written under a temporary name and then renamed, so that a
     killed run leaves the last complete file.
+
+    Args:
+        path: the `.keras` file.
+        **options: further arguments of `keras.callbacks.ModelCheckpoint`, such as `monitor` and `save_best_only`.
     """
 
     def __init__(self, path: Path, **options: Any) -> None:
@@ -36,7 +39,7 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
         self.stock = stock_copy(self.model, self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.draft.unlink(missing_ok=True)  # of a run that was killed while it wrote
+        self.draft.unlink(missing_ok=True)  # left by a run that was killed while writing
         trained = self.model
         copy_weights(trained, self.stock)
         self.stock.optimizer.learning_rate = constant_rate(trained.optimizer)
@@ -50,15 +53,15 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
 
 
 class CSVLogger(keras.callbacks.CSVLogger):
-    """Keras's CSVLogger, but the file is open only while an epoch's line is written, however training ends."""
+    """Keras's CSVLogger, but the file is open only while a row is written, so that no end of training leaves it open."""
 
     def on_train_begin(self, logs: Any = None) -> None:
-        super().on_train_begin(logs)  # empties the file, except that of a resumed run
+        super().on_train_begin(logs)  # empties the file unless the run is resumed
         super().on_train_end(logs)
         self.append = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        super().on_train_begin()  # opens the file to append to it
+        super().on_train_begin()  # opens the file for appending
         try:
             super().on_epoch_end(epoch, logs)
         finally:
@@ -66,67 +69,43 @@ class CSVLogger(keras.callbacks.CSVLogger):
 
 
 class RunFolder(keras.callbacks.Callback):
-    """Write history.csv, weights.safetensors and curves.png; print a line an epoch.
+    """Records each epoch in the run folder and reports progress on the terminal.
 
     Args:
-        path: the run folder.
-        recipe: goes into the weights file's metadata.
-        data: likewise its shape and classes.
-        report: shows the epochs.
-        epochs: those that a resumed run has behind it.
-        beyond: settings of the training that no recipe has a key for.
+        recorder: writes the files of the run.
+        report: shows the steps and epochs.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        recipe: Recipe,
-        data: Dataset,
-        report: ProgressReport,
-        epochs: list[Epoch],
-        beyond: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, recorder: RunRecorder, report: ProgressReport) -> None:
         super().__init__()
-        self.path, self.recipe, self.report, self.epochs = path, recipe, report, epochs
-        self.described = weights.NetworkSpec.of(recipe, data, beyond).metadata()
-        self.title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
-        self.began = 0.0
+        self.recorder, self.report = recorder, report
+        self.start = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.report.step(len(self.epochs) * self.report.steps + batch + 1, float((logs or {}).get("loss", 0)))
+        done = len(self.recorder.history) * self.report.steps
+        self.report.step(done + batch + 1, float((logs or {}).get("loss", 0)))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        seen = {name: float(value) for name, value in (logs or {}).items()}
+        values = {name: float(value) for name, value in (logs or {}).items()}
         row = Epoch(
             epoch + 1,
-            seen["loss"],
-            seen["accuracy"],
-            seen.get("val_loss"),
-            seen.get("val_accuracy"),
-            # 0.1, not 0.10000000149
+            values["loss"],
+            values["accuracy"],
+            values.get("val_loss"),
+            values.get("val_accuracy"),
+            # The shortest text of the float32: 0.1, not 0.10000000149.
             learning_rate=float(str(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))),
-            seconds=time.perf_counter() - self.began,
+            seconds=time.perf_counter() - self.start,
         )
-        best = all(e.val_loss is None or row.val_loss is None or row.val_loss < e.val_loss for e in self.epochs)
-        self.epochs.append(row)
-        history.write(self.path / folder.HISTORY, self.epochs)
-        if best or self.recipe.early_stopping.patience is None:
-            self.write_weights()
+        self.recorder.add_epoch(row, lambda: get_weights(self.model))
         self.report.epoch(row)
 
-    def on_train_end(self, logs: Any = None) -> None:
-        if self.epochs:
-            curves.draw(self.path / folder.CURVES, self.epochs, self.title)
 
-    def write_weights(self) -> None:
-        weights.write(self.path / folder.WEIGHTS, get_weights(self.model), self.described)
-
-
-class HearCtrlC(keras.callbacks.Callback):
-    """Raise KeyboardInterrupt again if training went on after it."""
+class TerminateOnCtrlC(keras.callbacks.Callback):
+    """Raises KeyboardInterrupt again if a library swallowed it and training continued."""
 
     def __init__(self, ctrl_c: CtrlC) -> None:
         super().__init__()
@@ -139,11 +118,27 @@ class HearCtrlC(keras.callbacks.Callback):
         self.ctrl_c.raise_again()
 
 
-class TorchSeed(keras.callbacks.Callback):
-    """Begin each epoch of torch's own generator by the seed and the epoch, so that a resumed run draws the same.
+class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
+    """Keras's TerminateOnNaN, but raises an error that names the learning rate.
 
-    Keras on torch takes dropout's masks from it, and its state is in no
-    variable, as it is on TensorFlow and JAX.
+    The recorder makes the same check at the end of each epoch, including the
+    validation loss, because the last step may ruin the weights after its loss
+    was computed.
+    """
+
+    def __init__(self, recorder: RunRecorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.recorder.check_loss(float((logs or {}).get("loss", 0)), len(self.recorder.history) + 1)
+
+
+class SeedTorch(keras.callbacks.Callback):
+    """Seeds torch's generator from the seed and the epoch, so that a resumed run draws the same dropout masks.
+
+    On torch, Keras draws the masks from torch's global generator. On
+    TensorFlow and JAX, the state of dropout is a variable of the model.
     """
 
     def __init__(self, seed: int) -> None:
@@ -154,38 +149,89 @@ class TorchSeed(keras.callbacks.Callback):
         keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
-class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
-    """Keras's own, which says in a sentence what to do, and looks at the validation loss too.
+class AveragedWeights(keras.callbacks.Callback):
+    """Puts the optimizer's moving average into the model for validation and for the end of each epoch.
 
-    The last step may ruin the weights after its loss was taken.
+    The trained weights return when the next epoch begins; after the last epoch
+    the average stays. Keras's SwapEMAWeights swaps by adding and subtracting,
+    which rounds, and must know the last epoch, which a resumed run can't.
+    This must be the first callback that acts at the end of an epoch.
+
+    Attributes:
+        trained: the trained weights while the average is in the model, else empty.
     """
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.learning_rate, self.epoch = learning_rate, 0
+        self.trained: list[np.ndarray] = []
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch + 1
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        metrics.check_loss(float((logs or {}).get("loss", 0)), self.epoch, self.learning_rate)
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._swap_in()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        for name in ("loss", "val_loss"):
-            metrics.check_loss(float((logs or {}).get(name, 0)), self.epoch, self.learning_rate)
+        self._swap_in()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        for variable, array in zip(self.model.trainable_variables, self.trained, strict=False):
+            variable.assign(array)
+        self.trained = []
+
+    def _swap_in(self) -> None:
+        if not self.trained:
+            variables = self.model.trainable_variables
+            # Copies, because on some backends an array shares the memory of the variable, ...
+            self.trained = [np.array(v) for v in variables]
+            self.model.optimizer.finalize_variable_values(variables)
+            # ... and on JAX the model now shares its memory with the average, which the next step may not donate twice.
+            for variable in variables:
+                variable.assign(np.array(variable))
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Writes scalars and weight histograms of each epoch, without TensorFlow, which Keras's TensorBoard imports.
+
+    No file stays open between epochs, so that training may end in any way.
+
+    Args:
+        out: the run folder; its subfolder `tensorboard` gets `train`, `validation` and `weights`.
+        epochs: the history of the `RunRecorder`, to which `RunFolder`, an earlier callback, appends a row per epoch.
+            The rows at the start of training are those of a resumed run.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+
+    def __init__(self, out: Path, epochs: list[Epoch]) -> None:
+        super().__init__()
+        self.epochs, self.scalars, self.histograms = epochs, Scalars(out), Histograms(out)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.scalars.start(self.epochs)
+        self.histograms.start(self.epochs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.scalars.epoch(self.epochs[-1])
+        self.histograms.epoch(self.epochs[-1], get_weights(self.model))
 
 
 def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool = False) -> list[Any]:
-    """Keras's callbacks by the recipe; `validated` says whether there are validation images."""
+    """Return the callbacks that a recipe asks for.
+
+    Args:
+        recipe: the recipe.
+        out: the run folder, which gets metrics.csv and model.keras.
+        validated: whether there are validation images; without them, the training loss is monitored.
+        resumed: whether the run continues, so that metrics.csv is appended to. Default False.
+    """
     monitor = "val_loss" if validated else "loss"
-    callbacks: list[Any] = [TorchSeed(recipe.seed_everything)] if keras.backend.backend() == "torch" else []
+    callbacks: list[Any] = [SeedTorch(recipe.seed_everything)] if keras.backend.backend() == "torch" else []
     callbacks.append(CSVLogger(str(out / LOG), append=resumed))
     patience = recipe.early_stopping.patience
     callbacks.append(ModelCheckpoint(out / MODEL, monitor=monitor, save_best_only=patience is not None))
     if patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True))
     if recipe.model.schedule == "reduce_on_plateau":
-        # Keras reduces at `patience` bad epochs, torch after them.
+        # Keras reduces the rate after `patience` epochs without improvement, torch one epoch later.
         options = {"factor": PLATEAU["factor"], "patience": PLATEAU["patience"] + 1, "min_delta": PLATEAU["threshold"]}
         callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, **options))
     return callbacks

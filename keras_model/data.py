@@ -1,9 +1,9 @@
-"""The package's one batch order, and how its images are moved, as each backend takes them best.
+"""The batches of an epoch in the order that all packages share, in the form that is fastest on each backend.
 
-Keras has layers that move images at random, and each framework would draw
-other numbers from them. Here the recipe's `augment: shift` is drawn by
-`datasets.epoch_shifts`, from the seed, the epoch and the image's index
-alone: so all frameworks train on the same pixels, and a resumed run too.
+Keras's layers for random augmentation draw from a generator that differs
+between frameworks. Here `datasets.epoch_shifts` draws the recipe's
+`augment: shift` from the seed, the epoch and the image's index only, so that
+all frameworks, and a resumed run, train on the same pixels.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from minigrad.datasets import MAX_SHIFT, Split, shifted
+from minigrad import datasets
+from minigrad.datasets import MAX_SHIFT, Dataset, Split, shifted
+from minigrad.recipes import Recipe
 
-from .devices import Place
+from .devices import DeviceGroup
 
-EVALUATED = 1000  # images at once
-# The index batches of an epoch, counted from 0.
+VALIDATION_BATCH = 1000
+# From an epoch, counted from 0, to its index batches.
 Order = Callable[[int], list[np.ndarray]]
-# How far each image is moved in an epoch, (n, 2).
+# From an epoch to the shift of each image in pixels, (n, 2).
 Shifts = Callable[[int], np.ndarray]
 
 
 class CurrentEpoch(keras.callbacks.Callback):
-    """Tell the data which epoch begins: the order is a function of the epoch, so a resumed run sees the same."""
+    """Holds the current epoch for the data, whose order depends on it alone, so that a resumed run sees the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +39,14 @@ class CurrentEpoch(keras.callbacks.Callback):
 
 
 class Gather(keras.utils.PyDataset):
-    """Batches by indexing arrays, for the backends that take NumPy."""
+    """A data set that indexes NumPy arrays with the batches of the current epoch, for JAX and torch.
+
+    Args:
+        split: images (n, ...) and labels (n,).
+        order: the index batches of an epoch.
+        current: the callback that holds the epoch.
+        shifts: the shift of each image in an epoch; None (the default) moves no image.
+    """
 
     def __init__(self, split: Split, order: Order, current: CurrentEpoch, shifts: Shifts | None = None) -> None:
         super().__init__()
@@ -60,14 +69,31 @@ class Gather(keras.utils.PyDataset):
         self.moves = None if self.shifts is None else self.shifts(epoch)
 
 
+def batch_order(recipe: Recipe, data: Dataset, group: DeviceGroup) -> Order:
+    """Return the function that shuffles an epoch: this process's share of the batches that all packages train on."""
+    size, batch_size, seed = len(data.train.labels), recipe.data.batch_size, recipe.seed_everything
+
+    def order(epoch: int) -> list[np.ndarray]:
+        shares = (group.share(batch) for batch in datasets.batches(size, batch_size, seed, epoch))
+        return [share for share in shares if len(share)]
+
+    return order
+
+
+def epoch_shifts(recipe: Recipe, data: Dataset) -> Shifts | None:
+    """Return the function that draws the shifts of an epoch, or None if the recipe has no `augment: shift`."""
+    size, seed = len(data.train.labels), recipe.seed_everything
+    return (lambda epoch: datasets.epoch_shifts(size, seed, epoch)) if recipe.data.augment == "shift" else None
+
+
 def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shifts | None = None) -> Any:
-    """What `fit` takes as x: a tf.data gather on TensorFlow, a PyDataset elsewhere.
+    """Return the training data for `fit`: a `tf.data.Dataset` on TensorFlow, a `PyDataset` on other backends.
 
     Args:
-        split: images (n, height, width, ...) or vectors, and labels.
-        order: which images each step of an epoch sees.
-        current: knows the epoch.
-        shifts: how far they are moved; None leaves them where they are.
+        split: images (n, height, width, ...) or vectors (n, features), and labels (n,).
+        order: the index batches of an epoch.
+        current: the callback that holds the epoch; it must be among the callbacks of `fit`.
+        shifts: the shift of each image in an epoch; None (the default) moves no image.
     """
     if keras.backend.backend() != "tensorflow":
         return Gather(split, order, current, shifts)
@@ -79,7 +105,7 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
     starts = tf.cumsum(sizes, exclusive=True)
 
     def epoch_of(_: Any) -> Any:
-        # Runs anew whenever an epoch's iterator begins.
+        # Called again whenever the iterator of an epoch is created.
         flat = tf.numpy_function(lambda: np.concatenate(order(current.epoch)), [], tf.int64)
         flat.set_shape([None])
         batches = tf.data.Dataset.from_tensor_slices((starts, sizes)).map(
@@ -99,17 +125,26 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
     return data.apply(tf.data.experimental.assert_cardinality(len(first)))
 
 
-def validation_data(split: Split, current: CurrentEpoch, place: Place) -> Any:
-    """What `fit` takes to validate on: the same batches in each epoch; None where nothing is held out."""
+def validation_data(split: Split, current: CurrentEpoch, group: DeviceGroup) -> Any:
+    """Return the validation data for `fit`: the same batches in each epoch.
+
+    Args:
+        split: images and labels; may be empty.
+        current: the callback that holds the epoch.
+        group: the devices, which must share each batch equally.
+
+    Returns:
+        A `tf.data.Dataset` on TensorFlow, a `PyDataset` on other backends, or None if `split` is empty.
+    """
     if not len(split.labels):
         return None
-    size = EVALUATED - EVALUATED % place.devices
+    size = VALIDATION_BATCH - VALIDATION_BATCH % group.devices
     batches = [np.arange(len(split.labels))[start : start + size] for start in range(0, len(split.labels), size)]
     if keras.backend.backend() != "tensorflow":
-        return Gather(split, lambda epoch: [place.share(batch) for batch in batches], current)
+        return Gather(split, lambda epoch: [group.share(batch) for batch in batches], current)
     import tensorflow as tf
 
-    # Cut beforehand, since a gather would cost more than the network does.
+    # Sliced in advance, since a gather would take longer than the network.
     full = len(split.labels) // size * size
     parts = []
     if full:
@@ -122,7 +157,7 @@ def validation_data(split: Split, current: CurrentEpoch, place: Place) -> Any:
 
 
 def shifted_in_tensorflow(images: Any, shifts: Any) -> Any:
-    """`datasets.shifted` in TensorFlow's operations, so that tf.data moves images without waiting for Python."""
+    """Return `datasets.shifted(images, shifts)`, computed by TensorFlow, so that tf.data needs no Python call."""
     import tensorflow as tf
 
     height, width, m = images.shape[1], images.shape[2], MAX_SHIFT

@@ -1,4 +1,4 @@
-"""The network of a recipe as a Functional Keras model, and its weights in torch's layout."""
+"""The network of a recipe as a Functional model, and its weights in torch's layout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from keras import ops
 
 from minigrad.recipes import Model, Recipe, sizes
-from minigrad.runs import weights as weights_file
+from minigrad.runs import NetworkSpec, weights
 
 from .layers import BatchNormalization
 from .optimizers import build_optimizer
 
-# What torch calls Keras's variables; a bias is one in both.
+# Torch's names of Keras's variables; a bias has the same name in both.
 NAMES = {
     "kernel": "weight",
     "gamma": "weight",
@@ -25,7 +25,8 @@ NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# What brings a kernel into torch's layout: (in, out) to (out, in), and (height, width, in, out) to (out, in, height, width).
+# Axes that transpose a kernel to torch's layout, by its number of dimensions: (in, out) to (out, in), and
+# (height, width, in, out) to (out, in, height, width).
 TO_TORCH = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
 
@@ -35,56 +36,70 @@ def build_model(
     classes: int = 10,
     input_scale: float = 1 / 255,
 ) -> keras.Model:
-    """From raw input to logits: convolutions with 2x2 max pooling in a cnn, then dense layers.
+    """Build the Functional model of a recipe, from raw input to logits.
+
+    A cnn has convolutions with 2x2 max pooling before the dense layers.
 
     Args:
-        model: the recipe's section; what describes the network is used here, and `weights`.
-        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
-        classes: the number of logits.
-        input_scale: multiplies the input; 1/255 takes raw uint8 pixels.
+        model: the recipe's section. The keys that describe the network are used, and `weights`, a file of initial
+            weights.
+        input_shape: the shape of one input: (features,), (height, width) or (height, width, channels). Default (28, 28).
+        classes: the number of logits, default 10.
+        input_scale: the factor by which the network multiplies its input; the default 1/255 is for uint8 pixels.
+            With 1, the input has the dtype `keras.config.floatx()`.
+
+    Returns:
+        A model that maps inputs (n, *input_shape) to logits (n, classes).
 
     Raises:
-        UserError: the input is no image for a cnn, or the weights file doesn't fit.
+        UserError: the input of a cnn is not an image, or the weights file doesn't fit the network.
+
+    Example:
+        net = build_model(recipes.load("cnn").model)
+        logits = net.predict(images)
     """
-    layers, pixels = sizes(model, input_shape, classes), input_scale != 1
-    # Whatever keras.json says: the images are, and on its CPU TensorFlow knows no other.
-    channels_last: Any = {"data_format": "channels_last"}
-
-    def normalised(x: Any, name: str) -> Any:
-        return BatchNormalization(name=name)(x) if model.batch_norm else x
-
-    def activated(x: Any, name: str) -> Any:
-        return keras.layers.Activation(model.activation, name=name)(x)
-
-    inputs = keras.Input(input_shape, dtype="uint8" if pixels else None, name="image")
-    # A NumPy scalar keeps float64 where a Python float would pass through float32 on TensorFlow.
-    x = keras.layers.Rescaling(np.dtype(keras.config.floatx()).type(input_scale), name="scale")(inputs)
-    # Under batch norm a layer needs no bias: the norm has one.
-    bias = {"use_bias": not model.batch_norm}
+    layers = sizes(model, input_shape, classes)
+    inputs = keras.Input(input_shape, dtype="uint8" if input_scale != 1 else None, name="image")
+    # A NumPy scalar stays float64; TensorFlow would convert a Python float to float32 first.
+    scale = np.dtype(keras.config.floatx()).type(input_scale)
+    x = keras.layers.Rescaling(scale, name="scale")(inputs)
     if layers.conv:
         x = keras.layers.Reshape((*layers.image[1:], layers.image[0]), name="channels")(x)
-        for i, (_, size) in enumerate(layers.conv):
-            window = {"kernel_size": model.kernel_size, "padding": "same", **bias, **channels_last}
-            x = normalised(keras.layers.Conv2D(size, name=f"conv_{i}", **window)(x), f"conv_norm_{i}")
-            # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
-            x = activated(keras.layers.MaxPooling2D(2, name=f"pool_{i}", **channels_last)(x), f"conv_activation_{i}")
-        # Channels first, so that the next layer's kernel is only transposed in the weights file.
+        for i, (_, channels) in enumerate(layers.conv):
+            x = _convolution(x, model, i, channels)
+        # Channels first, so that the next kernel needs only a transposition in the weights file.
         x = keras.layers.Permute((3, 1, 2), name="channels_first")(x)
-    x = keras.layers.Flatten(name="flatten", **channels_last)(x)
-    for i, (_, size) in enumerate(layers.hidden):
-        x = normalised(keras.layers.Dense(size, name=f"hidden_{i}", **bias)(x), f"hidden_norm_{i}")
-        x = activated(x, f"hidden_activation_{i}")
-        if model.dropout:
-            x = keras.layers.Dropout(model.dropout, name=f"dropout_{i}")(x)
+    x = keras.layers.Flatten(name="flatten", data_format="channels_last")(x)
+    for i, (_, units) in enumerate(layers.hidden):
+        x = _hidden_layer(x, model, i, units)
     net = keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
     if model.weights is not None:
-        set_weights(
-            net,
-            weights_file.load_for(
-                model.weights, weights_file.NetworkSpec(Recipe(model=model), input_shape, classes, input_scale)
-            ),
-        )
+        spec = NetworkSpec(Recipe(model=model), input_shape, classes, input_scale)
+        set_weights(net, weights.load_for(model.weights, spec))
     return net
+
+
+def _convolution(x: Any, model: Model, i: int, channels: int) -> Any:
+    """Apply the i-th convolution, pooling, batch normalization if any, and activation."""
+    # Independent of keras.json: images have their channels last, the only layout that TensorFlow's CPU kernels support.
+    layout: Any = {"data_format": "channels_last"}
+    window = {"kernel_size": model.kernel_size, "padding": "same"}
+    # Batch normalization has a bias of its own.
+    x = keras.layers.Conv2D(channels, use_bias=not model.batch_norm, name=f"conv_{i}", **window, **layout)(x)
+    if model.batch_norm:
+        x = BatchNormalization(name=f"conv_norm_{i}")(x)
+    # Pooling first leaves a quarter of the work for the activation; the two commute, since activations are monotone.
+    x = keras.layers.MaxPooling2D(2, name=f"pool_{i}", **layout)(x)
+    return keras.layers.Activation(model.activation, name=f"conv_activation_{i}")(x)
+
+
+def _hidden_layer(x: Any, model: Model, i: int, units: int) -> Any:
+    """Apply the i-th hidden dense layer, batch normalization if any, activation, and dropout if any."""
+    x = keras.layers.Dense(units, use_bias=not model.batch_norm, name=f"hidden_{i}")(x)
+    if model.batch_norm:
+        x = BatchNormalization(name=f"hidden_norm_{i}")(x)
+    x = keras.layers.Activation(model.activation, name=f"hidden_activation_{i}")(x)
+    return keras.layers.Dropout(model.dropout, name=f"dropout_{i}")(x) if model.dropout else x
 
 
 def compile_model(
@@ -96,19 +111,19 @@ def compile_model(
     steps_per_execution: int | None = None,
     **averaging: Any,
 ) -> None:
-    """Compile for training by the recipe: its optimiser, cross-entropy from logits, accuracy.
+    """Compile a model for training: the recipe's optimizer, cross-entropy from logits, accuracy.
 
     Args:
-        net: what `build_model` gave.
+        net: the model that `build_model` returned.
         model: the recipe's section.
-        steps: of an epoch.
-        epochs: of the whole training, for a schedule that ends with it.
-        steps_per_execution: None takes what is quickest on this backend.
-        averaging: what `build_optimizer` takes besides.
+        steps: the number of steps per epoch.
+        epochs: the number of epochs in the whole training, for the schedule. Default 1.
+        steps_per_execution: as in `keras.Model.compile`. The default None chooses the fastest value for the backend.
+        **averaging: further arguments of the optimizer: `use_ema` and `ema_momentum`.
     """
     if steps_per_execution is None:
-        most = most_steps_per_execution()
-        steps_per_execution = math.ceil(steps / max(1, math.ceil(steps / most)))  # equal parts of an epoch
+        executions = max(1, math.ceil(steps / max_steps_per_execution()))
+        steps_per_execution = math.ceil(steps / executions)  # executions of equal length
     net.compile(
         build_optimizer(model, steps * epochs, **averaging),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -118,18 +133,18 @@ def compile_model(
     )
 
 
-def most_steps_per_execution() -> int:
-    """How many steps may run between two looks at Python, by measurement."""
+def max_steps_per_execution() -> int:
+    """Return the largest useful `steps_per_execution` on this backend, by measurement."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return 1 if tf.distribute.has_strategy() else 128  # MirroredStrategy fails in a loop of steps
-    return {"jax": 128}.get(backend, 1)  # torch's trainer knows no other
+        return 1 if tf.distribute.has_strategy() else 128  # MirroredStrategy fails with more than one
+    return {"jax": 128}.get(backend, 1)  # the torch trainer supports 1 only
 
 
 def jit_compile() -> bool | str:
-    """Whether XLA compiles the step: on JAX yes; on TensorFlow's CPU it makes steps this small slower."""
+    """Return the `jit_compile` argument: True on JAX; False on TensorFlow's CPU, where XLA slows such small steps."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -139,31 +154,46 @@ def jit_compile() -> bool | str:
 
 
 def named_variables(net: keras.Model) -> dict[str, Any]:
-    """The variables of weights.safetensors under their names there: parameters and moving statistics."""
-    found: dict[str, Any] = {}
+    """Return the variables of a network, parameters and moving statistics, by their names in weights.safetensors."""
+    variables: dict[str, Any] = {}
     for layer in net.layers:
         name = re.sub(r"_(\d+)$", r".\1", layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D | keras.layers.BatchNormalization):
-            found |= {f"{name}.{NAMES.get(v.name, v.name)}": v for v in layer.weights}
-    return found
+            variables |= {f"{name}.{NAMES.get(v.name, v.name)}": v for v in layer.weights}
+    return variables
 
 
 def to_torch(array: np.ndarray) -> np.ndarray:
-    """A variable's value, or its gradient, in the layout of weights.safetensors."""
+    """Return the value of a variable, or its gradient, in the layout of weights.safetensors."""
     return array.transpose(TO_TORCH[array.ndim])
 
 
 def get_weights(net: keras.Model) -> dict[str, np.ndarray]:
-    """Parameters and moving statistics under the names and in the layout of weights.safetensors."""
+    """Return parameters and moving statistics with the names and the layout of weights.safetensors.
+
+    Args:
+        net: a network that `build_model` built.
+
+    Returns:
+        Arrays in the dtype of their variables, such as `hidden.0.weight` of shape (units, inputs).
+    """
     return {name: to_torch(ops.convert_to_numpy(v)) for name, v in named_variables(net).items()}
 
 
 def set_weights(net: keras.Model, arrays: Mapping[str, Any]) -> None:
-    """The inverse of `get_weights`; every one must be there."""
+    """Set parameters and moving statistics; the inverse of `get_weights`.
+
+    Args:
+        net: a network that `build_model` built.
+        arrays: an array for every variable, with the names and in the layout of weights.safetensors.
+
+    Raises:
+        KeyError: an array is missing.
+    """
     for name, v in named_variables(net).items():
         v.assign(np.transpose(arrays[name], np.argsort(TO_TORCH[len(v.shape)])))
 
 
 def count_parameters(net: keras.Model) -> int:
-    """How many numbers training moves."""
+    """Return the number of trainable parameters."""
     return int(sum(np.prod(v.shape) for v in net.trainable_variables))

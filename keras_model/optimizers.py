@@ -1,10 +1,10 @@
-"""The recipe's optimisers in torch's formulas.
+"""The optimizers and learning rate schedules of a recipe, with torch's formulas.
 
-Keras's own differ by definition: its momentum holds the learning rate, its
-weight decay is always decoupled, its RMSprop adds epsilon under the root and
-its Adam before the bias correction, its CosineDecay is taken in float32. One
-recipe must mean one training, so these short subclasses override the update
-alone, and one schedule serves for all.
+Keras's own optimizers use other formulas: the momentum includes the learning
+rate, weight decay is always decoupled, RMSprop adds epsilon under the root,
+Adam adds epsilon before the bias correction, and CosineDecay is computed in
+float32. Since one recipe must mean the same training in all packages, short
+subclasses override the update rule only.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from keras import ops
 from minigrad.recipes import ONE_CYCLE, Model
 
 
-def _widest() -> str:
-    """float64, but float32 on JAX that was not told to have more, and would warn at each cast."""
+def _widest_dtype() -> str:
+    """Return float64, or float32 on JAX without 64-bit mode, where each cast to float64 would warn."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return "float64" if jax.config.read("jax_enable_x64") else "float32"
+        return str(jax.numpy.result_type(float))
     return "float64"
 
 
 class _TorchDecay:
-    """Weight decay as torch has it: in the gradient, or with `decoupled` on the weights."""
+    """Torch's weight decay: added to the gradient, or applied to the weights if `decoupled`."""
 
     decoupled = False
 
@@ -52,7 +52,11 @@ class _TorchDecay:
 
 @keras.saving.register_keras_serializable("keras_model")
 class SGD(_TorchDecay, keras.optimizers.SGD):
-    """v <- momentum v + g,  w <- w - lr v."""
+    """Gradient descent with momentum: v <- momentum v + g,  w <- w - lr v.
+
+    The formula is that of `torch.optim.SGD`. The arguments are those of
+    `keras.optimizers.SGD`, and `decay`, the weight decay added to the gradient (default 0).
+    """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate, g = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
@@ -66,7 +70,11 @@ class SGD(_TorchDecay, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("keras_model")
 class RMSprop(_TorchDecay, keras.optimizers.RMSprop):
-    """v <- rho v + (1-rho) g^2,  w <- w - lr g / (sqrt(v) + eps)."""
+    """RMSprop: v <- rho v + (1-rho) g^2,  w <- w - lr g / (sqrt(v) + eps).
+
+    The formula is that of `torch.optim.RMSprop`. The arguments are those of
+    `keras.optimizers.RMSprop`, and `decay`, the weight decay added to the gradient (default 0).
+    """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate, g = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
@@ -78,7 +86,12 @@ class RMSprop(_TorchDecay, keras.optimizers.RMSprop):
 
 @keras.saving.register_keras_serializable("keras_model")
 class Adam(_TorchDecay, keras.optimizers.Adam):
-    """w <- w - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps)."""
+    """Adam: w <- w - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps).
+
+    The formula is that of `torch.optim.Adam` (Kingma and Ba, 2015, algorithm
+    1). The arguments are those of `keras.optimizers.Adam`, and `decay`, the
+    weight decay added to the gradient (default 0).
+    """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate, g = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
@@ -87,28 +100,33 @@ class Adam(_TorchDecay, keras.optimizers.Adam):
         m, v = self._momentums[i], self._velocities[i]
         m.assign(m + (1 - self.beta_1) * (g - m))
         v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
-        # In float64 where there is one: 1 - 0.999^t would lose four digits at the first steps.
-        # b^t as e^(t ln b): ops.power takes a Python number through float32 on some backends.
-        wide = _widest()
+        # In float64 where available: in float32, 1 - 0.999^t would lose four digits in the first steps.
+        # b^t as e^(t ln b): ops.power converts a Python number to float32 on some backends.
+        wide = _widest_dtype()
         t = ops.cast(self.iterations + 1, wide)
-        first = 1 - ops.exp(t * math.log(self.beta_1))
-        second = ops.sqrt(1 - ops.exp(t * math.log(self.beta_2)))
-        root = ops.sqrt(v) / ops.cast(second, variable.dtype) + self.epsilon
-        variable.assign_sub(ops.cast(ops.cast(rate, wide) / first, variable.dtype) * m / root)
+        correction_1 = 1 - ops.exp(t * math.log(self.beta_1))
+        correction_2 = ops.sqrt(1 - ops.exp(t * math.log(self.beta_2)))
+        denominator = ops.sqrt(v) / ops.cast(correction_2, variable.dtype) + self.epsilon
+        variable.assign_sub(ops.cast(ops.cast(rate, wide) / correction_1, variable.dtype) * m / denominator)
 
 
 @keras.saving.register_keras_serializable("keras_model")
 class AdamW(Adam):
-    """Adam, with w <- (1 - lr weight_decay) w first."""
+    """Adam with decoupled weight decay: w <- (1 - lr decay) w before each step (Loshchilov and Hutter, 2019)."""
 
     decoupled = True
 
 
 @keras.saving.register_keras_serializable("keras_model")
 class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
-    """Half a cosine from each point, (step, learning rate), to the next; steps are counted from 0.
+    """A learning rate that follows half a cosine from each point to the next.
 
-    Worked out beforehand, since Keras's own cosine keeps float64 on TensorFlow alone.
+    The rates of all steps are computed in advance in float64, which
+    `keras.optimizers.schedules.CosineDecay` keeps on TensorFlow only.
+
+    Args:
+        points: pairs (step, learning rate) with increasing steps, counted from 0. After the last point the
+            rate stays constant.
     """
 
     def __init__(self, points: Sequence[tuple[float, float]]) -> None:
@@ -116,11 +134,11 @@ class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
         t = np.arange(points[-1][0] + 2)
         self.rates = np.full(len(t), np.nan)
         for (begin, high), (end, low) in reversed(list(pairwise(points))):
-            here = low + (high - low) * (1 + np.cos(np.pi * (t - begin) / (end - begin))) / 2
-            self.rates = np.where((t <= end) | np.isnan(self.rates), here, self.rates)
+            rates = low + (high - low) * (1 + np.cos(np.pi * (t - begin) / (end - begin))) / 2
+            self.rates = np.where((t <= end) | np.isnan(self.rates), rates, self.rates)
 
     def __call__(self, step: Any) -> Any:
-        rates = self.rates.astype(keras.config.floatx())  # as Keras keeps a constant rate
+        rates = self.rates.astype(keras.config.floatx())  # the dtype of a constant rate in Keras
         return ops.take(rates, ops.minimum(step, len(rates) - 1), axis=0)
 
     def get_config(self) -> dict[str, Any]:
@@ -128,7 +146,13 @@ class HalfCosines(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_schedule(model: Model, total_steps: int) -> Any:
-    """The learning rate that the recipe names: a number, or a function of the step."""
+    """Return the learning rate of a recipe: a number, or a schedule over the steps.
+
+    Args:
+        model: the recipe's section with `learning_rate` and `schedule`. `reduce_on_plateau` is a callback, see
+            `callbacks.build_callbacks`, so the rate here is a number.
+        total_steps: the number of optimizer steps in the whole training.
+    """
     rate, steps = model.learning_rate, max(total_steps, 2)
     if model.schedule == "cosine":
         return HalfCosines([(0, rate), (steps, 0.0)])
@@ -140,7 +164,13 @@ def build_schedule(model: Model, total_steps: int) -> Any:
 
 
 def build_optimizer(model: Model, total_steps: int, **options: Any) -> keras.optimizers.Optimizer:
-    """The optimiser that the recipe names, with its schedule; `options` are Keras's, such as `use_ema`."""
+    """Return the optimizer of a recipe with its learning rate schedule.
+
+    Args:
+        model: the recipe's section.
+        total_steps: the number of optimizer steps in the whole training, for the schedule.
+        **options: further arguments of the Keras optimizer, such as `use_ema`.
+    """
     rate, options = build_schedule(model, total_steps), {"decay": model.weight_decay, **options}
     if model.optimizer == "sgd":
         return SGD(rate, momentum=model.momentum, **options)

@@ -1,4 +1,4 @@
-"""What `fit` takes besides the recipe, settings that Keras has and a recipe has no key for; and what it leaves."""
+"""The settings of `fit` that are not part of a recipe, and the files of a run."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any, Literal
 from minigrad.runs import UserError, folder
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.keras", "metrics.csv"
-# What `fit` writes, besides what TensorBoard is given.
+# The files that `fit` writes, without those for TensorBoard.
 FILES = (
     *(folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, folder.CONFUSION, folder.MISTAKES),
     *(CHECKPOINT, MODEL, LOG),
 )
-Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "h5"]  # of an exported file
+Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "h5"]  # of exported files
 
 
 @dataclass(frozen=True)
 class Options:
-    """How Keras trains.
+    """Settings of training that Keras has and a recipe has no key for.
 
     Args:
-        ema: keep the exponential moving average of the weights with this momentum, such as 0.99; it is what is
-            validated, kept and tested. null keeps none.
-        precision: Keras's dtype policy; mixed ones multiply in half precision and keep weights in float32.
-        devices: how many train together, GPUs where there are any, else virtual CPU devices: by MirroredStrategy
-            on TensorFlow, by DataParallel on JAX.
-        tensorboard: write scalars and weight histograms for TensorBoard, where it is installed.
+        ema: momentum of an exponential moving average of the weights, such as 0.99; the averaged weights are
+            validated, saved and tested. null (the default) disables it.
+        precision: the dtype policy of Keras. The mixed policies compute in half precision and keep the weights in
+            float32.
+        devices: the number of devices that train together (per process): GPUs if there are any, otherwise virtual CPU
+            devices. Uses MirroredStrategy on TensorFlow and DataParallel on JAX.
+        tensorboard: write scalars and weight histograms for TensorBoard, which must be installed.
     """
 
     ema: float | None = None
@@ -34,8 +35,8 @@ class Options:
     devices: int = 1
     tensorboard: bool = False
 
-    def of_training(self) -> dict[str, Any]:
-        """Return the settings that change what is trained, where they are not the defaults."""
+    def beyond_recipe(self) -> dict[str, Any]:
+        """Return the settings that influence the trained weights and differ from their defaults."""
         default = Options()
         return {
             name: value for name in ("ema", "precision") if (value := getattr(self, name)) != getattr(default, name)
@@ -43,10 +44,10 @@ class Options:
 
 
 def check(options: Options) -> Options:
-    """The options, if they make sense.
+    """Return the options unchanged if they are valid.
 
     Raises:
-        UserError: one doesn't.
+        UserError: an option is out of range.
     """
     if options.ema is not None and not 0 < options.ema < 1:
         raise UserError(f"ema: {options.ema}; expected a momentum above 0 and below 1, or null")

@@ -1,4 +1,4 @@
-"""A trained network in Keras's own classes, which loads in a program that doesn't have this package.
+"""Copies of a trained network in Keras's own classes, which load in a program that doesn't have this package.
 
 The optimizers, the schedule and the batch normalization of this package matter
 only during training. In inference, Keras's own layers compute the same.
@@ -21,7 +21,7 @@ def stock_copy(net: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras
 
     Args:
         net: a network that `build_model` built; its dtype policies are kept.
-        optimizer: an optimizer that `build_optimizer` built; its settings are taken.
+        optimizer: an optimizer that `build_optimizer` built; its settings are copied.
 
     Returns:
         A network with the same layers, weights and dropout seeds, compiled
@@ -67,7 +67,7 @@ def stock_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.O
     Returns:
         An optimizer with the learning rate `constant_rate`, in a new wrapper if there was one.
     """
-    inner = _inner(optimizer)
+    inner = unwrapped(optimizer)
     config = inner.get_config()
     config |= {"learning_rate": constant_rate(optimizer), "weight_decay": config.pop("decay")}
     stock = getattr(keras.optimizers, type(inner).__name__).from_config(config)
@@ -76,8 +76,8 @@ def stock_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.O
 
 
 def constant_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Return a learning rate for further training: the current one, or the recipe's, the highest of its schedule."""
-    rate = _inner(optimizer).get_config()["learning_rate"]
+    """Return a constant learning rate for further training: the current rate, or the highest of a schedule."""
+    rate = unwrapped(optimizer).get_config()["learning_rate"]
     return max(high for _, high in rate["config"]["points"]) if isinstance(rate, dict) else float(rate)
 
 
@@ -99,5 +99,6 @@ def portable(compile_config: dict[str, Any]) -> dict[str, Any]:
     return {**compile_config, "jit_compile": "auto"}
 
 
-def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    return getattr(optimizer, "inner_optimizer", optimizer)  # mixed_float16 needs a wrapper
+def unwrapped(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Return the optimizer inside a `keras.optimizers.LossScaleOptimizer`, which `compile` adds for mixed_float16."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,9 +1,9 @@
-"""`fit`: a recipe trained by Keras in a run folder."""
+"""Training of a recipe in a run folder, and evaluation and prediction of a trained network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,160 +11,220 @@ import keras
 import numpy as np
 
 from minigrad import datasets, recipes
-from minigrad.datasets import Dataset
+from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, Stopped, folder, resuming, whole_file, write_text
-from minigrad.runs.progress import ProgressReport
+from minigrad.runs import (
+    Epoch,
+    NetworkSpec,
+    RunRecorder,
+    Stopped,
+    TrainingResult,
+    folder,
+    metrics,
+    pictures,
+    resuming,
+    whole_file,
+    write_metrics,
+)
+from minigrad.runs.progress import ProgressReport, network
 
 from . import devices
-from .average import Averaged
-from .callbacks import HearCtrlC, RunFolder, TerminateOnNaN, build_callbacks
-from .data import CurrentEpoch, training_data, validation_data
-from .evaluation import test
-from .interrupt import CtrlC
+from .callbacks import AveragedWeights, RunFolder, TensorBoard, TerminateOnCtrlC, TerminateOnNaN, build_callbacks
+from .data import CurrentEpoch, batch_order, epoch_shifts, training_data, validation_data
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
-from .options import CHECKPOINT, FILES, LOG, Options
-from .state import ResumableState
-from .tensorboard import TensorBoard
+from .options import CHECKPOINT, FILES, LOG, Options, check
+from .restore import build_network
+from .resume import ResumableState
+from .startup import CtrlC
 
 
 def fit(
-    recipe: Recipe,
-    data: Dataset,
-    out: Path,
+    recipe: Recipe | str | Path,
+    data: Dataset | None = None,
+    out: str | Path | None = None,
     options: Options = Options(),  # noqa: B008 (it is frozen)
     *,
     resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Train by `recipe` in the folder `out`, and test at the end.
+) -> TrainingResult:
+    """Train the network of a recipe, and test it once.
 
     Args:
-        recipe: what is trained, and how.
-        data: what it is trained on.
-        out: the run folder.
-        options: Keras's own settings.
-        resume: continue the run in the folder, if there is one.
-        overwrite: replace the run in the folder.
-        callbacks: the caller's own; they come first, and a resumed run knows nothing of theirs.
+        recipe: a `Recipe`, the name of a built-in one, or the path of a YAML file.
+        data: the data to train, validate and test on. The default None loads those that the recipe names.
+        out: the run folder. The default None creates the next `runs/keras-N`.
+        options: settings of Keras that are not part of a recipe, such as the dtype policy.
+        resume: continue the run in the folder, if there is one. Default False.
+        overwrite: replace the run in the folder. Default False.
+        callbacks: further callbacks, called before those of this package. Their state is not saved for a resumed run.
+
+    Returns:
+        The history (one `Epoch` per epoch), the test metrics and the run folder. In distributed training only
+        the first process tests; in the others, the metrics are empty.
 
     Raises:
-        UserError: recipe, data, weights, devices or folder don't fit together, or training diverged.
-        Stopped: Ctrl-C; whole epochs are kept.
+        UserError: recipe, data, weights, devices and folder don't fit together, or training diverged.
+        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+
+    Example:
+        result = keras_model.fit("simple", out="runs/example")
+        result.metrics["test_accuracy"]
     """
-    recipes.refuse_misfit(recipe, data)
-    datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
-    place = devices.take(options.devices)
-    devices.refuse_misfit(place, recipe, len(data.validation.labels))
-    claim = nullcontext() if place.rank else folder.claim_run(out, "keras", FILES, resume=resume, overwrite=overwrite)
-    with claim:
-        resume = resume and folder.holds_run(out)
-        with place.scope(), dtype_policy(options.precision), devices.own_folder(place, out, resume) as own:
-            net, epochs = train(recipe, data, own, options, place, resume, overwrite, callbacks)
-        if place.rank == 0:
-            test_once(net, recipe, data, out, options, place, epochs)
+    recipe, options = recipes.as_recipe(recipe), check(options)
+    with devices.claim_run(out, resume=resume, overwrite=overwrite) as run:
+        keras.utils.set_random_seed(recipe.seed_everything)
+        data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        recipes.refuse_misfit(recipe, data)
+        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
+        group = devices.reserve(options.devices)
+        devices.refuse_misfit(group, recipe, len(data.validation.labels))
+        resume = resume and folder.holds_run(run)
+        with group.scope(), dtype_policy(options.precision), devices.own_folder(group, run, resume) as own:
+            net, recorder = _train(recipe, data, own, options, group, callbacks, resume, overwrite)
+        if group.rank:
+            return TrainingResult(recorder.history, {}, run)
+        if group.devices > 1 or options.precision != "float32":
+            net = _in_float32(net, recorder.spec)
+        return _test(net, data.test, recorder)
 
 
-def test_once(
-    net: keras.Model, recipe: Recipe, data: Dataset, out: Path, options: Options, place: devices.Place, epochs: int
-) -> None:
-    """Test the trained network, however it was trained, as any reader of the weights file will see it."""
-    if place.devices > 1 or options.precision != "float32":
-        found, net = get_weights(net), build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
-        set_weights(net, found)
-    rate = recipe.model.learning_rate if epochs else None
-    test(net, data.test, out, recipe.data.path, recipe.model.weights, rate, epochs=epochs)
-
-
-def train(
+def _train(
     recipe: Recipe,
     data: Dataset,
     out: Path,
     options: Options,
-    place: devices.Place,
+    group: devices.DeviceGroup,
+    callbacks: Sequence[keras.callbacks.Callback],
     resume: bool,
     overwrite: bool,
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> tuple[keras.Model, int]:
-    """`fit` without its test: the trained network, and how many epochs it has seen."""
-    size, seed, epochs = len(data.train.labels), recipe.seed_everything, recipe.trainer.max_epochs
-
-    def order(epoch: int) -> list[np.ndarray]:
-        shares = (place.share(batch) for batch in datasets.batches(size, recipe.data.batch_size, seed, epoch))
-        return [share for share in shares if len(share)]
-
-    def shifts(epoch: int) -> np.ndarray:
-        return datasets.epoch_shifts(size, seed, epoch)
-
-    steps = len(order(0))
-    net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
-    averaging: dict[str, Any] = {} if options.ema is None else {"use_ema": True, "ema_momentum": options.ema}
-    compile_model(net, recipe.model, steps, epochs, **averaging)
-
-    averaged = [Averaged()] if options.ema is not None else []
+) -> tuple[keras.Model, RunRecorder]:
+    order, epochs = batch_order(recipe, data, group), recipe.trainer.max_epochs
+    net = _compiled(recipe, data, options, len(order(0)))
+    averaged = [AveragedWeights()] if options.ema is not None else []
     by_recipe = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
     state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options, data.digest)
-    past = take_up(recipe, out, net, state) if resume else []
-    if place.rank == 0:
+    past = _restore(recipe, out, net, state) if resume else []
+    if group.rank == 0:
         datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
-    write_text(out / folder.RECIPE, recipes.dump(recipe, options.of_training()))
+    title = f"Keras on {keras.backend.backend()}, {network(recipe, data)}"
+    recorder = RunRecorder(out, NetworkSpec.of(recipe, data, options.beyond_recipe()), title, past)
+    recorder.write_recipe(options.beyond_recipe())
 
-    ctrl_c, current, report = CtrlC(), CurrentEpoch(), ProgressReport(recipe, data, count_parameters(net), steps)
-    if left := size % place.devices:
-        print(f"{size:,} images on {place.devices} devices: {left} sit out in each epoch, others each time")
-    diverged = TerminateOnNaN(recipe.model.learning_rate)
-    run = RunFolder(out, recipe, data, report, past, options.of_training())
-    boards = [TensorBoard(out, run.epochs)] if options.tensorboard else []
+    report = ProgressReport(recipe, data, count_parameters(net), len(order(0)))
+    if skipped := len(data.train.labels) % group.devices:
+        size = f"{len(data.train.labels):,} images on {group.devices} devices"
+        print(f"{size}: {skipped} skipped per epoch, chosen by the shuffle")
+    ctrl_c, current = CtrlC(), CurrentEpoch()
+    boards = [TensorBoard(out, recorder.history)] if options.tensorboard else []
+    ours = [*averaged, TerminateOnNaN(recorder), RunFolder(recorder, report), *boards, *by_recipe, state]
     try:
         with report, ctrl_c:
             net.fit(
-                training_data(data.train, order, current, shifts if recipe.data.augment == "shift" else None),
-                epochs=len(past) if state.is_over() else epochs,
+                training_data(data.train, order, current, epoch_shifts(recipe, data)),
+                epochs=len(past) if state.stopped_early() else epochs,
                 initial_epoch=len(past),
                 verbose=0,
-                shuffle=False,  # the order is given
-                validation_data=validation_data(data.validation, current, place),
-                callbacks=[
-                    HearCtrlC(ctrl_c),
-                    current,
-                    *callbacks,
-                    *averaged,
-                    diverged,
-                    run,
-                    *boards,
-                    *by_recipe,
-                    state,
-                ],
+                shuffle=False,  # `order` has shuffled
+                validation_data=validation_data(data.validation, current, group),
+                callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *ours],
             )
     except KeyboardInterrupt:
-        raise Stopped(f"{state.kept} whole epochs are kept in {out}; --out {out} --resume continues") from None
-    run.set_model(net)
-    run.write_weights()
-    return net, len(run.epochs)
+        kept = f"{state.saved_epochs} completed epochs are kept in {out}"
+        raise Stopped(f"{kept}; --out {out} --resume continues") from None
+    recorder.finish(get_weights(net))
+    return net, recorder
 
 
-def take_up(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) -> list[Epoch]:
-    """Have `net` and `state` go on with the run that is in `out`; the epochs that it has behind it.
+def _compiled(recipe: Recipe, data: Dataset, options: Options, steps: int) -> keras.Model:
+    net = build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
+    averaging: dict[str, Any] = {} if options.ema is None else {"use_ema": True, "ema_momentum": options.ema}
+    compile_model(net, recipe.model, steps, recipe.trainer.max_epochs, **averaging)
+    return net
 
-    Raises:
-        UserError: it was made otherwise, or its files are damaged.
-    """
+
+def _restore(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) -> list[Epoch]:
+    """Restore the run in `out` into `net` and `state`; return the epochs that it has completed."""
     past = resuming.take_up(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
-    if (log := out / LOG).exists():  # an epoch that is trained again shall be logged once
-        kept = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
+    if (log := out / LOG).exists():  # remove the row of an epoch that will be trained again
+        rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
         with whole_file(log) as draft:
-            draft.write_bytes(b"".join(kept))
+            draft.write_bytes(b"".join(rows))
     return past
 
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """What layers are built with by default, and afterwards as before."""
+    """A context with another global dtype policy; "float32" leaves the policy unchanged."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(before if name == "float32" else name)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def logits(net: keras.Model, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+    """Return the outputs of a network.
+
+    Args:
+        net: the network.
+        images: raw inputs, (n, *input_shape).
+        batch_size: the number of images per call, default 1000.
+
+    Returns:
+        Logits, (n, classes) float32.
+    """
+    return np.asarray(net.predict(images, batch_size=batch_size, verbose=0))
+
+
+def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
+    """Return the network on one device in float32, as a reader of the weights file builds it."""
+    copy = build_network(spec)
+    set_weights(copy, get_weights(net))
+    return copy
+
+
+def _test(net: keras.Model, split: Split, recorder: RunRecorder) -> TrainingResult:
+    outputs = logits(net, split.images)
+    if np.isfinite(outputs).all():  # the recorder refuses others
+        pictures.draw(recorder.out, split.images, split.labels, outputs)
+    return recorder.test(outputs, split.labels, count_parameters(net))
+
+
+def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
+    """Test a trained network: write metrics.json, confusion.png and mistakes.png, and print the accuracy.
+
+    Args:
+        net: the network.
+        split: the test images and labels.
+        out: the folder to write to.
+        recipe: its paths of data and weights appear in the message of an error.
+
+    Raises:
+        UserError: an output is NaN or infinite.
+    """
+    outputs = logits(net, split.images)
+    metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
+    pictures.draw(out, split.images, split.labels, outputs)
+    write_metrics(out, outputs, split.labels, parameters=count_parameters(net))
+
+
+def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: Path, recipe: Recipe) -> None:
+    """Write the predictions of a trained network to predictions.csv.
+
+    Args:
+        net: the network.
+        images: raw inputs, (n, *input_shape).
+        names: the file of each image; None if the images are from one file.
+        out: the folder to write to.
+        recipe: its paths of data and weights appear in the message of an error.
+
+    Raises:
+        UserError: an output is NaN or infinite.
+    """
+    outputs = logits(net, images)
+    metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
+    metrics.write_predictions(out / folder.PREDICTIONS, outputs, names)
+    print(f"{len(outputs):,} predictions in {out / folder.PREDICTIONS}")

@@ -40,9 +40,9 @@ class Contender(base.Contender):
     )
 
     def load(self) -> None:
-        from keras_model.quiet import one_framework
+        from keras_model.startup import use_one_framework
 
-        one_framework()
+        use_one_framework()
         import keras_model.model  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:

@@ -31,18 +31,18 @@ class Contender(base.Contender):
         "lightning_module.model:LitClassifier.training_step",
         "lightning_module.model:LitClassifier.on_train_epoch_end",
         "lightning_module.model:LitClassifier.configure_optimizers",
-        "lightning_module.model:LitClassifier._tally",
+        "lightning_module.model:LitClassifier._metric",
         "lightning_module.model:LitClassifier._log_epoch",
         "lightning_module.optimizers:configure",
-        "lightning_module.tally:Tally",
+        "lightning_module.metrics:LossAndAccuracy",
         "lightning_module.data:ImageDataModule.__init__",
         "lightning_module.data:ImageDataModule.train_dataloader",
         "lightning_module.data:ImageDataModule.transfer_batch_to_device",
         "lightning_module.data:ImageDataModule.on_after_batch_transfer",
-        "lightning_module.loading:InMemory",
-        "lightning_module.loading:SeededOrder",
-        "lightning_module.loading:loader",
-        "lightning_module.loading:whole",
+        "lightning_module.data:InMemory",
+        "lightning_module.data:SeededOrder",
+        "lightning_module.data:loader",
+        "lightning_module.data:whole",
         "compare.contenders.lightning:Contender.fit",
     )
 
@@ -192,7 +192,7 @@ class Tensors:
     def __iter__(self) -> Iterator[Any]:
         import torch
 
-        from lightning_module.loading import shifted
+        from lightning_module.network import shifted
 
         shifts = self.batches.shifts(self.epoch)
         self.epoch += 1

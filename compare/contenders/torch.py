@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import recipes
-from minigrad.datasets import MAX_SHIFT, Dataset
+from minigrad.datasets import Dataset
 from minigrad.recipes import ONE_CYCLE, Recipe
 
 from . import base
@@ -42,6 +42,8 @@ class Contender(base.Contender):
 
     def load(self) -> None:
         import torch  # noqa: F401
+
+        import lightning_module.network  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import torch
@@ -104,6 +106,8 @@ class Contender(base.Contender):
         import torch
         from torch.nn import functional as F  # noqa: N812
 
+        from lightning_module.network import shifted
+
         images, labels = (torch.from_numpy(part).to(self.torch_device) for part in batches.train)
         optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
         total, correct = (
@@ -120,7 +124,7 @@ class Contender(base.Contender):
                 # index_select is faster than labels[indices] by the time of a small network's forward pass.
                 expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
                 if moves is not None:
-                    batch = _shifted(batch, moves.index_select(0, indices))
+                    batch = shifted(batch, moves.index_select(0, indices))
                 logits = self.net(self._input(batch))
                 loss = F.cross_entropy(logits, expected)
                 optimizer.zero_grad()
@@ -227,20 +231,3 @@ def set_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.forward = lambda x: x * torch.from_numpy(next_mask(len(x))).to(x)  # type: ignore[assignment, method-assign]
-
-
-def _shifted(images: Any, shifts: Any) -> Any:
-    """Shift images as `datasets.shifted` does.
-
-    Args:
-        images: (n, height, width, ...).
-        shifts: (n, 2) pixels down and right; zeros fill the border.
-    """
-    import torch
-
-    height, width, m = images.shape[1], images.shape[2], MAX_SHIFT
-    channels = (0, 0) * (images.ndim - 3)
-    padded = torch.nn.functional.pad(images, (*channels, m, m, m, m))
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1)
-    shifted = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
-    return shifted.movedim(1, -1) if channels else shifted

@@ -1,6 +1,6 @@
-"""CSV files as Kaggle writes MNIST: one image per row, its label and its pixels in columns, with or without a header.
+"""Reads CSV files with one image per row, like Kaggle's MNIST: a label and pixels, with or without a header.
 
-`csv_table` parses them, `csv_columns` knows which column holds what.
+`csv_table` parses the files; `csv_columns` determines which column is the label.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 from ..runs.errors import UserError
 from . import csv_columns
 from .csv_columns import Layout
-from .csv_table import Table, load, read_head
+from .csv_table import SEPARATED, Table, load, read_head
 
 FILES = {"train": "mnist_train.csv", "test": "mnist_test.csv"}
 
 
 def find(folder: Path) -> dict[str, Path] | None:
-    """Return the two files in `folder`, or None if neither is there.
+    """Find the two CSV files in a folder.
 
     Args:
-        folder: where to look for the names in `FILES`.
+        folder: the folder to search for the names in `FILES`.
 
     Returns:
-        The paths of `train` and `test`, or None.
+        The paths of `train` and `test`, or None if the folder has neither.
 
     Raises:
-        UserError: one is there and the other is missing.
+        UserError: only one of the files exists.
     """
     tables = {part: folder / name for part, name in FILES.items() if (folder / name).exists()}
     if not tables:
@@ -43,92 +43,94 @@ def read(tables: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Read the images and labels of a data set.
 
     Args:
-        tables: the files `train` and `test`, as `find` returns them.
+        tables: the paths of `train` and `test`, as returned by `find`.
 
     Returns:
         The arrays `x_train` and `x_test`, uint8 (n, side, side), or (n, pixels)
         if the number of pixels is not a square, and `y_train` and `y_test`,
-        int64 (n,); and one sentence for each decision that no header made.
+        int64 (n,); and one sentence per file whose columns no header names.
 
     Raises:
-        UserError: a file is unreadable, empty or ragged, has no label column or
-            two, or holds a value that is not a whole number in its range.
+        UserError: a file cannot be read or is empty, its rows differ in length,
+            it has no label column or several, or a value is not a whole number
+            in the expected range.
     """
     heads = {part: read_head(path) for part, path in tables.items()}
     for head in heads.values():
         if head.columns < 2:
-            raise UserError(f"{head.path}: has one column; expected a label and its pixels in each row")
+            raise UserError(f"{head.path}: the first row has only one column; expected a label and pixels, {SEPARATED}")
         if head.layout is not None and head.layout.label is None:
-            raise csv_columns.no_label(head.path, head.names, head.columns)
+            raise csv_columns.missing_label_error(head.path, head.names, head.columns)
         if head.layout is not None and not head.narrow:
-            raise UserError(f"{head.path}: has no pixels beside the label; expected at least one column of pixels")
+            raise UserError(f"{head.path}: has a label column but no pixels; expected at least one column of pixels")
     train, test = load(heads["train"]), load(heads["test"])
     layout, notes = _layout(train)
     x_train, y_train = _images_and_labels(train, layout)
     if test.head.names or test.head.columns != train.head.columns:
-        layout, more = _layout(test)
-        notes += more
+        layout, test_notes = _layout(test)
+        notes += test_notes
     elif train.head.names:
-        notes.append(f"{test.head.path}: no header; the columns are taken to be those of {train.head.path}")
+        notes.append(f"{test.head.path} has no header: its columns are assumed to be in the order of {train.head.path}")
     x_test, y_test = _images_and_labels(test, layout)
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}, notes
 
 
 def read_pixels(path: Path, pixels: int) -> np.ndarray:
-    """Read images without their labels.
+    """Read images and ignore their labels.
 
-    A label and an index are left out: by name if there is a header, otherwise
-    by the number of columns and their values; what was left out is then printed.
+    A header determines which columns are ignored. Without a header, the number
+    of columns and their values determine it, and a note is printed.
 
     Args:
         path: the file.
-        pixels: how many pixels an image has.
+        pixels: the number of pixels per image.
 
     Returns:
         The images, uint8 (n, pixels).
 
     Raises:
-        UserError: the file is unreadable, empty or ragged, has columns that
-            are neither, or holds a value that is not a whole number in its range.
+        UserError: the file cannot be read or is empty, its rows differ in length, the number of columns does not match
+            `pixels`, or a value is not a whole number in the expected range.
     """
     head = read_head(path)
-    wrong = UserError(
-        f"{path}: has {head.columns} columns; expected {pixels} pixels, with or without a label and an index"
-    )
     if head.layout is not None:
         if len(head.narrow) != pixels:
-            raise wrong
+            raise UserError(f"{path}: the header names {len(head.narrow)} columns of pixels; expected {pixels}")
         return load(head).narrow
+    error = UserError(
+        f"{path}: has {head.columns} columns; expected {pixels} columns of pixels,"
+        " with or without a label column and a row index"
+    )
     if not pixels <= head.columns <= pixels + 2:
-        raise wrong
+        raise error
     table = load(head)
-    decision = csv_columns.by_count(table.wide, head.columns, table.largest, pixels)
+    decision = csv_columns.layout_for_pixels(table.wide, head.columns, table.largest, pixels)
     if decision is None:
-        raise wrong
-    layout, clause = decision
+        raise error
+    layout, explanation = decision
     images = table.pixels(layout)
-    if clause:
-        print(f"{path}: no header; {clause}")
+    if explanation:
+        print(f"{path} has no header: {explanation}")
     return images
 
 
 def _layout(table: Table) -> tuple[Layout, list[str]]:
-    """The layout of a labelled file, and a note unless a header describes it."""
+    """Return the layout of a labelled file, and a note unless a header describes the layout."""
     head = table.head
     if head.layout is not None:
         return head.layout, []
-    layout, clause = csv_columns.by_content(table.wide, head.columns, table.largest)
-    return layout, [f"{head.path}: no header; {clause}"]
+    layout, explanation = csv_columns.layout_from_values(table.wide, head.columns, table.largest)
+    return layout, [f"{head.path} has no header: {explanation}"]
 
 
 def _images_and_labels(table: Table, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Split a table.
+    """Separate a table into images and labels.
 
     Raises:
         UserError: there is no label, or a pixel is larger than 255.
     """
     if layout.label is None:
-        raise csv_columns.no_label(table.head.path, table.head.names, table.head.columns)
+        raise csv_columns.missing_label_error(table.head.path, table.head.names, table.head.columns)
     pixels = table.pixels(layout)
     side = math.isqrt(pixels.shape[1])
     images = pixels.reshape(-1, side, side) if side * side == pixels.shape[1] else pixels

@@ -1,4 +1,4 @@
-"""`.npz` archives in the layout of Keras's mnist.npz: x_train, y_train, x_test, y_test. Nothing is unpickled."""
+"""Reads `.npz` archives with x_train, y_train, x_test and y_test, as in Keras's mnist.npz. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -12,71 +12,106 @@ import numpy as np
 
 from ..runs.errors import UserError
 
-# What NumPy and zipfile raise over bytes that are not what they expect.
+# All exceptions that NumPy and zipfile raise for damaged files.
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
-IMAGES = ("x_test", "images", "x")  # what images without labels may be called
+IMAGES = ("x_test", "images", "x")  # accepted names of images without labels, in order of preference
 
 MNIST = Path(__file__).with_name("mnist.npz")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read the four arrays.
+    """Read the four arrays of a data set.
+
+    Args:
+        path: the archive.
+
+    Returns:
+        The arrays by the names in `NAMES`.
 
     Raises:
-        UserError: no archive, cut short, an array missing or holding objects.
+        UserError: the file is damaged or not an .npz archive, or an array is missing or contains Python objects.
     """
-    with _opened(path, ", ".join(NAMES)) as archive:
+    expected = f"an .npz archive with the arrays {_join(NAMES, 'and')}"
+    with _open(path, expected) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: is a single array; expected an .npz with {', '.join(NAMES)}")
+            raise UserError(f"{path}: contains a single array without a name; expected {expected}")
         missing = [name for name in NAMES if name not in archive.files]
         if missing:
-            found = ", ".join(archive.files) or "none"
-            raise UserError(f"{path}: has no array {missing[0]}; expected {', '.join(NAMES)}, found {found}")
+            raise UserError(
+                f"{path}: the array {missing[0]} is missing; expected {expected},"
+                f" but this one contains {_listed(archive)}"
+            )
         return {name: _array(path, archive, name) for name in NAMES}
 
 
 def read_images(path: Path) -> tuple[str, np.ndarray]:
-    """Read the array of `IMAGES` that is there, or the only array, with its name; of an .npy its array.
+    """Read images without labels.
+
+    Args:
+        path: an .npz archive with an array named as in `IMAGES` or with a single array, or an .npy file.
+
+    Returns:
+        The name of the array, `array` for an .npy file, and the array.
 
     Raises:
-        UserError: no archive, cut short, several other arrays, or objects.
+        UserError: the file is damaged or neither .npz nor .npy, no array can be chosen, or it contains Python objects.
     """
-    expected = f"{', '.join(IMAGES)}, or a single array"
-    with _opened(path, expected) as archive:
+    expected = f"an .npz archive with an array named {_join(IMAGES, 'or')}, or a file with a single array"
+    with _open(path, expected) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             return "array", archive
         name = next((name for name in IMAGES if name in archive.files), None)
         if name is None and len(archive.files) == 1:
             name = archive.files[0]
         if name is None:
-            raise UserError(f"{path}: has the arrays {', '.join(archive.files) or 'none'}; expected {expected}")
+            raise UserError(f"{path}: contains {_listed(archive)}; expected {expected}")
         return name, _array(path, archive, name)
 
 
 @contextmanager
-def _opened(path: Path, expected: str) -> Iterator[np.lib.npyio.NpzFile | np.ndarray]:
+def _open(path: Path, expected: str) -> Iterator[np.lib.npyio.NpzFile | np.ndarray]:
+    """Open an .npz archive or load an .npy file.
+
+    Raises:
+        UserError: the file is damaged or in another format.
+    """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("rb"))  # by itself NumPy leaves a damaged archive open
+            file = stack.enter_context(path.open("rb"))  # np.load(path) would not close a damaged archive
             loaded = np.load(file, allow_pickle=False)
         except DAMAGED as error:
-            raise UserError(f"{path}: is empty, cut short or no .npz archive; expected {expected}") from error
+            raise UserError(f"{path}: is empty, truncated or in another format; expected {expected}") from error
         if isinstance(loaded, np.lib.npyio.NpzFile):
             stack.enter_context(loaded)
         yield loaded
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    """Read one array of an archive.
+
+    Raises:
+        UserError: the array is damaged, contains Python objects or is not an array.
+    """
     try:
         array = archive[name]
     except DAMAGED as error:
         if "allow_pickle" in str(error):
             raise UserError(
-                f"{path}: {name} holds pickled objects, which are never loaded; expected numbers"
+                f"{path}: {name} contains pickled Python objects, which are never loaded; expected an array of numbers"
             ) from error
-        raise UserError(f"{path}: {name} is cut short or damaged; expected an array of numbers") from error
+        raise UserError(f"{path}: {name} is truncated or damaged; expected an array of numbers") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: {name} is no array; expected an array of numbers")
+        raise UserError(f"{path}: {name} is not an array; expected an array of numbers")
     return array
+
+
+def _listed(archive: np.lib.npyio.NpzFile) -> str:
+    plural = "s" if len(archive.files) > 1 else ""
+    return f"the array{plural} {_join(archive.files, 'and')}" if archive.files else "no arrays"
+
+
+def _join(names: tuple[str, ...] | list[str], word: str) -> str:
+    """Join names as in a sentence: `a, b and c`."""
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -1,4 +1,4 @@
-"""What in a data set a person may not have meant: one sentence each, printed before training."""
+"""Notes and warnings about a data set, printed before training: one sentence each."""
 
 from __future__ import annotations
 
@@ -10,53 +10,61 @@ import numpy as np
 if TYPE_CHECKING:
     from . import Dataset
 
-SHOWN = 5  # classes named in one sentence
-IMAGES_PER_CLASS = 100
-FEWEST_PIXELS = 9  # in a vector of fewer numbers, equal ones are nothing unusual
+MAX_LISTED_CLASSES = 5  # per warning
+MIN_IMAGES_PER_CLASS = 100
+MIN_PIXELS = 9  # in shorter vectors, equal values are not unusual
 CHANNELS = (1, 3, 4)
 
 
 def report(data: Dataset) -> None:
-    """Print what the reader decided, and on standard error what looks unintended."""
+    """Print the decisions of the reader, and print warnings about probable mistakes on standard error."""
     report_notes(data)
     for warning in warnings(data):
         print(f"warning: {data.path}: {warning}", file=sys.stderr)
 
 
 def report_notes(data: Dataset) -> None:
-    """Print what the reader decided: all that a command needs that does not train."""
+    """Print the decisions of the reader, without warnings; for commands that do not train."""
     for note in data.notes:
         print(note)
 
 
 def warnings(data: Dataset) -> list[str]:
-    """Return a sentence for each thing in `data` that looks unintended, naming the array or the class."""
-    found = [_classes(data), _class_count(data)]
+    """Return one sentence per probable mistake in the data set.
+
+    Args:
+        data: the data set, after the validation images are held out.
+
+    Returns:
+        Sentences that start with the name of the array, for example `y_train: class 3 has no training images`.
+    """
+    sentences = [_empty_classes(data), _few_images_per_class(data)]
     for name, images in (("x_train", data.train.images), ("x_test", data.test.images)):
-        found += [_float_pixels(name, images), _constant_images(name, images), _channels_first(name, images)]
-    return [sentence for sentence in found if sentence is not None]
+        sentences += [_float_pixels(name, images), _constant_images(name, images), _channels_first(name, images)]
+    return [sentence for sentence in sentences if sentence is not None]
 
 
-def _classes(data: Dataset) -> str | None:
-    """Classes without a training image; a single class that has any."""
+def _empty_classes(data: Dataset) -> str | None:
     counts = np.bincount(data.train.labels, minlength=data.classes)
     empty = np.flatnonzero(counts == 0).tolist()
     if data.classes - len(empty) == 1:
-        return f"y_train: all training images are of class {int(counts.argmax())}; a single class teaches nothing"
+        return f"y_train: all training images belong to class {int(counts.argmax())}; expected at least two classes"
     if not empty:
         return None
-    named = ", ".join(map(str, empty[:SHOWN])) + (f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else "")
-    start = ", as if the labels started at 1" if empty == [0] else ""
-    what = f"class {named} has" if len(empty) == 1 else f"classes {named} have"
-    return f"y_train: {what} no training images{start}"
+    if empty == [0]:
+        return "y_train: class 0 has no training images; if the labels start at 1, subtract 1 from each of them"
+    more = len(empty) - MAX_LISTED_CLASSES
+    listed = ", ".join(map(str, empty[:MAX_LISTED_CLASSES])) + (f" and {more} more" if more > 0 else "")
+    return f"y_train: {f'class {listed} has' if len(empty) == 1 else f'classes {listed} have'} no training images"
 
 
-def _class_count(data: Dataset) -> str | None:
+def _few_images_per_class(data: Dataset) -> str | None:
     size = len(data.train.labels)
-    if data.classes * IMAGES_PER_CLASS <= size:
+    if data.classes * MIN_IMAGES_PER_CLASS <= size:
         return None
     return (
-        f"y_train: {data.classes} classes for {size:,} training images, fewer than {IMAGES_PER_CLASS} images per class"
+        f"y_train: there are only {size:,} training images for {data.classes} classes,"
+        f" fewer than {MIN_IMAGES_PER_CLASS} per class"
     )
 
 
@@ -64,26 +72,32 @@ def _float_pixels(name: str, images: np.ndarray) -> str | None:
     if images.dtype == np.uint8:
         return None
     low, high = float(images.min()), float(images.max())
-    # Up to half of the range other quantities are as likely, unless they are whole numbers.
+    # A maximum of at most 128 is as likely for other quantities, unless all values are whole numbers.
     if low < 0 or not 16 < high <= 255 or (high <= 128 and (images != np.floor(images)).any()):
         return None
-    return f"{name}: floats from {low:g} to {high:g} are used as they are; pixels are scaled to 0 to 1 only as uint8"
+    return (
+        f"{name}: the floats range from {low:g} to {high:g} and are not scaled;"
+        " if they are pixels, store them as uint8, which the network divides by 255"
+    )
 
 
 def _constant_images(name: str, images: np.ndarray) -> str | None:
     pixels = images.reshape(len(images), -1)
-    if pixels.shape[1] < FEWEST_PIXELS:
+    if pixels.shape[1] < MIN_PIXELS:
         return None
     constant = np.flatnonzero((pixels == pixels[:, :1]).all(axis=1))
     if not len(constant):
         return None
-    which = f"image {constant[0]} is" if len(constant) == 1 else f"{len(constant):,} images are"
-    first = "" if len(constant) == 1 else f", the first of them image {constant[0]}"
-    return f"{name}: {which} constant, all pixels of one value{first}"
+    if len(constant) == 1:
+        return f"{name}: all pixels of image {constant[0]} have the same value"
+    return f"{name}: in {len(constant):,} images all pixels have the same value; the first one is image {constant[0]}"
 
 
 def _channels_first(name: str, images: np.ndarray) -> str | None:
     shape = images.shape[1:]
     if len(shape) != 3 or shape[0] not in CHANNELS or shape[2] in CHANNELS:
         return None
-    return f"{name}: images of shape {shape} look like channels first; the last dimension is taken as the channels"
+    return (
+        f"{name}: the image shape {shape} seems to be (channels, height, width);"
+        " it is interpreted as (height, width, channels)"
+    )

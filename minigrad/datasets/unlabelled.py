@@ -1,4 +1,4 @@
-"""Images to predict: as many sources as `load` knows, and folders of pictures."""
+"""Reads images without labels: from all formats of data sets, and from PNG and JPEG files."""
 
 from __future__ import annotations
 
@@ -13,102 +13,123 @@ from ..runs.errors import UserError
 from ..runs.files import expand
 from . import checks, csv, idx, npz
 
-PICTURES = (".png", ".jpg", ".jpeg")
-# Pillow's modes by the number of channels that a network takes.
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# Pillow's modes by the number of channels in the network's input.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SOURCES = "mnist, an .npz, .npy, .csv, PNG or JPEG file, or a folder of images"
 
 
 class Unlabelled(NamedTuple):
-    """Images, (n, *input_shape) uint8 or float32, and the file of each where they came from files of their own."""
+    """Images without labels.
+
+    Attributes:
+        names: the file name of each image if each one has a file, else None.
+        images: (n, *input_shape) uint8 or float32.
+    """
 
     names: list[str] | None
     images: np.ndarray
 
 
 def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: float) -> Unlabelled:
-    """Load images without labels, as a trained network takes them.
+    """Load images without labels, as the input of a trained network.
 
     Args:
-        path: `mnist` (its test images); an .npz with x_test, images or x, or
-            with a single array, or an .npy; a .csv of pixels, in which columns
-            with labels and an index are ignored; a PNG or JPEG, or a folder of
-            them, in the order of their names; a folder with Kaggle's
-            mnist_test.csv or IDX files, of which the test images are taken.
-        input_shape: what one image must be. Pictures turn grey or coloured
-            as it says, and are never resized.
-        input_scale: 1/255 if the network takes uint8 pixels, 1 if floats.
+        path: one of
+            - `mnist`, the test images of the data set included in the package;
+            - an .npz archive with an array named x_test, images or x or with a
+              single array, or an .npy file;
+            - a .csv file of pixels, whose labels and row index are ignored;
+            - a PNG or JPEG file;
+            - a folder with mnist_test.csv or IDX files, whose test images are
+              loaded, or with PNG and JPEG files, sorted by name.
+        input_shape: the network's input shape. PNG and JPEG files are
+            converted to its number of channels, but not resized.
+        input_scale: the network's input scale: 1/255 for uint8 pixels, 1 for
+            floats.
+
+    Returns:
+        The images.
 
     Raises:
-        UserError: the file or a value in it can't be used; the sentence says which.
+        UserError: a file or a value in it is invalid, or does not match the network.
     """
-    where = npz.MNIST if str(path) == "mnist" else expand(path)
+    file = npz.MNIST if str(path) == "mnist" else expand(path)
     try:
-        there = where.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        raise UserError(f"data.path: {str(path)!r} can't be a path; expected images to predict") from error
-    if not there:
-        raise UserError(f"data.path: {path} does not exist; expected mnist, an .npz, a .csv, a picture or a folder")
-    names, what, array = _read(where, input_shape)
-    found = f"{path}: {what}" if what else f"{path}"
-    images = checks.images(found, array)
+        exists = file.exists()
+    except (OSError, ValueError) as error:  # a name that is too long or contains a zero byte
+        raise UserError(f"data.path: {str(path)!r} is not a valid path; expected {SOURCES}") from error
+    if not exists:
+        raise UserError(f"data.path: {path} does not exist; expected {SOURCES}")
+    names, array_name, array = _read(file, input_shape)
+    source = f"{path}: {array_name}" if array_name else f"{path}"
+    images = checks.as_images(source, array)
     if images.shape[1:] != input_shape:
-        raise UserError(f"{found}: images of shape {images.shape[1:]}; expected {input_shape}, which the network takes")
-    if (images.dtype == np.uint8) != (input_scale != 1):
-        kinds = ("uint8 pixels", "floats")
-        given, taken = kinds if images.dtype == np.uint8 else kinds[::-1]
-        raise UserError(f"{found}: {given}; expected {taken}, which the network was trained on")
+        raise UserError(
+            f"{source}: the images have shape {images.shape[1:]}; expected {input_shape}, the network's input shape"
+        )
+    is_pixels, expects_pixels = images.dtype == np.uint8, input_scale != 1
+    if is_pixels != expects_pixels:
+        kinds = {True: "uint8 pixels", False: "floats"}
+        raise UserError(
+            f"{source}: contains {kinds[is_pixels]}; expected {kinds[expects_pixels]}, which the network was trained on"
+        )
     return Unlabelled(names, images)
 
 
 def _read(path: Path, input_shape: tuple[int, ...]) -> tuple[list[str] | None, str, np.ndarray]:
-    """The pictures' names if they are pictures, what the array is called in its file, and the array."""
+    """Return the names of PNG and JPEG files or None, the name of the array or table or an empty string, and the array."""
     if path.is_dir():
-        table, images = path / csv.FILES["test"], idx.find_one(path, "x_test")
-        if images:
-            return None, images.name, idx.read(images)
+        table, idx_file = path / csv.FILES["test"], idx.find_one(path, "x_test")
+        if idx_file:
+            return None, idx_file.name, idx.read(idx_file)
         if table.exists():
             return None, table.name, csv.read_pixels(table, math.prod(input_shape)).reshape(-1, *input_shape)
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
         if not files:
             raise UserError(
-                f"data.path: the folder {path} holds no pictures; expected {', '.join(PICTURES)}, {table.name} or IDX files"
+                f"data.path: the folder {path} contains no images; expected {', '.join(SUFFIXES)} files,"
+                f" {table.name} or the IDX files of MNIST"
             )
-        return [file.name for file in files], "", np.stack([_picture(file, input_shape) for file in files])
-    if path.suffix.lower() in PICTURES:
-        return [path.name], "", _picture(path, input_shape)[None]
+        return [file.name for file in files], "", np.stack([_image(file, input_shape) for file in files])
+    if path.suffix.lower() in SUFFIXES:
+        return [path.name], "", _image(path, input_shape)[None]
     if path.suffix.lower() == ".csv":
         return None, "", csv.read_pixels(path, math.prod(input_shape)).reshape(-1, *input_shape)
     return None, *npz.read_images(path)
 
 
-def _picture(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
-    """One picture as uint8 of `input_shape`, (height, width) or (height, width, channels).
+def _image(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
+    """Read a PNG or JPEG file as uint8 of `input_shape`, (height, width) or (height, width, channels).
 
     Raises:
-        UserError: it is no picture, of another size or deeper than 8 bits, or the network takes no pictures.
+        UserError: the file is damaged, has another size, more than 8 bits per channel or transparent pixels, or
+            `input_shape` is not the shape of an image.
     """
     from PIL import Image
 
     mode = MODES.get(input_shape[2] if len(input_shape) == 3 else 1) if len(input_shape) in (2, 3) else None
     if mode is None:
-        raise UserError(f"{path}: is a picture; expected arrays of shape {input_shape}, which the network takes")
+        raise UserError(f"{path}: is an image file; expected arrays of shape {input_shape}, the network's input shape")
     height, width = input_shape[:2]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a size that is refused below
-            picture = Image.open(path, formats=("PNG", "JPEG"))
-        with picture:
-            if picture.size != (width, height):
+            warnings.simplefilter("ignore")  # about a very large image, which is an error below
+            image = Image.open(path, formats=("PNG", "JPEG"))
+        with image:
+            if image.size != (width, height):
                 raise UserError(
-                    f"{path}: {picture.width}x{picture.height} pixels (width x height); expected {width}x{height},"
-                    " which the network takes"
+                    f"{path}: the size is {image.width}x{image.height} pixels (width x height);"
+                    f" expected {width}x{height}, the network's input size"
                 )
-            if picture.mode[0] in "IF":
-                raise UserError(f"{path}: has more than 8 bits a pixel; expected 8")
-            # Without its alpha, black ink on nothing would be a black square.
-            alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+            if image.mode[0] in "IF":
+                raise UserError(f"{path}: has more than 8 bits per channel; expected 8")
+            # Dropping the alpha channel would turn a black digit on a transparent background into a black square.
+            alpha = np.asarray(image.convert("RGBA"))[..., 3]
             if mode != "RGBA" and alpha.min() < 255:
-                raise UserError(f"{path}: has transparent pixels; expected none, as the network takes none")
-            return np.asarray(picture.convert(mode)).reshape(input_shape)
+                raise UserError(
+                    f"{path}: has transparent pixels; expected none, because the network's input has no alpha channel"
+                )
+            return np.asarray(image.convert(mode)).reshape(input_shape)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: can't be read; expected a whole PNG or JPEG") from error
+        raise UserError(f"{path}: cannot be read; expected a complete PNG or JPEG file") from error

@@ -1,22 +1,25 @@
-"""glibc's allocator, told to keep what was freed."""
+"""Configures glibc's allocator to keep freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-# Parameters of mallopt(3); 32 MiB is the largest threshold that glibc takes.
+# Parameters of mallopt(3); 32 MiB is the largest threshold that glibc accepts.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_THRESHOLD = 32 << 20
 TRIM_THRESHOLD = 8 * MMAP_THRESHOLD
 
 
 def keep_freed() -> bool:
-    """Have blocks of up to 32 MiB reused instead of given back to the system; False where there is no glibc.
+    """Make glibc reuse freed blocks of up to 32 MiB instead of returning them to the system.
 
-    By default it gives large blocks back as soon as they are free. Each
-    training step would fetch its buffers anew, page by page, which can cost
-    as much as the arithmetic.
+    By default, glibc returns large blocks as soon as they are freed, so each
+    training step has to allocate its buffers again, page by page. This can
+    take as long as the computation.
+
+    Returns:
+        Whether the allocator was configured; False on systems without glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""`confusion.png` and `mistakes.png`: which classes a network takes for which, and the images it is most wrong about."""
+"""Draws `confusion.png`, the confusion matrix, and `mistakes.png`, the most confident misclassifications."""
 
 from __future__ import annotations
 
@@ -11,83 +11,111 @@ from . import folder
 from .files import whole_file
 from .metrics import log_softmax
 
-COLUMNS, ROWS = 10, 4  # of mistakes
-NUMBERED = 20  # classes; of more, a cell is too small for its count
-RIGHT, WRONG = "#eceff3", "Reds"
+COLUMNS, ROWS = 10, 4  # of mistakes.png
+MAX_NUMBERED_CLASSES = 20  # with more classes, the cells are too small for numbers
+CORRECT_COLOR, WRONG_COLORS = "#eceff3", "Reds"
 
 
-def confusion(labels: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
-    """How often label i was answered by j, (classes, classes) int64."""
-    counts = np.bincount(labels * classes + answers, minlength=classes * classes)
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Return the confusion matrix.
+
+    Args:
+        labels: (n,) int64.
+        predictions: the predicted classes, (n,) int64.
+        classes: the number of classes.
+
+    Returns:
+        The number of images with label i and prediction j, (classes, classes) int64.
+    """
+    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
 def draw(out: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> list[Path]:
-    """Draw both into the folder `out`; the second only if images have been taken for others, and can be shown.
+    """Draw both pictures into a run folder.
+
+    mistakes.png is drawn only if there are misclassified images that can be
+    shown. Otherwise an existing mistakes.png is deleted.
 
     Args:
-        out: a run folder.
-        images: what was answered, (n, height, width), (n, height, width, channels) or vectors.
+        out: the run folder.
+        images: the tested images, (n, height, width), (n, height, width, channels) or vectors, uint8 or float32.
         labels: (n,) int64.
-        logits: (n, classes).
+        logits: (n, classes) floats.
+
+    Returns:
+        The paths of the pictures.
     """
-    drawn = [out / folder.CONFUSION]
-    draw_confusion(drawn[0], confusion(labels, logits.argmax(1), logits.shape[1]))
-    shown = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))
-    if shown and (logits.argmax(1) != labels).any():
-        drawn.append(out / folder.MISTAKES)
-        draw_mistakes(drawn[1], images, labels, logits)
+    paths = [out / folder.CONFUSION]
+    predictions = logits.argmax(1)
+    draw_confusion(paths[0], confusion(labels, predictions, logits.shape[1]))
+    can_be_shown = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))
+    if can_be_shown and (predictions != labels).any():
+        paths.append(out / folder.MISTAKES)
+        draw_mistakes(paths[1], images, labels, logits)
     else:
-        (out / folder.MISTAKES).unlink(missing_ok=True)  # of an earlier test
-    return drawn
+        (out / folder.MISTAKES).unlink(missing_ok=True)  # from an earlier test of the same run
+    return paths
 
 
 def draw_confusion(path: Path, counts: np.ndarray) -> None:
-    """Mistakes in colour, right answers in grey, counts in the cells where they can be read."""
+    """Draw a confusion matrix: correct predictions in grey, wrong ones in red, with counts for up to 20 classes.
+
+    Args:
+        path: the PNG file to write.
+        counts: the matrix, as returned by `confusion`.
+    """
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
     classes = len(counts)
-    right = np.eye(classes, dtype=bool)
+    diagonal = np.eye(classes, dtype=bool)
     side = min(9.0, max(4.2, 0.55 * classes + 1.2))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(np.where(right, 0.0, np.nan), cmap=ListedColormap([RIGHT]))
-    wrong = np.ma.masked_array(counts, right | (counts == 0))
-    axes.imshow(wrong, cmap=WRONG, vmin=0, vmax=1.6 * max(1, int(wrong.max()) if wrong.count() else 1))
-    if classes <= NUMBERED:
+    axes.imshow(np.where(diagonal, 0.0, np.nan), cmap=ListedColormap([CORRECT_COLOR]))
+    wrong = np.ma.masked_array(counts, diagonal | (counts == 0))
+    axes.imshow(wrong, cmap=WRONG_COLORS, vmin=0, vmax=1.6 * max(1, int(wrong.max()) if wrong.count() else 1))
+    if classes <= MAX_NUMBERED_CLASSES:
         for i, j in zip(*np.nonzero(counts), strict=True):
             axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=8, color="#24292f")
-    every = range(0, classes, -(-classes // NUMBERED))
-    axes.set(xlabel="answer", ylabel="label", xticks=every, yticks=every)
-    axes.set_title(f"{int(counts[~right].sum()):,} of {int(counts.sum()):,} taken for another", fontsize=11)
+    ticks = range(0, classes, -(-classes // MAX_NUMBERED_CLASSES))
+    axes.set(xlabel="prediction", ylabel="label", xticks=ticks, yticks=ticks)
+    axes.set_title(f"{int(counts[~diagonal].sum()):,} of {int(counts.sum()):,} images misclassified", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _save(figure, path)
 
 
 def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> None:
-    """The images that were taken for others with most confidence, the worst first."""
+    """Draw the misclassified images with the most confident predictions, the most confident first.
+
+    Args:
+        path: the PNG file to write.
+        images: (n, height, width) or (n, height, width, channels) with 1, 3 or 4 channels, uint8 or float32.
+        labels: (n,) int64, at least one of which differs from the prediction.
+        logits: (n, classes) floats.
+    """
     from matplotlib.figure import Figure
 
-    answers, sure = logits.argmax(1), np.exp(log_softmax(logits).max(1))
-    wrong = np.flatnonzero(answers != labels)
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][: COLUMNS * ROWS]
-    columns = min(COLUMNS, len(worst))
-    rows = -(-len(worst) // columns)
+    predictions, confidence = logits.argmax(1), np.exp(log_softmax(logits).max(1))
+    wrong = np.flatnonzero(predictions != labels)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][: COLUMNS * ROWS]
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
     figure = Figure(figsize=(max(3.0, 0.95 * columns), 1.25 * rows + 0.5), layout="constrained")
-    figure.suptitle("the most confident mistakes: answer, for label", fontsize=11)
-    grid: Any = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
+    figure.suptitle("most confident mistakes: prediction (label) and confidence", fontsize=11)
+    panels: Any = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
         axes.set_axis_off()
-    top = 255 if images.dtype == np.uint8 else None
-    if top is None and images.ndim == 4:  # matplotlib takes colours from 0 to 1
-        low, high = images[worst].min(), images[worst].max()
+    largest = 255 if images.dtype == np.uint8 else None
+    if largest is None and images.ndim == 4:  # matplotlib clips colours outside 0 to 1
+        low, high = images[shown].min(), images[shown].max()
         images = (images - low) / (high - low or 1)
-    for axes, i in zip(grid, worst, strict=False):
+    for axes, i in zip(panels, shown, strict=False):
         image = images[i] if images.ndim == 3 or images.shape[3] > 1 else images[i, ..., 0]
-        axes.imshow(image, cmap="gray_r", vmin=None if top is None else 0, vmax=top)
-        axes.set_title(f"{answers[i]}, for {labels[i]}\n{sure[i]:.0%}".replace("%", " %"), fontsize=8)
+        axes.imshow(image, cmap="gray_r", vmin=None if largest is None else 0, vmax=largest)
+        axes.set_title(f"{predictions[i]} ({labels[i]})\n{confidence[i] * 100:.0f} %", fontsize=8)
     _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""A run for TensorBoard, written with TensorBoard's own classes and no framework."""
+"""Writes a run for TensorBoard with TensorBoard's own classes, without loading a framework."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from .errors import UserError
 from .history import Epoch
 
 PREFIX = "events.out.tfevents."
-BUCKETS = 30  # as in Keras's own histograms
-FOLDER = "tensorboard"  # in a run's folder
+BUCKETS = 30  # as in Keras's histograms
+FOLDER = "tensorboard"  # in the run folder
 
 
 class Events:
-    """Writes events to a file in each subfolder; each is whole on disk at once, and nothing stays open.
+    """Base class that appends events to one file per subfolder.
+
+    Each event is written completely before the method returns, and no file stays open.
 
     Args:
-        run: the run's folder. Its subfolder `tensorboard` gets the files, and its manifest lists them.
+        run: the run folder. The files are written to its subfolder `tensorboard` and listed in its manifest.
 
     Raises:
         UserError: TensorBoard is not installed.
     """
 
     def __init__(self, run: Path) -> None:
-        # Where this module is, TensorBoard doesn't load all of TensorFlow.
+        # If this module exists, TensorBoard does not import TensorFlow.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -41,16 +43,16 @@ class Events:
                 "--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first"
             ) from error
         self.run, self.folder, self.files = run, run / FOLDER, dict[str, Path]()
-        self._record: Any = RecordWriter
+        self._record_writer: Any = RecordWriter
         self._event, self._summary = event_pb2, summary_pb2
 
     def _begin(self, part: str, step: int) -> None:
-        """Start a file in the subfolder `part`: what TensorBoard finds there of `step` and later, it forgets."""
+        """Start a file in the subfolder `part`; TensorBoard then discards earlier events of `step` and later steps."""
         folder = self.folder / part
         folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads files in the order of their names, which have the second first.
-        taken = [int(s) for p in folder.glob(f"{PREFIX}*") if (s := p.name.split(".")[3]).isdecimal()]
-        self.files[part] = folder / f"{PREFIX}{max([int(time.time()), *(s + 1 for s in taken)]):010d}"
+        # TensorBoard reads files in the order of their names, which start with the time in seconds.
+        seconds = [int(s) for p in folder.glob(f"{PREFIX}*") if (s := p.name.split(".")[3]).isdecimal()]
+        self.files[part] = folder / f"{PREFIX}{max([int(time.time()), *(s + 1 for s in seconds)]):010d}"
         manifest.add(self.run, [self.files[part].relative_to(self.run).as_posix()])
         self._append(part, file_version="brain.Event:2")
         self._append(part, step=step, session_log=self._event.SessionLog(status=self._event.SessionLog.START))
@@ -58,35 +60,40 @@ class Events:
     def _append(self, part: str, wall_time: float | None = None, **content: Any) -> None:
         event = self._event.Event(wall_time=time.time() if wall_time is None else wall_time, **content)
         with self.files[part].open("ab") as file:
-            self._record(file).write(event.SerializeToString())
+            self._record_writer(file).write(event.SerializeToString())
 
 
 class Scalars(Events):
-    """Writes what `history.csv` has, an epoch at a time, under the folders, tags and steps of Keras's own callback.
+    """Writes the metrics of `history.csv`, one epoch at a time.
 
-    So runs of both lie on one chart: `train` and `validation` with
-    `epoch_loss` and `epoch_accuracy`, `train` with `epoch_learning_rate`,
-    epochs from 0. Nothing is touched before `start`.
+    The folders, tags and steps are those of Keras's TensorBoard callback, so
+    that runs of all packages appear in the same charts: `epoch_loss` and
+    `epoch_accuracy` in `train` and `validation`, `epoch_learning_rate` in
+    `train`, epochs from 0. No file is changed before `start` is called.
     """
 
     def start(self, past: list[Epoch]) -> None:
-        """Begin with the epochs that are kept: what an earlier start wrote goes, so that none stands there twice."""
+        """Delete the files that this run has written before, and write the past epochs again.
+
+        Args:
+            past: the epochs before the first one to train; empty for a new run.
+        """
         self.files.clear()
         owned = manifest.owned(self.run)
         for part in ("train", "validation"):
             for path in (self.folder / part).glob(f"{PREFIX}*"):
                 if path.relative_to(self.run).as_posix() in owned:
                     path.unlink()
-        began = time.time() - sum(e.seconds for e in past)
-        for e in past:
-            began += e.seconds
-            self._write(e, began)
+        wall_time = time.time() - sum(epoch.seconds for epoch in past)
+        for epoch in past:
+            wall_time += epoch.seconds
+            self._write(epoch, wall_time)
 
     def epoch(self, e: Epoch) -> None:
-        """Write one more epoch."""
+        """Write the metrics of an epoch that has ended."""
         self._write(e, time.time())
 
-    def _write(self, e: Epoch, when: float) -> None:
+    def _write(self, e: Epoch, wall_time: float) -> None:
         parts: dict[str, dict[str, float | None]] = {
             "train": {"loss": e.train_loss, "accuracy": e.train_accuracy, "learning_rate": e.learning_rate},
             "validation": {"loss": e.val_loss, "accuracy": e.val_accuracy} if e.val_loss is not None else {},
@@ -97,33 +104,40 @@ class Scalars(Events):
             if part not in self.files:
                 self._begin(part, 0)
             scalars = [self._summary.Summary.Value(tag=f"epoch_{name}", simple_value=v) for name, v in values.items()]
-            self._append(part, when, step=e.epoch - 1, summary=self._summary.Summary(value=scalars))
+            self._append(part, wall_time, step=e.epoch - 1, summary=self._summary.Summary(value=scalars))
 
 
 class Histograms(Events):
-    """Writes how the numbers of each weight are spread, an epoch at a time, to `weights`; epochs from 0.
+    """Writes a histogram of each weight to the subfolder `weights`, one epoch at a time, epochs from 0.
 
-    Nothing is touched before `start`.
+    No file is changed before `start` is called.
     """
 
     def start(self, past: list[Epoch]) -> None:
-        """Go on after the epochs that are kept: an epoch that was written but not kept is hidden.
+        """Continue after the past epochs, whose histograms stay as they are, and hide those of later epochs.
 
-        Those that are kept have the histograms that an earlier start wrote, if it did.
+        Args:
+            past: the epochs before the first one to train; empty for a new run.
         """
         self._begin("weights", len(past))
 
     def epoch(self, e: Epoch, weights: Mapping[str, np.ndarray]) -> None:
-        """Write one more epoch: a histogram for each name, of all numbers in its array, whatever the shape."""
-        # TensorBoard's older kind, which is torch's too: at a new start some readers forget nothing of the newer.
+        """Write the histograms of an epoch that has ended.
+
+        Args:
+            e: the epoch.
+            weights: arrays of any shape by the name of the weight.
+        """
+        # This older kind of histogram is also written by torch. After a restart, some readers would not discard
+        # earlier events of the newer kind.
         values = [self._summary.Summary.Value(tag=name, histo=self._count(array)) for name, array in weights.items()]
         self._append("weights", step=e.epoch - 1, summary=self._summary.Summary(value=values))
 
     def _count(self, array: np.ndarray) -> Any:
         x = np.asarray(array, np.float64).ravel()
-        x = x[np.abs(x) <= np.finfo(np.float32).max]  # TensorBoard draws float32, and neither NaN nor infinity
+        x = x[np.abs(x) <= np.finfo(np.float32).max]  # TensorBoard can only draw finite float32 values
         low, high = (x.min(), x.max()) if len(x) else (0.0, 0.0)
-        # Where all numbers are equal so are the limits, and the last bucket has them.
+        # If all values are equal, so are the limits, and the last bucket contains all values.
         limits = np.linspace(low, high, BUCKETS + 1)
         counts, _ = np.histogram(x, limits)
         return self._summary.HistogramProto(

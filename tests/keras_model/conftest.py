@@ -1,4 +1,4 @@
-"""What the tests share: small data sets, the command called in process, and runs made once and looked at often."""
+"""Fixtures: small data sets, the command called in this process, and runs that many tests read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Found here however pytest was told to import tests.
+# So that helpers can be imported with any import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))
 
-# First of all, since it names the backend.
+# First, because it sets the default backend.
 import keras_model  # noqa: F401
 
 if os.environ["KERAS_BACKEND"] == "jax":
-    # Most of the time would go into compiling the same few networks again; read when JAX is imported.
+    # Without a cache, most of the time would be spent on compiling the same networks again. JAX reads this at import.
     COMPILED = tempfile.TemporaryDirectory()
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": COMPILED.name,
@@ -33,11 +33,11 @@ from keras_helpers import BACKEND, OVERFIT, PATIENT, Command, Result, complaints
 from keras_helpers import pictures as patterns
 
 from keras_model import cli
-from keras_model.quiet import one_framework
+from keras_model.startup import use_one_framework
 from minigrad import train
 from minigrad.runs import curves, pictures, run_command
 
-one_framework()  # for the tests that don't go through the command
+use_one_framework()  # for tests that don't call the command
 
 
 def _saved(factory: pytest.TempPathFactory, name: str, arrays: dict[str, np.ndarray]) -> str:
@@ -48,13 +48,13 @@ def _saved(factory: pytest.TempPathFactory, name: str, arrays: dict[str, np.ndar
 
 @pytest.fixture(scope="session")
 def pixels(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Pictures of 12 x 12 uint8 pixels, 10 classes: 1,600 to train, 400 to test."""
+    """Images of 12 x 12 uint8 pixels, 10 classes: 1,600 training and 400 test images."""
     return _saved(tmp_path_factory, "pixels", patterns(2, 2000))
 
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Call `python -m keras_model` in process."""
+    """Call `python -m keras_model` in this process."""
 
     def call(*argv: str) -> Result:
         capsys.readouterr()
@@ -66,16 +66,16 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without their pictures, which take most of the time of one so small."""
+    """Runs without pictures, which would take most of the time of a small run."""
     monkeypatch.setattr(curves, "draw", lambda *_: None)
     monkeypatch.setattr(pictures, "draw", lambda *_: None)
 
 
 @pytest.fixture
 def _float64() -> Iterator[None]:
-    """Keras in double precision, and back."""
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # the layers' own, fixed at the first layer
-    # Here alone, so that all other tests see JAX as a user does.
+    """Keras in double precision."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # the policy is fixed at the first layer
+    # Only here, so that all other tests use JAX as a user does.
     _jax_enable_x64(True)
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
@@ -94,12 +94,12 @@ def _jax_enable_x64(wanted: bool) -> None:
 
 @pytest.fixture
 def refused(command: Command) -> Callable[..., str]:
-    """Call the command, which must say no in one line and nothing else; returns that line."""
+    """Call the command, which must print one line, an error, and exit with status 2; return the line."""
 
     def call(*argv: str) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a warning would be a second line
-            warnings.simplefilter("ignore", DeprecationWarning)  # which Python shows to no user; Keras has one
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python hides those; Keras raises one
             result = command(*argv)
         assert result.status == 2
         lines = complaints(result.err)
@@ -109,12 +109,12 @@ def refused(command: Command) -> Callable[..., str]:
     return call
 
 
-# Runs made once.
+# Runs that many tests read.
 
 
 @pytest.fixture(scope="session")
 def simple_run(pixels: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe simple on the pictures, with TensorBoard."""
+    """The recipe simple on the images, with TensorBoard."""
     out = tmp_path_factory.mktemp("simple") / "out"
     cli.main(["fit", "--config", "simple", *flags(pixels, out, "--tensorboard", "--data.batch_size", "50")])
     return out
@@ -122,13 +122,13 @@ def simple_run(pixels: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stopped_words(hard: str) -> list[str]:
-    """A run that overfits, lowers its rate and stops early; the folder is added by who uses it."""
+    """Arguments of a run that overfits, lowers its rate and stops early; without --out."""
     return ["fit", *flags(hard, "")[:-2], *OVERFIT, *PATIENT]
 
 
 @pytest.fixture(scope="session")
 def stopped_run(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run, never interrupted; beside it what SIGKILL would have left at many a moment."""
+    """That run, never interrupted, beside copies of its folder at many moments."""
     out = tmp_path_factory.mktemp("stopped") / "out"
     with moments(out):
         cli.main([*stopped_words, "--out", str(out)])

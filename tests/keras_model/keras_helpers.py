@@ -1,4 +1,4 @@
-"""Plain functions that several of these tests call."""
+"""Functions and constants that several of these tests use."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ from shared import Command, Result, clouds, complaints  # noqa: F401 (for those 
 
 import minigrad
 from keras_model import callbacks, training
-from minigrad.runs import history, weights
+from keras_model.model import build_model, get_weights, set_weights
+from keras_model.optimizers import build_optimizer
+from keras_model.stock import stock_copy
+from minigrad.recipes import Model, Recipe
+from minigrad.runs import NetworkSpec, history, weights
 
 BACKEND = keras.backend.backend()
-# How near it comes to NumPy in float64: on torch Keras multiplies matrices in float32 whatever the dtype.
+# For tests whose result doesn't depend on the backend: they run once, on torch, which needs no time to compile.
+once = pytest.mark.skipif(BACKEND != "torch", reason="doesn't depend on the backend: tested on torch")
+# The tolerance of float64 against NumPy: on torch, Keras multiplies matrices in float32 whatever the dtype.
 FLOAT64 = {"tensorflow": 1e-10, "jax": 1e-10, "torch": 3e-7}[BACKEND]
-# How many steps may run in one call; torch's trainer refuses more than one.
+# The largest `steps_per_execution`; the torch trainer supports 1 only.
 MOST_STEPS = {"tensorflow": 128, "jax": 128, "torch": 1}[BACKEND]
 
 
 def pictures(seed: int, count: int, side: int = 12, classes: int = 10) -> dict[str, np.ndarray]:
-    """A dim uint8 pattern for each class under noise; a fifth of them is for testing."""
+    """Images of a dim uint8 pattern per class under noise; a fifth of them are test images."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, count)
     patterns = rng.integers(0, 120, (classes, side, side))
@@ -42,19 +48,19 @@ def pictures(seed: int, count: int, side: int = 12, classes: int = 10) -> dict[s
     return {"x_train": images[:cut], "y_train": labels[:cut], "x_test": images[cut:], "y_test": labels[cut:]}
 
 
-# A small convolutional network with all that a recipe may ask for.
+# A small convolutional network with every feature of a recipe.
 CNN = (
     *("--model.architecture", "cnn", "--model.channels", "[3]", "--model.kernel_size", "3", "--model.hidden", "[6]"),
     *("--model.batch_norm", "true", "--model.optimizer", "adam", "--model.learning_rate", "0.01"),
     *("--model.schedule", "one_cycle", "--data.augment", "shift"),
 )
-# A network that soon knows its images by heart, and a recipe that sees it.
+# A network that soon overfits, and a recipe that reacts.
 OVERFIT = ("--model.hidden", "[64]", "--model.learning_rate", "0.3", "--trainer.max_epochs", "40")
 PATIENT = ("--early_stopping.patience", "5", "--model.schedule", "reduce_on_plateau")
 
 
 def flags(data: str | Path, out: str | Path, *more: str) -> list[str]:
-    """The words for a small run, the same for minigrad.train and for this package's fit."""
+    """Arguments of a small run, for minigrad.train and for `fit` of this package."""
     return [
         *("--data.path", str(data), "--data.batch_size", "16", "--data.validation_size", "30"),
         *("--trainer.max_epochs", "3", "--out", str(out), *more),
@@ -62,12 +68,12 @@ def flags(data: str | Path, out: str | Path, *more: str) -> list[str]:
 
 
 def epochs(out: str | Path) -> list[tuple[Any, ...]]:
-    """The history without its seconds, which are never the same twice."""
+    """The history without its seconds, which differ in every run."""
     return [tuple(vars(e).values())[:-1] for e in history.read(Path(out, "history.csv"))]
 
 
 def measured(out: str | Path) -> dict[str, Any]:
-    """What metrics.json says."""
+    """The content of metrics.json."""
     return json.loads(Path(out, "metrics.json").read_text())
 
 
@@ -90,7 +96,7 @@ def answers(arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def same_run(a: str | Path, b: str | Path) -> None:
-    """Equal to the last bit: weights file, history and measurement."""
+    """Check that weights file, history and metrics of two runs are equal to the last bit."""
     assert epochs(a) == epochs(b)
     x, y = weights_of(a), weights_of(b)
     assert x.keys() == y.keys()
@@ -101,7 +107,7 @@ def same_run(a: str | Path, b: str | Path) -> None:
 
 
 def same_model(a: str | Path, b: str | Path) -> None:
-    """model.keras holds the same numbers to the last bit, those of the optimiser too, and the same layers."""
+    """Check that the model.keras of two runs have the same layers and numbers, including those of the optimizer."""
     x, y = (_numbers(Path(run, "model.keras")) for run in (a, b))
     assert x.keys() == y.keys()
     for name in x:
@@ -122,11 +128,11 @@ def _numbers(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def moments(out: Path) -> Iterator[None]:
-    """Copy the run folder at each moment at which it changes: what SIGKILL would leave there, drafts included.
+    """Copy the run folder whenever it changes: what SIGKILL would leave, drafts included.
 
-    A copy is `at(out, NAME, N, WHEN)`: before or after the file NAME is
-    renamed into place for the N-th time, in the middle of its draft; after the
-    N-th call of `steps`; before the `test`.
+    `at(out, NAME, N, WHEN)` is the path of a copy: "before" (with half of the
+    draft) or "after" the file NAME is renamed into place for the N-th time;
+    "after" the N-th call of `steps`; "before" the `test`.
     """
     replace, seen = os.replace, Counter[str]()
 
@@ -163,17 +169,17 @@ def moments(out: Path) -> Iterator[None]:
         m.setattr(os, "rename", replaced)
         steps = callbacks.RunFolder.on_train_batch_end
         m.setattr(callbacks.RunFolder, "on_train_batch_end", noted(steps, "steps", "after"))
-        m.setattr(training, "test", noted(training.test, "test", "before"))
+        m.setattr(training, "_test", noted(training._test, "test", "before"))
         yield
 
 
 def at(out: Path, name: str, number: int, when: str) -> Path:
-    """The copy that `moments` made of the run folder."""
+    """The path of a copy that `moments` made of the run folder."""
     return out.parent / f"{name}-{number}-{when}"
 
 
 def started(*argv: str, first: str = "", **environment: str) -> subprocess.Popen[str]:
-    """`python -m keras_model ARGV` as a process on this backend, listening to Ctrl-C; `first` is run before it."""
+    """Start `python -m keras_model ARGV` on this backend, with Ctrl-C enabled; `first` is code that runs before it."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS_", "TF_"))}
     program = ["-c", f"{first}\nimport runpy\nrunpy.run_module('keras_model', run_name='__main__')"]
     root = str(Path(minigrad.__file__).parents[1])
@@ -189,8 +195,51 @@ def started(*argv: str, first: str = "", **environment: str) -> subprocess.Popen
 
 
 def ended(processes: Iterable[subprocess.Popen[str]]) -> None:
-    """Leave no process behind, whatever became of the test."""
+    """End the processes that are still running."""
     for process in processes:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+# The model section and the input shape of small networks: vectors of 6 floats, or images of 8 x 8 pixels.
+CONVOLUTIONS = {"architecture": "cnn", "channels": [2, 3], "kernel_size": 3}
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "mlp": ({"hidden": [7, 5]}, (8, 8)),
+    "cnn": ({**CONVOLUTIONS, "hidden": [5]}, (8, 8)),
+    "cnn with batch norm": ({**CONVOLUTIONS, "hidden": [5], "batch_norm": True, "dropout": 0.3}, (8, 8)),
+    "batch norm": ({"hidden": [7, 5], "batch_norm": True}, (6,)),
+    "dropout": ({"hidden": [7, 5], "dropout": 0.5}, (8, 8)),
+    "tanh": ({"hidden": [7], "activation": "tanh"}, (8, 8)),
+    "sigmoid": ({**CONVOLUTIONS, "hidden": [], "activation": "sigmoid"}, (8, 8)),
+    "vectors": ({"hidden": [7, 5]}, (6,)),
+    "channels": ({**CONVOLUTIONS, "hidden": [5]}, (8, 8, 3)),
+    "channels in a row": ({"hidden": [5]}, (8, 8, 3)),
+    "nothing hidden": ({"hidden": []}, (8, 8)),
+}
+
+
+def arrays_for(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """A small data set with inputs of a shape: vectors of floats, or pixels."""
+    if len(shape) == 1:
+        return clouds(0, 50, 0.5)
+    arrays = pictures(0, 50, side=8, classes=3)
+    for key in ("x_train", "x_test") if len(shape) == 3 else ():
+        arrays[key] = np.stack([arrays[key], 255 - arrays[key], arrays[key] // 2], axis=-1)
+    return arrays
+
+
+def network(name: str) -> tuple[keras.Model, dict[str, str]]:
+    """Build one of `NETWORKS` with random weights, and the metadata of its weights file."""
+    section, shape = NETWORKS[name]
+    model, scale = Model(**section), 1.0 if len(shape) == 1 else 1 / 255
+    net = build_model(model, shape, 3, scale)
+    rng = np.random.default_rng(0)
+    # Positive, because variances must be, except for kernels.
+    set_weights(net, {k: rng.uniform(0.1, 1, v.shape) - 0.5 * (v.ndim > 1) for k, v in get_weights(net).items()})
+    return net, NetworkSpec(Recipe(model=model), shape, 3, scale).metadata()
+
+
+def stock(net: keras.Model) -> keras.Model:
+    """The network in Keras's own classes, as `fit` and `export` save it."""
+    return stock_copy(net, build_optimizer(Model(), 1))

@@ -1,4 +1,4 @@
-"""fit, test and predict: what they leave, and that the numbers they leave are true."""
+"""`fit`, `test` and `predict`: the files that they write, and the numbers in these files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_helpers import Command, answers, complaints, epochs, flags, measured, weights_of
+from keras_helpers import Command, answers, complaints, epochs, flags, measured, once, weights_of
 
 from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
@@ -43,8 +43,9 @@ def flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255
 
 
-def test_it_leaves_a_run_folder(simple_run: Path) -> None:
-    """These files and nothing else, no draft among them."""
+@once
+def test_fit_writes_a_run_folder(simple_run: Path) -> None:
+    """These files and no others, such as drafts."""
     assert {p.name for p in simple_run.iterdir()} == {".files.json", *LEFT}
     listed = set(json.loads((simple_run / ".files.json").read_text())["files"])
     assert listed == {p.relative_to(simple_run).as_posix() for p in simple_run.rglob("*") if p.is_file()} - {
@@ -54,7 +55,7 @@ def test_it_leaves_a_run_folder(simple_run: Path) -> None:
 
 
 def test_it_learns(simple_run: Path) -> None:
-    """Chance is a tenth; the measurement says so and adds up."""
+    """The accuracy is far above chance, which is 0.1, and the metrics are consistent."""
     found = measured(simple_run)
     assert found["test_accuracy"] > 0.7
     assert found["test_accuracy"] == found["test_correct"] / found["test_images"]
@@ -65,8 +66,8 @@ def test_it_learns(simple_run: Path) -> None:
     assert all(e.seconds > 0 for e in rows)
 
 
-def test_metrics_json_is_of_the_weights_beside_it(simple_run: Path, pixels: str) -> None:
-    """NumPy answers the test set with the weights file, and counts the same."""
+def test_metrics_json_belongs_to_the_weights_file(simple_run: Path, pixels: str) -> None:
+    """NumPy computes the same metrics from the weights file."""
     test = datasets.load(pixels, 30, 42).test
     expected = metrics.score(answers(weights_of(simple_run), flat(test.images)), test.labels)
     assert measured(simple_run)["test_correct"] == expected["correct"]
@@ -74,7 +75,7 @@ def test_metrics_json_is_of_the_weights_beside_it(simple_run: Path, pixels: str)
 
 
 def test_validation_figures_are_those_of_the_weights_at_the_end(simple_run: Path, pixels: str) -> None:
-    """The last row of history.csv, by NumPy."""
+    """NumPy computes the last row of history.csv."""
     validation = datasets.load(pixels, 30, 42).validation
     expected = metrics.score(answers(weights_of(simple_run), flat(validation.images)), validation.labels)
     last = history.read(simple_run / "history.csv")[-1]
@@ -83,7 +84,7 @@ def test_validation_figures_are_those_of_the_weights_at_the_end(simple_run: Path
 
 
 def test_model_keras_is_the_same_network(simple_run: Path, pixels: str) -> None:
-    """It loads without trusting code, takes raw pixels, and answers as the weights file does."""
+    """It loads in safe mode, accepts raw pixels, and has the outputs of the weights file."""
     net = keras.saving.load_model(simple_run / "model.keras", safe_mode=True)
     images = datasets.load(pixels).test.images
     np.testing.assert_allclose(
@@ -92,7 +93,7 @@ def test_model_keras_is_the_same_network(simple_run: Path, pixels: str) -> None:
 
 
 def test_metrics_csv_agrees_with_the_history(simple_run: Path) -> None:
-    """Keras's own log beside ours; it counts epochs from 0."""
+    """Keras's own log counts epochs from 0."""
     logged, ours = rows_of(simple_run / "metrics.csv"), history.read(simple_run / "history.csv")
     assert [int(row["epoch"]) + 1 for row in logged] == [e.epoch for e in ours]
     for row, e in zip(logged, ours, strict=True):
@@ -101,32 +102,35 @@ def test_metrics_csv_agrees_with_the_history(simple_run: Path) -> None:
 
 
 def test_tensorboard_has_event_files(simple_run: Path) -> None:
-    """For training and for validation."""
+    """Both for training and for validation."""
     for part in ("train", "validation"):
         (events,) = (simple_run / "tensorboard" / part).glob("events.out.tfevents.*")
         assert events.stat().st_size > 0
 
 
+@once
 def test_without_tensorboard_there_are_none(stopped_run: Path) -> None:
-    """It is asked for, never the default; and vectors are no pictures to show."""
+    """TensorBoard is off by default; and vectors can't be shown as pictures of mistakes."""
     assert {p.name for p in stopped_run.iterdir()} - {".files.json"} == LEFT - {"tensorboard", "mistakes.png"}
 
 
-def test_the_weights_file_says_what_it_expects(simple_run: Path) -> None:
-    """Recipe, shape, classes and scale, for whoever opens it elsewhere."""
+@once
+def test_the_weights_file_describes_its_network(simple_run: Path) -> None:
+    """Recipe, input shape, classes and input scale."""
     described = json.loads(weights.read(simple_run / "weights.safetensors")[1]["minigrad"])
     assert (described["input_shape"], described["classes"], described["input_scale"]) == ([12, 12], 10, "1/255")
     assert described["recipe"] == recipes.load(str(simple_run / "recipe.yaml")).as_dict()
 
 
-def test_the_history_holds_the_rate_as_it_was_given(simple_run: Path) -> None:
-    """0.1, as minigrad writes it, not the float32 beside it."""
+def test_the_history_contains_the_rate_of_the_recipe(simple_run: Path) -> None:
+    """0.1, as minigrad writes it, not 0.10000000149."""
     assert [row[-1] for row in epochs(simple_run)] == [0.1] * 3
 
 
+@once
 @pytest.mark.parametrize("name", recipes.names())
 def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Command) -> None:
-    """Only the data and the length are ours."""
+    """Only the data and the number of epochs differ from the built-in recipe."""
     words = ("--data.path", pixels, "--data.validation_size", "64", "--trainer.max_epochs", "1")
     result = command("fit", "--config", name, *words, "--out", "out")
     assert (result.status, complaints(result.err)) == (0, [])
@@ -136,10 +140,9 @@ def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Co
     assert left.data.batch_size == built_in.data.batch_size
 
 
-def test_the_configuration_it_prints_feeds_back_in(
-    easy: str, command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """All flags become one file, and nothing runs while it prints."""
+@once
+def test_the_printed_configuration_is_accepted(easy: str, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """All flags are written into one file, and nothing is trained."""
     words = ("--model.hidden", "[7, 5]", "--model.learning_rate", "1e-05", "--trainer.max_epochs", "0")
     with pytest.raises(SystemExit) as done:
         command("fit", *flags(easy, "out", *words), "--print_config")
@@ -151,15 +154,15 @@ def test_the_configuration_it_prints_feeds_back_in(
     assert (left.model.hidden, left.model.learning_rate, left.data.path) == ([7, 5], 1e-05, easy)
 
 
-def test_the_recipe_it_leaves_feeds_back_in(simple_run: Path, command: Command) -> None:
-    """And gives the same run again, to the last bit."""
+def test_the_recipe_of_a_run_is_accepted(simple_run: Path, command: Command) -> None:
+    """The run is repeated to the last bit."""
     assert command("fit", "--config", str(simple_run / "recipe.yaml"), "--out", "again").status == 0
     assert Path("again/weights.safetensors").read_bytes() == (simple_run / "weights.safetensors").read_bytes()
     assert epochs("again") == epochs(simple_run)
 
 
-def test_no_epochs_only_measure(simple_run: Path, pixels: str, command: Command) -> None:
-    """max_epochs 0 leaves the weights as they came."""
+def test_without_epochs_the_weights_are_tested(simple_run: Path, pixels: str, command: Command) -> None:
+    """With max_epochs 0 the weights stay unchanged."""
     start = ("--model.weights", str(simple_run / "weights.safetensors"), "--trainer.max_epochs", "0")
     assert command("fit", *flags(pixels, "out", *start)).status == 0
     assert measured("out")["test_correct"] == measured(simple_run)["test_correct"]
@@ -167,15 +170,17 @@ def test_no_epochs_only_measure(simple_run: Path, pixels: str, command: Command)
         np.testing.assert_array_equal(weights_of("out")[name], array)
 
 
+@once
 def test_it_runs_without_validation(easy: str, command: Command) -> None:
-    """Empty cells in the history, and a loss to watch for the model file."""
+    """The history has empty cells, and the training loss is monitored."""
     assert command("fit", *flags(easy, "out", "--data.validation_size", "0", "--trainer.max_epochs", "2")).status == 0
     assert [row[3:5] for row in epochs("out")] == [(None, None)] * 2
     assert Path("out/model.keras").exists()
 
 
-def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command) -> None:
-    """The folder is as if the new run had been the first: no curves of TensorBoard's, no older rows."""
+@once
+def test_overwrite_removes_the_earlier_run(easy: str, command: Command) -> None:
+    """Files of the earlier run are removed, including those of TensorBoard; the user's files are kept."""
     short = ("--trainer.max_epochs", "1")
     assert command("fit", *flags(easy, "out", *short, "--tensorboard")).status == 0
     mine = {"mine.txt", "paper.onnx", "old.keras", "best.weights.h5", "predictions.csv"}
@@ -193,7 +198,7 @@ def test_overwrite_leaves_nothing_of_the_earlier_run(easy: str, command: Command
 
 
 def test_test_measures_the_weights_given(simple_run: Path, pixels: str, command: Command) -> None:
-    """The same figures as at the end of the run that made them."""
+    """The metrics are those of the run that wrote the weights."""
     result = command("test", *words_for(simple_run, pixels))
     assert (result.status, complaints(result.err)) == (0, [])
     for name in ("test_accuracy", "test_loss", "test_correct", "test_images", "parameters"):
@@ -214,8 +219,8 @@ def words_for(run: Path, data: str) -> list[str]:
     ]
 
 
-def test_predict_lists_an_answer_for_each_image(simple_run: Path, pixels: str, command: Command) -> None:
-    """index, label and probabilities that sum to 1, of the weights given."""
+def test_predict_writes_a_row_per_image(simple_run: Path, pixels: str, command: Command) -> None:
+    """Index, label, and probabilities that sum to 1."""
     assert command("predict", *words_for(simple_run, pixels)).status == 0
     rows = rows_of(Path("out/predictions.csv"))
     assert list(rows[0]) == ["index", "label", *(f"probability_{k}" for k in range(10))]
@@ -230,17 +235,19 @@ def test_predict_lists_an_answer_for_each_image(simple_run: Path, pixels: str, c
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_untrained_answers_are_said_to_be_so(easy: str, command: Command) -> None:
-    """Nobody should take them for a result."""
+@once
+def test_an_untrained_network_is_reported(easy: str, command: Command) -> None:
+    """A message says that the network is untrained."""
     result = command("test", "--data.path", easy, "--data.validation_size", "30", "--out", "out")
     assert result.status == 0
     assert "untrained" in result.out
 
 
-def test_answers_are_not_written_over(
+@once
+def test_predictions_are_not_overwritten(
     simple_run: Path, pixels: str, command: Command, refused: Callable[..., str]
 ) -> None:
-    """Unless asked to."""
+    """Only with --overwrite."""
     assert command("predict", *words_for(simple_run, pixels)).status == 0
     Path("out/predictions.csv").write_text("dear")
     assert "predictions.csv" in refused("predict", *words_for(simple_run, pixels))
@@ -253,14 +260,14 @@ def test_answers_are_not_written_over(
 
 
 def test_early_stopping_ends_five_epochs_after_the_best(stopped_run: Path) -> None:
-    """And long before the end of the recipe."""
+    """That is long before the last epoch of the recipe."""
     losses = [row[3] for row in epochs(stopped_run)]
     assert len(losses) == int(np.argmin(losses)) + 1 + 5 < 40
     assert measured(stopped_run)["epochs"] == len(losses)
 
 
 def test_early_stopping_keeps_the_best_epochs_weights_everywhere(stopped_run: Path, hard: str) -> None:
-    """weights.safetensors, model.keras and metrics.json are of one and the same epoch, the best."""
+    """weights.safetensors, model.keras and metrics.json belong to the best epoch."""
     data = datasets.load(hard, 30, 42)
     arrays, net = weights_of(stopped_run), keras.saving.load_model(stopped_run / "model.keras", safe_mode=True)
     best: Any = min(history.read(stopped_run / "history.csv"), key=lambda e: e.val_loss or 0)
@@ -274,7 +281,7 @@ def test_early_stopping_keeps_the_best_epochs_weights_everywhere(stopped_run: Pa
 
 
 def test_the_plateau_lowers_the_rate(stopped_run: Path) -> None:
-    """By ten, after three epochs without a better loss; the history says the rate an epoch was trained with."""
+    """By a factor of 10 after three epochs without a lower loss; the history contains the rate of each epoch."""
     rows = epochs(stopped_run)
     rate, best, bad, expected = 0.3, np.inf, 0, []
     for row in rows:
@@ -283,4 +290,4 @@ def test_the_plateau_lowers_the_rate(stopped_run: Path) -> None:
         if bad > 2:
             rate, bad = rate * 0.1, 0
     np.testing.assert_allclose([row[-1] for row in rows], expected, rtol=1e-5)
-    assert expected[-1] < 0.1, "the rate must have moved for this test to say anything"
+    assert expected[-1] < 0.1, "a constant rate would make this test trivial"

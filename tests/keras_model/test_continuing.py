@@ -1,4 +1,4 @@
-"""What a run may be continued with, and for how long; and what is recorded of it."""
+"""Checks before a run is resumed: the recipe, the data, the checkpoint; and the settings in the files of a run."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_helpers import Command, contents, epochs, flags, measured, same_model, same_run
+from keras_helpers import Command, contents, epochs, flags, measured, once, same_model, same_run
 
-from keras_model import state
+from keras_model import resume
 from minigrad import recipes
 from minigrad.runs import UserError, weights
 
-pytestmark = pytest.mark.usefixtures("_undrawn")
+pytestmark = [once, pytest.mark.usefixtures("_undrawn")]
 
 OUT = Path("out")
 
 
 def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, after: int, *words: str) -> None:
-    """Run the command, and stop it by Ctrl-C when so many epochs are kept."""
-    real = state.ResumableState.on_epoch_end
+    """Run the command, and stop it by Ctrl-C after some epochs."""
+    real = resume.ResumableState.on_epoch_end
 
-    def call(self: state.ResumableState, epoch: int, logs: Any = None) -> None:
+    def call(self: resume.ResumableState, epoch: int, logs: Any = None) -> None:
         real(self, epoch, logs)
         if epoch + 1 == after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(state.ResumableState, "on_epoch_end", call)
+        m.setattr(resume.ResumableState, "on_epoch_end", call)
         assert command("fit", *words).status == 130
 
 
-def test_a_finished_run_that_continues_ends_as_one_that_was_planned_longer(easy: str, command: Command) -> None:
+def test_a_finished_run_can_be_extended(easy: str, command: Command) -> None:
     words = ("--model.momentum", "0.9", "--model.schedule", "reduce_on_plateau")
     assert command("fit", *flags(easy, OUT, *words)).status == 0
     assert command("fit", *flags(easy, OUT, *words, "--resume", "--trainer.max_epochs", "5")).status == 0
@@ -44,7 +44,7 @@ def test_a_finished_run_that_continues_ends_as_one_that_was_planned_longer(easy:
     assert measured(OUT)["epochs"] == 5
 
 
-def test_a_stretched_schedule_says_why_it_cannot_become_longer(
+def test_a_run_with_a_stretched_schedule_cannot_be_extended(
     easy: str, command: Command, refused: Callable[..., str]
 ) -> None:
     words = flags(easy, OUT, "--model.schedule", "cosine")
@@ -85,7 +85,7 @@ def test_a_run_without_its_checkpoint_does_not_start_again(
     assert "already holds a run" in refused("fit", *flags(easy, OUT))
 
 
-def test_what_no_recipe_describes_is_recorded(easy: str, command: Command) -> None:
+def test_settings_beyond_the_recipe_are_recorded(easy: str, command: Command) -> None:
     words = ("--ema", "0.9", "--trainer.max_epochs", "2")
     assert command("fit", *flags(easy, OUT, *words)).status == 0
     _, beyond = recipes.read_trained(OUT / "recipe.yaml")

@@ -1,4 +1,4 @@
-"""The batches that fit sees: minigrad's, in minigrad's order."""
+"""The batches of `fit` are those of minigrad, in the same order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE, BATCH, SEED = 23, 5, 7  # the last batch holds 3
 
 
 def split(dtype: str = "uint8") -> Split:
-    """Images that say their own index."""
+    """Images whose pixels are their index."""
     images = np.arange(SIZE, dtype=dtype)[:, None, None] * np.ones((1, 2, 3), dtype)
     return Split(images, np.arange(SIZE, dtype=np.int64) % 4)
 
@@ -30,20 +30,20 @@ def order(epoch: int) -> list[np.ndarray]:
 
 
 def drawn(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """One epoch, as arrays."""
+    """The batches of one epoch as arrays."""
     if isinstance(data, Gather):
         return [data[i] for i in range(len(data))]
     return [(x.numpy(), y.numpy()) for x, y in data]
 
 
-# What fit takes on this backend; TensorFlow's own kind must be equal to the one for all others.
+# The kinds of data for `fit` on this backend; on TensorFlow, also that of the other backends, for comparison.
 KINDS = {"tf.data": training_data, "Gather": Gather} if BACKEND == "tensorflow" else {"Gather": training_data}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_each_epoch_is_images_of_the_batches(kind: str, dtype: str) -> None:
-    """Exactly, in order, the remainder last, epoch after epoch, and right again where a resumed run begins."""
+    """In order, the incomplete batch last, in every epoch, and also when a resumed run begins with a later epoch."""
     data_split, current = split(dtype), CurrentEpoch()
     data = KINDS[kind](data_split, order, current)
     for epoch in (0, 1, 2, 7, 1):
@@ -59,8 +59,8 @@ def test_each_epoch_is_images_of_the_batches(kind: str, dtype: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (1, 1)])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_images_move_as_minigrads_do(kind: str, shape: tuple[int, ...], dtype: str) -> None:
-    """By the seed, the epoch and their index, and right again where a resumed run begins."""
+def test_images_are_shifted_as_in_minigrad(kind: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Shifts depend on the seed, the epoch and the index, also when a resumed run begins with a later epoch."""
     images = np.random.default_rng(0).integers(1, 256, (SIZE, *shape)).astype(dtype)
     data_split, current = Split(images, np.arange(SIZE, dtype=np.int64)), CurrentEpoch()
     data = KINDS[kind](data_split, order, current, lambda epoch: datasets.epoch_shifts(SIZE, SEED, epoch))
@@ -74,8 +74,8 @@ def test_images_move_as_minigrads_do(kind: str, shape: tuple[int, ...], dtype: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_epoch_has_another_order_and_sees_all_once(kind: str) -> None:
-    """A shuffle, not a sample."""
+def test_each_epoch_has_another_order_and_contains_each_image_once(kind: str) -> None:
+    """The order is a permutation."""
     current = CurrentEpoch()
     data = KINDS[kind](split(), order, current)
     seen = []
@@ -87,8 +87,8 @@ def test_each_epoch_has_another_order_and_sees_all_once(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_knows_its_length(kind: str) -> None:
-    """Keras asks before the first epoch."""
+def test_the_length_is_the_number_of_batches(kind: str) -> None:
+    """Keras reads the length before the first epoch."""
     data = KINDS[kind](split(), order, CurrentEpoch())
     assert len(data) == 5
 
@@ -96,7 +96,7 @@ def test_it_knows_its_length(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("begin", [0, 2])
 def test_fit_trains_on_these_batches(kind: str, begin: int) -> None:
-    """Through fit itself, from epoch `begin`: the weights are those of NumPy's loop over the same batches."""
+    """`fit` from epoch `begin` results in the weights of a NumPy loop over the same batches."""
     rng = np.random.default_rng(0)
     data_split = Split(rng.normal(0, 1, (SIZE, 4)).astype(np.float32), rng.integers(0, 3, SIZE))
     model, current = Model(hidden=[6], momentum=0.9), CurrentEpoch()

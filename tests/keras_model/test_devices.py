@@ -1,4 +1,4 @@
-"""Several devices train as one does: two virtual CPU devices in one process, and on JAX two processes."""
+"""Training on several devices equals training on one: two virtual CPU devices in one process; on JAX two processes."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from keras_helpers import (
     epochs,
     flags,
     measured,
+    once,
     same_run,
     started,
     weights_of,
 )
 
 from keras_model import cli, training
-from keras_model.devices import Place
+from keras_model.devices import DeviceGroup
 from minigrad import datasets
 from minigrad.runs import UserError, weights
 
-DEADLINE = 240  # seconds; only a hang comes near it
+DEADLINE = 240  # seconds, far more than a run takes
 SEVERAL = BACKEND in ("tensorflow", "jax")
-several = pytest.mark.skipif(not SEVERAL, reason="Keras trains on one device on torch")
-on_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras trains in several processes on JAX alone")
+several = pytest.mark.skipif(not SEVERAL, reason="Keras on torch supports one device only")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras supports several processes on JAX only")
 
-# Runs each command in `sys.argv[1]` in one process, since how many devices there are is settled once; prints how each
-# ended. An epoch given with a command is the one at whose end Ctrl-C comes.
+# Runs each command in `sys.argv[1]` in one process, since the number of devices can't change within a process, and
+# prints the results. The number beside a command is the epoch at whose end Ctrl-C is raised; 0 for none.
 COMMANDS = """
 import io, json, logging, sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -54,13 +55,13 @@ def stopping(at, real):
             raise KeyboardInterrupt
     return call
 
-logging.getLogger("tensorflow").setLevel("ERROR")  # it warns where many models are built in one process
+logging.getLogger("tensorflow").setLevel("ERROR")  # it warns if many models are built in one process
 ended = {}
 for name, (words, at) in json.loads(sys.argv[1]).items():
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         if at:
-            from keras_model.state import ResumableState
+            from keras_model.resume import ResumableState
             real = ResumableState.on_epoch_end
             ResumableState.on_epoch_end = stopping(at, real)
         ended[name] = [run_command(cli.PROG, cli.main, words), out, err]
@@ -74,25 +75,25 @@ Words = dict[str, tuple[list[str], int]]
 
 
 class Together:
-    """Commands in one process of two devices: begun at once, asked for when it matters."""
+    """Commands in one process with two devices, started at once and awaited when needed."""
 
     def __init__(self, commands: Words) -> None:
         self.process = started(json.dumps(commands), first=COMMANDS)
 
-    @cache  # noqa: B019 (there are few, and they live as long as the tests)
+    @cache  # noqa: B019 (few objects, which live as long as the tests)
     def all(self) -> dict[str, Result]:
         out, err = self.process.communicate(timeout=DEADLINE)
         assert (self.process.returncode, complaints(err)) == (0, []), err
         return {name: Result(*found) for name, found in json.loads(out).items()}
 
     def good(self, name: str) -> Result:
-        """How a command ended that ended well."""
+        """The result of a command that must have succeeded."""
         found = self.all()[name]
         assert (found.status, complaints(found.err)) == (0, []), found
         return found
 
     def refused(self, name: str) -> str:
-        """What was said by one that refused."""
+        """The message of a command that must have been refused."""
         found = self.all()[name]
         assert (found.status, found.out, len(found.err.splitlines())) == (2, "", 1), found
         return found.err
@@ -135,7 +136,7 @@ ONE_EPOCH = ("--trainer.max_epochs", "1")
 
 @pytest.fixture(scope="module")
 def together(folder: Path, easy: str, pixels: str, one_over: str) -> Iterator[Together]:
-    """What must be seen on two devices in any case."""
+    """The runs on two devices that are always tested."""
     commands: Words = {
         "cnn": (["fit", *flags(pixels, folder / "cnn", *CNN_WORDS, *TWO)], 0),
         "one over": (["fit", *flags(one_over, folder / "one over", *HELD_OUT, *TWO, *ONE_EPOCH)], 0),
@@ -150,7 +151,7 @@ def together(folder: Path, easy: str, pixels: str, one_over: str) -> Iterator[To
 
 @pytest.fixture(scope="module")
 def further(folder: Path, easy: str, odd: str) -> Iterator[Together]:
-    """What takes longer."""
+    """The runs on two devices of the slow tests."""
     commands: Words = {
         "mlp": (["fit", *flags(easy, folder / "mlp", *TWO)], 0),
         "odd": (["fit", *flags(odd, folder / "odd", *HELD_OUT, *TWO)], 0),
@@ -184,7 +185,7 @@ def alike(a: Path, b: Path, tolerance: float = 1e-6) -> None:
 
 @several
 def test_batch_norm_sees_the_whole_batch(together: Together, folder: Path, cnn_on_one: Path) -> None:
-    """A cnn on moved images, with Adam and a schedule; normed by halves its losses would be others by a tenth."""
+    """A cnn with shifted images, Adam and a schedule; statistics of half batches would change its losses by a tenth."""
     together.good("cnn")
     alike(folder / "cnn", cnn_on_one, 2e-5)
 
@@ -195,74 +196,77 @@ def trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "batches", lambda *order: (b[: len(b) // 2 * 2] for b in real(*order)))
 
 
-def one_sat_out(found: Together, path: Path, data: str, images: int, steps: int, command: Command, *more: str) -> None:
-    """Check that it was said, and that the others were trained on as on one device, batch by batch."""
-    assert f"{images} images on 2 devices: 1 sit" in " ".join(found.good(path.name).out.split())
+def one_is_skipped(
+    found: Together, path: Path, data: str, images: int, steps: int, command: Command, *more: str
+) -> None:
+    """Check the printed number, and that the other images are trained on as on one device, batch by batch."""
+    assert f"{images} images on 2 devices: 1 skipped per epoch" in " ".join(found.good(path.name).out.split())
     assert weights.read(path / "checkpoint.safetensors")[0]["optimizer.0"] == steps
     assert command("fit", *flags(data, "one", *HELD_OUT, *more)).status == 0
     alike(path, Path("one"))
 
 
 @several
-def test_an_image_that_is_left_over_sits_out(
+def test_a_remaining_image_is_skipped(
     together: Together, folder: Path, one_over: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last batch would be of one, and is left out."""
+    """The last batch would have one image, and is left out."""
     trimmed(monkeypatch)
-    one_sat_out(together, folder / "one over", one_over, 113, 7, command, *ONE_EPOCH)
+    one_is_skipped(together, folder / "one over", one_over, 113, 7, command, *ONE_EPOCH)
 
 
 @several
 @pytest.mark.slow
-def test_an_image_of_several_that_is_left_over_sits_out(
+def test_one_of_several_remaining_images_is_skipped(
     further: Together, folder: Path, odd: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last batch would be of five, and is of four."""
+    """The last batch would have five images, and has four."""
     trimmed(monkeypatch)
-    one_sat_out(further, folder / "odd", odd, 117, 3 * 8, command)
+    one_is_skipped(further, folder / "odd", odd, 117, 3 * 8, command)
 
 
 @several
 @pytest.mark.slow
 def test_two_devices_train_as_one(further: Together, folder: Path, easy: str, command: Command) -> None:
-    """The last batch is of 2, one for each."""
+    """The last batch has two images, one per device."""
     assert command("fit", *flags(easy, "one")).status == 0
-    assert "sit out" not in further.good("mlp").out
+    assert "skipped" not in further.good("mlp").out
     alike(folder / "mlp", Path("one"))
 
 
 @several
 @pytest.mark.slow
 def test_a_process_of_two_devices_trains_on_one_too(further: Together, folder: Path) -> None:
-    """As if there were no other."""
+    """The second device changes nothing."""
     further.good("one")
     alike(folder / "one", folder / "mlp")
 
 
+@once
 @pytest.mark.parametrize(("devices", "processes"), [(2, 1), (2, 2), (4, 2), (3, 3)])
 @pytest.mark.parametrize("size", [113, 117, 120])
 def test_shares_cover_an_epoch(size: int, devices: int, processes: int) -> None:
-    """Each image but those left over is in one share of its batch, shares are equal, and others sit out next time."""
-    batch_size, sat_out = 4 * devices, []
+    """Each image is in one share of its batch, except those skipped, which differ between epochs; shares are equal."""
+    batch_size, skipped = 4 * devices, []
     for epoch in range(3):
         seen: list[int] = []
         for batch in datasets.batches(size, batch_size, 0, epoch):
-            shares = [Place(devices=devices, rank=r, processes=processes).share(batch) for r in range(processes)]
+            shares = [DeviceGroup(devices=devices, rank=r, processes=processes).share(batch) for r in range(processes)]
             assert len({len(share) for share in shares}) == 1
             assert len(shares[0]) % (devices // processes) == 0
             np.testing.assert_array_equal(np.concatenate(shares), batch[: len(batch) // devices * devices])
             seen += list(np.concatenate(shares))
         assert len(seen) == len(set(seen)) == size - size % devices
-        sat_out.append(set(range(size)) - set(seen))
-    assert size % devices == 0 or sat_out[0] != sat_out[1] != sat_out[2]
+        skipped.append(set(range(size)) - set(seen))
+    assert size % devices == 0 or skipped[0] != skipped[1] != skipped[2]
 
 
 @several
 @pytest.mark.slow
 def test_a_run_on_two_devices_goes_on_exactly(further: Together, folder: Path) -> None:
-    """To the same end to the last bit, as one that never stopped."""
+    """The resumed run is equal to the last bit."""
     assert further.all()["stopped"].status == 130
-    assert "1 whole epochs are kept" in further.all()["stopped"].err
+    assert "1 completed epochs are kept" in further.all()["stopped"].err
     further.good("resumed")
     same_run(folder / "parts", folder / "mlp")
 
@@ -270,7 +274,7 @@ def test_a_run_on_two_devices_goes_on_exactly(further: Together, folder: Path) -
 @several
 @pytest.mark.slow
 def test_it_does_not_go_on_on_another_number(further: Together) -> None:
-    """Sums in another order have other last digits."""
+    """Sums in another order have other rounding errors."""
     assert "--resume: devices is 1, but the run was made with 2; expected 2" in further.refused("on one")
 
 
@@ -280,36 +284,40 @@ def test_it_does_not_go_on_on_another_number(further: Together) -> None:
     [
         ("batch", "data.batch_size: 15 on 2 devices; expected a multiple of 2"),
         ("validation", "data.validation_size: 31 on 2 devices; expected a multiple of 2"),
-        ("more", "devices: 3; expected at most 2, the CPU devices that are here"),
+        ("more", "devices: 3; expected at most 2, the number of CPU devices available"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(name: str, said: str, together: Together, folder: Path) -> None:
-    """And no folder is left."""
+    """No folder is created."""
     assert said in together.refused(name)
     assert not (folder / "new").exists()
 
 
 @pytest.mark.parametrize("devices", ["2", "64"])
 def test_more_devices_than_there_are(devices: str, easy: str, refused: Callable[..., str]) -> None:
-    """This process has one, and can have no more once it has computed; on torch Keras knows one only."""
+    """This process has one device, which can't change after the first computation; Keras on torch supports one only."""
     float(keras.ops.sum(keras.ops.ones(2)))
     text = refused("fit", *flags(easy, "out", "--devices", devices, "--data.batch_size", "64"))
     said = (
-        "at most 1, the CPU devices" if SEVERAL else f"devices: {devices} on torch; expected KERAS_BACKEND tensorflow"
+        "at most 1, the number of CPU devices"
+        if SEVERAL
+        else f"devices: {devices} on torch; expected KERAS_BACKEND tensorflow"
     )
     assert said in text
     assert not Path("out").exists()
 
 
+@once
 @pytest.mark.parametrize("devices", ["0", "-1", "two", "1.5", "null", "[2]"])
 def test_no_number_of_devices(devices: str, easy: str, refused: Callable[..., str]) -> None:
-    """One sentence that names the option."""
+    """The message names the option."""
     assert refused("fit", *flags(easy, "out", f"--devices={devices}")).startswith("devices: ")
     assert not Path("out").exists()
 
 
+@once
 def test_a_refusal_costs_no_earlier_run(easy: str, refused: Callable[..., str], command: Command) -> None:
-    """Even with --overwrite."""
+    """Also with --overwrite."""
     assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1")).status == 0
     before = contents("out")
     refused("fit", *flags(easy, "out", "--devices", "2"), "--overwrite")
@@ -334,14 +342,14 @@ def free_address() -> str:
 
 
 def said(out: str) -> str:
-    """What was printed, without the line that JAX's C++ prints on a CPU."""
+    """The output without the line that JAX's C++ code prints on a CPU."""
     return "".join(line for line in out.splitlines(keepends=True) if not line.startswith("[Gloo]"))
 
 
 @on_jax
 @pytest.mark.slow
 def test_two_processes_train_as_one(folder: Path, pixels: str, cnn_on_one: Path) -> None:
-    """Each feeds half of a batch; only the first writes, and speaks."""
+    """Each process trains on half of a batch; only the first writes files and prints."""
     words, address = ["fit", *flags(pixels, "out", *CNN_WORDS)], free_address()
     pair = [started(*words, **environment(address, rank=rank)) for rank in range(2)]
     try:
@@ -359,11 +367,11 @@ def test_two_processes_train_as_one(folder: Path, pixels: str, cnn_on_one: Path)
 @on_jax
 @pytest.mark.slow
 def test_two_processes_of_two_devices_go_on_exactly(easy: str) -> None:
-    """Stopped both at the end of an epoch; the second one's state is the first one's."""
+    """Both are stopped at the end of an epoch; the second process resumes from the state of the first."""
     stop = """
-from keras_model.quiet import starting
+from keras_model.startup import starting
 with starting():
-    from keras_model.state import ResumableState
+    from keras_model.resume import ResumableState
 real = ResumableState.on_epoch_end
 def call(self, epoch, logs=None):
     real(self, epoch, logs)
@@ -415,11 +423,12 @@ def with_environment(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
 
 
+@once
 @pytest.mark.parametrize("name", BAD)
 def test_processes_that_make_no_sense(
     name: str, easy: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sentence names the variable, and comes before Keras is imported."""
+    """The message names the variable, and comes before Keras is imported."""
     with_environment(BAD[name], monkeypatch)
     assert "KERAS_DISTRIBUTION_" in refused("fit", *flags(easy, "out"))
     assert not Path("out").exists()
@@ -431,7 +440,7 @@ def test_processes_that_make_no_sense(
 def test_addresses_that_make_no_sense(
     rank: str, name: str, easy: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for a process that can never be reached."""
+    """No process waits for one that can't be reached."""
     with_environment({**BAD_ADDRESSES[name], NAME.format("PROCESS_ID"): rank}, monkeypatch)
     text = refused("fit", *flags(easy, "out"))
     assert "KERAS_DISTRIBUTION_JOB_ADDRESSES" in text
@@ -439,12 +448,12 @@ def test_addresses_that_make_no_sense(
     assert not Path("out").exists()
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX trains in several processes")
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX supports several processes")
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_several_processes_elsewhere(
     rank: str, easy: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence that says where Keras does."""
+    """The message names the backend that supports it."""
     with_environment(environment("127.0.0.1:1", rank=rank), monkeypatch)
     text = refused("fit", *flags(easy, "out"))
     assert f"on {BACKEND}; expected KERAS_BACKEND" in text
@@ -454,13 +463,14 @@ def test_several_processes_elsewhere(
 
 @pytest.mark.slow
 def test_one_process_that_says_so(easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launcher may say that there is one."""
+    """A launcher may set the variables for a single process."""
     with_environment(environment("127.0.0.1:1", 1, 0), monkeypatch)
     assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1")).status == 0
 
 
+@once
 def test_other_commands_ask_for_no_devices(easy: str, refused: Callable[..., str]) -> None:
-    """To test belongs on one."""
+    """They use one device."""
     for subcommand in ("test", "predict"):
         assert "--devices" in refused(subcommand, "--data.path", easy, "--devices", "2")
 
@@ -477,7 +487,7 @@ def test_in_python_too(easy: str) -> None:
     assert not Path("out").exists()
 
 
-# All that one device knows, on two.
+# Options on two devices.
 
 
 @pytest.fixture(scope="module")
@@ -507,7 +517,7 @@ OPTIONS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name.removesuffix(" 1") for name in OPTIONS if name.endswith("1")])
 def test_options_on_two_devices(name: str, more: Together, folder: Path) -> None:
-    """The same training as on one; in half precision and with other masks of dropout it is another, and learns."""
+    """The same training as on one device, except with half precision or dropout, where it must learn."""
     more.good(f"{name} 1")
     more.good(f"{name} 2")
     if name in ("bfloat16", "float16", "dropout"):

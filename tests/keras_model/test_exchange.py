@@ -1,4 +1,4 @@
-"""One recipe and one weights file: this package against minigrad."""
+"""One recipe and one weights file in this package and in minigrad."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import CNN, Command, epochs, flags, measured, weights_of
+from keras_helpers import CNN, Command, epochs, flags, measured, once, weights_of
 
 from minigrad import train
 
@@ -23,25 +23,26 @@ RECIPES = {
 }
 
 
-def test_weights_of_minigrad_are_as_right_here(minigrad_run: Path, pixels: str, command: Command) -> None:
-    """The same count of test images."""
+def test_weights_of_minigrad_have_the_same_metrics_here(minigrad_run: Path, pixels: str, command: Command) -> None:
+    """The number of correct predictions is the same."""
     start = ("--model.weights", str(minigrad_run / "weights.safetensors"))
     assert command("test", *start, "--data.path", pixels, "--out", "out").status == 0
     assert measured("out")["test_correct"] == measured(minigrad_run)["test_correct"]
     assert measured("out")["test_loss"] == pytest.approx(measured(minigrad_run)["test_loss"], rel=1e-5)
 
 
-def test_weights_of_this_package_are_as_right_in_minigrad(simple_run: Path, pixels: str) -> None:
-    """The other way round."""
+def test_weights_of_this_package_have_the_same_metrics_in_minigrad(simple_run: Path, pixels: str) -> None:
+    """The same in the other direction."""
     start = ("--model.weights", str(simple_run / "weights.safetensors"), "--trainer.max_epochs", "0")
     train.main(flags(pixels, "out", *start))
     assert measured("out")["test_correct"] == measured(simple_run)["test_correct"]
     assert measured("out")["test_loss"] == pytest.approx(measured(simple_run)["test_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [*RECIPES, "cnn"])
+# Each optimizer is compared step by step on every backend in test_optimizers.py.
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=once) for name in RECIPES), "cnn"])
 def test_one_recipe_means_one_training(name: str, easy: str, pixels: str, command: Command) -> None:
-    """From the same weights: the same losses and accuracies each epoch, the same weights at the end."""
+    """From the same initial weights: equal losses and accuracies in each epoch, equal weights at the end."""
     cnn = flags(pixels, "", *CNN, "--data.validation_size", "1000", "--data.batch_size", "100")
     words = cnn if name == "cnn" else flags(easy, "", *RECIPES[name])
     train.main([*words, "--out", "start", "--trainer.max_epochs", "0", "--seed_everything", "3"])

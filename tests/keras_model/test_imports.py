@@ -1,4 +1,4 @@
-"""What may import what."""
+"""The imports of the package."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from keras_helpers import once
 
 import keras_model
 
+pytestmark = once
 PACKAGE = Path(keras_model.__file__).parent
 FOREIGN = {"lightning_module", "lightning", "torch", "compare"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "lightning"}
-GROUND = {"datasets", "recipes", "runs"}
+SHARED = {"datasets", "recipes", "runs"}
 
 
 def modules_of(path: Path) -> set[str]:
-    """Every absolute import in the file, wherever it stands, with what is taken from it."""
+    """All absolute imports in a file, at any level, with the imported names."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -28,13 +30,13 @@ def modules_of(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
-def test_arrows_run_one_way(path: Path) -> None:
-    """Of minigrad its ground floor alone; nothing of the other two."""
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_are_one_directional(path: Path) -> None:
+    """From minigrad only its shared subpackages; nothing from the other two packages."""
     for module in modules_of(path):
         parts = module.split(".")
         assert parts[0] not in FOREIGN
-        assert parts[0] != "minigrad" or parts[1] in GROUND, module
+        assert parts[0] != "minigrad" or parts[1] in SHARED, module
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -47,12 +49,12 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["keras_model", "keras_model.cli"])
 def test_importing_the_command_loads_no_framework(module: str) -> None:
-    """The package names the backend, and Keras is imported once a command starts."""
+    """Keras is imported only when a command starts."""
     assert not loaded_by(f"import {module}") & FRAMEWORKS
 
 
 def test_the_users_backend_wins() -> None:
-    """KERAS_BACKEND is Keras's own setting; TensorFlow is only the default."""
+    """KERAS_BACKEND is Keras's own variable; TensorFlow is only the default."""
     program = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras_model; print(os.environ['KERAS_BACKEND'])"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60

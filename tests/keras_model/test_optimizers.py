@@ -1,4 +1,4 @@
-"""The optimisers: step for step those of minigrad.optim, which are torch's formulas in NumPy."""
+"""The optimizers: each step equals that of minigrad.optim, which has torch's formulas in NumPy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WAYS = {
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("way", WAYS)
 def test_each_of_50_steps_is_minigrads(way: str) -> None:
-    """Gradients of very different sizes, zero among them: epsilon and bias corrections show."""
+    """Gradients of very different sizes, including zero, so that epsilon and the bias corrections matter."""
     rng = np.random.default_rng(0)
     start, scale = rng.normal(0, 1, (4, 3)), 10.0 ** rng.integers(-9, 3, (4, 3))
     scale[0, 0] = 0.0
@@ -57,8 +57,8 @@ def test_each_of_50_steps_is_minigrads(way: str) -> None:
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("way", WAYS)
 def test_50_steps_of_fit_are_minigrads(way: str) -> None:
-    """The same through the door that a run uses: compiled, with the network's own gradients."""
-    # On JAX Keras takes tanh, and the mean of the loss, in float32 whatever the dtype; but an eighth is exact there.
+    """The same with a compiled network and its gradients, as in a run."""
+    # On JAX, Keras computes tanh and the mean of the loss in float32; with batches of 8 the mean is exact.
     model = Model(**{**vars(WAYS[way]), "hidden": [5]})
     rng = np.random.default_rng(1)
     x, y = rng.normal(0, 1, (400, 4)), rng.integers(0, 3, 400)
@@ -75,7 +75,7 @@ def test_50_steps_of_fit_are_minigrads(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["adam", "adamw"])
 def test_float32_steps_stay_near_float64s(way: str) -> None:
-    """1 - 0.999^t would lose four digits at the first steps if it were taken in float32."""
+    """1 - 0.999^t would lose four digits in the first steps if it were computed in float32."""
     start = np.array([1.0, -2.0])
     variable, ours = keras.Variable(start, dtype="float32"), Tensor(start.copy(), requires_grad=True)
     theirs, expected = build_optimizer(WAYS[way], 5), minigrads([ours], WAYS[way])
@@ -91,7 +91,7 @@ def test_float32_steps_stay_near_float64s(way: str) -> None:
 @pytest.mark.parametrize("steps", [2, 3, 20])
 @pytest.mark.parametrize("name", ["cosine", "one_cycle"])
 def test_a_schedule_is_minigrads_at_each_step(name: str, steps: int) -> None:
-    """To the last digits, after the last step too, where the history reads it."""
+    """To the last digits, also after the last step, where the history reads it."""
     model = Model(schedule=name, learning_rate=0.2)  # type: ignore[arg-type]
     variable = keras.Variable(np.zeros(1), dtype="float64")
     theirs = build_optimizer(model, steps)
@@ -110,15 +110,15 @@ def test_a_schedule_is_minigrads_at_each_step(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["cosine", "one_cycle"])
-def test_a_schedule_of_no_steps_has_a_rate_all_the_same(name: str) -> None:
-    """max_epochs 0 only evaluates, and must not divide by its length."""
+def test_a_schedule_without_steps_has_a_rate(name: str) -> None:
+    """max_epochs 0 must not cause a division by the number of steps."""
     found = build_optimizer(Model(schedule=name, learning_rate=0.2), 0).learning_rate  # type: ignore[arg-type]
     assert 0 < float(found) <= 0.2 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("kind", ["falling", "flat", "rising", "wobbling", "barely falling"])
 def test_reduce_on_plateau_is_minigrads(kind: str, tmp_path: Path) -> None:
-    """The same losses, the same rate after each epoch: torch's patience counts one epoch more than Keras's."""
+    """The same losses result in the same rate after each epoch; torch's patience is one epoch longer than Keras's."""
     t = np.arange(14)
     losses = {
         "falling": 1 - 0.01 * t,

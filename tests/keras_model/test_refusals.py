@@ -1,4 +1,4 @@
-"""Every mistake is one sentence, and costs no earlier run."""
+"""Every mistake is refused in one sentence, and changes no earlier run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import Command, clouds, complaints, contents, flags, weights_of
+from keras_helpers import Command, clouds, complaints, contents, flags, once, weights_of
 
 from keras_model import cli
 from minigrad.runs import weights
 
-# The words, and what the sentence must name beside the first of them.
+# The arguments, and the words of the message, which also names the first argument.
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "missing path": (("--data.path", "nowhere.npz"), ("nowhere.npz", "does not exist", "expected")),
     "unknown key": (("--model.foo", "1"), ("unknown", "expected")),
@@ -46,7 +46,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def trained(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run in `out`, and the bad files beside it."""
+    """A finished run in `out`, beside invalid files."""
     here = tmp_path_factory.mktemp("refusals")
     cli.main(["fit", *flags(easy, here / "out", "--trainer.max_epochs", "1")])
     whole = (here / "out" / "weights.safetensors").read_bytes()
@@ -65,25 +65,27 @@ def trained(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+@once
 @pytest.mark.parametrize("mistake", BAD)
-def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
+def test_a_mistake_is_one_sentence_and_changes_no_earlier_run(
     mistake: str, easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even with --overwrite, which may remove the earlier run only once all else is good."""
+    """Also with --overwrite, which may remove the earlier run only after all checks."""
     monkeypatch.chdir(trained)
     before = contents("out")
     words, named = BAD[mistake]
     text = refused("fit", *flags(easy, "out"), "--overwrite", *words)
-    if words[0] != "--data.path" or mistake == "missing path":  # else the sentence names the file
+    if words[0] != "--data.path" or mistake == "missing path":  # otherwise the message names the file
         assert words[0].removeprefix("--") in text
     for part in named:
         assert part in text
     assert contents("out") == before
 
 
+@once
 @pytest.mark.parametrize("subcommand", ["test", "predict"])
 @pytest.mark.parametrize("mistake", ["missing path", "missing weights", "truncated weights", "hidden 0"])
-def test_the_other_commands_refuse_likewise(
+def test_the_other_commands_refuse_it_too(
     subcommand: str,
     mistake: str,
     easy: str,
@@ -91,7 +93,7 @@ def test_the_other_commands_refuse_likewise(
     refused: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One sentence, and no new folder is left behind."""
+    """In one sentence, and without creating a folder."""
     monkeypatch.chdir(trained)
     words, named = BAD[mistake]
     text = refused(
@@ -102,10 +104,11 @@ def test_the_other_commands_refuse_likewise(
     assert not Path("new").exists()
 
 
+@once
 def test_a_folder_that_holds_a_run_is_refused(
     easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sentence says what helps."""
+    """The message names the options that help."""
     monkeypatch.chdir(trained)
     before = contents("out")
     text = refused("fit", *flags(easy, "out"))
@@ -114,38 +117,41 @@ def test_a_folder_that_holds_a_run_is_refused(
     assert contents("out") == before
 
 
+@once
 def test_resume_and_overwrite_together_are_refused(
     easy: str, trained: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They mean opposite things."""
+    """They contradict each other."""
     monkeypatch.chdir(trained)
     assert "expected one of them" in refused("fit", *flags(easy, "out"), "--resume", "--overwrite")
 
 
+@once
 def test_a_run_folder_under_a_file_is_refused(easy: str, refused: Callable[..., str]) -> None:
-    """Before anything is read or trained."""
+    """Before data are read."""
     Path("file").touch()
     assert "--out file/sub: can't be written" in refused("fit", *flags(easy, "file/sub"))
     assert "--out file: is a file" in refused("fit", *flags(easy, "file"))
 
 
-def test_a_mistake_in_a_fresh_folder_leaves_none(refused: Callable[..., str]) -> None:
-    """No empty run folder to be mistaken for a run."""
+@once
+def test_a_mistake_creates_no_folder(refused: Callable[..., str]) -> None:
+    """Not even an empty one."""
     refused("fit", *flags("nowhere.npz", "new"))
     assert not Path("new").exists()
 
 
 @pytest.mark.parametrize("validation", ["0", "30"])
 def test_divergence_is_one_sentence(validation: str, easy: str, refused: Callable[..., str]) -> None:
-    """It names the rate as the user gave it."""
+    """The message names the learning rate."""
     text = refused("fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--data.validation_size", validation))
     assert "model.learning_rate: 1e+30" in text
     assert "smaller" in text
 
 
 @pytest.mark.parametrize("validation", ["0", "30"])
-def test_divergence_in_the_very_last_step_is_seen_too(validation: str, easy: str, command: Command) -> None:
-    """The training loss was taken before the step that ruined the weights."""
+def test_divergence_in_the_last_step_is_noticed(validation: str, easy: str, command: Command) -> None:
+    """The loss of the last step was computed before the step ruined the weights."""
     whole = str(160 - int(validation))
     words = ("--data.validation_size", validation, "--data.batch_size", whole, "--trainer.max_epochs", "1")
     result = command("fit", *flags(easy, "out", *words, "--model.learning_rate", "1e38"))

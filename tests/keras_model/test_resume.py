@@ -1,4 +1,4 @@
-"""Going on with a run: the end is that of one that never stopped."""
+"""A resumed run ends as a run that was never interrupted."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from keras_helpers import (
     flags,
     measured,
     moments,
+    once,
     same_model,
     same_run,
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_model import callbacks, cli, state, training
+from keras_model import callbacks, cli, resume, training
 from minigrad import datasets, recipes
 from minigrad.runs import Stopped, history, run_command, weights
 
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("_undrawn")
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at: int) -> None:
-    """Ctrl-C right after the at-th call of a callback's method."""
+    """Raise Ctrl-C after the at-th call of a callback's method."""
     real, seen = getattr(kind, method), []
 
     def call(self: Any, *args: Any, **options: Any) -> None:
@@ -52,10 +53,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, kind: type[Any], method: str, at:
 
 @pytest.fixture(scope="module")
 def early(stopped_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The early-stopping run, interrupted after two epochs; to be copied, not changed."""
+    """The run with early stopping, interrupted after two epochs; tests copy it."""
     out = tmp_path_factory.mktemp("early") / "out"
     with pytest.MonkeyPatch.context() as m:
-        interrupt(m, state.ResumableState, "on_epoch_end", 2)
+        interrupt(m, resume.ResumableState, "on_epoch_end", 2)
         assert run_command(cli.PROG, cli.main, [*stopped_words, "--out", str(out)]) == 130
     return out
 
@@ -66,7 +67,7 @@ def copied(folder: Path) -> str:
 
 
 def test_whole_epochs_are_kept(early: Path, stopped_run: Path) -> None:
-    """Two of them, and no measurement of a run that is not over."""
+    """Two epochs, and no test metrics, since the run has not ended."""
     assert epochs(early) == epochs(stopped_run)[:2]
     assert not (early / "metrics.json").exists()
     for name in ("weights.safetensors", "model.keras", "checkpoint.safetensors", "metrics.csv", "recipe.yaml"):
@@ -74,7 +75,7 @@ def test_whole_epochs_are_kept(early: Path, stopped_run: Path) -> None:
 
 
 def same_end(a: str | Path, b: str | Path) -> None:
-    """All that two runs leave is equal to the last bit, but the seconds."""
+    """Check that all files of two runs are equal to the last bit, except the seconds."""
     same_run(a, b)
     same_model(a, b)
     assert Path(a, "metrics.csv").read_bytes() == Path(b, "metrics.csv").read_bytes()
@@ -86,7 +87,7 @@ def same_end(a: str | Path, b: str | Path) -> None:
 
 
 def boards(out: str | Path) -> dict[str, list[Any]]:
-    """What TensorBoard shows of the run, without the times."""
+    """The content of TensorBoard's files, without times."""
     found: dict[str, list[Any]] = {}
     for part in sorted(Path(out, "tensorboard").glob("*")):
         events = EventAccumulator(str(part)).Reload()
@@ -97,52 +98,53 @@ def boards(out: str | Path) -> dict[str, list[Any]]:
     return found
 
 
-# Killed: gone on with from copies of the folder, which are what SIGKILL leaves.
+# Killed runs: resumed from copies of the folder, which are what SIGKILL leaves.
 
 FILES = ("history.csv", "weights.safetensors", "model.keras", "checkpoint.safetensors")
 CHECKPOINT = "checkpoint.safetensors"
 
 
 @pytest.mark.parametrize("before", [1, 4])
-def test_what_was_waited_for_is_remembered(
+def test_patience_continues_to_count(
     before: int, stopped_run: Path, stopped_words: list[str], command: Command
 ) -> None:
-    """Killed in the middle of a wait, `before` epochs before its end: patience and plateau go on counting."""
+    """Killed during the patience, `before` epochs before the end: early stopping and plateau continue to count."""
     out = copied(at(stopped_run, CHECKPOINT, len(epochs(stopped_run)) - before, "after"))
     assert command(*stopped_words, "--out", out, "--resume").status == 0
     same_end(out, stopped_run)
 
 
+@once
 @pytest.mark.parametrize(("name", "number"), [("weights.safetensors", 1), ("model.keras", 2)])
 def test_killed_while_the_best_epoch_is_kept(
     name: str, number: int, stopped_run: Path, stopped_words: list[str], command: Command
 ) -> None:
-    """One file is of the epoch, the other not yet, and of a draft there is a half."""
+    """One file is of the epoch, another is not yet, and a draft is incomplete."""
     out = copied(at(stopped_run, name, number, "before"))
     assert command(*stopped_words, "--out", out, "--resume").status == 0
     same_end(out, stopped_run)
 
 
-def test_killed_once_it_had_stopped_early(stopped_run: Path, stopped_words: list[str], command: Command) -> None:
-    """Nothing is left to train; the best epoch's weights are measured all the same."""
+def test_killed_after_early_stopping(stopped_run: Path, stopped_words: list[str], command: Command) -> None:
+    """Nothing is left to train; the weights of the best epoch are tested."""
     out = copied(at(stopped_run, CHECKPOINT, len(epochs(stopped_run)), "after"))
     assert command(*stopped_words, "--out", out, "--resume").status == 0
     same_end(out, stopped_run)
 
 
-# With a draw of every kind: dropout's masks, how far each image moves; batch norm's statistics, an average, a schedule.
+# With every kind of state: dropout's masks, shifts, batch norm's statistics, averaged weights, a schedule.
 ALL = (*CNN, "--model.dropout", "0.3", "--ema", "0.9", "--tensorboard", "--data.validation_size", "1500")
 
 
 @pytest.fixture(scope="module")
 def all_words(pixels: str) -> list[str]:
-    """Three epochs of 7 steps; the folder is added by who uses it."""
+    """Arguments of three epochs of 7 steps; without --out."""
     return ["fit", *flags(pixels, "", *ALL)]
 
 
 @pytest.fixture(scope="module")
 def all_run(all_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run, never interrupted; beside it what SIGKILL would have left at many a moment."""
+    """That run, never interrupted, beside copies of its folder at many moments."""
     out = tmp_path_factory.mktemp("all") / "out"
     with moments(out):
         cli.main([*all_words, "--out", str(out)])
@@ -151,18 +153,23 @@ def all_run(all_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.mark.parametrize(
     ("name", "number", "when"),
-    [*((name, 2, "before") for name in FILES), (CHECKPOINT, 2, "after"), ("test", 1, "before")],
+    [
+        *(pytest.param(name, 2, "before", marks=once) for name in FILES if name != CHECKPOINT),
+        (CHECKPOINT, 2, "before"),
+        pytest.param(CHECKPOINT, 2, "after", marks=once),
+        pytest.param("test", 1, "before", marks=once),
+    ],
 )
-def test_killed_at_any_moment_it_ends_as_if_it_had_never_been(
+def test_killed_at_any_moment_a_run_can_be_resumed(
     name: str, number: int, when: str, all_run: Path, all_words: list[str], command: Command
 ) -> None:
-    """At the end of the second epoch, file by file, and when only the measurement is missing."""
+    """At the end of the second epoch, file by file, and before the test."""
     out = copied(at(all_run, name, number, when))
     assert command(*all_words, "--out", out, "--resume").status == 0
     same_end(out, all_run)
 
 
-# A recipe, and what is changed of it.
+# A recipe, and the changes to it.
 SLOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "simple": ("simple", ()),
     "advanced": ("advanced", ()),
@@ -179,13 +186,13 @@ SLOW: dict[str, tuple[str, tuple[str, ...]]] = {
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", SLOW)
 def test_killed_at_every_moment(name: str, easy: str, hard: str, pixels: str, command: Command) -> None:
-    """Each of them, from the first file to the last, and after every call of steps."""
+    """Before and after each file, and after every call of steps."""
     data = pixels if name == "cnn" else hard if "stopping" in name else easy
     config, more = SLOW[name]
     words, whole = ["fit", "--config", config, *flags(data, "", *more)], Path("whole/out").absolute()
     with moments(whole):
         assert command(*words, "--out", str(whole)).status == 0
-    # In the middle of an epoch the folder is as at its beginning: equal copies are one.
+    # Within an epoch the folder doesn't change: of equal copies, one is enough.
     copies = {frozenset(everything(path).items()): path for path in sorted(whole.parent.iterdir()) if path != whole}
     assert len(copies) > 24
     for copy in copies.values():
@@ -199,17 +206,16 @@ def test_killed_at_every_moment(name: str, easy: str, hard: str, pixels: str, co
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """Every file in the folder and below."""
+    """The content of every file in a folder and its subfolders."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-# Interrupted by Ctrl-C.
+# Runs interrupted by Ctrl-C.
 
 
-def test_an_early_interruption_costs_nothing_either(
-    early: Path, stopped_run: Path, stopped_words: list[str], command: Command
-) -> None:
-    """And Keras's own log has each epoch once."""
+@once
+def test_interrupted_after_an_epoch(early: Path, stopped_run: Path, stopped_words: list[str], command: Command) -> None:
+    """Keras's own log has one row per epoch."""
     out = copied(early)
     assert command(*stopped_words, "--out", out, "--resume", "true").status == 0
     same_run(out, stopped_run)
@@ -217,23 +223,23 @@ def test_an_early_interruption_costs_nothing_either(
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(len(epochs(stopped_run))))
 
 
-def test_stopped_in_the_middle_of_an_epoch(
+def test_interrupted_within_an_epoch(
     stopped_run: Path, stopped_words: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The half epoch is trained again: 90 images make 6 steps, which are one call where the backend can."""
+    """The incomplete epoch is trained again. An epoch has 6 steps, in one call if the backend supports it."""
     calls = 1 if MOST_STEPS > 1 else 6
     with monkeypatch.context() as m:
         interrupt(m, callbacks.RunFolder, "on_train_batch_end", 2 * calls + (calls + 1) // 2)
         result = command(*stopped_words, "--out", "parts")
     assert result.status == 130
-    assert "2 whole epochs are kept in parts" in result.err
+    assert "2 completed epochs are kept in parts" in result.err
     assert command(*stopped_words, "--out", "parts", "--resume").status == 0
     same_end("parts", stopped_run)
 
 
 @pytest.fixture(scope="module")
 def half_saved(easy: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Ctrl-C in the second epoch's model file, before its checkpoint: the folder, and what was said."""
+    """Ctrl-C after the second epoch's model file, before its checkpoint: the folder, and the message."""
     out = tmp_path_factory.mktemp("half") / "out"
     with pytest.MonkeyPatch.context() as m:
         interrupt(m, callbacks.ModelCheckpoint, "on_epoch_end", 2)
@@ -242,13 +248,15 @@ def half_saved(easy: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, str(stopped.value)
 
 
-def test_stopped_while_it_saves_does_not_promise_what_it_has_not_kept(half_saved: tuple[Path, str]) -> None:
-    """An epoch is kept once the checkpoint holds it, not once its line is printed."""
-    assert half_saved[1].startswith("1 whole epochs are kept")
+@once
+def test_interrupted_while_saving_the_message_counts_checkpoints_only(half_saved: tuple[Path, str]) -> None:
+    """An epoch counts as completed when the checkpoint contains it, not when its line is printed."""
+    assert half_saved[1].startswith("1 completed epochs are kept")
 
 
+@once
 def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], easy: str, command: Command) -> None:
-    """In the history, and in the log that Keras appends to."""
+    """In the history, and in Keras's log."""
     out = copied(half_saved[0])
     assert command("fit", *flags(easy, out), "--resume").status == 0
     assert [row[0] for row in epochs(out)] == [1, 2, 3]
@@ -256,15 +264,19 @@ def test_an_epoch_trained_again_is_logged_once(half_saved: tuple[Path, str], eas
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
-def test_a_longer_run_goes_on_too(early: Path, stopped_run: Path, stopped_words: list[str], command: Command) -> None:
-    """Only the length of the recipe may change."""
+@once
+def test_a_resumed_run_may_be_longer(
+    early: Path, stopped_run: Path, stopped_words: list[str], command: Command
+) -> None:
+    """Only the number of epochs may change."""
     out = copied(early)
     assert command(*stopped_words, "--out", out, "--resume", "--trainer.max_epochs", "3").status == 0
     assert epochs(out) == epochs(stopped_run)[:3]
 
 
+@once
 def test_a_finished_run_is_left_as_it_is(stopped_run: Path, stopped_words: list[str], command: Command) -> None:
-    """Not a byte of it changes."""
+    """No file changes."""
     before = contents(stopped_run)
     result = command(*stopped_words, "--out", str(stopped_run), "--resume")
     assert result.status == 0
@@ -272,12 +284,14 @@ def test_a_finished_run_is_left_as_it_is(stopped_run: Path, stopped_words: list[
     assert contents(stopped_run) == before
 
 
-def test_with_nothing_there_it_starts_afresh(easy: str, command: Command) -> None:
-    """So that one command serves a job that may be killed at any time."""
+@once
+def test_resume_in_a_new_folder_starts_a_run(easy: str, command: Command) -> None:
+    """So that the same command starts and resumes a job that may be killed at any time."""
     assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1"), "--resume").status == 0
     assert measured("out")["epochs"] == 1
 
 
+@once
 @pytest.mark.parametrize(
     ("flag", "value", "before"),
     [
@@ -290,7 +304,7 @@ def test_with_nothing_there_it_starts_afresh(easy: str, command: Command) -> Non
 def test_another_recipe_is_refused(
     flag: str, value: str, before: str, early: Path, stopped_words: list[str], refused: Callable[..., str]
 ) -> None:
-    """Naming the key and both values; the run is as it was."""
+    """The message names the key and both values; the run is unchanged."""
     kept = contents(early)
     text = refused(*stopped_words, "--out", str(early), "--resume", flag, value)
     for word in ("--resume", flag.removeprefix("--"), value, before):
@@ -298,10 +312,11 @@ def test_another_recipe_is_refused(
     assert contents(early) == kept
 
 
+@once
 def test_a_damaged_checkpoint_is_one_sentence(
     early: Path, stopped_words: list[str], refused: Callable[..., str]
 ) -> None:
-    """Cut short, of something else, or with other shapes."""
+    """A truncated file, another content, or other shapes."""
     out = Path(copied(early))
     path = out / "checkpoint.safetensors"
     whole = path.read_bytes()
@@ -309,27 +324,28 @@ def test_a_damaged_checkpoint_is_one_sentence(
     path.write_bytes(whole[:-3])
     text = refused(*stopped_words, "--out", str(out), "--resume")
     assert "parts/checkpoint.safetensors" in text
-    assert "model.weights" not in text, "the user gave --resume, not that key"
+    assert "model.weights" not in text, "the option is --resume"
     cut = {name: a[:1] for name, a in arrays.items() if a.ndim}
     for other, described in (({"x": np.ones(1)}, metadata), (cut, metadata), (arrays, {}), (arrays, {"state": "{"})):
         weights.write(path, other, described)
         assert "--resume: parts/checkpoint.safetensors" in refused(*stopped_words, "--out", str(out), "--resume")
 
 
+@once
 def test_a_history_shorter_than_the_checkpoint_is_refused(
     early: Path, stopped_words: list[str], refused: Callable[..., str]
 ) -> None:
-    """Its rows can't be made up."""
+    """The missing rows can't be reconstructed."""
     out = Path(copied(early))
     history.write(out / "history.csv", history.read(out / "history.csv")[:1])
     assert "history.csv" in refused(*stopped_words, "--out", str(out), "--resume")
 
 
-# However a run ends, it leaves no file open.
+# No end of a run leaves a file open.
 
 
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error in the second epoch."""
+    """Raise an error in the second epoch."""
     real = callbacks.RunFolder.on_epoch_end
 
     def call(self: Any, epoch: int, logs: Any = None) -> None:
@@ -340,9 +356,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks.RunFolder, "on_epoch_end", call)
 
 
+@once
 @pytest.mark.parametrize("end", ["diverged", "interrupted", "broken"])
 def test_nothing_stays_open(end: str, easy: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    gc.collect()  # what other tests left
+    gc.collect()  # garbage of other tests
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", ResourceWarning)
         if end == "diverged":
@@ -355,14 +372,15 @@ def test_nothing_stays_open(end: str, easy: str, command: Command, monkeypatch: 
             broken(monkeypatch)
             with pytest.raises(RuntimeError, match="broken") as error:
                 command("fit", *flags(easy, "out"))
-            del error  # whose traceback holds what the run did
+            del error  # its traceback refers to objects of the run
         gc.collect()
     assert Path("out/metrics.csv").exists()
     assert [str(w.message) for w in warned if issubclass(w.category, ResourceWarning)] == []
 
 
+@once
 def test_the_log_is_that_of_keras(easy: str) -> None:
-    """Byte for byte, though it is opened for each line anew."""
+    """The file is equal to the byte, although it is opened for each row."""
     recipe = recipes.to_recipe(recipes.recipe_parser("recipe", "").parse_args(flags(easy, "out")[:-2]))
     data = datasets.load(easy, 30, 42)
     training.fit(recipe, data, Path("out"), callbacks=[keras.callbacks.CSVLogger("keras.csv")])

@@ -1,4 +1,4 @@
-"""model.keras in a program that has Keras but not this package: the same answers, and it can be trained further."""
+"""model.keras in a program without this package: it has the same outputs and can be trained further."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from keras_helpers import BACKEND, CNN, flags, pictures, started, weights_of
 
-from keras_model import saved, training
+from keras_model import restore, training
 from keras_model.callbacks import ModelCheckpoint
 from keras_model.model import build_model, compile_model, set_weights
 from minigrad import datasets
@@ -25,16 +25,16 @@ from minigrad.runs import history, weights
 
 OTHERS = sorted({"tensorflow", "jax", "torch"} - {BACKEND})
 
-# Loads each file that the first argument names, as anybody's program would, and prints what becomes of it.
+# Loads, evaluates and trains each file named in the first argument, and prints the results.
 PROGRAM = """
 import json, sys, warnings
-sys.modules |= {"keras_model": None, "minigrad": None}  # as where they are not installed
+sys.modules |= {"keras_model": None, "minigrad": None}  # as if they were not installed
 import keras
 import numpy as np
 from keras.src.utils.module_utils import tensorflow
 
 if keras.backend.backend() != "tensorflow":
-    tensorflow._available = False  # or Keras loads it, beside torch too
+    tensorflow._available = False  # otherwise Keras imports it, even beside torch
 found = {}
 for path, data in json.loads(sys.argv[1]).items():
     with np.load(data) as arrays:
@@ -59,7 +59,7 @@ print(json.dumps(found))
 
 
 def in_another_program(files: dict[Path, str], folder: Path, backend: str = BACKEND) -> dict[Path, dict[str, Any]]:
-    """What that program prints of model files, each with a data set; it is run in `folder`."""
+    """Run the program in `folder` for model files, each with a data set, and return what it prints."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS_", "PYTHON"))}
     done = subprocess.run(
         [sys.executable, "-I", "-c", PROGRAM, json.dumps({str(path): data for path, data in files.items()})],
@@ -74,7 +74,7 @@ def in_another_program(files: dict[Path, str], folder: Path, backend: str = BACK
 
 
 def answered(result: dict[str, Any]) -> np.ndarray:
-    """The logits of the other program's network, bit by bit."""
+    """The logits of the network in the other program."""
     return np.asarray(result["answers"], "f4")
 
 
@@ -83,7 +83,7 @@ def config_of(path: Path) -> dict[str, Any]:
         return json.loads(archive.read("config.json"))
 
 
-# Batch norm, dropout, a schedule, an average, a scaled loss; a cnn, which takes longer to compile, in the slow tests.
+# Batch norm, dropout, a schedule, an average, a scaled loss. A cnn takes longer to compile: see the slow tests.
 ALL = (
     *("--model.hidden", "[6]", "--model.batch_norm", "true", "--model.dropout", "0.3", "--model.optimizer", "adam"),
     *("--model.learning_rate", "0.01", "--model.schedule", "one_cycle", "--data.validation_size", "1400"),
@@ -98,7 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def all_run(folder: Path, pixels: str) -> Path:
-    """A run with all that a recipe and the options may ask for."""
+    """A run with many features of recipes and options."""
     from keras_model import cli
 
     cli.main(["fit", *flags(pixels, folder / "all", *ALL)])
@@ -107,7 +107,7 @@ def all_run(folder: Path, pixels: str) -> Path:
 
 @pytest.fixture(scope="module")
 def found(simple_run: Path, all_run: Path, pixels: str, folder: Path) -> dict[Path, dict[str, Any]]:
-    """What another program prints of the two runs."""
+    """The results of the other program for two runs."""
     return in_another_program(dict.fromkeys((simple_run / "model.keras", all_run / "model.keras"), pixels), folder)
 
 
@@ -122,9 +122,9 @@ def test_another_program_loads_evaluates_and_trains_it_further(found: dict[Path,
 def test_it_answers_as_the_trained_network(
     found: dict[Path, dict[str, Any]], simple_run: Path, all_run: Path, pixels: str
 ) -> None:
-    """To the last bit; in half precision too, where the network is built for it."""
+    """The outputs are equal to the last bit, in half precision, too."""
     images = datasets.load(pixels).test.images
-    net, _ = saved.restore(str(simple_run / "weights.safetensors"))
+    net, _ = restore.restore(str(simple_run / "weights.safetensors"))
     np.testing.assert_array_equal(answered(found[simple_run / "model.keras"]), net.predict(images, verbose=0))
     recipe = weights.read_spec(all_run / "weights.safetensors").recipe
     with training.dtype_policy("mixed_float16"):
@@ -143,7 +143,7 @@ def test_it_measures_as_the_run_did(found: dict[Path, dict[str, Any]], simple_ru
 
 
 def test_its_settings_are_the_trainings(all_run: Path) -> None:
-    """Of one_cycle, which ended near 0, the recipe's rate; and nothing is of this backend or of this package."""
+    """The rate is the highest of one_cycle, not the last; and nothing depends on this backend or this package."""
     config = config_of(all_run / "model.keras")
     compiled = config["compile_config"]
     inner = compiled["optimizer"]["config"]["inner_optimizer"]
@@ -157,14 +157,14 @@ def test_its_settings_are_the_trainings(all_run: Path) -> None:
 
 
 def test_a_lowered_rate_stays_low(stopped_run: Path) -> None:
-    """reduce_on_plateau has no end: the file has the rate of its epoch, the best."""
+    """With reduce_on_plateau, the file has the rate of its epoch, which is the best epoch."""
     best: Any = min(history.read(stopped_run / "history.csv"), key=lambda e: e.val_loss or 0)
     rate = config_of(stopped_run / "model.keras")["compile_config"]["optimizer"]["config"]["learning_rate"]
     assert rate == pytest.approx(best.learning_rate, rel=1e-6)
 
 
 def checkpoint(model: Model, path: Path, data: str, precision: str = "float32") -> keras.Model:
-    """Train a small network for an epoch, with the checkpoint alone; returns it."""
+    """Train a small network for an epoch with the checkpoint as the only callback, and return it."""
     with np.load(data) as arrays, training.dtype_policy(precision):
         x, y = arrays["x_train"][:100], arrays["y_train"][:100]
         net = build_model(model, x.shape[1:], int(y.max()) + 1, 1.0 if x.dtype == "float32" else 1 / 255)
@@ -173,7 +173,7 @@ def checkpoint(model: Model, path: Path, data: str, precision: str = "float32") 
     return net
 
 
-# What Keras's optimizer has of each recipe's.
+# The settings of Keras's optimizer for the optimizer of a recipe.
 OPTIMIZERS: dict[str, tuple[Model, dict[str, Any]]] = {
     "SGD": (
         Model(hidden=[4], momentum=0.9, weight_decay=0.1, schedule="cosine"),
@@ -196,7 +196,7 @@ OPTIMIZERS: dict[str, tuple[Model, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_optimizer_becomes_keras_own(name: str, easy: str) -> None:
-    """By the same name with the same settings, and Keras loads it without a custom class."""
+    """It has the same name and settings, and Keras loads it without a custom class."""
     model, expected = OPTIMIZERS[name]
     net = checkpoint(model, Path("model.keras"), easy)
     loaded = keras.saving.load_model("model.keras", safe_mode=True)
@@ -209,7 +209,7 @@ def test_each_optimizer_becomes_keras_own(name: str, easy: str) -> None:
         np.testing.assert_array_equal(array, trained)
 
 
-# Slow: all combinations, other backends, two devices.
+# Slow tests: all combinations, other backends, two devices.
 
 COMBINATIONS = list(
     product(("sgd", "rmsprop", "adam", "adamw"), ("constant", "cosine", "one_cycle", "reduce_on_plateau"))
@@ -241,7 +241,7 @@ def test_every_recipe(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend_trains_it_further(backend: str, all_run: Path, pixels: str, folder: Path) -> None:
-    """It answers nearly the same, in half precision, and compiles as that backend does by default."""
+    """The outputs are nearly equal, in half precision."""
     path = folder / f"{backend}.keras"
     path.write_bytes((all_run / "model.keras").read_bytes())
     net = keras.saving.load_model(path)
@@ -263,5 +263,5 @@ def test_a_run_on_two_devices_leaves_a_file_for_one(pixels: str, tmp_path: Path)
     (result,) = in_another_program({path: pixels}, tmp_path).values()
     assert (result["warnings"], result["moved"]) == ([], True)
     assert result["loss"][1] < result["loss"][0]
-    net, _ = saved.restore("out/weights.safetensors")
+    net, _ = restore.restore("out/weights.safetensors")
     np.testing.assert_array_equal(answered(result), net.predict(datasets.load(pixels).test.images, verbose=0))

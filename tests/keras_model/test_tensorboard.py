@@ -1,27 +1,26 @@
-"""TensorBoard on this backend: what the callback writes, as TensorBoard's own reader finds it."""
+"""The files of the TensorBoard callback, read by TensorBoard."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from keras_helpers import once
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import minigrad
+from keras_model.callbacks import TensorBoard
 from keras_model.model import build_model, get_weights
-from keras_model.tensorboard import TensorBoard
 from minigrad.recipes import Model
 from minigrad.runs import Epoch
 
+pytestmark = once
+
 
 class Rows(keras.callbacks.Callback):
-    """Collects a row an epoch, as RunFolder does, and the weights."""
+    """Collects an `Epoch` per epoch, as RunFolder does, and the weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class Rows(keras.callbacks.Callback):
 
 
 class Killed(keras.callbacks.Callback):
-    """Ends training by an exception, as Ctrl-C does."""
+    """Ends training with an exception, as Ctrl-C does."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ class Killed(keras.callbacks.Callback):
 
 @pytest.fixture
 def net() -> keras.Model:
-    """Four numbers in, three classes out."""
+    """A network with four inputs and three classes."""
     net = build_model(Model(hidden=[5]), (4,), 3, 1.0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
@@ -55,7 +54,7 @@ def net() -> keras.Model:
 
 
 def train(net: keras.Model, rows: Rows, until: int, *more: keras.callbacks.Callback, validation: bool = True) -> None:
-    """Train the epochs after those in `rows`."""
+    """Train the epochs that follow those in `rows`."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype(np.float32), rng.integers(0, 3, 40)
     net.fit(
@@ -76,7 +75,7 @@ def read(part: str) -> EventAccumulator:
 
 
 def same_as(rows: Rows) -> None:
-    """Each epoch stands there once, with its figures and its weights."""
+    """Check that each epoch is in the files once, with its metrics and weights."""
     for part, tag, column in (
         ("train", "loss", "train_loss"),
         ("train", "accuracy", "train_accuracy"),
@@ -95,7 +94,7 @@ def same_as(rows: Rows) -> None:
 
 
 def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
-    """The last histograms are of the weights that training left, in the layout of the weights file."""
+    """The last histograms are those of the trained weights, in the layout of the weights file."""
     rows = Rows()
     train(net, rows, 3)
     same_as(rows)
@@ -105,15 +104,15 @@ def test_it_writes_scalars_and_histograms(net: keras.Model) -> None:
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "validation", "weights"}
 
 
-def test_without_validation_there_is_no_curve_of_it(net: keras.Model) -> None:
+def test_without_validation_it_has_no_curve(net: keras.Model) -> None:
     train(net, Rows(), 1, validation=False)
     assert {p.name for p in Path("out/tensorboard").iterdir()} == {"train", "weights"}
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
-def test_after_a_kill_each_epoch_stands_there_once(kept: int, net: keras.Model) -> None:
-    """Three epochs were written, of which the checkpoint has `kept`; and nothing is left open."""
+def test_after_a_kill_each_epoch_is_written_once(kept: int, net: keras.Model) -> None:
+    """Three epochs were written, of which the checkpoint contains `kept`; no file stays open."""
     rows = Rows()
     with pytest.raises(KeyboardInterrupt):
         train(net, rows, 9, Killed(3))
@@ -124,41 +123,9 @@ def test_after_a_kill_each_epoch_stands_there_once(kept: int, net: keras.Model) 
     same_as(rows)
 
 
-def test_a_run_that_is_over_stays_as_it_is(net: keras.Model) -> None:
-    """Resumed with nothing left to train."""
+def test_a_finished_run_is_unchanged(net: keras.Model) -> None:
+    """It is resumed without further epochs."""
     rows = Rows()
     train(net, rows, 2)
     train(net, rows, 2)
     same_as(rows)
-
-
-def test_tensorflow_is_not_loaded_on_another_backend() -> None:
-    """Torch and TensorFlow in one process can hang; on JAX it takes seconds. A first run, and one that goes on."""
-    backend = {"tensorflow": "jax"}.get(keras.backend.backend(), keras.backend.backend())
-    program = """
-import sys
-from pathlib import Path
-import keras, numpy as np
-from keras_model.model import build_model
-from keras_model.tensorboard import TensorBoard
-from minigrad.recipes import Model
-from minigrad.runs import Epoch
-
-class Rows(keras.callbacks.Callback):
-    epochs = []
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append(Epoch(epoch + 1, logs["loss"], 0.5, None, None, 0.1, 1.0))
-
-net = build_model(Model(hidden=[2]), (4,), 3, 1.0)
-net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-for epochs in (1, 2):
-    calls = [Rows(), TensorBoard(Path("out"), Rows.epochs)]
-    net.fit(np.ones((8, 4)), np.zeros(8), epochs=epochs, initial_epoch=epochs - 1, verbose=0, callbacks=calls)
-print(*[name for name in ("tensorboard", "tensorflow", "torch") if name in sys.modules])
-"""
-    where = {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env={**os.environ, **where}
-    )
-    assert set(done.stdout.split()) == {"tensorboard"} | ({"torch"} & {backend}), done.stderr
-    assert [h.step for h in read("weights").Histograms("output.bias")] == [0, 1]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from minigrad import train
-from minigrad.runs import run_command
+from minigrad.runs import curves, run_command
 
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,6 +21,18 @@ from minigrad_helpers import Command, Result, complaints
 # Timings vary between machines and say nothing about correctness.
 settings.register_profile("minigrad", deadline=None, derandomize=True)
 settings.load_profile("minigrad")
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For a test in a module that uses `undrawn`, if the test needs curves.png."""
+
+
+@pytest.fixture
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not draw curves.png, because that takes longer than a small training run."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(curves, "draw", lambda *_: None)
 
 
 @pytest.fixture

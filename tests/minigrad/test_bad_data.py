@@ -46,28 +46,28 @@ def image_at(row: int, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"y_train": at(4, -1, np.int64)}, ("y_train", "label -1 of image 4", "whole number from 0")),
-        ({"y_train": at(4, 0.5)}, ("y_train", "label 0.5 of image 4", "whole number")),
-        ({"y_train": at(4, np.nan)}, ("y_train", "label nan of image 4", "whole number")),
-        ({"y_train": at(4, np.inf)}, ("y_train", "label inf of image 4", "whole number")),
-        ({"y_train": at(4, 1e6)}, ("y_train", "label 1000000", "without large gaps")),
-        ({"y_test": np.array([0, 1, 3, 0, 1])}, ("y_test", "label 3 of image 2", "0 to 2", "y_train")),
+        ({"y_train": at(4, -1, np.int64)}, ("y_train", "label of image 4 is -1", "class number 0, 1, 2")),
+        ({"y_train": at(4, 0.5)}, ("y_train", "label of image 4 is 0.5", "class number")),
+        ({"y_train": at(4, np.nan)}, ("y_train", "label of image 4 is nan", "class number")),
+        ({"y_train": at(4, np.inf)}, ("y_train", "label of image 4 is inf", "class number")),
+        ({"y_train": at(4, 1e6)}, ("y_train", "largest label is 1000000", "without large gaps")),
+        ({"y_test": np.array([0, 1, 3, 0, 1])}, ("y_test", "label of image 2 is 3", "0 to 2", "y_train")),
         ({"y_train": LABELS[:14]}, ("y_train", "14 labels for 15 images")),
         ({"y_test": LABELS[:6]}, ("y_test", "6 labels for 5 images")),
         ({"y_train": np.zeros(15, int), "y_test": np.zeros(5, int)}, ("y_train", "at least two classes")),
-        ({"y_train": np.eye(3)[LABELS[:15]]}, ("y_train", "shape (15, 3)", "(15,)")),
-        ({"y_train": np.array(3)}, ("y_train", "shape ()", "(15,)")),
-        ({"y_train": LABELS[:15].astype(str)}, ("y_train", "dtype <U", "whole numbers")),
+        ({"y_train": np.eye(3)[LABELS[:15]]}, ("y_train", "shape is (15, 3)", "(15,)")),
+        ({"y_train": np.array(3)}, ("y_train", "shape is ()", "(15,)")),
+        ({"y_train": LABELS[:15].astype(str)}, ("y_train", "dtype is <U", "class numbers")),
         ({"x_train": image_at(3, np.nan)}, ("x_train", "image 3", "NaN", "finite")),
         ({"x_train": image_at(3, np.inf)}, ("x_train", "image 3", "inf", "finite")),
         ({"x_train": image_at(3, 1e300)}, ("x_train", "image 3", "float32", "finite")),
-        ({"x_train": PIXELS[:15].astype(int) * 2}, ("x_train", "integers from", "0 to 255")),
-        ({"x_train": PIXELS[:15].astype(int) - 9}, ("x_train", "integers from", "0 to 255")),
+        ({"x_train": PIXELS[:15].astype(int) * 2}, ("x_train", "integers range from", "0 to 255")),
+        ({"x_train": PIXELS[:15].astype(int) - 9}, ("x_train", "integers range from", "0 to 255")),
         ({"x_train": PIXELS[:15].astype(complex)}, ("x_train", "complex128", "uint8")),
         ({"x_train": PIXELS[:15] > 9}, ("x_train", "bool", "uint8")),
-        ({"x_train": np.arange(15)}, ("x_train", "shape (15,)", "(n, ...)")),
-        ({"x_train": PIXELS[:0], "y_train": LABELS[:0]}, ("x_train", "shape (0, 2, 2)", "at least one image")),
-        ({"x_test": PIXELS[:0], "y_test": LABELS[:0]}, ("x_test", "shape (0, 2, 2)", "at least one image")),
+        ({"x_train": np.arange(15)}, ("x_train", "shape is (15,)", "(n, ...)")),
+        ({"x_train": PIXELS[:0], "y_train": LABELS[:0]}, ("x_train", "shape is (0, 2, 2)", "at least one image")),
+        ({"x_test": PIXELS[:0], "y_test": LABELS[:0]}, ("x_test", "shape is (0, 2, 2)", "at least one image")),
         ({"x_test": PIXELS[15:, :1]}, ("x_test", "(1, 2)", "(2, 2)")),
         ({"x_test": PIXELS[15:].astype(float)}, ("x_test", "float32", "uint8")),
     ],
@@ -96,12 +96,17 @@ def npz(path: Path) -> Path:
 
 def test_an_archive_without_one_of_the_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **{k: v for k, v in GOOD.items() if k != "y_test"}, more=LABELS)
-    says(tmp_path / "a.npz", "a.npz", "no array y_test", "found x_train, y_train, x_test, more")
+    says(
+        tmp_path / "a.npz",
+        "a.npz",
+        "the array y_test is missing",
+        "contains the arrays x_train, y_train, x_test and more",
+    )
 
 
 def test_an_archive_of_pickled_objects(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **(GOOD | {"x_train": np.array([None] * 15, object)}))
-    says(tmp_path / "a.npz", "x_train", "pickled objects", "never loaded")
+    says(tmp_path / "a.npz", "x_train", "pickled Python objects", "never loaded")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_an_archive_of_pickled_objects(tmp_path: Path) -> None:
 )
 def test_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    says(tmp_path / "a.npz", "a.npz", "empty, cut short or no .npz", "x_train")
+    says(tmp_path / "a.npz", "a.npz", "empty, truncated or in another format", "x_train")
 
 
 def test_a_single_array(tmp_path: Path) -> None:
@@ -165,9 +170,9 @@ def csv(folder: Path, train: str | bytes, test: str = ROWS) -> Path:
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        ("0,1,2,3,4\n1,5,6,7\n", ("line 2", "4 columns", "expected 5")),
-        ("label,a,b,c,d\n0,1,2,3,4\n1,5,6,7\n", ("line 3", "4 columns", "expected 5")),
-        ("label,a,b,c\n0,1,2,3,4\n", ("line 2", "5 columns", "expected 4 as in line 1")),
+        ("0,1,2,3,4\n1,5,6,7\n", ("line 2 has 4 columns; expected 5, as in line 1",)),
+        ("label,a,b,c,d\n0,1,2,3,4\n1,5,6,7\n", ("line 3 has 4 columns; expected 5",)),
+        ("label,a,b,c\n0,1,2,3,4\n", ("line 2 has 5 columns; expected 4, as in line 1",)),
         ("0,1,2,3,4\n1,5,x,7,8\n", ("line 2, column 3", "'x'", "whole number from 0 to 255")),
         ("label,a,b,c,d\n0,1,2,3,4\n1,5,x,7,8\n", ("line 3, column 3", "'x'", "0 to 255")),
         ("0,1,2,3,4\nx,5,6,7,8\n", ("line 2, column 1", "'x'")),
@@ -184,17 +189,17 @@ def csv(folder: Path, train: str | bytes, test: str = ROWS) -> Path:
         ("a,b,c,d,label\n1,2,3,4,-1\n", ("line 2, column 5", "'-1'", "whole number from 0")),
         ("a,b,c,d,label\n1,2,300,4,0\n", ("line 2, column 3", "'300'", "0 to 255")),
         ("id,a,b,c,d,label\n900,1,2,3,256,0\n", ("line 2, column 5", "'256'", "0 to 255")),
-        ("0,1,2,3,4\n1,5,6,7,8,9\n", ("line 2", "6 columns", "expected 5")),
-        ("label,a,b,c,d\n0,1,2,3,4\n1,5,6,7,8,9\n", ("line 3", "6 columns", "expected 5")),
-        ('0,1,2,3,4\n1,5,"6,7,8\n', ("line 2", "a quote is not closed", "expected 5 cells")),
-        ('0,"1,2,3,4\n', ("line 1", "a quote is not closed")),
+        ("0,1,2,3,4\n1,5,6,7,8,9\n", ("line 2 has 6 columns; expected 5",)),
+        ("label,a,b,c,d\n0,1,2,3,4\n1,5,6,7,8,9\n", ("line 3 has 6 columns; expected 5",)),
+        ('0,1,2,3,4\n1,5,"6,7,8\n', ("line 2", "a quotation mark is not closed", "expected 5 columns")),
+        ('0,"1,2,3,4\n', ("line 1", "a quotation mark is not closed")),
         ("0,1,2,3,4\n1,2,3,4," + "9" * 1000 + "\n", ("line 2, column 5", "'" + "9" * 39 + "…;")),
         ("0,1,2,3,4\n1,2,3,4,it's\n", ("line 2, column 5", '"it\'s"')),
         ("", ("empty",)),
         ("\n\n", ("empty",)),
-        ("1\n2\n", ("one column", "label and its pixels")),
+        ("1\n2\n", ("only one column", "label and pixels")),
         ("0 1 2 3 4\n", ("one column",)),
-        ("id,label\n7,0\n8,1\n", ("no pixels beside the label", "at least one column")),
+        ("id,label\n7,0\n8,1\n", ("label column but no pixels", "at least one column")),
         ("0;1;2;3;4\n0;1,5;2;3;4\n", ("line 2, column 2", "'1,5'")),
         (b"\xff\xfe\x00\x01,", ("not a text file",)),
         (b"0,1,2,3,4\n1,5,6,7,\xff\n", ("not a text file",)),
@@ -229,7 +234,7 @@ def test_a_csv_that_cannot_be_read(tmp_path: Path) -> None:
     folder = csv(tmp_path / "csv", ROWS)
     (folder / "mnist_train.csv").unlink()
     (folder / "mnist_train.csv").mkdir()
-    says(folder, "mnist_train.csv", "can't be read")
+    says(folder, "mnist_train.csv", "cannot be read")
 
 
 # IDX.
@@ -247,11 +252,11 @@ def idx(folder: Path, **change: bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", ("no IDX file", "00 00 08")),
-        (b"hello, world", ("no IDX file", "00 00 08")),
-        (bytes([0, 0, 13, 1, 0, 0, 0, 1, 0, 0, 0, 0]), ("no IDX file", "unsigned bytes")),
-        (bytes([0, 0, 8, 3, 0, 0, 0, 1]), ("no IDX file",)),
-        (bytes([0, 0, 8, 3, 0, 0, 0, 15, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2]), ("holds 2 values", "expected 60")),
+        (b"", ("not an IDX file", "00 00 08")),
+        (b"hello, world", ("not an IDX file", "00 00 08")),
+        (bytes([0, 0, 13, 1, 0, 0, 0, 1, 0, 0, 0, 0]), ("not an IDX file", "unsigned bytes")),
+        (bytes([0, 0, 8, 3, 0, 0, 0, 1]), ("not an IDX file",)),
+        (bytes([0, 0, 8, 3, 0, 0, 0, 15, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2]), ("contains 2 values", "expected 60")),
     ],
 )
 def test_an_idx_file_that_makes_no_sense(tmp_path: Path, content: bytes, words: tuple[str, ...]) -> None:
@@ -271,7 +276,7 @@ def test_a_gzipped_idx_file_that_is_cut_short(tmp_path: Path) -> None:
 
 def test_an_idx_file_that_is_missing(tmp_path: Path) -> None:
     (idx(tmp_path / "idx") / "t10k-labels-idx1-ubyte").unlink()
-    says(tmp_path / "idx", "no t10k-labels-idx1-ubyte")
+    says(tmp_path / "idx", "t10k-labels-idx1-ubyte (or t10k-labels-idx1-ubyte.gz) is missing")
 
 
 # Splitting.

@@ -134,11 +134,11 @@ def test_labels_above_255(tmp_path: Path, layout: str) -> None:
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (names(9), ("no label column in the header", "label, labels, class, classes, target or targets")),
-        (f"id,{names(8)}", ("no label column in the header",)),
-        (f"digit,{names(8, 0, '')}", ("no label column in the header",)),
-        (names(9, 0, ""), ("no label column", "counts the columns from 0 to 8")),
-        (names(9, 1, ""), ("no label column", "counts the columns from 1 to 9")),
+        (names(9), ("the header has no label column", "label, labels, class, classes, target or targets")),
+        (f"id,{names(8)}", ("the header has no label column",)),
+        (f"digit,{names(8, 0, '')}", ("the header has no label column",)),
+        (names(9, 0, ""), ("numbers the columns from 0 to 8")),
+        (names(9, 1, ""), ("numbers the columns from 1 to 9")),
     ],
 )
 def test_a_header_without_a_label(tmp_path: Path, header: str, words: tuple[str, ...]) -> None:
@@ -154,7 +154,7 @@ def test_a_header_without_a_label(tmp_path: Path, header: str, words: tuple[str,
 def test_a_header_with_two_labels(tmp_path: Path) -> None:
     folder = save(tmp_path / "csv", f"Label,{names(9)},class", LABELS, PIXELS, LABELS)
     text = sentence_of(lambda: datasets.load(folder))
-    assert f"{TRAIN}: has the label columns 'Label' (column 1) and 'class' (column 11); expected a single one" in text
+    assert f"{TRAIN}: has 2 label columns, 'Label' (column 1) and 'class' (column 11); expected only one" in text
 
 
 def digits(count: int, side: int = 8, top: int = 16) -> np.ndarray:
@@ -171,7 +171,9 @@ def test_images_alone_have_no_label(tmp_path: Path, images: np.ndarray, index: b
     folder = save(tmp_path / "csv", None, *([np.arange(100)] if index else []), images)
     text = sentence_of(lambda: datasets.load(folder))
     columns = images.shape[1] + index
-    assert f"{TRAIN}: no label column: neither the first nor the last of {columns} columns looks like labels" in text
+    assert (
+        f"{TRAIN}: has no header, and neither the first nor the last of its {columns} columns looks like labels" in text
+    )
 
 
 # No header, but a label.
@@ -209,10 +211,10 @@ def test_the_label_is_found_by_its_values(tmp_path: Path, kind: str, first: int)
     pixels, number = KINDS[kind]
     labels, columns = classes(100, number) + first, pixels.shape[1] + 1
     low, high = labels[:80].min(), labels[:80].max()
-    why = f"of {columns} columns is taken as the label, since its values are {low} to {high}"
-    for place, parts in (("first", (labels, pixels)), ("last", (pixels, labels))):
-        folder = save(tmp_path / place, None, *parts, train=80)
-        assert holds(folder, pixels, labels) == (f"{folder / TRAIN}: no header; the {place} {why}",)
+    clause = f"of its {columns} columns is used as the label, because its values range from {low} to {high}"
+    for position, parts in (("first", (labels, pixels)), ("last", (pixels, labels))):
+        folder = save(tmp_path / position, None, *parts, train=80)
+        assert holds(folder, pixels, labels) == (f"{folder / TRAIN} has no header: the {position} {clause}",)
 
 
 @pytest.mark.parametrize("start", [0, 1])
@@ -221,13 +223,13 @@ def test_an_index_is_found_by_its_values(tmp_path: Path, kind: str, start: int) 
     pixels, number = KINDS[kind]
     labels, columns = classes(100, number), pixels.shape[1] + 2
     index = np.concatenate([np.arange(80), np.arange(20)]) + start
-    why = f"is taken as the label, since its values are 0 to {labels[:80].max()}"
-    for place, parts in (("second", (labels, pixels)), ("last", (pixels, labels))):
-        folder = save(tmp_path / place, None, index, *parts, train=80)
+    reason = f"because its values range from 0 to {labels[:80].max()}"
+    for position, parts in (("second", (labels, pixels)), ("last", (pixels, labels))):
+        folder = save(tmp_path / position, None, index, *parts, train=80)
         (note,) = holds(folder, pixels, labels)
-        assert (
-            note
-            == f"{folder / TRAIN}: no header; the first of {columns} columns is ignored as an index, and the {place} {why}"
+        assert note == (
+            f"{folder / TRAIN} has no header: the first of its {columns} columns is ignored as a row index,"
+            f" and the {position} one is used as the label, {reason}"
         )
 
 
@@ -235,28 +237,28 @@ def test_an_index_is_found_by_its_values(tmp_path: Path, kind: str, start: int) 
 def test_ten_rows_are_enough(tmp_path: Path, kind: str) -> None:
     pixels, _ = KINDS[kind]
     pixels, labels = pixels[:20], np.array([7, 2, 1, 0, 4, 1, 4, 9, 5, 9, *range(10)])
-    for place, parts in (("first", (labels, pixels)), ("last", (pixels, labels))):
-        (note,) = holds(save(tmp_path / place, None, *parts, train=10), pixels, labels)
-        assert f"the {place} of" in note
+    for position, parts in (("first", (labels, pixels)), ("last", (pixels, labels))):
+        (note,) = holds(save(tmp_path / position, None, *parts, train=10), pixels, labels)
+        assert f"the {position} of" in note
 
 
 def test_ten_labels_in_order_are_no_index_unless_the_images_are_square_without_it(tmp_path: Path) -> None:
     pixels, order, labels = digits(20), np.tile(np.arange(10), 2), np.tile([3, 1, 2, 0, 0], 4)
     holds(save(tmp_path / "label", None, order, pixels, train=10), pixels, order)
     (note,) = holds(save(tmp_path / "index", None, order, labels, pixels, train=10), pixels, labels)
-    assert "the first of 66 columns is ignored as an index, and the second is taken as the label" in note
+    assert "the first of its 66 columns is ignored as a row index, and the second one is used as the label" in note
 
 
 def test_the_first_column_is_the_label_if_the_values_do_not_decide(tmp_path: Path) -> None:
     pixels, labels = RNG.integers(0, 4, (100, 9)), classes(100, 4)
     folder = save(tmp_path / "same", None, labels, pixels)
-    why = "by convention, since the values do not tell it from the last one"
-    note = f"{folder / TRAIN}: no header; the first of 10 columns is taken as the label {why}"
+    reason = "by convention, because the values do not show whether the label is this column or the last one"
+    note = f"{folder / TRAIN} has no header: the first of its 10 columns is used as the label, {reason}"
     assert holds(folder, pixels, labels) == (note,)
     pixels, labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [1, 0]]), np.array([5, 9, 5, 5, 9])
     folder = save(tmp_path / "few", None, labels, pixels, train=3)
     assert holds(folder, pixels, labels) == (
-        f"{folder / TRAIN}: no header; the first of 3 columns is taken as the label {why}",
+        f"{folder / TRAIN} has no header: the first of its 3 columns is used as the label, {reason}",
     )
 
 
@@ -270,8 +272,8 @@ def test_mnist_with_the_label_last(tmp_path: Path) -> None:
     mnist = datasets.load("mnist").test
     pixels, labels = mnist.images[:300].reshape(300, -1), mnist.labels[:300]
     folder = save(tmp_path / "csv", None, pixels, labels, train=200)
-    note = f"{folder / TRAIN}: no header; the last of 785 columns is taken as the label, since its values are 0 to 9"
-    assert holds(folder, pixels, labels) == (note,)
+    clause = "the last of its 785 columns is used as the label, because its values range from 0 to 9"
+    assert holds(folder, pixels, labels) == (f"{folder / TRAIN} has no header: {clause}",)
 
 
 # Two files.
@@ -280,7 +282,7 @@ def test_mnist_with_the_label_last(tmp_path: Path) -> None:
 def test_the_test_file_is_read_like_the_train_file(tmp_path: Path) -> None:
     pixels, labels = np.concatenate([PIXELS, np.zeros((3, 9), int)]), np.append(LABELS, [3, 3, 3])
     (note,) = holds(save(tmp_path / "csv", None, pixels, labels, train=60), pixels, labels)
-    assert f"{TRAIN}: no header; the last of 10 columns" in note
+    assert f"{TRAIN} has no header: the last of its 10 columns" in note
 
 
 def test_a_test_file_with_a_header_of_its_own(tmp_path: Path) -> None:
@@ -289,7 +291,7 @@ def test_a_test_file_with_a_header_of_its_own(tmp_path: Path) -> None:
         column[40:] for column in (np.arange(60), PIXELS[:, :4], LABELS, PIXELS[:, 4:])
     ))  # fmt: skip
     (note,) = holds(tmp_path / "csv")
-    assert f"{TRAIN}: no header; the last of 10 columns" in note
+    assert f"{TRAIN} has no header: the last of its 10 columns" in note
 
 
 def test_a_test_file_without_the_header_of_the_train_file(tmp_path: Path) -> None:
@@ -297,14 +299,16 @@ def test_a_test_file_without_the_header_of_the_train_file(tmp_path: Path) -> Non
     write(tmp_path / "csv" / TRAIN, f"id,{names(4)},label,{names(5, 4)}", *(column[:40] for column in parts))
     write(tmp_path / "csv" / TEST, None, *(column[40:] for column in parts))
     train, test = tmp_path / "csv" / TRAIN, tmp_path / "csv" / TEST
-    assert holds(tmp_path / "csv") == (f"{test}: no header; the columns are taken to be those of {train}",)
+    assert holds(tmp_path / "csv") == (f"{test} has no header: its columns are assumed to be in the order of {train}",)
 
 
 def test_a_test_file_of_another_width_is_judged_by_itself(tmp_path: Path) -> None:
     write(tmp_path / "csv" / TRAIN, f"id,label,{names(9)}", np.arange(40), LABELS[:40], PIXELS[:40])
     write(tmp_path / "csv" / TEST, None, PIXELS[40:], LABELS[40:])
     test = tmp_path / "csv" / TEST
-    note = f"{test}: no header; the last of 10 columns is taken as the label, since its values are 0 to 3"
+    note = (
+        f"{test} has no header: the last of its 10 columns is used as the label, because its values range from 0 to 3"
+    )
     assert holds(tmp_path / "csv") == (note,)
 
 
@@ -315,7 +319,7 @@ def test_a_corner_pixel_above_255_is_named_by_line_and_column(tmp_path: Path, la
     folder = save(tmp_path / "csv", None, *((pixels, LABELS) if last else (LABELS, pixels)))
     (folder / TRAIN).write_text("\n" + (folder / TRAIN).read_text())
     text = sentence_of(lambda: datasets.load(folder))
-    assert f"{TRAIN}: line 32, column {1 if last else 10}: '256'; expected a whole number from 0 to 255" in text
+    assert f"{TRAIN}: line 32, column {1 if last else 10} contains '256'; expected a whole number from 0 to 255" in text
 
 
 # Any layout.

@@ -71,7 +71,10 @@ def test_one_run_is_drawn_in_three_panels_as_it_was() -> None:
             assert list(line.get_xdata()) == [1, 2, 3, 4]
             assert list(line.get_ydata()) == pytest.approx([scale * getattr(e, column) for e in history])
     for axes in (loss, accuracy):
-        assert [line.get_color() for line in axes.lines] == [curves.ALONE["training"], curves.ALONE["validation"]]
+        assert [line.get_color() for line in axes.lines] == [
+            curves.SINGLE_RUN_COLORS["training"],
+            curves.SINGLE_RUN_COLORS["validation"],
+        ]
 
 
 def test_the_legend_names_what_is_there() -> None:
@@ -86,13 +89,7 @@ def test_the_title_is_taken_as_it_is() -> None:
     assert not title.get_parse_math()
 
 
-def test_one_run_is_the_same_by_either_name() -> None:
-    curves.draw(Path("a.png"), run(3), "it")
-    curves.draw_runs(Path("b.png"), {"it": run(3)}, "it")
-    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
-
-
-@pytest.mark.parametrize("epochs", [1, 3, 24, 47])
+@pytest.mark.parametrize("epochs", [1, 47])
 def test_both_colours_are_in_the_picture(epochs: int) -> None:
     """A single epoch has no line, so its markers must show."""
     curves.draw(Path("a.png"), run(epochs), "")
@@ -101,14 +98,14 @@ def test_both_colours_are_in_the_picture(epochs: int) -> None:
     third = picture.shape[1] // 3
     loss, accuracy, rate = (picture[:-60, i * third : (i + 1) * third] for i in range(3))  # without the legend
     for panel in (loss, accuracy):
-        assert count(panel, curves.ALONE["training"]) > 5
-        assert count(panel, curves.ALONE["validation"]) > 5
-    assert count(rate, curves.ALONE["rate"]) > 5
+        assert count(panel, curves.SINGLE_RUN_COLORS["training"]) > 5
+        assert count(panel, curves.SINGLE_RUN_COLORS["validation"]) > 5
+    assert count(rate, curves.SINGLE_RUN_COLORS["rate"]) > 5
 
 
 def test_without_validation_there_is_no_blue() -> None:
     curves.draw(Path("a.png"), run(3, validation=False), "")
-    assert count(pixels(Path("a.png")), curves.ALONE["validation"]) == 0
+    assert count(pixels(Path("a.png")), curves.SINGLE_RUN_COLORS["validation"]) == 0
 
 
 def test_an_empty_history_gives_empty_panels() -> None:
@@ -274,7 +271,7 @@ def test_names_stand_as_they_are() -> None:
 
 def test_a_long_name_keeps_both_its_ends() -> None:
     first, second, *_ = legend_of(figure_of({"begin" + 200 * "x" + end: run(2) for end in ("one", "two")}))
-    assert len(first) == len(second) == curves.LETTERS
+    assert len(first) == len(second) == curves.MAX_NAME_LENGTH
     assert first.startswith("begin")
     assert first.endswith("one")
     assert second.endswith("two")
@@ -283,13 +280,11 @@ def test_a_long_name_keeps_both_its_ends() -> None:
 # The file.
 
 
-@pytest.mark.parametrize(
-    ("suffix", "begins"), [(".png", b"\x89PNG"), (".PNG", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")]
-)
-def test_the_suffix_says_the_format_and_the_bytes_are_the_same_again(suffix: str, begins: bytes) -> None:
-    paths = [Path(f"{name}{suffix}") for name in "ab"]
-    for path in paths:
-        curves.draw_runs(path, {"one": run(3), "two": run(5)})
+@pytest.mark.parametrize(("suffix", "begins"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_the_suffix_selects_the_format_and_the_same_run_gives_the_same_bytes(suffix: str, begins: bytes) -> None:
+    paths = [Path(f"a{suffix}"), Path(f"b{suffix.upper()}")]
+    curves.draw(paths[0], run(3), "one")
+    curves.draw_runs(paths[1], {"one": run(3)}, "one")
     first, second = (path.read_bytes() for path in paths)
     assert first.startswith(begins)
     assert first == second

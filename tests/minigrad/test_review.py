@@ -37,11 +37,14 @@ def test_a_usual_data_set_is_not_warned_about() -> None:
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        (1 + np.arange(600) % 3, "y_train: class 0 has no training images, as if the labels started at 1"),
+        (
+            1 + np.arange(600) % 3,
+            "y_train: class 0 has no training images; if the labels start at 1, subtract 1 from each of them",
+        ),
         ((np.arange(600) % 3) * 2, "y_train: classes 1, 3 have no training images"),
         (np.where(np.arange(600) % 2, 4, 0), "y_train: classes 1, 2, 3 have no training images"),
         (np.where(np.arange(600) % 2, 1, 3), "y_train: classes 0, 2 have no training images"),
-        (np.full(600, 2), "y_train: all training images are of class 2; a single class teaches nothing"),
+        (np.full(600, 2), "y_train: all training images belong to class 2; expected at least two classes"),
     ],
 )
 def test_classes_without_images(labels: np.ndarray, sentence: str) -> None:
@@ -65,10 +68,8 @@ def test_a_class_that_is_held_out_whole() -> None:
 @pytest.mark.parametrize(("classes", "count"), [(6, 600), (7, 600)])
 def test_more_classes_than_one_for_each_hundred_images(classes: int, count: int) -> None:
     labels = np.arange(count) % classes
-    expected = (
-        [] if classes == 6 else [f"y_train: 7 classes for {count} training images, fewer than 100 images per class"]
-    )
-    assert warned(y_train=labels, y_test=labels[:30]) == expected
+    sentence = f"y_train: there are only {count} training images for 7 classes, fewer than 100 per class"
+    assert warned(y_train=labels, y_test=labels[:30]) == ([] if classes == 6 else [sentence])
 
 
 def test_floats_that_look_like_pixels() -> None:
@@ -76,16 +77,16 @@ def test_floats_that_look_like_pixels() -> None:
     pixels[0, 0, :2] = 0, 255
     both = warned(x_train=pixels, x_test=pixels[:30])
     assert [text.split(":")[0] for text in both] == ["x_train", "x_test"]
-    assert "floats from 0 to 255 are used as they are" in both[0]
+    assert "floats range from 0 to 255 and are not scaled" in both[0]
     assert warned(x_train=pixels / 255, x_test=pixels[:30] / 255) == []
 
 
 def test_constant_images() -> None:
     images = RNG.integers(0, 256, (600, 5, 5)).astype(np.uint8)
     images[7] = 9
-    assert warned(x_train=images) == ["x_train: image 7 is constant, all pixels of one value"]
+    assert warned(x_train=images) == ["x_train: all pixels of image 7 have the same value"]
     images[100:200] = 0
-    expected = "x_train: 101 images are constant, all pixels of one value, the first of them image 7"
+    expected = "x_train: in 101 images all pixels have the same value; the first one is image 7"
     assert warned(x_train=images) == [expected]
 
 
@@ -96,12 +97,12 @@ def test_channels_first(shape: tuple[int, ...], is_warned: bool) -> None:
     }
     found = warned(**arrays)
     assert [text.split(":")[0] for text in found] == (["x_train", "x_test"] if is_warned else [])
-    assert all(str(shape) in text and "channels first" in text for text in found)
+    assert all(str(shape) in text and "(channels, height, width)" in text for text in found)
 
 
 def test_a_command_warns_before_it_trains(command: Command) -> None:
     warned(y_train=1 + np.arange(600) % 3)
     result = command(*flags("data.npz", "out"))
     assert result.status == 0
-    sentence = "y_train: class 0 has no training images, as if the labels started at 1"
+    sentence = "y_train: class 0 has no training images; if the labels start at 1, subtract 1 from each of them"
     assert result.err.splitlines() == [f"warning: data.npz: {sentence}"]

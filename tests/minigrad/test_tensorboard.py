@@ -20,6 +20,8 @@ from minigrad import train
 from minigrad.runs import Epoch, history
 from minigrad.runs.tensorboard import Histograms
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def curve(part: str, tag: str, out: str = "out") -> list[tuple[int, float]]:
     """The (step, value) of each point, as TensorBoard reads them."""

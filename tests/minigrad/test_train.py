@@ -20,8 +20,10 @@ from minigrad_helpers import Command, complaints, flags
 import minigrad
 from minigrad import datasets, optim, recipes, train
 from minigrad.classifier import Classifier
-from minigrad.runs import curves, history, metrics, weights
+from minigrad.runs import history, metrics, weights
 from minigrad.training import build_optimizer
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 LEFT = [
     *(".files.json", "checkpoint.safetensors", "curves.png", "history.csv", "metrics.json", "recipe.yaml"),
@@ -67,18 +69,6 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("bars") / "bars.npz"
     np.savez(path, **bars_of(0, 150))
     return str(path)
-
-
-@pytest.fixture
-def drawn() -> None:
-    """For the tests that want the picture."""
-
-
-@pytest.fixture(autouse=True)
-def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave it out elsewhere: it takes longer than all the rest of a small run."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(curves, "draw", lambda *_: None)
 
 
 # What it leaves.
@@ -392,14 +382,37 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, at: int) -> None:
     monkeypatch.setattr(report, method, call)
 
 
+@pytest.fixture(scope="module")
+def whole(hard: str, bars: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of an uninterrupted run, which is trained once per module: `whole(way, *words)`."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def call(way: str, *words: str) -> Path:
+        key = (*words, *WAYS[way])
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("whole") / "run"
+            train.main(flags(bars if "cnn" in key else hard, folders[key], *key))
+        return folders[key]
+
+    return call
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("method", "at", "kept"), [("epoch", 2, 2), ("step", 7 * 2 + 3, 2), ("step", 2, 0)])
 def test_a_run_that_goes_on_equals_one_that_never_stopped(
-    way: str, method: str, at: int, kept: int, hard: str, bars: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    way: str,
+    method: str,
+    at: int,
+    kept: int,
+    hard: str,
+    bars: str,
+    whole: Callable[..., Path],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     size = ("--trainer.max_epochs", "6", *WAYS[way])
-    data = bars if "cnn" in size else hard  # 90 images to train in both, 6 steps an epoch
-    assert command(*flags(data, "whole", *size)).status == 0
+    data = bars if "cnn" in size else hard  # 90 images to train in both, 6 steps per epoch
+    uninterrupted = whole(way, "--trainer.max_epochs", "6")
     with monkeypatch.context() as m:
         interrupt(m, method, at)
         stopped = command(*flags(data, "parts", *size))
@@ -410,26 +423,26 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
     assert Path("parts/history.csv").exists() == bool(kept)
     assert not kept or len(epochs("parts")) == kept
     assert command(*flags(data, "parts", *size, "--resume")).status == 0
-    assert epochs("parts") == epochs("whole")
-    same_weights("parts", "whole")
-    assert measured("parts") == measured("whole")
+    assert epochs("parts") == epochs(uninterrupted)
+    same_weights("parts", uninterrupted)
+    assert measured("parts") == measured(uninterrupted)
     if way == "plateau":
-        assert epochs("whole")[-1][-1] < 0.3, "the rate must have moved for this test to say anything"
+        assert epochs(uninterrupted)[-1][-1] < 0.3, "the rate must have moved for this test to say anything"
 
 
 @pytest.mark.parametrize("way", ["early stopping", "plateau"])
 def test_what_was_waited_for_is_remembered(
-    way: str, hard: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    way: str, hard: str, whole: Callable[..., Path], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command(*flags(hard, "whole", *WAYS[way]))
-    count = len(epochs("whole"))
-    for at in range(max(1, count - 8), count):  # some of these are in the middle of a wait
+    uninterrupted = whole(way)
+    count = len(epochs(uninterrupted))
+    for at in range(max(1, count - 8), count, 2):  # some of these are in the middle of a wait
         with monkeypatch.context() as m:
             interrupt(m, "epoch", at)
             command(*flags(hard, "parts", *WAYS[way], "--overwrite"))
         command(*flags(hard, "parts", *WAYS[way], "--resume"))
-        assert epochs("parts") == epochs("whole"), at
-        same_weights("parts", "whole")
+        assert epochs("parts") == epochs(uninterrupted), at
+        same_weights("parts", uninterrupted)
 
 
 def test_a_run_killed_between_history_and_checkpoint_goes_on_from_the_checkpoint(
@@ -578,11 +591,19 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, which tests copy."""
+    path = tmp_path_factory.mktemp("finished") / "out"
+    train.main(flags(easy, path))
+    return path
+
+
 @pytest.mark.parametrize("mistake", BAD)
 def test_a_mistake_is_one_sentence_and_costs_no_earlier_run(
-    mistake: str, easy: str, command: Command, refused: Callable[..., str]
+    mistake: str, easy: str, finished: Path, refused: Callable[..., str]
 ) -> None:
-    command(*flags(easy, "out"))
+    shutil.copytree(finished, "out")
     before = {p.name: p.read_bytes() for p in Path("out").iterdir()}
     words = BAD[mistake]
     text = refused(*flags(easy, "out"), "--overwrite", *words)

@@ -80,33 +80,33 @@ def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
 
 def test_several_arrays_of_no_known_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", one=GREY, two=GREY)
-    says(tmp_path / "a.npz", "a.npz", "one, two", "expected x_test, images, x")
+    says(tmp_path / "a.npz", "a.npz", "one and two", "named x_test, images or x")
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     objects = np.array([{"a": 1}, None], object)
     np.savez(tmp_path / "a.npz", x=objects)
     np.save(tmp_path / "a.npy", objects)
-    says(tmp_path / "a.npz", "pickled objects, which are never loaded")
-    says(tmp_path / "a.npy", "a.npy", "expected x_test")
+    says(tmp_path / "a.npz", "pickled Python objects, which are never loaded")
+    says(tmp_path / "a.npy", "a.npy", "named x_test")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello"])
 def test_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    says(tmp_path / "a.npz", "a.npz", "no .npz archive", "expected")
+    says(tmp_path / "a.npz", "a.npz", "in another format", "expected")
 
 
 def test_what_the_network_does_not_take(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=GREY)
-    says(tmp_path / "a.npz", "x: images of shape (3, 4)", "expected (28, 28)", shape=(28, 28))
-    says(tmp_path / "a.npz", "x: uint8 pixels; expected floats", scale=1.0)
+    says(tmp_path / "a.npz", "x: the images have shape (3, 4)", "expected (28, 28)", shape=(28, 28))
+    says(tmp_path / "a.npz", "x: contains uint8 pixels; expected floats", scale=1.0)
     np.savez(tmp_path / "a.npz", x=GREY / 255)
-    says(tmp_path / "a.npz", "x: floats; expected uint8 pixels")
+    says(tmp_path / "a.npz", "x: contains floats; expected uint8 pixels")
     np.savez(tmp_path / "a.npz", x=GREY.astype(int) * 2)
-    says(tmp_path / "a.npz", "x: integers from", "0 to 255")
+    says(tmp_path / "a.npz", "x: the integers range from", "0 to 255")
     np.savez(tmp_path / "a.npz", x=GREY[:0])
-    says(tmp_path / "a.npz", "x: shape (0, 3, 4)", "at least one image")
+    says(tmp_path / "a.npz", "x: the shape is (0, 3, 4)", "at least one image")
 
 
 # Tables.
@@ -129,28 +129,37 @@ def test_a_table_without_a_header(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == ""
     path = table(tmp_path / "labelled.csv", None, np.insert(rows, 0, 7, axis=1))
     same(path, GREY)
-    note = "the first of 13 columns is ignored as the label by convention, since the values do not tell it from the last one"
-    assert capsys.readouterr().out == f"{path}: no header; {note}\n"
+    reason = "by convention, because the values do not show whether the label is this column or the last one"
+    note = f"{path} has no header: the first of its 13 columns is ignored as the label, {reason}\n"
+    assert capsys.readouterr().out == note
 
 
 @pytest.mark.parametrize(
     ("first", "last", "note"),
     [
-        ([[2, 0, 1, 1, 0]], [], "the first of 13 columns is ignored as the label, since its values are 0 to 2"),
-        ([], [[2, 0, 1, 1, 0]], "the last of 13 columns is ignored as the label, since its values are 0 to 2"),
-        ([range(5)], [], "the first of 13 columns is ignored as an index"),
-        ([range(1, 6)], [], "the first of 13 columns is ignored as an index"),
+        (
+            [[2, 0, 1, 1, 0]],
+            [],
+            "the first of its 13 columns is ignored as the label, because its values range from 0 to 2",
+        ),
+        (
+            [],
+            [[2, 0, 1, 1, 0]],
+            "the last of its 13 columns is ignored as the label, because its values range from 0 to 2",
+        ),
+        ([range(5)], [], "the first of its 13 columns is ignored as a row index"),
+        ([range(1, 6)], [], "the first of its 13 columns is ignored as a row index"),
         (
             [[900, 77, 12, 5, 300], [2, 0, 1, 1, 0]],
             [],
-            "the first of 14 columns is ignored as an index, and the second is ignored as the label,"
-            " since its values are 0 to 2",
+            "the first of its 14 columns is ignored as a row index, and the second one is ignored as the label,"
+            " because its values range from 0 to 2",
         ),
         (
             [range(5)],
             [[2, 0, 1, 1, 0]],
-            "the first of 14 columns is ignored as an index, and the last is ignored as the label,"
-            " since its values are 0 to 2",
+            "the first of its 14 columns is ignored as a row index, and the last one is ignored as the label,"
+            " because its values range from 0 to 2",
         ),
     ],
 )
@@ -159,7 +168,7 @@ def test_other_columns_of_a_table_without_a_header(
 ) -> None:
     path = table(tmp_path / "a.csv", None, np.column_stack([*first, GREY.reshape(5, 12), *last]))
     same(path, GREY)
-    assert capsys.readouterr().out == f"{path}: no header; {note}\n"
+    assert capsys.readouterr().out == f"{path} has no header: {note}\n"
 
 
 def test_a_table_with_a_header_that_counts_the_columns(tmp_path: Path) -> None:
@@ -168,14 +177,19 @@ def test_a_table_with_a_header_that_counts_the_columns(tmp_path: Path) -> None:
 
 def test_a_table_of_other_columns(tmp_path: Path) -> None:
     rows = GREY.reshape(5, 12)
-    says(table(tmp_path / "a.csv", None, rows[:, :9]), "a.csv", "has 9 columns; expected 12 pixels")
+    says(table(tmp_path / "a.csv", None, rows[:, :9]), "a.csv", "has 9 columns; expected 12 columns of pixels")
     more = np.insert(rows, 0, 7, axis=1)
-    says(table(tmp_path / "b.csv", ",".join(f"p{i}" for i in range(13)), more), "has 13 columns; expected 12 pixels")
-    says(table(tmp_path / "c.csv", None, np.repeat(more, 2, axis=1)), "has 26 columns; expected 12 pixels")
-    says(table(tmp_path / "d.csv", None, np.insert(more, 0, 7, axis=1)), "has 14 columns; expected 12 pixels")
+    says(
+        table(tmp_path / "b.csv", ",".join(f"p{i}" for i in range(13)), more),
+        "header names 13 columns of pixels; expected 12",
+    )
+    says(table(tmp_path / "c.csv", None, np.repeat(more, 2, axis=1)), "has 26 columns; expected 12 columns of pixels")
+    says(
+        table(tmp_path / "d.csv", None, np.insert(more, 0, 7, axis=1)), "has 14 columns; expected 12 columns of pixels"
+    )
     says(table(tmp_path / "e.csv", None, rows.astype(int) * 9), "e.csv", "line 1, column 3", "0 to 255")
     names = ",".join(["label", "class", *(f"p{i}" for i in range(11))])
-    says(table(tmp_path / "f.csv", names, more), "'label' (column 1) and 'class' (column 2)", "expected a single one")
+    says(table(tmp_path / "f.csv", names, more), "'label' (column 1) and 'class' (column 2)", "expected only one")
 
 
 # Folders of data sets.
@@ -231,16 +245,16 @@ def test_colour_stays_for_a_network_of_coloured_images(tmp_path: Path) -> None:
 def test_a_picture_of_another_size_is_not_resized(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "digits", GREY)
     Image.fromarray(GREY[0].T.copy()).save(folder / "2.png")
-    says(folder, "2.png", "3x4 pixels (width x height); expected 4x3")
+    says(folder, "2.png", "size is 3x4 pixels (width x height); expected 4x3")
 
 
 def test_a_picture_for_a_network_of_vectors(tmp_path: Path) -> None:
     for shape in ((12,), (3, 4, 2)):
-        says(pictures(tmp_path / f"{len(shape)}", GREY), "0.png: is a picture", str(shape), shape=shape)
+        says(pictures(tmp_path / f"{len(shape)}", GREY), "0.png: is an image file", str(shape), shape=shape)
 
 
 def test_a_picture_for_a_network_of_floats(tmp_path: Path) -> None:
-    says(pictures(tmp_path / "digits", GREY), "digits: uint8 pixels; expected floats", scale=1.0)
+    says(pictures(tmp_path / "digits", GREY), "digits: contains uint8 pixels; expected floats", scale=1.0)
 
 
 def test_a_picture_of_16_bits_is_refused_rather_than_cut_to_8(tmp_path: Path) -> None:
@@ -270,7 +284,7 @@ def test_a_picture_cut_anywhere_or_with_any_byte_changed(tmp_path: Path) -> None
             changed = bytearray(whole)
             changed[at] ^= 1 << dice.randrange(8)
             damaged.append(bytes(changed))
-        assert "can't be read" in sentence_of(
+        assert "cannot be read" in sentence_of(
             lambda p=path, w=whole: p.write_bytes(w[:30]) and load_images(p, (3, 4), 1)
         )
         for content in damaged:
@@ -290,6 +304,6 @@ def test_a_picture_cut_anywhere_or_with_any_byte_changed(tmp_path: Path) -> None
 
 
 def test_a_path_with_nothing_to_predict(tmp_path: Path) -> None:
-    says(tmp_path, "holds no pictures", ".png, .jpg, .jpeg", "IDX")
+    says(tmp_path, "contains no images", ".png, .jpg, .jpeg", "IDX")
     says(tmp_path / "nowhere", "data.path", "nowhere does not exist", "expected mnist")
-    says("x" * 5000, "data.path", "can't be a path")
+    says("x" * 5000, "data.path", "is not a valid path")

@@ -48,8 +48,8 @@ def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) ->
     results = RESULTS[name]
     shipped, measured = recipes.load(name), Recipe.from_dict(results["recipe"])
     # What null means may stand there as the number that it meant.
-    shipped.data.validation_size = datasets.held_out(60_000, shipped.data.validation_size)
-    measured.data.validation_size = datasets.held_out(60_000, measured.data.validation_size)
+    shipped.data.validation_size = datasets.resolve_validation_size(60_000, shipped.data.validation_size)
+    measured.data.validation_size = datasets.resolve_validation_size(60_000, measured.data.validation_size)
     assert measured == shipped
     assert results["parity"]["passed"] is True
     assert results["parity"]["float64"]["max_abs_diff"] <= 1e-12

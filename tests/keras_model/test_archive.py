@@ -1,8 +1,7 @@
-"""A network's file is data: a good one answers alike in both formats, and no bad one runs code or leaves a traceback."""
+"""Damaged and malicious files: no code from them runs, and each is refused in one sentence."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import pickle
@@ -21,138 +20,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from keras_helpers import BACKEND, Command, clouds, complaints, ended, flags, measured, pictures, started
+from keras_helpers import Command, clouds, flags, network, once, stock
 
-from keras_model import cli, saved
-from keras_model.model import build_model, compile_model, get_weights, set_weights
-from keras_model.optimizers import build_optimizer
-from keras_model.stock import stock_copy
-from minigrad.recipes import Model, Recipe
+from keras_model import cli, restore
+from keras_model.model import get_weights
 from minigrad.runs import UserError, run_command, weights
 
-OTHERS = sorted({"tensorflow", "jax", "torch"} - {BACKEND})
+pytestmark = once
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
-
-# What each network is, and what it takes: vectors of 6 floats, or 8 x 8 pixels in so many channels.
-CNN = {"architecture": "cnn", "channels": [2, 3], "kernel_size": 3}
-NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
-    "mlp": ({"hidden": [7, 5]}, (8, 8)),
-    "cnn": ({**CNN, "hidden": [5]}, (8, 8)),
-    "cnn with batch norm": ({**CNN, "hidden": [5], "batch_norm": True, "dropout": 0.3}, (8, 8)),
-    "batch norm": ({"hidden": [7, 5], "batch_norm": True}, (6,)),
-    "dropout": ({"hidden": [7, 5], "dropout": 0.5}, (8, 8)),
-    "tanh": ({"hidden": [7], "activation": "tanh"}, (8, 8)),
-    "sigmoid": ({**CNN, "hidden": [], "activation": "sigmoid"}, (8, 8)),
-    "vectors": ({"hidden": [7, 5]}, (6,)),
-    "channels": ({**CNN, "hidden": [5]}, (8, 8, 3)),
-    "channels in a row": ({"hidden": [5]}, (8, 8, 3)),
-    "nothing hidden": ({"hidden": []}, (8, 8)),
-}
-
-
-def arrays_for(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """A small data set of that shape: vectors of floats, or pixels."""
-    if len(shape) == 1:
-        return clouds(0, 50, 0.5)
-    found = pictures(0, 50, side=8, classes=3)
-    for key in ("x_train", "x_test") if len(shape) == 3 else ():
-        found[key] = np.stack([found[key], 255 - found[key], found[key] // 2], axis=-1)
-    return found
-
-
-def network(name: str) -> tuple[keras.Model, dict[str, str]]:
-    """A network of that kind, none of whose numbers are those that it begins with, and its file's metadata."""
-    section, shape = NETWORKS[name]
-    model, scale = Model(**section), 1.0 if len(shape) == 1 else 1 / 255
-    net = build_model(model, shape, 3, scale)
-    rng = np.random.default_rng(0)
-    # Variances must be positive, and the others may be.
-    set_weights(net, {k: rng.uniform(0.1, 1, v.shape) - 0.5 * (v.ndim > 1) for k, v in get_weights(net).items()})
-    return net, weights.NetworkSpec(Recipe(model=model), shape, 3, scale).metadata()
-
-
-def stock(net: keras.Model) -> keras.Model:
-    """The network as `fit` and `export` save it."""
-    return stock_copy(net, build_optimizer(Model(), 1))
-
-
-def predicted(path: str | Path) -> np.ndarray:
-    with Path(path).open(newline="") as file:
-        return np.array([row[2:] for row in csv.reader(file)][1:], float)
-
-
-# Good files.
-
-
-QUICK = ("cnn with batch norm", "tanh")
-
-
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
-def test_both_files_of_a_network_answer_alike(name: str, command: Command) -> None:
-    """To the last bit, since the same weights go into the same network."""
-    net, described = network(name)
-    stock(net).save("model.keras")
-    weights.write(Path("weights.safetensors"), get_weights(net), described)
-    np.savez("data.npz", **arrays_for(NETWORKS[name][1]))
-    for file in ("model.keras", "weights.safetensors"):
-        words = ("predict", "--data.path", "data.npz", "--model.weights", file, "--out", f"by {file}")
-        assert command(*words)[::2] == (0, "")
-    answers = [predicted(f"by {file}/predictions.csv") for file in ("model.keras", "weights.safetensors")]
-    assert np.ptp(answers[0]) > 0.01, "answers that are all alike would say nothing"
-    np.testing.assert_array_equal(*answers)
-
-
-@pytest.mark.parametrize("name", ["cnn with batch norm", "tanh"])
-def test_a_file_of_an_earlier_version_is_read(name: str) -> None:
-    """Which saved the network as it was trained, with this package's classes."""
-    net, _ = network(name)
-    compile_model(net, Model(optimizer="adamw", schedule="cosine"), 10, 2)
-    net.save("model.keras")
-    with zipfile.ZipFile("model.keras") as archive:
-        config = archive.read(CONFIG)
-    assert b"keras_model.optimizers" in config
-    assert (b"keras_model.layers" in config) == ("norm" in name)
-    read, _ = saved.restore("model.keras")
-    assert get_weights(read).keys() == get_weights(net).keys()
-    for key, array in get_weights(net).items():
-        np.testing.assert_array_equal(get_weights(read)[key], array)
-
-
-def test_a_runs_own_files_answer_alike(easy: str, command: Command) -> None:
-    """What fit left: both give its metrics.json again; in half precision, since model.keras says so, and holds float32."""
-    assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1", "--precision", "mixed_bfloat16")).status == 0
-    expected = {key: value for key, value in measured("out").items() if key != "epochs"}
-    for file in ("model.keras", "weights.safetensors"):
-        words = ("--data.path", easy, "--model.weights", f"out/{file}", "--out", f"by {file}")
-        assert command("test", *words)[::2] == (0, "")
-        assert command("predict", *words)[::2] == (0, "")
-        assert measured(f"by {file}") == expected
-    np.testing.assert_array_equal(
-        *(predicted(f"by {f}/predictions.csv") for f in ("model.keras", "weights.safetensors"))
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS)
-def test_a_file_written_on_another_backend_is_read(backend: str, easy: str, command: Command) -> None:
-    """Nothing in it names the one that wrote it."""
-    words = flags(easy, "out", "--trainer.max_epochs", "1", "--model.batch_norm", "true", "--model.dropout", "0.2")
-    process = started("fit", *words, KERAS_BACKEND=backend)
-    try:
-        assert complaints(process.communicate(timeout=120)[1]) == []
-    finally:
-        ended([process])
-    for file in ("model.keras", "weights.safetensors"):
-        words = ["--data.path", easy, "--model.weights", f"out/{file}", "--out", f"by {file}"]
-        assert command("predict", *words)[::2] == (0, "")
-        assert command("test", *words)[::2] == (0, "")
-        assert measured(f"by {file}")["test_accuracy"] == measured("out")["test_accuracy"]
-    np.testing.assert_array_equal(
-        *(predicted(f"by {f}/predictions.csv") for f in ("model.keras", "weights.safetensors"))
-    )
-
-
-# Bad files.
 
 SHAPE = (6,)
 IMAGES = clouds(0, 50, 0.5)["x_test"]
@@ -185,27 +60,27 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Good:
 
 @cache
 def parsed(subcommand: str, data: str) -> Any:
-    """The words of the command but the file, parsed once since that takes as long as the rest."""
-    return cli.build_parser().parse_args([subcommand, "--data.path", data, "--out", "out"])[subcommand]
+    """The parsed arguments without the file, cached because parsing takes as long as the rest of a test."""
+    return cli.parse(subcommand, ["--data.path", data, "--out", "out"])
 
 
 @pytest.fixture
 def refused_file(
     easy: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., str]]:
-    """Give a file to the command, which must say no in one line, run none of its code and leave no folder."""
-    # What a file's code would do if it ran.
+    """Call the command with a file, which must be refused in one line, without running its code or creating a folder."""
+    # Code from a file would create this file.
     monkeypatch.setenv("RAN", str(Path("ran").absolute()))
 
     def call(path: str | Path, subcommand: str = "test") -> str:
-        given = parsed(subcommand, easy).clone()
-        given.model.weights = str(path)
+        options = parsed(subcommand, easy).clone()
+        options.model.weights = str(path)
         capfd.readouterr()
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            status = run_command(cli.PROG, lambda _: cli.COMMANDS[subcommand].run(given), ())
+            status = run_command(cli.PROG, lambda _: cli.COMMANDS[subcommand].run(options), ())
             out, err = capfd.readouterr()
-        # Each would be a line; what is deprecated Python shows to no user.
+        # Each warning would be a line; Python hides deprecation warnings from users.
         assert [w for w in warned if not issubclass(w.category, DeprecationWarning)] == []
         assert (status, out, len(err.splitlines())) == (2, "", 1), (status, out, err)
         assert err.startswith(f"{cli.PROG}: error: model.weights: {Path(path)}")
@@ -231,14 +106,14 @@ def with_config(good: Good, config: Any) -> str:
 
 
 class Touch:
-    """A pickle of this runs code when it is read."""
+    """Unpickling this object runs code."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, ("import os; open(os.environ['RAN'], 'w').close()",)
 
 
-def test_the_traps_of_these_tests_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or that nothing ran would say nothing."""
+def test_the_traps_of_these_tests_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the other tests would be trivial."""
     monkeypatch.setenv("RAN", "ran")
     pickle.loads(pickle.dumps(Touch()))
     assert Path("ran").exists()
@@ -248,7 +123,7 @@ def test_the_traps_of_these_tests_would_work(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ran(x: Any) -> Any:
-    """What code from a file would do; it stands alone, since only its body is written."""
+    """Code from a file; it uses no globals, since only its body is saved."""
     open(__import__("os").environ["RAN"], "w").close()  # noqa: PTH123
     return x
 
@@ -257,7 +132,7 @@ def ran(x: Any) -> Any:
 def test_a_lambda_layer_does_not_run(
     subcommand: str, refused_file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written by Keras itself, with its code in it, and built by it without a word of safe_mode=False."""
+    """A file that Keras itself wrote, with the code of a Lambda layer in it."""
     inputs = keras.Input(SHAPE)
     lambdas = eval("lambda x: [open(__import__('os').environ['RAN'], 'w').close(), x][1]")
     outputs = keras.layers.Dense(3, name="output")(keras.layers.Lambda(lambdas, output_shape=SHAPE)(inputs))
@@ -271,13 +146,13 @@ def test_a_lambda_layer_does_not_run(
 
 @keras.saving.register_keras_serializable("tests")
 def registered(x: Any) -> Any:
-    """A function that the user's own program may have registered."""
+    """A function that the user's program has registered."""
     return ran(x)
 
 
 @keras.saving.register_keras_serializable("tests")
 class Registered(keras.layers.Dense):
-    """A layer likewise, which runs as soon as it is made of a configuration."""
+    """A registered layer, which runs code when it is built from a configuration."""
 
     @classmethod
     def from_config(cls, config: Any) -> Any:
@@ -304,7 +179,7 @@ ACTIVATIONS: dict[str, Any] = {
     "a registered function by name": "tests>registered",
     "__lambda__": {"class_name": "__lambda__", "config": {"value": "4wEAAAAAAAAA", "defaults": None, "closure": None}},
     "__lambda__ with a module": {"module": "builtins", "class_name": "__lambda__", "config": {"value": "4wEA"}},
-    "an activation of Keras's that a recipe has not": "softmax",
+    "an activation that no recipe has": "softmax",
     "a number": 3,
     "null": None,
     "two lines": {"module": "keras.layers", "class_name": "Den\nse: error: \x1b[31mall is well", "config": {}},
@@ -316,16 +191,16 @@ ACTIVATIONS: dict[str, Any] = {
 def test_a_configuration_that_names_another_function_is_refused(
     layer: str, name: str, good: Good, refused_file: Callable[..., str]
 ) -> None:
-    """As an activation layer's, where ours has one, and as a dense layer's, where ours has none."""
+    """In an activation layer, and in a dense layer, where this package's networks have none."""
     if layer == "hidden_1" and name == "null":
-        pytest.skip("there null is what ours means")
+        pytest.skip("null is correct there")
     config = good.config()
     good.layer(config, layer)["config"]["activation"] = ACTIVATIONS[name]
     refused_file(with_config(good, config))
 
 
 def replaced(module: str | None, class_name: str, options: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """What to change of a dense layer to make it another."""
+    """The changes that turn a dense layer into another layer."""
     return {"module": module, "class_name": class_name, **({} if options is None else {"config": options}), **more}
 
 
@@ -350,14 +225,14 @@ LAYERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_of_another_class_is_refused(name: str, good: Good, refused_file: Callable[..., str]) -> None:
-    """Whatever module it says it is from, and under whatever name somebody registered it."""
+    """Whatever its module and its registered name."""
     config = good.config()
     good.layer(config, "hidden_1").update(LAYERS[name])
     refused_file(with_config(good, config))
 
 
-def test_a_function_in_a_place_that_is_not_looked_at_does_not_run(good: Good, command: Command) -> None:
-    """What Keras would build to train on, and where it would build: refused, or as good as not there."""
+def test_a_function_in_an_ignored_part_does_not_run(good: Good, command: Command) -> None:
+    """Parts that Keras uses for training or building are refused or ignored."""
     trap = {"module": "tests", "class_name": "Registered", "config": {"units": 1, "name": "x"}}
     trap["registered_name"] = "tests>Registered"
     for i, change in enumerate(
@@ -392,7 +267,7 @@ def _changed(layer: str, **options: Any) -> Callable[[Good, dict[str, Any]], Any
 
 
 def _swapped(good: Good, config: dict[str, Any]) -> None:
-    """Activation before norm: the same layers, another network."""
+    """Activation before normalization: the same layers, another network."""
     a, b = (good.layer(config, name) for name in ("hidden_norm_1", "hidden_activation_1"))
     after = next(
         layer for layer in config["config"]["layers"] if "hidden_activation_1" in json.dumps(layer["inbound_nodes"])
@@ -404,7 +279,7 @@ def _swapped(good: Good, config: dict[str, Any]) -> None:
 
 
 def _extra(good: Good, config: dict[str, Any]) -> None:
-    """One more dense layer, as Keras itself would write it."""
+    """One more dense layer, in a file that Keras wrote."""
     del good
     inputs = x = keras.Input(SHAPE, name="image")
     x = keras.layers.Flatten(name="flatten")(keras.layers.Rescaling(1.0, name="scale")(x))
@@ -465,7 +340,7 @@ OTHER_NETWORKS: dict[str, Callable[[Good, dict[str, Any]], Any]] = {
 def test_another_network_of_layers_that_are_allowed_is_refused(
     name: str, good: Good, refused_file: Callable[..., str]
 ) -> None:
-    """Ours would answer in its place, otherwise than it does."""
+    """Otherwise a network with other outputs would be built from it."""
     config = good.config()
     OTHER_NETWORKS[name](good, config)
     refused_file(with_config(good, config))
@@ -486,7 +361,7 @@ CNN_CHANGES: dict[str, Callable[[Good, dict[str, Any]], Any]] = {
 
 @pytest.mark.parametrize("name", CNN_CHANGES)
 def test_another_convolution_is_refused(name: str, refused_file: Callable[..., str]) -> None:
-    """Whose weights would fit just as well."""
+    """Its weights would fit, too."""
     cnn = Good(Path(), "cnn")
     config = cnn.config()
     CNN_CHANGES[name](cnn, config)
@@ -541,14 +416,14 @@ ARCHIVES: dict[str, Callable[[Good], str]] = {
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_another_archive_is_refused(name: str, good: Good, refused_file: Callable[..., str]) -> None:
-    """What Keras did not write is not looked into, and no pickle in it is read."""
+    """An archive with other members than Keras writes is not read, and no pickle in it is loaded."""
     refused_file(ARCHIVES[name](good))
     assert not Path("../evil").exists()
 
 
 @pytest.mark.timeout(60)
-def test_layers_in_a_ring_are_refused(good: Good, refused_file: Callable[..., str]) -> None:
-    """Each waits for the other's answer."""
+def test_a_cycle_of_layers_is_refused(good: Good, refused_file: Callable[..., str]) -> None:
+    """Each layer takes the output of the other."""
     config = good.config()
     tensor = good.layer(config, "hidden_0")["inbound_nodes"][0]["args"][0]
     tensor["config"]["keras_history"] = ["hidden_norm_1", 0, 0]
@@ -556,7 +431,7 @@ def test_layers_in_a_ring_are_refused(good: Good, refused_file: Callable[..., st
 
 
 def test_one_member_twice_runs_nothing_either(good: Good, command: Command) -> None:
-    """Whichever of the two is read."""
+    """Whichever of the two members is read."""
     config = good.config()
     good.layer(config, "hidden_1").update(LAYERS["a registered layer"])
     path = written({**good.members, CONFIG: json.dumps(config).encode()})
@@ -581,20 +456,20 @@ def huge(good: Good, layer: str, **options: Any) -> str:
 
 
 def built_huge(good: Good) -> str:
-    """Its units are few, but it says that it was built on vectors of 30 million."""
+    """A layer with few units that claims to have been built for vectors of 30 million numbers."""
     config = good.config()
     good.layer(config, "hidden_0")["build_config"] = {"input_shape": [None, 30_000_000]}
     return with_config(good, config)
 
 
 def inflated(good: Good) -> str:
-    """A megabyte that is a gigabyte once it is read."""
+    """A member of a megabyte that decompresses to a gigabyte."""
     spaces = good.members[CONFIG] + b" " * 1_000_000_000
     return written({**good.members, CONFIG: spaces}, compression=zipfile.ZIP_DEFLATED)
 
 
 def inflated_weights(good: Good) -> str:
-    """A few bytes of HDF5 that are 800 MB once they are read."""
+    """A few bytes of HDF5 that expand to 800 MB."""
 
     def change(file: h5py.File) -> None:
         del file["layers/dense/vars/0"]
@@ -625,7 +500,7 @@ HUGE: dict[str, Callable[[Good], str]] = {
 
 @pytest.mark.parametrize("name", HUGE)
 def test_a_small_file_does_not_fill_the_memory(name: str, good: Good, command: Command) -> None:
-    """Sizes are held against what the file holds before anything is made of them."""
+    """Sizes are compared with the size of the file before anything is allocated."""
     path = HUGE[name](good)
     np.savez("data.npz", x_test=IMAGES)
     before = peak()
@@ -636,7 +511,7 @@ def test_a_small_file_does_not_fill_the_memory(name: str, good: Good, command: C
 
 @pytest.mark.slow
 def test_a_bomb_does_not_fill_the_memory(good: Good, refused_file: Callable[..., str]) -> None:
-    """A config.json of a gigabyte of blanks, packed into one megabyte."""
+    """A config.json with a gigabyte of blanks, compressed to a megabyte."""
     path = inflated(good)
     before = peak()
     refused_file(path)
@@ -646,8 +521,8 @@ def test_a_bomb_does_not_fill_the_memory(good: Good, refused_file: Callable[...,
 # Weights.
 
 
-def test_weights_that_stand_in_another_file_are_not_read(good: Good, refused_file: Callable[..., str]) -> None:
-    """By an external link, by external storage, by a virtual data set, or by a link within."""
+def test_weights_in_another_file_are_not_read(good: Good, refused_file: Callable[..., str]) -> None:
+    """An external link, external storage, a virtual data set, or a link within the file."""
     with h5py.File("secret.h5", "w") as file:
         file["x"] = np.full((6, 7), 3.0, "f4")
     np.full((6, 7), 3.0, "<f4").tofile("secret.bin")
@@ -775,7 +650,7 @@ SAFETENSORS: dict[str, Callable[[Good], tuple[Any, dict[str, str]]]] = {
 
 @pytest.mark.parametrize("name", SAFETENSORS)
 def test_another_safetensors_is_refused(name: str, good: Good, refused_file: Callable[..., str]) -> None:
-    """Weights that are not those of its recipe, and a recipe that is none."""
+    """Weights that don't fit the recipe, and invalid recipes."""
     arrays, described = SAFETENSORS[name](good)
     weights.write(Path("bad.safetensors"), arrays, described)
     before = peak()
@@ -785,7 +660,7 @@ def test_another_safetensors_is_refused(name: str, good: Good, refused_file: Cal
 
 @pytest.mark.parametrize("metadata", ["[]", "3", "{", "[" * 100_000 + "]" * 100_000])
 def test_fit_refuses_damaged_metadata_too(metadata: str, good: Good, easy: str, refused: Callable[..., str]) -> None:
-    """To begin from a file it needs no recipe in it, but looks whether it took pixels."""
+    """Initial weights need no recipe in the file, but their input scale is checked."""
     weights.write(Path("bad.safetensors"), good.arrays, {"minigrad": metadata})
     words = ("--model.hidden", "[7, 5]", "--model.batch_norm", "true", "--model.weights", "bad.safetensors")
     assert "bad.safetensors: its metadata are damaged" in refused("fit", *flags(easy, "out", *words))
@@ -797,7 +672,7 @@ def test_fit_refuses_damaged_metadata_too(metadata: str, good: Good, easy: str, 
 def test_a_file_by_another_name_is_refused(
     name: str, content: str, good: Good, refused_file: Callable[..., str]
 ) -> None:
-    """The name says how it is read, and nothing is ever unpickled."""
+    """The name determines how the file is read, and nothing is ever unpickled."""
     found = {"pickle": pickle.dumps(Touch()), "archive": good.keras.read_bytes(), "npz": npz(good.arrays)}
     Path(name).write_bytes(found[content])
     refused_file(name)
@@ -805,7 +680,7 @@ def test_a_file_by_another_name_is_refused(
 
 @pytest.mark.parametrize("name", ["folder", "folder.keras", "folder.safetensors"])
 def test_a_folder_is_refused(name: str, refused_file: Callable[..., str]) -> None:
-    """Also one that holds what Keras would load."""
+    """Even if it contains files that Keras would load."""
     Path(name).mkdir()
     Path(name, CONFIG).write_text("{}")
     refused_file(name)
@@ -824,17 +699,17 @@ def test_a_folder_is_refused(name: str, refused_file: Callable[..., str]) -> Non
     ],
 )
 def test_a_missing_file_is_refused(name: str, refused_file: Callable[..., str]) -> None:
-    """No address is asked on the network."""
+    """A URL is not opened."""
     refused_file(name)
 
 
-# Damage at any place.
+# Damage at any position.
 
 
 def same_or_refused(path: str | Path, good: Good) -> bool:
-    """Check that a file is the good network or refused in one sentence; whatever else is an error. True if refused."""
+    """Check that a file is either the good network or refused in one sentence; return whether it is refused."""
     try:
-        net, _ = saved.restore(str(path))
+        net, _ = restore.restore(str(path))
     except UserError:
         return True
     assert net.to_json() == good.net.to_json()
@@ -865,7 +740,7 @@ HYPOTHESIS = {
 
 
 def regions(good: Good) -> dict[str, tuple[int, int]]:
-    """Where each part of the archive stands."""
+    """The begin and end of each part of the archive."""
     whole, found = good.keras.read_bytes(), {}
     with zipfile.ZipFile(good.keras) as archive:
         entries = archive.infolist()
@@ -878,8 +753,8 @@ def regions(good: Good) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_each_bit_that_tells_how_the_archive_is_read(good: Good) -> None:
-    """Its headers and its directory, bit by bit: the same answers or one sentence."""
+def test_each_byte_of_the_archive_structure(good: Good) -> None:
+    """One changed bit per byte of the headers and the directory: the same network or one sentence."""
     whole = good.keras.read_bytes()
     places = [p for name, (begin, end) in regions(good).items() if name not in good.members for p in range(begin, end)]
     outcomes = set()
@@ -893,7 +768,7 @@ def test_each_bit_that_tells_how_the_archive_is_read(good: Good) -> None:
 
 
 def quickly(good: Good) -> bool:
-    """`same_or_refused` of bad.keras; a network is built only where the archive is found good and has changed."""
+    """`same_or_refused` of bad.keras, without building a network if the members are unchanged."""
     try:
         with zipfile.ZipFile("bad.keras") as archive:
             if {name: archive.read(name) for name in archive.namelist()} == good.members:
@@ -904,7 +779,7 @@ def quickly(good: Good) -> bool:
 
 
 @pytest.mark.slow
-def test_every_bit_that_tells_how_the_archive_is_read(good: Good) -> None:
+def test_every_bit_of_the_archive_structure(good: Good) -> None:
     """The same for all eight bits of each byte."""
     whole = good.keras.read_bytes()
     for name, (begin, end) in regions(good).items():
@@ -916,7 +791,7 @@ def test_every_bit_that_tells_how_the_archive_is_read(good: Good) -> None:
 
 
 def flips(count: int) -> Any:
-    """Places in a file, and what each byte there is changed by."""
+    """Positions in a file, and the value with which each byte there is XORed."""
     return st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=count)
 
 
@@ -930,7 +805,7 @@ def flipped(whole: bytes, changes: list[tuple[float, int]], begin: int = 0, end:
 @settings(max_examples=60, **HYPOTHESIS)
 @given(changes=flips(4), cut=st.floats(0, 1) | st.none())
 def test_damage_to_a_keras_file(changes: list[tuple[float, int]], cut: float | None, good: Good) -> None:
-    """The same answers or one sentence, wherever bytes change and wherever the file ends."""
+    """The same network or one sentence, wherever bytes change and wherever the file ends."""
     content = flipped(good.keras.read_bytes(), changes)
     Path("bad.keras").write_bytes(content if cut is None else content[: int(cut * len(content))])
     quickly(good)
@@ -947,16 +822,16 @@ def test_damage_to_a_keras_file_at_length(changes: list[tuple[float, int]], cut:
 
 
 def tampered(member: str, changes: list[tuple[float, int]], good: Good) -> None:
-    """One member changed and the archive written anew, so that its checksums are right: some network or one sentence."""
+    """A changed member in a new archive, whose checksums are correct: a network or one sentence."""
     written({**good.members, member: flipped(good.members[member], changes)})
     with suppress(UserError):
-        saved.restore("bad.keras")
+        restore.restore("bad.keras")
 
 
 @settings(max_examples=30, **HYPOTHESIS)
 @given(changes=flips(3))
 def test_a_tampered_configuration(changes: list[tuple[float, int]], good: Good) -> None:
-    """The same answers or one sentence: no byte of it can make another network of it."""
+    """The same network or one sentence: no change of the configuration results in another network."""
     written({**good.members, CONFIG: flipped(good.members[CONFIG], changes)})
     same_or_refused("bad.keras", good)
 
@@ -964,7 +839,7 @@ def test_a_tampered_configuration(changes: list[tuple[float, int]], good: Good) 
 @settings(max_examples=30, **HYPOTHESIS)
 @given(changes=flips(3))
 def test_tampered_weights(changes: list[tuple[float, int]], good: Good) -> None:
-    """Numbers may change, and nothing else happens."""
+    """Only numbers can change."""
     tampered(WEIGHTS, changes, good)
 
 
@@ -980,19 +855,19 @@ def test_a_tampered_configuration_at_length(changes: list[tuple[float, int]], go
 @settings(max_examples=100, **HYPOTHESIS)
 @given(changes=flips(4), cut=st.floats(0, 1) | st.none())
 def test_damage_to_a_weights_file(changes: list[tuple[float, int]], cut: float | None, good: Good) -> None:
-    """A safetensors file has no checksum, so numbers may change: some network or one sentence."""
+    """A safetensors file has no checksum, so numbers may change: a network or one sentence."""
     content = flipped(good.weights.read_bytes(), changes)
     Path("bad.safetensors").write_bytes(content if cut is None else content[: int(cut * len(content))])
     with suppress(UserError):
-        saved.restore("bad.safetensors")
+        restore.restore("bad.safetensors")
 
 
 @pytest.mark.slow
 @settings(max_examples=3000, **HYPOTHESIS)
 @given(changes=flips(4))
 def test_a_weights_files_metadata_changed(changes: list[tuple[float, int]], good: Good) -> None:
-    """The header holds the recipe as text: some network of its shapes, or one sentence."""
+    """The header contains the recipe as text: a network of its shapes, or one sentence."""
     whole = good.weights.read_bytes()
     Path("bad.safetensors").write_bytes(flipped(whole, changes, 8, 8 + int.from_bytes(whole[:8], "little")))
     with suppress(UserError):
-        saved.restore("bad.safetensors")
+        restore.restore("bad.safetensors")

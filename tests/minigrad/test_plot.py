@@ -1,4 +1,4 @@
-"""plot: the runs it draws, what they are called, where the file goes, and what it refuses."""
+"""The command `plot`: the runs that it draws, their names, the file that it writes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import keras_model
-from keras_model import plot
-from minigrad.runs import Epoch, curves, history, manifest, run_command
+import minigrad
+from minigrad.runs import Epoch, UserError, curves, history, manifest, plot, run_command
 
 Drawn = list[tuple[Path, dict[str, list[Epoch]], str]]
 
 
 def make(*folders: str, epochs: int = 3) -> None:
-    """Run folders with nothing in them but a history, each its own."""
+    """Create run folders that contain only a history, a different one in each."""
     for folder in folders:
         Path(folder).mkdir(parents=True, exist_ok=True)
         scale = 1 + len(folder) / 10
@@ -28,7 +27,7 @@ def make(*folders: str, epochs: int = 3) -> None:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
-    """What is to be drawn, which is quicker looked at than a picture."""
+    """The arguments of `curves.draw_runs`, which draws nothing."""
     calls: Drawn = []
 
     def draw(path: Path, runs: dict[str, list[Epoch]], title: str) -> None:
@@ -41,7 +40,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Call it as a command does; it must say no in one line, and nothing else. Returns that line."""
+    """Call `plot` as a command, which must print one line, an error, and change no file; return the line."""
 
     def call(*runs: str, out: str | None = None, overwrite: bool = False) -> str:
         def main(words: Sequence[str]) -> None:
@@ -62,7 +61,7 @@ def files() -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in Path().rglob("*") if p.is_file() and os.access(p, os.R_OK)}
 
 
-# What is drawn.
+# The runs.
 
 
 def test_one_run_is_drawn_into_its_folder_anew(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,10 +120,10 @@ def test_the_current_folder_has_a_name(drawn: Drawn, monkeypatch: pytest.MonkeyP
         (["runs/a/1", "runs/b/1"], ["a/1", "b/1"]),
         (["runs/a/1", "runs/b/1", "runs/b/2"], ["a/1", "b/1", "2"]),
         (["x/a/1", "y/a/1", "y/b/1"], ["x/a/1", "y/a/1", "b/1"]),
-        (["a", "a/a", "a/a/a"], [None, None, "a/a/a"]),  # two by parents that every test has others of
+        (["a", "a/a", "a/a/a"], [None, None, "a/a/a"]),  # the names of two depend on the folder of the test
     ],
 )
-def test_runs_of_one_name_are_told_apart_by_their_parents(
+def test_runs_with_equal_names_are_named_with_their_parents(
     runs: list[str], names: list[str | None], drawn: Drawn
 ) -> None:
     make(*runs)
@@ -138,7 +137,7 @@ def test_runs_of_one_name_are_told_apart_by_their_parents(
     assert title == ""
 
 
-# Where it goes.
+# The file.
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_another_suffix_is_refused(out: str, refused: Callable[..., str]) -> Non
 
 @pytest.mark.parametrize("out", ["runs", "file/a.png", "x" * 300 + ".png", "x" * 250 + ".png", "a\0.png"])
 def test_what_can_not_be_written_is_refused(out: str, refused: Callable[..., str]) -> None:
-    """250 letters and a suffix are a file's name, but leave no room for that of the draft beside it."""
+    """A name of 250 letters leaves no room for the longer name of the draft."""
     make("runs/a")
     Path("file").touch()
     text = refused("runs/a", out=out)
@@ -198,10 +197,10 @@ def test_a_full_disk_leaves_the_old_picture(refused: Callable[..., str], monkeyp
     assert "runs/a/curves.png: can't be written (No space left on device)" in refused("runs/a")
 
 
-# What is no run.
+# Refusals.
 
 
-def test_what_is_no_run_is_refused(refused: Callable[..., str]) -> None:
+def test_a_path_that_is_not_a_run_is_refused(refused: Callable[..., str]) -> None:
     make("good", "none")
     history.write(Path("none/history.csv"), [])
     for folder in ("plain", "bytes", "columns", "cell", "long", "blank", "folder/history.csv"):
@@ -213,11 +212,11 @@ def test_what_is_no_run_is_refused(refused: Callable[..., str]) -> None:
     Path("blank/history.csv").touch()
     Path("metrics.csv").touch()
     for run, said in {
-        "missing": "is not there",
-        "missing/history.csv": "is not there",
+        "missing": "does not exist",
+        "missing/history.csv": "does not exist",
         "plain": "holds no history.csv",
         "folder": "holds no history.csv",
-        "metrics.csv": "is no history.csv",
+        "metrics.csv": "is not a history.csv",
         "x" * 300: "can't be read",
         "bytes": "bytes/history.csv: is not a history.csv",
         "columns": "columns/history.csv: is not a history.csv",
@@ -238,13 +237,25 @@ def test_no_run_and_the_same_run_twice_are_refused(refused: Callable[..., str]) 
     assert "RUN runs/a/history.csv: is given twice" in refused("runs/a", "runs/a/history.csv")
 
 
-# How soon.
+# The command.
+
+
+def test_the_command_draws_runs_and_names_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    make("a", "b")
+    plot.main(["a", "b", "--out", "x.png"])
+    plot.main(["a", "b", "--out", "x.png", "--overwrite"])
+    assert capsys.readouterr().out == "curves of 2 runs in x.png\n" * 2
+    with pytest.raises(UserError, match=r"--out x\.png: already exists"):
+        plot.main(["a", "--out", "x.png"])
+    with pytest.raises(SystemExit):
+        plot.main(["--help"], "python -m keras_model plot")
+    assert capsys.readouterr().out.startswith("usage: python -m keras_model plot ")
 
 
 def test_it_loads_no_framework() -> None:
     make("runs/a")
     program = (
-        "import sys; from keras_model.plot import plot; assert 'matplotlib' not in sys.modules\n"
+        "import sys; from minigrad.runs.plot import plot; assert 'matplotlib' not in sys.modules\n"
         "plot(['runs/a'], None, overwrite=False); print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
@@ -253,7 +264,7 @@ def test_it_loads_no_framework() -> None:
         text=True,
         check=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(Path(keras_model.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])},
     )
     assert not set(done.stdout.split()) & {"keras", "tensorflow", "jax", "torch"}
     assert Path("runs/a/curves.png").exists()

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard, even where a library swallows it."""
+"""Ctrl-C ends training, even if a library swallows the exception."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import keras
 import pytest
-from keras_helpers import flags
+from keras_helpers import flags, once
 
 from keras_model import cli, training
-from keras_model.interrupt import CtrlC
+from keras_model.startup import CtrlC
 from minigrad.runs import Stopped
 
+pytestmark = once
 
-def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_a_swallowed_interrupt_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = training.build_callbacks
 
     class Swallow(keras.callbacks.Callback):
@@ -24,11 +26,11 @@ def test_a_swallowed_one_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPa
                     signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(training, "build_callbacks", lambda *args, **options: [Swallow(), *real(*args, **options)])
-    with pytest.raises(Stopped, match="2 whole epochs are kept in out"):
+    with pytest.raises(Stopped, match="2 completed epochs are kept in out"):
         cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
 
 
-def test_what_was_there_before_is_there_again() -> None:
+def test_the_previous_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with CtrlC():
         assert signal.getsignal(signal.SIGINT) != before

@@ -1,0 +1,124 @@
+"""Validation of `.keras` archives, without Keras and without running code from the file.
+
+An archive is a ZIP file of JSON and HDF5. It is accepted only if it has the
+members that Keras writes, undamaged and uncompressed, and if its layers are
+those of a network that this package builds.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from minigrad import recipes
+from minigrad.runs import UserError
+from minigrad.runs.weights import NetworkSpec
+
+WEIGHTS = "model.weights.h5"
+MEMBERS = {"metadata.json", "config.json", WEIGHTS}
+# Parts of a configuration that don't influence the computation in inference, or, as the precision, not here.
+IRRELEVANT = {"build_config", "compile_config", "dtype", "shared_object_id"}
+LAYERS = {
+    *("InputLayer", "Rescaling", "Reshape", "Permute", "Flatten", "Conv2D", "MaxPooling2D", "Dense", "Activation"),
+    *("BatchNormalization", "Dropout"),
+}
+
+
+def read_config(path: Path) -> Any:
+    """Read the configuration of a network from a `.keras` archive, and check the other members.
+
+    Args:
+        path: the archive.
+
+    Returns:
+        The content of config.json. It is still untrusted: use `network_spec`, and compare it with the
+        configuration of a network built from that.
+
+    Raises:
+        UserError: the file is missing, damaged or not an archive that Keras writes.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")
+        with zipfile.ZipFile(path) as archive:
+            members = [member.filename for member in archive.infolist()]
+            if sorted(members) != sorted(MEMBERS):
+                raise ValueError(f"it holds {', '.join(members)[:100]}")
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is compressed, which archives of Keras are not")
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
+            _check_weights(archive.read(WEIGHTS))
+            return json.loads(archive.read("config.json"))
+    except Exception as error:  # readers of archives raise many kinds
+        raise UserError(f"model.weights: {path}: {one_line(error)}; expected a model.keras") from error
+
+
+def network_spec(config: Any) -> NetworkSpec:
+    """Derive the specification of a network from its configuration.
+
+    Args:
+        config: what `read_config` returned.
+
+    Raises:
+        ValueError: a layer or a size is not one of this package's networks. A malformed configuration can also
+            raise KeyError, TypeError or UserError.
+    """
+    layers = config["config"]["layers"]
+    for layer in layers:
+        if layer["class_name"] not in LAYERS:
+            raise ValueError(f"it holds a layer of class {layer['class_name']}")
+
+    def configs(class_name: str) -> list[Any]:
+        return [layer["config"] for layer in layers if layer["class_name"] == class_name]
+
+    conv, (*hidden, output), dropout = configs("Conv2D"), configs("Dense"), configs("Dropout")
+    model: dict[str, Any] = {
+        "architecture": "cnn" if conv else "mlp",
+        "hidden": [layer["units"] for layer in hidden],
+        "activation": next((layer["activation"] for layer in configs("Activation")), "relu"),
+        "dropout": dropout[0]["rate"] if dropout else 0.0,
+        "batch_norm": bool(configs("BatchNormalization")),
+    }
+    if conv:
+        model |= {"channels": [layer["filters"] for layer in conv], "kernel_size": conv[0]["kernel_size"][0]}
+    shape, scale = configs("InputLayer")[0]["batch_shape"][1:], configs("Rescaling")[0]["scale"]
+    if not all(type(n) is int and n > 0 for n in [*shape, output["units"]]):
+        raise ValueError("its input shape or number of classes is not a positive integer")
+    recipe = recipes.from_metadata({"model": model})
+    return NetworkSpec(recipe, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)
+
+
+def relevant(config: Any) -> Any:
+    """Return a configuration without the parts that don't influence the outputs."""
+    if isinstance(config, dict):
+        return {name: relevant(part) for name, part in config.items() if name not in IRRELEVANT}
+    return [relevant(part) for part in config] if isinstance(config, list) else config
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception on one line, shortened to 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _check_weights(content: bytes) -> None:
+    """Check that an HDF5 file contains only numbers, stored in the file itself, and no more than its size allows."""
+    import h5py
+
+    with h5py.File(BytesIO(content)) as file:
+        datasets: list[Any] = []
+
+        def visit(name: str, link: Any) -> None:
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{name} is a link")
+            if isinstance(item := file[name], h5py.Dataset):
+                datasets.append(item)
+
+        file.visititems_links(visit)
+        if any(item.external or item.is_virtual or item.dtype.kind not in "fiu" for item in datasets):
+            raise ValueError("its weights are not plain numbers stored in the file")
+        if sum(item.nbytes for item in datasets) > len(content):
+            raise ValueError("its weights are compressed, which those of Keras are not")

@@ -1,0 +1,122 @@
+"""Build a trained network from its file, without running code from the file.
+
+A weights.safetensors contains numbers and the description of the network.
+From a model.keras, Keras loads only the numbers: the configuration in it is
+read as plain JSON, and must equal that of a network which this package builds,
+in Keras's own classes or in those of this package.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
+from minigrad.runs import UserError, expand, weights
+from minigrad.runs.weights import NetworkSpec
+
+from .archive import network_spec, one_line, read_config, relevant
+from .model import build_model, get_weights, set_weights
+from .stock import with_stock_layers
+
+
+def restore(path: str | None) -> tuple[keras.Model, NetworkSpec]:
+    """Build a trained network from its file.
+
+    Args:
+        path: a weights.safetensors that any of the three packages wrote, or a model.keras that `fit` or `export` wrote.
+
+    Returns:
+        The network, and its specification: recipe, input shape, classes and input scale.
+
+    Raises:
+        UserError: the file is missing, damaged or of another origin.
+
+    Example:
+        net, spec = restore("runs/keras-1/weights.safetensors")
+        logits = net.predict(images)
+    """
+    if path is None:
+        raise UserError("model.weights: null; expected a weights.safetensors or a model.keras")
+    return _from_keras(expand(path)) if path.endswith(".keras") else _from_weights(expand(path))
+
+
+def restore_for(recipe: Recipe, data: Dataset) -> keras.Model:
+    """Build the network of the recipe's weights file for a data set; without a file, an untrained network.
+
+    Args:
+        recipe: its `model.weights` is the file. If that is null, its other keys describe the network.
+        data: the data set on which the network will be evaluated.
+
+    Raises:
+        UserError: the file can't be used, or its network expects other data.
+    """
+    if recipe.model.weights is None:
+        print("model.weights is null: this network is untrained")
+        return build_model(recipe.model, data.input_shape, data.classes, data.input_scale)
+    net, spec = restore(recipe.model.weights)
+    refuse_misfit(spec, data)
+    return net
+
+
+def refuse_misfit(spec: NetworkSpec, data: Dataset) -> None:
+    """Check that a network was trained on data of this kind.
+
+    Args:
+        spec: the specification of the network.
+        data: the data set.
+
+    Raises:
+        UserError: the input shape, the number of classes or the input scale differ.
+    """
+    for name, expected, actual in (
+        ("input_shape", spec.input_shape, data.input_shape),
+        ("classes", spec.classes, data.classes),
+        ("input_scale", spec.input_scale, data.input_scale),
+    ):
+        if expected != actual:
+            raise UserError(f"data.path: {name} is {actual}; expected {expected}, which the network was trained on")
+
+
+def build_network(spec: NetworkSpec) -> keras.Model:
+    """Build the untrained network of a specification."""
+    model = replace(spec.recipe.model, weights=None)
+    return build_model(model, spec.input_shape, spec.classes, spec.input_scale)
+
+
+def _from_weights(path: Path) -> tuple[keras.Model, NetworkSpec]:
+    spec, arrays = weights.load(path)
+    net = build_network(spec)
+    set_weights(net, arrays)
+    return net, spec
+
+
+def _from_keras(path: Path) -> tuple[keras.Model, NetworkSpec]:
+    config = read_config(path)
+    try:
+        spec = network_spec(config)
+        if 4 * sum(math.prod(shape) for shape in spec.shapes().values()) > path.stat().st_size:
+            raise ValueError("it holds fewer numbers than its network has")
+        with warnings.catch_warnings(action="ignore"):  # Keras warns of what doesn't fit before it raises
+            net = build_network(spec)
+            # Earlier versions saved the network with this package's layers instead of stock layers.
+            expected = [relevant(json.loads(each.to_json())) for each in (with_stock_layers(net), net)]
+            if relevant(config) not in expected:
+                raise ValueError("its configuration is not that of a network of keras_model")
+            net.load_weights(path)
+    except Exception as error:  # a modified file can break anything
+        raise UserError(
+            f"model.weights: {path}: {one_line(error)}; expected a model.keras that keras_model wrote with Keras"
+            f" {keras.__version__}"
+        ) from error
+    for name, array in get_weights(net).items():
+        if not np.isfinite(array).all():
+            raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")
+    return net, spec
