@@ -27,11 +27,11 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the customary name)
 
 from compare import environment
-from compare.report import words
 from minigrad import datasets
 from minigrad.runs import write_json
 
 from .harness import THREADS, pin, ratio, show
+from .tables import start_time
 
 OUT = Path(__file__).parent / "results" / "lightning.json"
 SUBJECT, FIRST = "Lightning", "first step ended at "
@@ -179,7 +179,7 @@ def main(argv: list[str]) -> None:
     console.print(f"\n{machine['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
     show(rows, SUBJECT, console)
     if options.starts:
-        console.print(words.start(results["start"]))
+        console.print(start_time(results["start"]))
     options.out.parent.mkdir(exist_ok=True)
     write_json(options.out, {"environment": machine, **results, "rows": rows})
     console.print(f"written to {options.out}")
