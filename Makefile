@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PACKAGES = minigrad lightning_module keras_model compare
 
-.PHONY: install compare test test-all lint format results bench FORCE
+.PHONY: install compare test test-all lint format docs results bench FORCE
 
 install: .venv/installed
 
@@ -36,21 +36,25 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation as a searchable site in site/, built without network access.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 # The engine, the Trainer and Keras against their peers: ratios, side by side in one run.
 bench: install
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lightning
 	$(BIN)/python -m benchmarks.keras
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
-# Measure anew what the README shows: nothing else should run.
+# Measure the results of README and docs again. Nothing else should run on the machine.
 SIX = --contenders minigrad by_hand torch lightning keras jax
 simple = $(SIX) --seeds 5 --open one --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
 advanced = $(SIX) --seeds 3 --open one --sweep none
 cnn = --seeds 2 --sweep none
 results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
-	$(BIN)/python -m compare.report.readme
+	$(BIN)/python -m benchmarks.tables
 
 benchmarks/results/%.json: FORCE | install
 	$(BIN)/python -m compare --config $* $($*) --out runs/results-$* --overwrite

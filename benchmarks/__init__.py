@@ -1,1 +1,1 @@
-"""How fast: `make bench`."""
+"""Benchmarks of the three packages against other libraries: `make bench`."""

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from compare import environment
+from compare.results import environment
 from minigrad import datasets
 from minigrad.classifier import Classifier
 from minigrad.recipes import Model

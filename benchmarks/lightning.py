@@ -1,12 +1,12 @@
-"""python -m benchmarks.lightning: an epoch through `lightning_module`'s Trainer beside a bare torch loop, in one run.
+"""python -m benchmarks.lightning: epochs of `lightning_module` compared with a bare torch loop, in one process.
 
-The Trainer is the command's own, `python -m lightning_module fit`, with its
-progress bar, metrics, history, checkpoint and weights file. Between its
-epochs the bare loop trains the same network from the same weights over the
-same batches, and adds up the same loss and accuracy; after the first epoch
-their weights must agree, or nothing is timed. Printed and written to
-`benchmarks/results/lightning.json` are medians over the epochs, and of
-several starts the time from the prompt to the end of the first step.
+The Trainer is that of `python -m lightning_module fit`, with its progress
+bar, metrics, history, checkpoints and weights file. Between its epochs the
+bare loop trains the same network from the same weights on the same batches,
+and computes the same loss and accuracy. If their weights differ after the
+first epoch, the benchmark fails. It prints, and writes to
+`benchmarks/results/lightning.json`, the medians over the epochs, and the
+median time from the start of the command to the end of the first step.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import torch
 from lightning.pytorch import Callback
 from rich.console import Console
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
+from torch.nn import functional as F  # noqa: N812 (the customary name)
 
 from compare import environment
-from compare.report import words
 from minigrad import datasets
 from minigrad.runs import write_json
 
 from .harness import THREADS, pin, ratio, show
+from .tables import start_time
 
 OUT = Path(__file__).parent / "results" / "lightning.json"
 SUBJECT, FIRST = "Lightning", "first step ended at "
 BATCH, SEED, RATE, SCALE = 128, 42, 0.1, 1 / 255
 AGREEMENT = 1e-4  # of every weight after one epoch, in float32
-# Hidden units, and at most how many times the bare loop's epoch.
+# Hidden units, and the goal for the ratio to the bare loop's epoch.
 NETWORKS = {"784-10-10": (10, 1.6), "784-1024-10": (1024, 1.1)}
-START_GOAL = 1.5  # seconds to the first step, beyond importing lightning
+START_GOAL = 1.5  # seconds to the first step, without the import of lightning
 
 
 class Bare:
@@ -57,7 +57,7 @@ class Bare:
         self.names, self.optimizer = names, torch.optim.SGD(self.net.parameters(), RATE)
 
     def epoch(self, number: int) -> tuple[float, float]:
-        """Train over every image once; the mean loss and accuracy."""
+        """Train on every image once; return the mean loss and accuracy."""
         total, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for order in datasets.batches(len(self.labels), BATCH, SEED, number):
             indices = torch.from_numpy(order)
@@ -72,13 +72,13 @@ class Bare:
         return float(total) / len(self.labels), int(correct) / len(self.labels)
 
     def difference(self, weights: dict[str, Any]) -> float:
-        """The largest difference of a weight."""
-        found = dict(zip(self.names, (p.detach().numpy() for p in self.net.parameters()), strict=True))
-        return max(float(np.abs(found[name] - weights[name]).max()) for name in self.names)
+        """Return the largest difference between two weights."""
+        own = dict(zip(self.names, (p.detach().numpy() for p in self.net.parameters()), strict=True))
+        return max(float(np.abs(own[name] - weights[name]).max()) for name in self.names)
 
 
 def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
-    """One network: the Trainer's epochs and the bare loop's, in turns."""
+    """Time the epochs of one network, alternately with the Trainer and with the bare loop."""
     from lightning_module.cli import ClassifierCLI
     from lightning_module.cli import main as fit
 
@@ -86,7 +86,7 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
     trained, bare = [], []
 
     class Turns(Callback):
-        """Before each of the Trainer's epochs, one of the bare loop's."""
+        """Runs an epoch of the bare loop before each epoch of the Trainer."""
 
         began = 0.0
 
@@ -117,20 +117,20 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
             return trainer
 
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--config", "simple", "--model.hidden", f"[{hidden}]", "--data.validation_size", "0"]
-        given += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", str(rounds + 1)]
-        fit(["fit", *given, "--trainer.default_root_dir", folder], CLI)
+        options = ["--config", "simple", "--model.hidden", f"[{hidden}]", "--data.validation_size", "0"]
+        options += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", str(rounds + 1)]
+        fit(["fit", *options, "--trainer.default_root_dir", folder], CLI)
     steps = datasets.steps_per_epoch(60_000, BATCH)
-    found = {"network": name, "status": "ok"}
+    row = {"network": name, "status": "ok"}
     us = [float(np.median(seconds[1:])) / steps * 1e6 for seconds in (trained, bare)]  # the first epoch warms up
     return [
-        {**found, "peer": SUBJECT, "step_us": us[0], "ratio": 1.0, "quartiles": [1.0, 1.0], "goal": None},
-        {**found, "peer": "bare torch loop", "step_us": us[1], **ratio(trained[1:], bare[1:]), "goal": goal},
+        {**row, "peer": SUBJECT, "step_us": us[0], "ratio": 1.0, "quartiles": [1.0, 1.0], "goal": None},
+        {**row, "peer": "bare torch loop", "step_us": us[1], **ratio(trained[1:], bare[1:]), "goal": goal},
     ]
 
 
 def start(rounds: int) -> dict[str, Any]:
-    """Seconds from the prompt to the end of the first step, and those of importing lightning: medians, in turns."""
+    """Return the median seconds to the end of the first step, and of importing lightning, measured alternately."""
     imports, first = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds + 1):
@@ -138,21 +138,21 @@ def start(rounds: int) -> dict[str, Any]:
             subprocess.run([sys.executable, "-c", "import lightning"], check=True, capture_output=True)
             imports.append(time.time() - began)
             began = time.time()
-            given = ["fit", "--config", "simple", "--trainer.max_steps", "1", "--trainer.default_root_dir", folder]
-            given += ["--overwrite", "--trainer.callbacks+=benchmarks.lightning.FirstStep"]
-            done = subprocess.run(
-                [sys.executable, "-m", "lightning_module", *given], check=True, capture_output=True, text=True
+            options = ["fit", "--config", "simple", "--trainer.max_steps", "1", "--trainer.default_root_dir", folder]
+            options += ["--overwrite", "--trainer.callbacks+=benchmarks.lightning.FirstStep"]
+            ended = subprocess.run(
+                [sys.executable, "-m", "lightning_module", *options], check=True, capture_output=True, text=True
             )
-            first.append(float(done.stdout.partition(FIRST)[2].split()[0]) - began)  # the bar may stand before it
+            first.append(float(ended.stdout.partition(FIRST)[2].split()[0]) - began)  # the bar may precede it
     return {
-        "import_s": float(np.median(imports[1:])),  # the first round fills the system's cache of files
+        "import_s": float(np.median(imports[1:])),  # the first round fills the file cache
         "first_step_s": float(np.median(first[1:])),
         "goal_s": START_GOAL,
     }
 
 
 class FirstStep(Callback):
-    """Say when the first step has ended."""
+    """Prints the time at which the first step ends."""
 
     def on_train_batch_end(self, *_: Any) -> None:
         print(f"{FIRST}{time.time()}")
@@ -161,25 +161,27 @@ class FirstStep(Callback):
 def main(argv: list[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.lightning", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=11, help="epochs counted, after one that is not")
-    parser.add_argument("--starts", type=int, default=5, help="starts counted, after one that is not; 0 for none")
+    parser.add_argument("--rounds", type=int, default=11, help="epochs to measure, after one that is not measured")
+    parser.add_argument(
+        "--starts", type=int, default=5, help="starts to measure, after one that is not measured; 0 skips them"
+    )
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the results go")
+    parser.add_argument("--out", type=Path, default=OUT, help="file for the results")
     options = parser.parse_args(argv)
 
     torch.set_num_threads(THREADS)
-    described = environment.describe(THREADS)
+    machine = environment.describe(THREADS)
     console = Console(highlight=False)
-    found = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds}
+    results = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds}
     if options.starts:
-        found["start"] = start(options.starts)
+        results["start"] = start(options.starts)
     rows = [row for name in options.networks for row in epochs(name, options.rounds)]
-    console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
+    console.print(f"\n{machine['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
     show(rows, SUBJECT, console)
     if options.starts:
-        console.print(words.start(found["start"]))
+        console.print(start_time(results["start"]))
     options.out.parent.mkdir(exist_ok=True)
-    write_json(options.out, {"environment": described, **found, "rows": rows})
+    write_json(options.out, {"environment": machine, **results, "rows": rows})
     console.print(f"written to {options.out}")
 
 

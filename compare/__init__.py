@@ -1,4 +1,23 @@
-"""Run the recipe's network in every framework, prove that they agree, and measure where they differ.
+"""Trains a recipe's network in every framework, checks that they agree step by step, and measures their speed.
 
-Importing this imports no framework: each contender lives in a process of its own.
+`compare.run` is the entry point in Python, `python -m compare` the one in the
+shell. Importing this package imports no framework: each contender runs in a
+process of its own.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import run
+
+__all__ = ["run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        from .api import run
+
+        return run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,124 +1,134 @@
-"""The command line: what is asked for, what is refused."""
+"""The command line. What takes long to import is imported once the command is known."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
+from minigrad.runs import UserError
 
-from minigrad import datasets, recipes
-from minigrad.recipes import Recipe
-from minigrad.runs import UserError, folder
-
-from . import contenders, engines, environment, jobs
-from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, chosen
-from .run import Comparison
+if TYPE_CHECKING:
+    from minigrad.recipes import Parser
 
 PROG = "python -m compare"
-# Words of their own, each a module with a `main`.
-COMMANDS = {"parity": "matrix", "history": "history"}
-SEEDS, FULL_SEEDS = 3, 5
+# Subcommands, each a module with a `main`.
+COMMANDS = {"parity": "parity.matrix", "history": "results.history"}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Compare by a recipe, and leave a run folder; or do what the first word says.
+    """Run a comparison of a recipe, or the subcommand that the first argument names.
 
     Raises:
-        UserError: something given can't be used.
-        Stopped: Ctrl-C; what was finished is kept.
+        UserError: an argument cannot be used.
+        Stopped: after Ctrl-C; finished jobs are kept.
         SystemExit: status 1 if the contenders do not agree.
     """
-    if argv and argv[0] in COMMANDS:
-        importlib.import_module(f".{COMMANDS[argv[0]]}", __package__).main(argv[1:])
+    if argv and not argv[0].startswith("-"):
+        _run_command(argv[0], argv[1:])
         return
+    if list(argv) == ["--version"]:
+        print(version())
+        return
+    from minigrad import recipes
+
+    from . import api
+
     options = _parser().parse_args(recipes.resolve(argv))
-    recipe = recipes.to_recipe(options)
-    names = _chosen(options.contenders, options.full)
-    _refuse(options, recipe)
-    why = jobs.excuses(names, recipe)
-    plan = _plan(options, recipe, tuple(name for name in names if name not in why))
-    how: dict[str, Any] = {"resume": options.resume, "overwrite": options.overwrite}
-    with folder.claim_run(options.out, "compare", plan.files(), **how) as out:
-        data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
-        recipes.refuse_misfit(recipe, data)
-        if options.target is not None and not len(data.validation.labels):
-            raise UserError(
-                f"--target: {options.target}, but data.validation_size is 0; expected images to see the accuracy on"
-            )
-        Comparison(plan, data, out, options.threads, options.engine, why, names).run(**how)
+    results = api.run(
+        recipes.to_recipe(options),
+        contenders=options.contenders,
+        seeds=options.seeds,
+        target=options.target,
+        open_division=options.open,
+        sweep=options.sweep,
+        widths=options.widths,
+        batch_sizes=options.batch_sizes,
+        full=options.full,
+        threads=options.threads,
+        runner=options.engine,
+        out=options.out,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    if results["parity"] is not None and results["parity"]["passed"] is False:
+        raise SystemExit(1)
 
 
-def _parser() -> Any:
+def version() -> str:
+    """Return the version of the distribution."""
+    import minigrad
+
+    installed = getattr(minigrad, "__version__", None)
+    if installed is None:
+        from importlib.metadata import version as distribution_version
+
+        installed = distribution_version("minigrad")
+    return str(installed)
+
+
+def _run_command(name: str, argv: Sequence[str]) -> None:
+    """Run a subcommand."""
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{name}: no such command; expected {' or '.join(COMMANDS)}, or options, see --help{hint}")
+    importlib.import_module(f".{COMMANDS[name]}", __package__).main(argv)
+
+
+def _parser() -> Parser:
+    from minigrad import recipes
+
+    from . import contenders, machine
+    from .api import FULL_SEEDS, SEEDS
+    from .jobs import runners
+
     parser = recipes.recipe_parser(
         PROG,
-        "Train the recipe's network in every framework, prove that they agree, and time them."
-        " `python -m compare parity` proves it for every recipe and optimiser,"
-        " `python -m compare history RUN RUN` holds two comparisons side by side.",
+        "Train a recipe's network in every framework, check that they agree step by step, and measure their speed."
+        " Other commands: `python -m compare parity` checks every recipe with every optimizer;"
+        " `python -m compare history RUN RUN` compares two runs; `python -m compare --version`.",
     )
     recipes.run_options(parser)
     flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     known = ", ".join(contenders.names())
-    parser.add_argument("--contenders", type=str, nargs="+", default=None, help=f"of {known}; null takes the usual")
-    parser.add_argument("--threads", type=int, default=environment.cores(), help="for each library, in each process")
     parser.add_argument(
-        "--seeds", type=int | None, default=None, help=f"how many; null takes {SEEDS}, {FULL_SEEDS} of --full"
+        "--contenders", type=str, nargs="+", default=None, help=f"some of {known}; null: the default ones"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=machine.cores(), help="number of threads of each library in each process"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int | None,
+        default=None,
+        help=f"number of seeds; null: {SEEDS}, with --full {FULL_SEEDS}",
     )
     parser.add_argument(
         "--target",
         type=float | None,
         default=None,
-        help="time to this validation accuracy, such as 0.97; null takes what all reach",
+        help="target validation accuracy, such as 0.97, whose time is measured; null: the highest that all reach",
     )
     parser.add_argument(
         "--open",
         type=str | None,
         default=None,
         choices=("none", "one", "all", None),
-        help="seeds of the open division; null takes none, all of --full",
+        help="seeds of the open division, in which each framework uses its fastest settings; null: none, with --full all",
     )
     parser.add_argument(
-        "--sweep", type=str, default="width", choices=("none", "width"), help="how time grows with the hidden width"
+        "--sweep", type=str, default="width", choices=("none", "width"), help="measure the time of a step by width"
     )
-    parser.add_argument("--widths", type=list[int] | None, default=None, help="of the sweep")
     parser.add_argument(
-        "--batch_sizes", type=list[int] | None, default=None, help="of the sweep; null takes the recipe's"
+        "--widths", type=list[int] | None, default=None, help="hidden widths of the sweep; null: 10, 100, 1000"
     )
-    parser.add_argument("--full", **flag, help="every contender that is installed, more seeds, the whole sweep")
-    parser.add_argument("--engine", type=str, default="local", choices=engines.NAMES, help="where the processes run")
+    parser.add_argument(
+        "--batch_sizes", type=list[int] | None, default=None, help="batch sizes of the sweep; null: the recipe's"
+    )
+    parser.add_argument("--full", **flag, help="every installed contender, more seeds, and the whole sweep")
+    parser.add_argument(
+        "--engine", type=str, default="local", choices=runners.NAMES, help="where the contenders' processes run"
+    )
     return parser
-
-
-def _refuse(options: Namespace, recipe: Recipe) -> None:
-    """Raise UserError for numbers that make no sense."""
-    environment.refuse_threads(options.threads)
-    if options.seeds is not None and options.seeds < 1:
-        raise UserError(f"--seeds: {options.seeds}; expected 1 or more")
-    if options.target is not None and not 0 < options.target <= 1:
-        raise UserError(f"--target: {options.target}; expected an accuracy above 0 and up to 1")
-    for name in ("widths", "batch_sizes"):
-        if options[name] is not None and (not options[name] or min(options[name]) < 1):
-            raise UserError(f"--{name}: {options[name]}; expected whole numbers from 1")
-    if not recipe.trainer.max_epochs:
-        raise UserError("trainer.max_epochs: 0; expected 1 or more, since there is nothing to compare without training")
-
-
-def _chosen(names: Sequence[str] | None, full: bool) -> list[str]:
-    """Contenders as asked for, once each, in the usual order."""
-    known = contenders.names()
-    if names is None:
-        usual = [*contenders.DEFAULT, *contenders.on_this_machine()]
-        return [name for name in known if name in usual or (full and contenders.find(name).missing() is None)]
-    return chosen("--contenders", names, known)
-
-
-def _plan(options: Namespace, recipe: Recipe, able: tuple[str, ...]) -> Plan:
-    count = options.seeds or (FULL_SEEDS if options.full else SEEDS)
-    seeds = tuple(recipe.seed_everything + i for i in range(count))
-    widths = options.widths or (FULL_WIDTHS if options.full else QUICK_WIDTHS)
-    sizes = options.batch_sizes or (FULL_BATCHES if options.full else (recipe.data.batch_size,))
-    points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
-    how_many = {"none": 0, "one": 1, "all": count}[options.open or ("all" if options.full else "none")]
-    return Plan(recipe, able, seeds, seeds[:how_many], points if options.sweep == "width" else (), options.target)

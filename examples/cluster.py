@@ -1,4 +1,4 @@
-"""Ray, on this machine or in a cluster: what both scripts say of it."""
+"""The option --address and the connection to Ray, for both scripts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,23 @@ def add_address(parser: Parser) -> None:
     """Add --address."""
     # `ray job submit` sets RAY_ADDRESS in its jobs.
     address = os.environ.get("RAY_ADDRESS", "local")
-    parser.add_argument("--address", type=str, default=address, help="of a Ray cluster; auto is the one this is in")
+    parser.add_argument(
+        "--address",
+        type=str,
+        default=address,
+        help="address of a Ray cluster; auto is the cluster of this machine, local starts one",
+    )
 
 
 def connect(address: str, processors: int | None = None) -> Any:
-    """Ray until the `with` that this is used in ends; `processors` is how many a local one takes this machine to have.
+    """Connect to Ray.
+
+    Args:
+        address: of a cluster; auto or local as for --address.
+        processors: number of CPUs that a local Ray assumes; None counts those of the machine.
+
+    Returns:
+        A context manager that disconnects when it is left.
 
     Raises:
         UserError: there is no such cluster.
@@ -29,9 +41,9 @@ def connect(address: str, processors: int | None = None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local: dict[str, Any] = {"num_cpus": processors} if address == "local" else {}
     try:
-        if address not in ("local", "auto"):  # where nobody answers, Ray would wait for minutes
+        if address not in ("local", "auto"):  # Ray itself would wait for minutes if nothing answers
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
         return ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, ValueError) as error:
-        raise UserError(f"--address {address}: no Ray cluster can be joined; expected auto or HOST:PORT") from error
+        raise UserError(f"--address {address}: no Ray cluster can be reached; expected auto or HOST:PORT") from error

@@ -1,4 +1,4 @@
-"""`python -m lightning_module fit` with its processes placed by Ray Train: one network, by DDP, on many machines.
+"""`python -m lightning_module fit` with processes started by Ray Train: one network, trained with DDP on many machines.
 
 On one machine:
 
@@ -6,20 +6,22 @@ On one machine:
     python examples/ray_train.py --config simple --workers 2
     python examples/ray_train.py --config simple --workers 2 --gpu
 
-On a cluster whose machines all have this package, from a shell on one of them, or as a job from anywhere, for which Ray
-wants ray[default]. `--out` is then a folder that all of them see:
+On a cluster whose machines all have this package, from a shell on one of them, or as a job from any machine with
+ray[default]. `--out` is then a folder that all of them can access:
 
     python examples/ray_train.py --address auto --workers 8 --gpu --out /shared/run
     ray job submit --address http://HEAD:8265 --working-dir . -- python examples/ray_train.py --workers 8 --out /shared/run
 
-Every key of a recipe is a flag; data.batch_size is each worker's. It comes to what Lightning's own DDP comes to with
-as many processes, and leaves the same run folder. The test is made afterwards, on one device, as is then printed.
+Every key of a recipe is a flag; data.batch_size is the batch of each worker. The result and the run folder equal those
+of Lightning's own DDP with as many processes. The network is tested afterwards on one device, with the command that is
+printed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,9 @@ from ray.train import RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
 from ray.train.torch import TorchTrainer
 
-from lightning_module.callbacks import RunFolder
 from lightning_module.data import ImageDataModule
 from lightning_module.model import LitClassifier
+from lightning_module.run_folder import RunFolder
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, UserError, folder, history, run_command, write_text
@@ -43,10 +45,9 @@ FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES)
 
 
 def train(config: dict[str, Any]) -> None:
-    """What each worker runs: Lightning as ever, with Ray's word for which rank it is."""
+    """Train in one worker: an ordinary Trainer, whose rank is set by Ray."""
     recipe: Recipe = config["recipe"]
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
-    shape = {name: getattr(data.dataset, name) for name in ("input_shape", "classes", "input_scale")}
     seed_everything(recipe.seed_everything, verbose=False)
     callbacks: list[Callback] = [RunFolder(config["out"], recipe)]
     if recipe.early_stopping.patience is not None:
@@ -54,29 +55,29 @@ def train(config: dict[str, Any]) -> None:
     trainer = Trainer(
         max_epochs=recipe.trainer.max_epochs,
         accelerator="gpu" if config["gpu"] else "cpu",
-        devices="auto",  # what Ray lets this worker see
+        devices="auto",  # those that Ray assigns to this worker
         strategy=RayDDPStrategy(),
         plugins=[RayLightningEnvironment()],
-        use_distributed_sampler=False,  # the data module deals out its own indices
+        use_distributed_sampler=False,  # the samplers of the data module split the images
         callbacks=callbacks,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    prepare_trainer(trainer).fit(LitClassifier(**vars(recipe.model), **shape), data)
+    prepare_trainer(trainer).fit(LitClassifier.from_recipe(recipe, data.dataset), data)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train on the workers, and leave a run folder without its test.
+    """Train on the workers, and write a run folder without test metrics.
 
     Raises:
-        UserError: something given can't be used.
+        UserError: an option, the recipe or the data cannot be used.
         Stopped: Ctrl-C.
     """
     parser = recipes.recipe_parser(PROG, "Train the network of a recipe with Lightning under Ray Train.")
     recipes.run_options(parser, resume=False)
-    parser.add_argument("--workers", type=int, default=2, help="processes that train together")
-    parser.add_argument("--gpu", type=bool, nargs="?", const=True, default=False, help="a GPU for each of them")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_flag("--gpu", "use one GPU per process")
     add_address(parser)
     options = parser.parse_args(recipes.resolve(argv))
 
@@ -84,17 +85,18 @@ def main(argv: Sequence[str]) -> None:
     for key, value in (("--workers", workers), ("trainer.max_epochs", recipe.trainer.max_epochs)):
         if value < 1:
             raise UserError(f"{key}: {value}; expected 1 or more")
-    if recipe.data.path != "mnist":  # a worker runs in a folder of its own
-        recipe.data.path = str(Path(recipe.data.path).absolute())
+    if recipe.data.path != "mnist":  # a worker runs in another folder
+        recipe = replace(recipe, data=replace(recipe.data, path=str(Path(recipe.data.path).absolute())))
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset
     recipes.refuse_misfit(recipe, data)
     datasets.report(data)
     claim = folder.claim_run(options.out, "ray", FILES, overwrite=options.overwrite)
-    # Ray may have several workers share a processor.
-    with claim as claimed, connect(options.address, processors=workers):
-        out = claimed.absolute()
-        if options.address == "local" and options.gpu and (found := ray.cluster_resources().get("GPU", 0)) < workers:
-            raise UserError(f"--workers: {workers} with --gpu; expected at most {found:g}, the GPUs of this machine")
+    # With this number of processors, Ray starts all workers, even if they share a CPU.
+    with claim as path, connect(options.address, processors=workers):
+        out = path.absolute()
+        gpus = ray.cluster_resources().get("GPU", 0)
+        if options.address == "local" and options.gpu and gpus < workers:
+            raise UserError(f"--workers: {workers} with --gpu; expected at most {gpus:g}, the GPUs of this machine")
         folder.prepare(out, FILES, overwrite=options.overwrite)
         write_text(out / folder.RECIPE, recipes.dump(recipe))
         trainer = TorchTrainer(
@@ -108,8 +110,8 @@ def main(argv: Sequence[str]) -> None:
         except WorkerGroupError as error:
             causes = [getattr(e, "_base_exc", e) for e in error.worker_failures.values()]
             raise next((cause for cause in causes if isinstance(cause, UserError)), error) from None
-        except SystemExit:  # what Ray makes of Ctrl-C
-            raise Stopped(f"the weights of the last whole epoch are kept in {out}") from None
+        except SystemExit:  # raised by Ray for Ctrl-C
+            raise Stopped(f"the weights of the last completed epoch are kept in {out}") from None
     last = history.read(out / folder.HISTORY)[-1]
     print(f"{last.epoch} epochs, training loss {last.train_loss:.4f}, in {out}; test on one device:")
     print(

@@ -1,20 +1,20 @@
-"""A sweep over learning rates and widths with Ray Tune: a trial for each pair, as many at a time as there is room for.
+"""A sweep over learning rates and widths with Ray Tune: one trial per pair, as many at a time as the machine has room for.
 
 On one machine:
 
     pip install '.[ray]'
     python examples/sweep.py --config simple --rates 0.03 0.1 0.3 --widths 16 64
 
-On a cluster whose machines all have this package, from a shell on one of them, or as a job from anywhere, for which Ray
-wants ray[default]. `--out` is then a folder that all of them see, or a URI such as s3://bucket/sweep:
+On a cluster whose machines all have this package, from a shell on one of them, or as a job from any machine with
+ray[default]. `--out` is then a folder that all of them can access, or a URI such as s3://bucket/sweep:
 
     python examples/sweep.py --address auto --out /shared/sweep --cpus 4 --gpus 0.5
     ray job submit --address http://HEAD:8265 --working-dir . -- python examples/sweep.py --out /shared/sweep
 
 Every key of a recipe is a flag: --data.path my.npz --trainer.max_epochs 5. Trials are ordered by the validation loss
-after their last epoch; the test images are left alone. All have one seed, hence the same batches, so a trial comes out
-the same wherever it runs. A sweep that was stopped goes on with the same words and --out FOLDER --resume: trials that
-had ended stand, the others start again.
+after their last epoch; the test images are not used. All trials have the same seed, hence the same batches, so the
+result of a trial does not depend on where it runs. A stopped sweep continues with the same options and --out FOLDER
+--resume: trials that had ended are kept, the others start again.
 """
 
 from __future__ import annotations
@@ -51,31 +51,34 @@ COLUMNS = ("learning_rate", "width", "val_loss", "val_accuracy", "seconds")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the trials, print them, and leave sweep.csv and best.yaml.
+    """Run the trials, print a table of them, and write sweep.csv and best.yaml.
 
     Raises:
-        UserError: something given can't be used.
+        UserError: an option, the recipe or the data cannot be used.
         Stopped: Ctrl-C; trials that had ended are kept.
     """
     parser = recipes.recipe_parser(PROG, "Try learning rates and widths for a recipe's network with Ray Tune.")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.03, 0.1, 0.3], help="learning rates")
-    parser.add_argument("--widths", type=int, nargs="+", default=[16, 64], help="sizes, each for all hidden layers")
-    parser.add_argument("--out", type=str | None, default=None, help="folder or URI; null takes the next runs/sweep-N")
-    parser.add_argument("--resume", type=bool, nargs="?", const=True, default=False, help="go on with a stopped sweep")
-    parser.add_argument("--cpus", type=int, default=1, help="of each trial")
-    parser.add_argument("--gpus", type=float, default=0.0, help="of each trial; with 0.5 two share one")
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 64], help="sizes of all hidden layers")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="folder or URI; null creates the next runs/sweep-N"
+    )
+    parser.add_flag("--resume", "continue a stopped sweep")
+    parser.add_argument("--cpus", type=int, default=1, help="CPUs per trial")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs per trial; with 0.5 two trials share one")
     add_address(parser)
     options = parser.parse_args(recipes.resolve(argv))
 
-    recipe, rates, widths = recipes.to_recipe(options), sorted(set(options.rates)), sorted(set(options.widths))
+    rates, widths = sorted(set(options.rates)), sorted(set(options.widths))
+    recipe = with_absolute_path(recipes.to_recipe(options))
     trials = [of_trial(recipe, rate, width) for rate in rates for width in widths]
-    refuse_senseless(recipe, options)
-    if recipe.data.path != "mnist":  # a trial runs in a folder of its own
-        recipe.data.path = str(Path(recipe.data.path).absolute())
+    refuse_invalid(recipe, options)
     data = data_of(recipe).dataset
     recipes.refuse_misfit(trials[0], data)
     if not len(data.validation.labels):
-        raise UserError(f"data.validation_size: {recipe.data.validation_size}; expected 1 or more to judge by")
+        raise UserError(
+            f"data.validation_size: {recipe.data.validation_size}; expected 1 or more, to compare trials by"
+        )
     datasets.report(data)
 
     with claimed(options.out, resume=options.resume) as out:
@@ -84,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
 
 @contextmanager
 def claimed(out: str | None, *, resume: bool) -> Iterator[str]:
-    """The sweep's folder as an absolute path, claimed until the sweep ends, or its URI as it is."""
+    """Yield the sweep's folder as an absolute path, claimed until the sweep ends; or its URI unchanged."""
     if out is not None and "://" in out:
         yield out.rstrip("/")
         return
@@ -93,13 +96,13 @@ def claimed(out: str | None, *, resume: bool) -> Iterator[str]:
 
 
 def run(recipe: Recipe, rates: list[float], widths: list[int], out: str, options: Any) -> None:
-    """Run the trials that have not ended yet, print all, and leave sweep.csv and best.yaml."""
+    """Run the trials that have not ended yet, print a table of all, and write sweep.csv and best.yaml."""
     trials = len(rates) * len(widths)
-    asked = {"recipe": recipe.as_dict(), "rates": rates, "widths": widths}
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one talks even when told not to
+    content = {"recipe": recipe.as_dict(), "rates": rates, "widths": widths}
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output ignores verbose=0
     with connect(options.address):
         refuse_too_large(options)
-        claim(out, json.dumps(asked, indent=2) + "\n", options.resume)
+        claim(out, json.dumps(content, indent=2) + "\n", options.resume)
         rows, errors = sweep(recipe, rates, widths, out, options)
     write(out, "sweep.csv", as_csv(rows))
     Console().print(as_table(rows))
@@ -114,33 +117,36 @@ def run(recipe: Recipe, rates: list[float], widths: list[int], out: str, options
 def sweep(
     recipe: Recipe, rates: list[float], widths: list[int], out: str, options: Any
 ) -> tuple[list[dict[str, Any]], list[Exception]]:
-    """Run every pair that has not ended yet; the rows of those that have, the best first, and what went wrong."""
+    """Run every trial that has not ended yet.
+
+    Returns:
+        One row per trial that has ended, the best first; and the errors of the others.
+    """
     trainable = tune.with_parameters(train, recipe=recipe)
     trainable = tune.with_resources(trainable, {"cpu": options.cpus, "gpu": options.gpus})
-    where, _, name = out.rpartition("/")
+    parent, _, name = out.rpartition("/")
     if options.resume and tune.Tuner.can_restore(out):
         tuner = tune.Tuner.restore(out, trainable, restart_errored=True)
     else:
         tuner = tune.Tuner(
             trainable,
             param_space={"learning_rate": tune.grid_search(rates), "width": tune.grid_search(widths)},
-            # A process that has loaded torch goes on with the next trial.
+            # A process runs one trial after the other, so that it imports torch once.
             tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(name=name, storage_path=where, verbose=0, callbacks=[Say()]),
+            run_config=tune.RunConfig(name=name, storage_path=parent, verbose=0, callbacks=[PrintTrial()]),
         )
     results = tuner.fit()
-    seen = [results[i].metrics for i in range(len(results))]
-    ended = [m | m["config"] for m in seen if m and m.get("done")]
+    reported = [results[i].metrics for i in range(len(results))]
+    ended = [m | m["config"] for m in reported if m and m.get("done")]
     rows = [{"seconds": m["time_total_s"], **{key: m[key] for key in COLUMNS[:-1]}} for m in ended]
-    # A rate at which training blew up has no loss, and comes last.
+    # The loss of a trial that diverged is NaN; it comes last.
     return sorted(rows, key=lambda row: (math.isnan(row["val_loss"]), row["val_loss"])), results.errors
 
 
 def train(config: dict[str, Any], recipe: Recipe) -> None:
-    """One trial, wherever Ray has put it."""
+    """Run one trial, in a process of Ray's."""
     recipe = of_trial(recipe, **config)
     data = data_of(recipe)
-    shape = {name: getattr(data.dataset, name) for name in ("input_shape", "classes", "input_scale")}
     seed_everything(recipe.seed_everything, verbose=False)
     trainer = Trainer(
         max_epochs=recipe.trainer.max_epochs,
@@ -152,14 +158,14 @@ def train(config: dict[str, Any], recipe: Recipe) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(LitClassifier(**vars(recipe.model), **shape), data)
+    trainer.fit(LitClassifier.from_recipe(recipe, data.dataset), data)
 
 
 def of_trial(recipe: Recipe, learning_rate: float, width: int) -> Recipe:
-    """The recipe of one trial.
+    """Return the recipe of one trial.
 
     Raises:
-        UserError: the learning rate or the width makes no sense.
+        UserError: the learning rate or the width is invalid.
     """
     hidden = [width] * max(len(recipe.model.hidden), 1)
     return recipes.check(replace(recipe, model=replace(recipe.model, learning_rate=learning_rate, hidden=hidden)))
@@ -169,16 +175,22 @@ def data_of(recipe: Recipe) -> ImageDataModule:
     return ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
 
 
-def refuse_senseless(recipe: Recipe, options: Any) -> None:
-    """Check what is true of a single run but not of a sweep.
+def with_absolute_path(recipe: Recipe) -> Recipe:
+    """Return `recipe` with an absolute data path, since a process of Ray's runs in another folder."""
+    data = recipe.data
+    return recipe if data.path == "mnist" else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
+
+
+def refuse_invalid(recipe: Recipe, options: Any) -> None:
+    """Check settings that are valid for a single run but not for a sweep.
 
     Raises:
-        UserError: naming the first flag that makes no sense.
+        UserError: naming the first invalid option.
     """
     for key, value, fits, expected in (
         ("trainer.max_epochs", recipe.trainer.max_epochs, recipe.trainer.max_epochs > 0, "1 or more"),
         ("early_stopping.patience", p := recipe.early_stopping.patience, p is None, "null, for trials of one length"),
-        ("model.weights", w := recipe.model.weights, w is None, "null, since a file of weights has one width"),
+        ("model.weights", w := recipe.model.weights, w is None, "null, since a weights file has only one width"),
         ("--cpus", options.cpus, options.cpus > 0, "1 or more"),
         ("--gpus", options.gpus, 0 <= options.gpus < math.inf, "0 or more"),
     ):
@@ -187,29 +199,34 @@ def refuse_senseless(recipe: Recipe, options: Any) -> None:
 
 
 def refuse_too_large(options: Any) -> None:
-    """Check that one trial fits into this machine; a cluster may grow.
+    """Check that this machine can run one trial. A cluster may grow, and is not checked.
 
     Raises:
-        UserError: it is too small.
+        UserError: it has too few CPUs or GPUs.
     """
-    for flag, asked, there in (("--cpus", options.cpus, "CPU"), ("--gpus", options.gpus, "GPU")):
-        if options.address == "local" and asked > (found := ray.cluster_resources().get(there, 0)):
-            raise UserError(f"{flag}: {asked}; expected at most {found:g}, which this machine has")
+    for flag, count, resource in (("--cpus", options.cpus, "CPU"), ("--gpus", options.gpus, "GPU")):
+        if options.address == "local" and count > (available := ray.cluster_resources().get(resource, 0)):
+            raise UserError(f"{flag}: {count}; expected at most {available:g}, the number on this machine")
 
 
-class Say(tune.Callback):  # type: ignore[misc]
-    """A line for each trial that ends."""
+class PrintTrial(tune.Callback):  # type: ignore[misc]
+    """Prints one line per trial that ends."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         rate, width = trial.config["learning_rate"], trial.config["width"]
         print(f"learning rate {rate:g}, width {width}: validation loss {trial.last_result['val_loss']:.4f}")
 
 
-def claim(out: str, asked: str, resume: bool) -> None:
-    """Make `out` the place of this sweep, which it says in sweep.json.
+def claim(out: str, content: str, resume: bool) -> None:
+    """Write sweep.json into `out`, or check that it is there and the same.
+
+    Args:
+        out: folder or URI.
+        content: of sweep.json: the recipe, the rates and the widths.
+        resume: whether the folder may hold this sweep already.
 
     Raises:
-        UserError: another sweep is there, or nothing can be written.
+        UserError: the folder holds another sweep, or cannot be written.
     """
     try:
         files, path = pyarrow.fs.FileSystem.from_uri(out)
@@ -218,11 +235,11 @@ def claim(out: str, asked: str, resume: bool) -> None:
             if not resume:
                 raise UserError(f"--out {out}: already holds a sweep; expected another folder or --resume")
             with files.open_input_file(f"{path}/sweep.json") as file:
-                if file.read().decode() != asked:
-                    raise UserError(f"--resume: the sweep in {out} was of other values; expected those in sweep.json")
-        write(out, "sweep.json", asked)
+                if file.read().decode() != content:
+                    raise UserError(f"--resume: the sweep in {out} has other values; expected those in sweep.json")
+        write(out, "sweep.json", content)
     except (OSError, ValueError) as error:
-        raise UserError(f"--out {out}: can't be written; expected a folder or a URI that you may write to") from error
+        raise UserError(f"--out {out}: cannot be written; expected a writable folder or URI") from error
 
 
 def write(out: str, name: str, text: str) -> None:
@@ -240,13 +257,13 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def as_table(rows: list[dict[str, Any]]) -> Table:
-    """The trials to be read, the best first."""
+    """Return a table of the trials for the terminal, in the order of `rows`."""
     table = Table(box=None)
     for heading in ("learning rate", "width", "validation loss", "validation accuracy", "seconds"):
         table.add_column(heading, justify="right")
     for row in rows:
-        seen = (f"{row['val_loss']:.4f}", f"{row['val_accuracy']:.2%}", f"{row['seconds']:.1f}")
-        table.add_row(f"{row['learning_rate']:g}", str(row["width"]), *seen)
+        results = (f"{row['val_loss']:.4f}", f"{row['val_accuracy']:.2%}", f"{row['seconds']:.1f}")
+        table.add_row(f"{row['learning_rate']:g}", str(row["width"]), *results)
     return table
 
 

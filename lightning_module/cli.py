@@ -1,7 +1,8 @@
-"""The command line: LightningCLI with our two classes, a recipe for a config, and a run folder."""
+"""The command line: LightningCLI with a recipe as its config, and a run folder for its files."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,104 +11,147 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
+import jsonargparse.typing
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, UserError, folder, resuming, write_text
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder
 from minigrad.runs.memory import keep_freed
 
-from . import defaults, folders, record
-from .callbacks import RunFolder
-from .checks import to_recipe, trained_network
+from . import checkpoints, settings
+from .__main__ import COMMANDS, DESCRIPTION, PROG
+from .checkpoints import FLAGS, is_first_rank
 from .data import ImageDataModule
 from .export import ExportingTrainer
-from .folders import FLAGS, is_first_rank
 from .model import LitClassifier
-from .quiet import quiet_start
+from .run_folder import RunFolder
+from .trainer import (
+    DEFAULTS,
+    default_callbacks,
+    default_files,
+    default_options,
+    ignore_warnings,
+    keep_tensorflow_out,
+)
 
-PROG = "python -m lightning_module"
+CONFIG = "config.yaml"  # in the run folder
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
-    """Lightning's parser, whose mistakes are one sentence."""
+    """Lightning's parser, whose error messages are one sentence."""
 
 
 class ClassifierCLI(LightningCLI):
-    """fit, validate, test, predict and export, by the shared recipe or any YAML of Lightning's."""
+    """fit, validate, test, predict and export, configured by a recipe or by any YAML of Lightning's.
 
-    def __init__(self, prog: str = PROG, held: ExitStack | None = None) -> None:
-        self.held = held or ExitStack()  # keeps the claim on the run folder
+    Args:
+        command: the only subcommand to build a parser for, since each parser takes a tenth of a second; None builds all.
+        prog: name of the command in its help.
+        claims: keeps the run folder claimed until it is closed.
+    """
+
+    def __init__(self, command: str | None = None, prog: str = PROG, claims: ExitStack | None = None) -> None:
+        self.command = command
+        self.claims = claims or ExitStack()
         super().__init__(
             LitClassifier,
             ImageDataModule,
-            save_config_callback=None,  # `before_fit` saves it: a callback is asked at every hook of every step
+            save_config_callback=None,  # `before_fit` saves it. Each callback costs time at each hook of each step.
             trainer_class=ExportingTrainer,
-            trainer_defaults=defaults.TRAINER,
+            trainer_defaults=DEFAULTS,
             seed_everything_default=Recipe().seed_everything,
             parser_class=Parser,
             parser_kwargs={
                 "prog": prog,
-                "description": "Train the network of a recipe with PyTorch Lightning.",
+                "description": DESCRIPTION,
                 "default_env": True,  # PL_FIT__TRAINER__MAX_EPOCHS=3
             },
             load_from_checkpoint_support=False,  # hyperparameters are primitives, so plain loading works
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        return {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        every = {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+        return every if self.command is None else {self.command: every[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
-        parser.add_argument("--early_stopping.patience", type=int | None, default=None, help="null never stops")
-        words = "the folder, as --trainer.default_root_dir; null takes the next runs/lightning-N"
-        parser.add_argument("--out", type=str | None, default=None, help=words)
-        parser.add_argument("--overwrite", **flag, help="replace an earlier run")
-        parser.add_argument("--compile", **flag, help="torch.compile the network")
-        parser.add_argument("--tensorboard", **flag, help="log for TensorBoard too, in the run folder")
+        parser.add_argument(
+            "--early_stopping.patience",
+            type=int | None,
+            default=None,
+            help="stop after this number of epochs without a lower validation loss; null never stops early",
+        )
+        parser.add_argument(
+            "--out",
+            type=str | None,
+            default=None,
+            help="run folder, the same as --trainer.default_root_dir; null creates the next runs/lightning-N",
+        )
+        recipes.add_flag(parser, "--overwrite", "replace the run in the folder")
+        recipes.add_flag(parser, "--compile", "compile the network with torch.compile")
+        recipes.add_flag(parser, "--tensorboard", "log for TensorBoard too, in the run folder")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for name in ("input_shape", "classes", "input_scale"):
-            parser.link_arguments("data", f"model.{name}", partial(self._of_network, name), apply_on="instantiate")
+            parser.link_arguments("data", f"model.{name}", partial(self._from_data, name), apply_on="instantiate")
 
-    def _of_network(self, name: str, data: ImageDataModule) -> Any:
-        """What the network takes: as the data are, or as it was trained when it is to predict."""
-        return getattr(self.trained or data.loaded, name)
+    def _from_data(self, name: str, data: ImageDataModule) -> Any:
+        """Return an argument of the module: from the trained network for `predict` and `export`, else from the data."""
+        return getattr(self.spec or data.loaded, name)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         command, config = self.config.subcommand, self.config[self.config.subcommand]
-        folders.settle_flags(config)
-        self.recipe, self.trained = to_recipe(config), None
+        self.spec: NetworkSpec | None = None
+        checkpoints.settle_flags(config)
+        self.recipe = settings.to_recipe(config)
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
-        # Lightning's rehearsals leave nothing behind.
-        self.rehearsal = bool(config.trainer.fast_dev_run or config.trainer.barebones)
-        if not self.rehearsal:
-            self.beyond = record.beyond_recipe(config, self.recipe) if command == "fit" else {}
-            self.files = defaults.files(config)
-            choice = folders.choose(command, config, self.recipe, self.files, self.held)
-            self.out, self.resumes = choice.out, choice.resumes
-            config.ckpt_path = str(choice.checkpoint) if choice.checkpoint else None
-            if command == "fit":
-                record.refuse_finders(config)
-        answers = command in ("predict", "export")
-        if command != "fit" and (network := trained_network(config, needed=answers)):
-            # As Lightning does with a checkpoint's hyperparameters: the file knows what it was trained as.
-            for name, value in vars(network.recipe.model).items() if config.ckpt_path is None else ():
-                config.model[name] = value if name != "weights" else config.model.weights
-            self.recipe = to_recipe(config)
-            self.trained = network if answers else None
+        # Lightning's trial runs write no files.
+        self.writes_files = not (config.trainer.fast_dev_run or config.trainer.barebones)
+        if self.writes_files:
+            self._choose_folder(command, config)
+        if command != "fit":
+            self._use_trained_network(command, config)
+
+    def _choose_folder(self, command: str, config: Any) -> None:
+        self.extra = settings.extra_of_config(config, self.recipe) if command == "fit" else {}
+        self.files = [*default_files(config.trainer, settings.callback_names(config)), CONFIG]
+        choice = checkpoints.choose(command, config, self.recipe, self.files, self.claims)
+        self.out, self.resumes = choice.out, choice.resumes
+        config.ckpt_path = str(choice.checkpoint) if choice.checkpoint else None
+        if command == "fit":
+            settings.refuse_finders(config)
+
+    def _use_trained_network(self, command: str, config: Any) -> None:
+        """Let the weights file, which describes its network, replace the recipe's section `model`.
+
+        Lightning does the same with the hyperparameters in a checkpoint.
+        """
+        required = command in ("predict", "export")
+        spec = checkpoints.network_spec(config, required=required)
+        if spec is None:
+            return
+        if config.ckpt_path is None:
+            for name, value in vars(spec.recipe.model).items():
+                if name != "weights":
+                    config.model[name] = value
+            self.recipe = settings.to_recipe(config)
+        if required:
+            self.spec = spec
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
-        if not self.rehearsal:
+        if self.writes_files:
             validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
-            self.trainer_defaults = {
-                "callbacks": defaults.callbacks(self.out, self.recipe, config, self.beyond, validated=validated)
-            }
-            options |= defaults.options(str(self.subcommand), self.out, config)
+            self.run = RunFolder(self.out, self.recipe, self.extra)
+            callbacks = default_callbacks(
+                self.run, config.trainer, settings.callback_names(config), validated=validated
+            )
+            self.trainer_defaults = {"callbacks": callbacks}
+            options |= default_options(str(self.subcommand), self.out, config.trainer, tensorboard=config.tensorboard)
         try:
             return super().instantiate_trainer(**options)
         except (ValueError, TypeError) as error:
@@ -116,41 +160,38 @@ class ClassifierCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:  # which jsonargparse makes of what a link raises
+        except ValueError as error:  # jsonargparse's, for an exception in a linked argument
             raise (error.__cause__ if isinstance(error.__cause__, UserError) else error) from None
 
     def after_instantiate_classes(self) -> None:
         if self.config[self.subcommand].compile:
-            self.model.net.compile()  # in place, so that names in checkpoints stay
+            self.model.net.compile()  # in place, which keeps the names in checkpoints
 
     def before_fit(self) -> None:
-        data = self.datamodule.dataset
+        data, config = self.datamodule.dataset, self.config.fit
         recipes.refuse_misfit(self.recipe, data)
-        if self.rehearsal or not is_first_rank():
+        if not self.writes_files or not is_first_rank():
             return
-        # As asked for: LightningCLI lets the settings in a checkpoint undo those of the command.
-        used, config = record.on_all_devices(self.recipe, self.trainer), self.config.fit.clone()
-        if config.ckpt_path is not None:
-            record.refuse_changes(Path(config.ckpt_path), self.out, used, self.beyond, data.digest)
-            run_folder(self.trainer).past = folders.history_of(Path(config.ckpt_path), self.out)
-            if self.resumes:
-                resuming.reopen(self.out)
-        datasets.report(data)
-        folder.prepare(self.out, self.files, overwrite=config.overwrite)
-        for logger in self.trainer.loggers:
-            record.claim_events(self.out, logger)
-        config.ckpt_path, config.overwrite = None, False  # fed back, it starts another run
-        self._parser("fit").save(config, self.out / defaults.CONFIG, skip_none=False, overwrite=True)
-        write_text(self.out / folder.RECIPE, recipes.dump(used, extra=self.beyond))
+        checkpoint = Path(config.ckpt_path) if config.ckpt_path is not None else None
+        self.run.prepare(
+            self.trainer,
+            self.model,
+            data,
+            self.files,
+            overwrite=config.overwrite,
+            checkpoint=checkpoint,
+            resumes=self.resumes,
+        )
+        saved = config.clone()
+        saved.ckpt_path, saved.overwrite = None, False  # this config starts another run
+        self._parser("fit").save(saved, self.out / CONFIG, skip_unset=False, overwrite=True)
         images, ranks = len(data.train.labels), self.trainer.world_size
-        if left := images % ranks:
-            print(
-                f"{images:,} images on {ranks} devices: {left} sit{'s' * (left == 1)} out in each epoch, others each time"
-            )
+        if skipped := images % ranks:
+            print(f"{images:,} images on {ranks} devices: {skipped} skipped per epoch, different ones in each")
 
     def before_validate(self) -> None:
         config = self.config[self.subcommand]
-        if self.rehearsal:
+        if not self.writes_files:
             return
         if self.subcommand != "validate" and self.trainer.world_size > 1:
             devices = self.trainer.world_size
@@ -158,10 +199,10 @@ class ClassifierCLI(LightningCLI):
         if is_first_rank():
             if self.subcommand in ("validate", "test"):
                 datasets.report_notes(self.datamodule.loaded)
-            if self.subcommand == "test":  # the others have nothing to write yet
-                folder.prepare(self.out, folders.ADDED["test"])
+            if self.subcommand == "test":  # the other commands prepare their files when they write them
+                folder.prepare(self.out, checkpoints.ADDED["test"])
             if config.ckpt_path is None and config.model.weights is None:
-                print("neither --ckpt_path nor --model.weights is given: this network is untrained")
+                print("neither --ckpt_path nor --model.weights is set: this network is untrained")
 
     before_test = before_predict = before_validate
 
@@ -170,45 +211,57 @@ class ClassifierCLI(LightningCLI):
         self.before_validate()
 
     def after_fit(self) -> None:
-        """Test once, on the weights that are kept; on one device, so that each image counts once."""
-        if self.rehearsal or not is_first_rank():
+        """Test the network once; only on one device, so that each image counts once."""
+        if not self.writes_files or not is_first_rank():
             return
-        run_folder(self.trainer).keep_weights(self.model)
         if self.trainer.world_size > 1:
-            words = f"--data.path {self.recipe.data.path} --model.weights {self.out / folder.WEIGHTS} --overwrite"
-            print(f"test on one device: {PROG} test {words} --trainer.devices 1 {FLAGS[0]} {self.out}")
+            options = f"--data.path {self.recipe.data.path} --model.weights {self.out / folder.WEIGHTS} --overwrite"
+            print(f"test on one device: {PROG} test {options} --trainer.devices 1 {FLAGS[0]} {self.out}")
             return
         self.trainer.test(self.model, self.datamodule, verbose=False)
 
 
-def run_folder(trainer: Trainer) -> RunFolder:
-    """The callback that writes the run folder."""
-    return next(c for c in trainer.callbacks if isinstance(c, RunFolder))  # type: ignore[attr-defined]
+def quiet_start() -> None:
+    """Hide messages that a user cannot act on, keep TensorFlow out of the process, and configure jsonargparse.
+
+    It must run before Lightning creates a Trainer or a logger.
+    """
+    ignore_warnings()
+    keep_tensorflow_out()
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
+    jsonargparse.set_parsing_settings(add_print_completion_argument=True)
+    # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
+    jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     """Run LightningCLI.
 
+    Args:
+        argv: arguments of the command, the subcommand first.
+        cli: the class to run.
+
     Raises:
-        UserError: something given can't be used.
+        UserError: an argument, a file or the data cannot be used.
         Stopped: Ctrl-C.
     """
     keep_freed()
     quiet_start()
-    sys.argv[1:] = recipes.resolve(argv)  # DDP's processes start again from sys.argv
-    inherited = folders.FOLDER in os.environ
+    sys.argv[1:] = recipes.resolve(argv)  # DDP starts the other ranks with sys.argv
+    inherited = checkpoints.FOLDER in os.environ
     try:
-        with ExitStack() as held:
+        with ExitStack() as claims:
             # A shell completes a command of one word.
-            cli("lightning_module" if "--print_completion" in argv else PROG, held)
+            prog = "lightning_module" if "--print_completion" in argv else PROG
+            cli(argv[0] if argv and argv[0] in COMMANDS else None, prog, claims)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            out = os.environ.get(folders.FOLDER)
-            raise Stopped(f"whole epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
+            out = os.environ.get(checkpoints.FOLDER)
+            raise Stopped(f"completed epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
         raise
     finally:
         if not inherited:
-            for name in (folders.FOLDER, folders.CHECKPOINT):
+            for name in (checkpoints.FOLDER, checkpoints.CHECKPOINT):
                 os.environ.pop(name, None)

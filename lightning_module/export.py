@@ -1,4 +1,4 @@
-"""`export`: a trained network as ONNX, by torch.export and as safetensors, each read in a fresh process before it is there."""
+"""`export`: write a trained network as ONNX, as a torch.export program and as safetensors, each checked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
-from minigrad import recipes
-from minigrad.recipes import Recipe
 from minigrad.runs import exports, folder, weights, whole_file
 
 from .data import ImageDataModule
@@ -22,7 +20,7 @@ from .model import LitClassifier
 
 
 class ExportingTrainer(Trainer):
-    """A Trainer with one more thing to do, which LightningCLI makes a subcommand of."""
+    """A Trainer with the method `export`, which LightningCLI turns into a subcommand."""
 
     overwrite = False
 
@@ -34,16 +32,17 @@ class ExportingTrainer(Trainer):
     ) -> None:
         """Write a trained network as .onnx, .pt2 (torch.export) and .safetensors.
 
-        Each takes raw images, any number of them. Before the files are there,
-        a fresh process reads them and answers images, as the model does.
+        Each file accepts raw images, any number of them. Before the files
+        appear, a fresh process loads each one, and its outputs are compared
+        with the network's.
 
         Args:
-            model: what is exported.
-            datamodule: where the images for the check are; a thousand are taken.
-            ckpt_path: the checkpoint to export; without it the model is, as it stands.
+            model: the module to export.
+            datamodule: the images for the check; up to a thousand are used.
+            ckpt_path: the checkpoint to export; null exports the module as it is.
 
         Raises:
-            UserError: a file is there already, or its answers differ from the model's.
+            UserError: a file already exists, or its outputs differ from the network's.
         """
         assert model is not None
         assert datamodule is not None
@@ -51,64 +50,70 @@ class ExportingTrainer(Trainer):
             model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
         images = datamodule.images_for(model).images[: exports.IMAGES]
         stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
-        paths = {kind: Path(self.default_root_dir, stem + kind) for kind in WRITERS}
+        paths = {suffix: Path(self.default_root_dir, stem + suffix) for suffix in WRITERS}
         if ckpt_path is None:
-            del paths[".safetensors"]  # which it was read from
+            del paths[".safetensors"]  # the file that the module was loaded from
         root, names = Path(self.default_root_dir), [path.name for path in paths.values()]
         with folder.claim_files(root, "lightning", names, overwrite=self.overwrite):
             folder.prepare(root, names)
-            self._write(paths, model, images)
+            write(paths, model, images)
 
-    def _write(self, paths: dict[str, Path], model: LitClassifier, images: np.ndarray) -> None:
-        """Write all the files or none, and print a line for each."""
-        model.cpu().eval()
-        with torch.inference_mode():
-            expected = model.net(torch.from_numpy(images)).numpy()
-        # Of two images, so that their number stays free.
-        two = torch.from_numpy(images[[0, -1]])
-        program = torch.export.export(model.net, (two,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
-        differences = {}
-        with ExitStack() as stack:
-            for kind, path in paths.items():
-                draft = stack.enter_context(whole_file(path))
-                WRITERS[kind](draft, program, model)
-                outputs = exports.outputs_in_fresh_process("lightning_module.exported", draft, images)
-                differences[path] = exports.check_outputs(path, outputs, expected)
-        for path, found in differences.items():
-            print(f"{path}: differs from the model by at most {found:.1e} over {len(images):,} images")
+
+def write(paths: dict[str, Path], model: LitClassifier, images: np.ndarray) -> None:
+    """Write all files or none, and print one line per file.
+
+    Args:
+        paths: the files, by suffix.
+        model: the module to export.
+        images: raw images for the check, (n, *input_shape).
+
+    Raises:
+        UserError: the outputs of a file differ from the network's, or a fresh process cannot load it.
+    """
+    model.cpu().eval()
+    with torch.inference_mode():
+        expected = model.net(torch.from_numpy(images)).numpy()
+    # Two images, since torch.export would treat a batch of one as a fixed size.
+    two = torch.from_numpy(images[[0, -1]])
+    program = torch.export.export(model.net, (two,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    differences = {}
+    with ExitStack() as stack:
+        for suffix, path in paths.items():
+            draft = stack.enter_context(whole_file(path))
+            WRITERS[suffix](draft, program, model)
+            outputs = exports.outputs_in_fresh_process("lightning_module.restore", draft, images)
+            differences[path] = exports.check_outputs(path, outputs, expected)
+    for path, difference in differences.items():
+        print(f"{path}: differs from the model by at most {difference:.1e} over {len(images):,} images")
 
 
 def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
-    """ONNX, with its weights inside and the metadata of a weights file."""
+    """Write ONNX, with the weights inside and the metadata of a weights file."""
     import onnx
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):  # it reports its own progress
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):  # it prints its progress
         warnings.simplefilter("ignore")
         options: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "external_data": False}
         torch.onnx.export(program, (), path, dynamo=True, verbose=False, **options)
     exported = onnx.load(path)
-    onnx.helper.set_model_props(exported, describe(model))
+    onnx.helper.set_model_props(exported, _metadata(model))
     onnx.checker.check_model(exported, full_check=True)
     onnx.save(exported, path)
 
 
 def write_program(path: Path, program: Any, model: LitClassifier) -> None:
-    """What torch.export.load reads, without this package."""
-    torch.export.save(program, path, extra_files=describe(model))
+    """Write a program that torch.export.load reads, without this package."""
+    torch.export.save(program, path, extra_files=_metadata(model))
 
 
 def write_weights(path: Path, program: Any, model: LitClassifier) -> None:
-    """The weights file that all three packages read."""
-    weights.write(path, model.weights(), describe(model))
+    """Write the weights file that all three packages read."""
+    weights.write(path, model.weights(), _metadata(model))
 
 
 WRITERS = {".onnx": write_onnx, ".pt2": write_program, ".safetensors": write_weights}
 
 
-def describe(model: LitClassifier) -> dict[str, str]:
-    """The metadata of a weights file; of the recipe, a module alone knows its own section."""
-    h: Any = model.hparams
-    known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
-    recipe = Recipe(model=recipes.Model(**known | {"channels": list(h.channels), "hidden": list(h.hidden)}))
-    return model.describe(recipe)
+def _metadata(model: LitClassifier) -> dict[str, str]:
+    return model.spec(model.recipe()).metadata()

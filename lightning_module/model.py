@@ -5,48 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (everybody's name for it)
+from torch.nn import functional as F  # noqa: N812 (the customary name)
 
 from minigrad import recipes
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
 from minigrad.recipes.schema import Activation, Architecture, Optimizer, Schedule
+from minigrad.runs import NetworkSpec
 from minigrad.runs import weights as weights_file
+from minigrad.runs.weights import Weights
 
-from . import optimizers
+from . import optimizers, restore
+from .metrics import LossAndAccuracy
 from .network import Network
-from .tally import Tally
 
 Batch = tuple[Tensor, Tensor]
 
 
 class LitClassifier(LightningModule):
-    """A recipe's network, how it is trained, and what is measured.
+    """A recipe's network with its loss, optimizer and metrics.
 
-    The first arguments are the recipe's section `model`; the last three come from the data.
+    The first arguments are the keys of the recipe's section `model`; the last three are properties of the data.
 
     Args:
-        architecture: the kind of network, mlp or cnn.
-        channels: of a cnn, how many each convolution gives.
-        kernel_size: of a cnn, the height and width of each convolution's window.
-        hidden: the sizes of the hidden linear layers.
-        activation: what stands after each convolution and each hidden layer.
-        dropout: the probability of dropping a hidden unit in training.
+        architecture: mlp: linear layers with activations between them. cnn: convolutions, each with 2x2 max pooling,
+            before those layers.
+        channels: the output channels of each convolution of a cnn.
+        kernel_size: the height and width of each convolution's kernel, an odd number.
+        hidden: the number of units in each hidden linear layer.
+        activation: the activation after each convolution and each hidden layer.
+        dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
         batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule.
-        learning_rate: the step size at the start.
-        momentum: of sgd.
-        weight_decay: added to the gradient as weight_decay * weight; decoupled from it in adamw.
-        schedule: how the learning rate moves.
-        weights: a weights.safetensors to start from.
-        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
+        learning_rate: the learning rate; with one_cycle, its maximum.
+        momentum: the momentum of sgd.
+        weight_decay: the weight decay; added to the gradient as weight_decay * weight, or decoupled from it in adamw.
+        schedule: constant: the learning rate does not change. cosine: it falls to 0 along a half cosine. one_cycle: it
+            rises to learning_rate in the first 30 % of the steps, then falls. reduce_on_plateau: it is divided by 10
+            whenever the validation loss has not fallen by 0.0001 for 3 epochs.
+        weights: a weights.safetensors file to start from; null starts from random weights.
+        input_shape: the shape of one input: (length,), (height, width) or (height, width, channels).
         classes: the number of logits.
-        input_scale: multiplies the input, 1/255 for uint8 pixels.
+        input_scale: the factor applied to the input, 1/255 for uint8 pixels.
 
     Raises:
-        UserError: the input is no image for a cnn, or the weights file doesn't fit.
+        UserError: the input of a cnn is not an image, or the weights file does not fit the network.
+
+    Example:
+        module = LitClassifier(hidden=[128], optimizer="adam", learning_rate=0.001)
+        Trainer(max_epochs=10, use_distributed_sampler=False).fit(module, ImageDataModule("mnist"))
     """
 
     def __init__(
@@ -69,26 +79,41 @@ class LitClassifier(LightningModule):
         input_scale: float = 1 / 255,
     ) -> None:
         super().__init__()
-        # Primitives only, so that checkpoints load with weights_only=True; a path to start from is
-        # no property of the trained model.
+        # Primitives only, so that checkpoints load with weights_only=True. The path of the initial weights is not a
+        # property of the trained model.
         self.save_hyperparameters(ignore=["weights"])
         model = recipes.Model(
             architecture, list(channels), kernel_size, list(hidden), activation, dropout, batch_norm=batch_norm
         )
         self.net = Network(model, tuple(input_shape), classes, input_scale)
-        self.tallies = nn.ModuleDict({f"{stage}_": Tally() for stage in ("train", "val", "test")})
+        # ModuleDict rejects the key "train", which is a method of its own.
+        self.metrics = nn.ModuleDict({f"{stage}_": LossAndAccuracy() for stage in ("train", "val", "test")})
         if weights is not None:
             self.load_weights(weights)
 
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, data: Dataset) -> LitClassifier:
+        """Return the module for a recipe and its data.
+
+        Args:
+            recipe: its section `model` has the hyperparameters.
+            data: has the shape and the scale of the input, and the number of classes.
+
+        Raises:
+            UserError: as for the class.
+        """
+        shape, classes, scale = data.input_shape, data.classes, data.input_scale
+        return cls(**vars(recipe.model), input_shape=shape, classes=classes, input_scale=scale)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Raw images (n, *input_shape), uint8 or floating, to logits (n, classes)."""
+        """Compute logits (n, classes) from raw images (n, *input_shape), uint8 or floating point."""
         return cast(Tensor, self.net(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self.net(images)
         loss = F.cross_entropy(logits, labels)
-        self._tally("train").update(loss.detach(), logits.detach(), labels)
+        self._metric("train").update(loss.detach(), logits.detach(), labels)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -114,46 +139,44 @@ class LitClassifier(LightningModule):
         return optimizers.configure(self.hparams, parameters, steps)
 
     def load_weights(self, path: str) -> None:
-        """Take up a weights.safetensors.
+        """Load a weights.safetensors.
 
         Raises:
-            UserError: it doesn't fit this network.
+            UserError: the file cannot be read, or does not fit this network.
         """
-        h: Any = self.hparams
-        known = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
-        recipe = recipes.Recipe(model=recipes.Model(**known))
-        spec = weights_file.NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale)
-        found = weights_file.load_for(path, spec)
-        self.net.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()}, strict=False)
+        restore.set_weights(self.net, weights_file.load_for(path, self.spec(self.recipe())))
 
-    def weights(self) -> dict[str, Any]:
-        """Parameters and running statistics as NumPy arrays, named and laid out as in weights.safetensors."""
-        # torch counts a norm's batches too, which nothing here asks for.
-        state = {name: t for name, t in self.net.state_dict().items() if not name.endswith("num_batches_tracked")}
-        # NumPy knows no bfloat16.
-        return {name: (t if t.dtype.itemsize > 2 else t.float()).cpu().numpy() for name, t in state.items()}
+    def weights(self) -> Weights:
+        """Return parameters and running statistics as NumPy arrays, named and laid out as in weights.safetensors."""
+        return restore.to_arrays(self.net.state_dict())
 
-    def describe(self, recipe: recipes.Recipe, beyond: Mapping[str, Any] | None = None) -> dict[str, str]:
-        """The metadata of its weights file.
+    def spec(self, recipe: Recipe, extra: Mapping[str, Any] | None = None) -> NetworkSpec:
+        """Return the specification of the network, for its weights file.
 
         Args:
-            recipe: what it was trained by.
-            beyond: settings of the training that no recipe has a key for.
+            recipe: the recipe that the network was trained with.
+            extra: settings of the training for which a recipe has no keys.
         """
         h: Any = self.hparams
-        return weights_file.NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale, beyond or {}).metadata()
+        return NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale, extra or {})
+
+    def recipe(self) -> Recipe:
+        """Return a recipe whose section `model` has the hyperparameters; the rest of a recipe is not known here."""
+        h: Any = self.hparams
+        values = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
+        return Recipe(model=recipes.Model(**values | {"channels": list(h.channels), "hidden": list(h.hidden)}))
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self.net(images)
-        self._tally(stage).update(F.cross_entropy(logits, labels), logits, labels)
+        self._metric(stage).update(F.cross_entropy(logits, labels), logits, labels)
         return cast(Tensor, logits)
 
-    def _tally(self, stage: str) -> Tally:
-        return cast(Tally, self.tallies[f"{stage}_"])
+    def _metric(self, stage: str) -> LossAndAccuracy:
+        return cast(LossAndAccuracy, self.metrics[f"{stage}_"])
 
     def _log_epoch(self, stage: str) -> None:
-        """Log a stage's means: once an epoch, since logging each step costs more than the step."""
-        tally = self._tally(stage)
-        self.log_dict({f"{stage}_{name}": value for name, value in tally.compute().items()}, prog_bar=stage == "val")
-        tally.reset()
+        """Log the means of a stage. Once per epoch: logging each step would cost more than the step."""
+        metric = self._metric(stage)
+        self.log_dict({f"{stage}_{name}": value for name, value in metric.compute().items()}, prog_bar=stage == "val")
+        metric.reset()

@@ -1,4 +1,8 @@
-"""The network of a recipe as a plain torch module."""
+"""The network of a recipe, and the augmentation of its images, in plain torch. Imports torch, but not Lightning.
+
+The torch contender of `compare` uses this module too, and Lightning must not
+add to the time that its imports take.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,34 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the customary name)
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Network(nn.Module):
-    """From raw input to logits: convolutions with 2x2 max pooling in a cnn, then linear layers.
+    """The network of a recipe: raw images to logits.
+
+    A cnn has convolutions, each followed by 2x2 max pooling, before its
+    linear layers; an mlp has linear layers only. Each layer except the last
+    is followed by batch norm, if the recipe has it, and by the activation.
 
     Args:
-        model: the recipe's section.
-        input_shape: the shape of one vector or image, (height, width) or (height, width, channels).
-        classes: the number of logits.
-        input_scale: multiplies the input, 1/255 for uint8 pixels.
+        model: the recipe's section `model`.
+        input_shape: shape of one input: (length,), (height, width) or (height, width, channels).
+        classes: number of logits.
+        input_scale: factor applied to the input, 1/255 for uint8 pixels.
 
     Raises:
-        UserError: the input is no image for a cnn.
+        UserError: the input of a cnn is not an image, or too small.
     """
 
     def __init__(self, model: recipes.Model, input_shape: tuple[int, ...], classes: int, input_scale: float) -> None:
         super().__init__()
         sizes = recipes.sizes(model, input_shape, classes)
-        # Under batch norm a layer needs no bias: the norm has one.
+        # With batch norm a layer needs no bias: the norm has one.
         bias = not model.batch_norm
         window: dict[str, Any] = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": bias}
         norm2d, norm1d = (nn.BatchNorm2d, nn.BatchNorm1d) if model.batch_norm else (nn.Identity, nn.Identity)
@@ -42,17 +51,41 @@ class Network(nn.Module):
         self.image, self.input_scale = sizes.image, input_scale
 
     def forward(self, images: Tensor) -> Tensor:
-        """Raw images (n, *input_shape), uint8 or floating, to logits (n, classes)."""
+        """Compute logits.
+
+        Args:
+            images: raw images (n, *input_shape), uint8 or floating point.
+
+        Returns:
+            Logits (n, classes), in the dtype of the weights.
+        """
         x = images.flatten(1).to(self.output.weight.dtype) * self.input_scale
         if self.conv:
             channels, height, width = self.image
             x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-            # Of a batch that lies channels last, torch's batch norm sums 100,000 numbers in a row, and loses four digits.
+            # In channels-last memory format, torch's batch norm adds 100,000 numbers in sequence and loses four digits.
             x = x.clone(memory_format=torch.contiguous_format)
             for layer, norm in zip(self.conv, self.conv_norm, strict=True):
-                # Pooled first: a monotone activation commutes with the maximum, and has a quarter of the work left.
+                # Pooling first gives the same result, since the activation is monotone, on a quarter of the values.
                 x = self.activation(self.pool(norm(layer(x))))
             x = x.flatten(1)
         for layer, norm in zip(self.hidden, self.hidden_norm, strict=True):
             x = self.dropout(self.activation(norm(layer(x))))
         return cast(Tensor, self.output(x))
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """Shift each image by whole pixels and fill with zeros; the same as `minigrad.datasets.shifted`, on any device.
+
+    Args:
+        images: (n, height, width) or (n, height, width, channels), any dtype.
+        shifts: (n, 2) int64: pixels down and to the right, at most `datasets.MAX_SHIFT` in either direction.
+
+    Returns:
+        The shifted images, in the shape and dtype of `images`.
+    """
+    height, width, m = images.shape[1], images.shape[2], datasets.MAX_SHIFT
+    channels = (0, 0) * (images.ndim - 3)
+    windows = F.pad(images, (*channels, m, m, m, m)).unfold(1, height, 1).unfold(2, width, 1)
+    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
+    return moved.movedim(1, -1) if channels else moved

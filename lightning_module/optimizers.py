@@ -1,16 +1,18 @@
-"""A recipe's optimiser and schedule, from torch.optim."""
+"""The optimizer and the learning rate schedule of a recipe, from torch.optim. Imports torch, but not Lightning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.optim import lr_scheduler
 
 from minigrad.recipes.schema import ONE_CYCLE, PLATEAU
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -21,12 +23,15 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def configure(model: Any, parameters: Iterable[nn.Parameter], steps: Callable[[], int]) -> OptimizerLRScheduler:
-    """What `configure_optimizers` returns.
+    """Build the optimizer and the schedule that `LightningModule.configure_optimizers` returns.
 
     Args:
-        model: the recipe's section, or a module's hyperparameters.
-        parameters: what is trained.
-        steps: says how many the whole run has; asked where a schedule is stretched over them.
+        model: the recipe's section `model`, or the hyperparameters of a module.
+        parameters: the parameters to train.
+        steps: returns the number of steps of the whole training. Called only for schedules that depend on it.
+
+    Returns:
+        The optimizer; or, with a schedule, a dict of the optimizer and Lightning's configuration of the scheduler.
     """
     options: dict[str, Any] = {"lr": model.learning_rate, "weight_decay": model.weight_decay}
     if model.optimizer == "sgd":
@@ -37,9 +42,10 @@ def configure(model: Any, parameters: Iterable[nn.Parameter], steps: Callable[[]
     if model.schedule == "reduce_on_plateau":
         plateau = lr_scheduler.ReduceLROnPlateau(optimizer, threshold_mode="abs", **PLATEAU)  # type: ignore[arg-type]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
+    per_step: Any
     if model.schedule == "cosine":
-        each_step: Any = lr_scheduler.CosineAnnealingLR(optimizer, steps())
+        per_step = lr_scheduler.CosineAnnealingLR(optimizer, steps())
     else:
         cycle: dict[str, Any] = {"total_steps": max(steps(), 2), "cycle_momentum": False, **ONE_CYCLE}
-        each_step = lr_scheduler.OneCycleLR(optimizer, model.learning_rate, **cycle)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": each_step, "interval": "step"}}
+        per_step = lr_scheduler.OneCycleLR(optimizer, model.learning_rate, **cycle)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": per_step, "interval": "step"}}

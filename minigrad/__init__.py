@@ -38,7 +38,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The name on the package index, from which the version is read; the import name stays `minigrad`.
-DISTRIBUTION = "minigrad"
+DISTRIBUTION = "digits-three-ways"
 
 if TYPE_CHECKING:
     from . import graph, nn, optim

@@ -1,4 +1,4 @@
-"""python -m minigrad.export: a trained network as ONNX, compared with minigrad before the file is written."""
+"""python -m minigrad export: a trained network as ONNX, compared with minigrad before the file is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .restore import restore, weights_option
 from .runs import expand, exports, folder, onnx_runtime, run_command, whole_file
 from .runs.weights import NetworkSpec
 
-PROG = "python -m minigrad.export"
+PROG = "python -m minigrad export"
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 OPSET, IR = 17, 8  # of 2022, so that older runtimes can read the file
 

@@ -1,4 +1,4 @@
-"""python -m minigrad.predict: classify images with a trained network."""
+"""python -m minigrad predict: classify images with a trained network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import datasets, recipes
 from .restore import restore, weights_option
 from .runs import UserError, expand, folder, metrics, run_command
 
-PROG = "python -m minigrad.predict"
+PROG = "python -m minigrad predict"
 
 
 def main(argv: Sequence[str]) -> None:

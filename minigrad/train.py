@@ -1,4 +1,4 @@
-"""python -m minigrad.train: train the network of a recipe with nothing but NumPy."""
+"""python -m minigrad train: train the network of a recipe with nothing but NumPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .runs.tensorboard import Scalars
 from .runs.weights import NetworkSpec
 from .training import TrainingState, train_epoch
 
-PROG = "python -m minigrad.train"
+PROG = "python -m minigrad train"
 # The files of a run, except those for TensorBoard.
 FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, checkpoint.NAME)
 

@@ -1,31 +1,40 @@
-"""The contenders: one file each, in this folder.
+"""The contenders, one file each in this folder.
 
 To add a framework, add a file with a class `Contender` that extends
-`contenders.base.Contender`; its name is the file's.
+`contenders.base.Contender`. The name of the file is the name of the contender.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
+
+from minigrad.recipes import Recipe
 
 from .base import Contender
 
-# These run unless others are asked for, in this order.
+# The contenders that run by default, in this order.
 DEFAULT = ("minigrad", "by_hand", "torch", "lightning", "keras")
 
 
 def names() -> list[str]:
-    """All contenders: the default ones in order, then the others."""
+    """Return the names of all contenders: the default ones in order, then the others."""
     found = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "base")
     return [*DEFAULT, *(name for name in found if name not in DEFAULT)]
 
 
-def on_this_machine() -> list[str]:
-    """Those who compute on a GPU, if there is one that they can use."""
+def on_this_gpu() -> list[str]:
+    """Return the contenders that compute on a GPU, if this machine has one that they can use."""
     return [name for name in names() if find(name).device == "gpu" and find(name).missing() is None]
 
 
 def find(name: str) -> type[Contender]:
-    """The class of a contender; importing it imports no framework."""
+    """Return the class of a contender. This imports no framework."""
     return importlib.import_module(f"{__name__}.{name}").Contender  # type: ignore[no-any-return]
+
+
+def unavailable(names: Iterable[str], recipe: Recipe) -> dict[str, str]:
+    """Return the contenders that cannot take part, each with a sentence that says why."""
+    reasons = {name: find(name).unsupported(recipe) or find(name).missing() for name in names}
+    return {name: reason for name, reason in reasons.items() if reason is not None}

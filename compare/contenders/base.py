@@ -1,4 +1,4 @@
-"""What `compare` asks of a framework, and all that it knows of one."""
+"""The interface of a contender: all that `compare` needs of a framework."""
 
 from __future__ import annotations
 
@@ -16,43 +16,61 @@ from minigrad.recipes import Recipe
 from minigrad.recipes.schema import Augment
 from minigrad.runs import weights as weights_file
 
-from .. import devices
+from .. import machine
 
 Weights = Mapping[str, np.ndarray]
 
-# Images, the same for all, since it decides how much memory a convolutional network takes.
-PREDICTED_AT_ONCE = 1024
-# Layers without weights, and how what they make is called.
-KINDS = ("conv", "conv_norm", "hidden", "hidden_norm")  # lists of layers, numbered from 0
-FOLLOWING = {"pool": "pooled", "activation": "activation"}
+# Batch size of `predict`. It is the same for all, since it decides how much memory a convolutional network takes.
+PREDICT_BATCH = 1024
+# Names of lists of layers with weights, numbered from 0.
+LAYER_LISTS = ("conv", "conv_norm", "hidden", "hidden_norm")
+# Layers without weights, and the name of their output.
+OUTPUT_NAMES = {"pool": "pooled", "activation": "activation"}
 
 
-class Watch:
-    """Looks on while a contender trains; this one sees nothing.
+class Observer:
+    """Observes a contender's training. This base class does nothing.
 
-    `every_step` says whether it must be called after each single step, or
-    may be called after several that the framework ran in one go.
+    Attributes:
+        every_step: whether `after_steps` must be called after each single
+            step. Otherwise a framework that runs several steps in one call may call
+            it once for all of them.
     """
 
     every_step = False
 
     def wants_gradients(self) -> bool:
-        """Whether the step that comes is one whose gradients are looked at."""
+        """Whether the gradients of the next step are needed."""
         return False
 
-    def after(
+    def after_steps(
         self,
         steps: int,
         loss: Callable[[], float],
         weights: Callable[[], Weights],
         gradients: Callable[[], Weights],
     ) -> None:
-        """`steps` more are done; the rest are functions, called only where the answer is wanted."""
+        """Called when `steps` more steps are done.
+
+        Args:
+            steps: number of steps since the last call.
+            loss: returns the last step's loss.
+            weights: returns copies of the weights.
+            gradients: returns copies of the last step's gradients.
+        """
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The training images, which of them each step sees, and how they are moved: the same for every contender."""
+    """The training images, and the batches and shifts of every epoch, which are the same for every contender.
+
+    Attributes:
+        train: the training set.
+        batch_size: number of images per batch; the last batch may be smaller.
+        seed: determines order and shifts.
+        epochs: number of epochs.
+        augment: the recipe's `data.augment`.
+    """
 
     train: Split
     batch_size: int
@@ -61,127 +79,165 @@ class Batches:
     augment: Augment = "none"
 
     def order(self, epoch: int) -> list[np.ndarray]:
-        """The epoch's index batches, counted from 0."""
+        """Return the indices of each batch of an epoch, counted from 0."""
         return list(datasets.batches(len(self.train.labels), self.batch_size, self.seed, epoch))
 
     def shifts(self, epoch: int) -> np.ndarray | None:
-        """How far each image is moved in the epoch, (n, 2) pixels down and right; None where the recipe moves none."""
+        """Return the shift of each image in an epoch, (n, 2) pixels down and right; None without augmentation."""
         if self.augment == "none":
             return None
         return datasets.epoch_shifts(len(self.train.labels), self.seed, epoch)
 
     @property
     def steps(self) -> int:
-        """Of all epochs."""
+        """Number of steps of all epochs."""
         return self.epochs * datasets.steps_per_epoch(len(self.train.labels), self.batch_size)
 
 
 class Trace:
-    """Names what layers make, in the order of their calls; see `Contender.trace`."""
+    """Collects and names the outputs of layers, in the order in which they are called; see `Contender.trace`."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
         self.layer = ""
 
-    def add(self, name: str, given: Any, made: Any) -> None:
-        """A layer was given one array and made another; `pool` and `activation` follow the layer called before."""
-        self.found.setdefault("scaled", given)
-        if name in FOLLOWING:
-            self.found[f"{self.layer} {FOLLOWING[name]}"] = made
+    def add(self, name: str, layer_input: Any, output: Any) -> None:
+        """Add a layer's output. `pool` and `activation` are named after the layer before them."""
+        self.outputs.setdefault("scaled", layer_input)
+        if name in OUTPUT_NAMES:
+            self.outputs[f"{self.layer} {OUTPUT_NAMES[name]}"] = output
         else:
             self.layer = name.replace("_norm", "")
-            self.found[name] = made
+            self.outputs[name] = output
 
 
-def in_turn(masks: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
-    """Hands out masks (steps, batch, units), cut to a batch of n, as layers ask: each layer of a step, step by step."""
-    turns = (mask[step] for step in range(len(masks[0])) for mask in masks)
-    return lambda n: next(turns)[:n]
+def mask_source(masks: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
+    """Return a function that returns the next dropout mask, cut to the batch size that it is called with.
+
+    Args:
+        masks: per hidden layer (steps, batch, units). The masks come step by step, and layer by layer within a step.
+    """
+    ordered = (mask[step] for step in range(len(masks[0])) for mask in masks)
+    return lambda n: next(ordered)[:n]
 
 
 class Contender:
-    """One framework. Methods are called in the order they stand here; framework imports stand inside them."""
+    """One framework.
 
-    title = ""  # how it is called in tables
-    trains_by = ""  # the path that its training takes
-    needs: tuple[str, ...] = ()  # packages
-    install = ""  # the command that brings them
-    environment: Mapping[str, str] = devices.NO_GPU  # set before its process starts
-    device = "cpu"  # or gpu
-    open_by = ""  # what `fit_open` does otherwise than `fit`, whatever the recipe, in a few words
-    code: tuple[str, ...] = ()  # what a user of it writes for a step and its loop, for `compare.code`
-    user_code: tuple[str, ...] = ()  # likewise for all of a recipe: network, optimiser, data, loop
-    apart = False  # whether its parity is reported without entering the verdict
-    masks = False  # whether dropout's masks can be given to it
+    The methods are called in the order of this class. They import the
+    framework inside, so that this module can be imported without it.
+
+    Attributes:
+        title: name in tables.
+        trains_by: the framework's function that trains.
+        needs: packages that must be installed.
+        install: the command that installs them.
+        environment: environment variables, set before the process starts.
+        device: "cpu" or "gpu".
+        open_description: what `fit_open` does differently from `fit`, in a few words.
+        step_code: references to the code of a training step and its loop, as
+            the report shows it; see `results.source_code`.
+        user_code: references to the code that a user of the framework writes for a recipe.
+        outside_verdict: whether its parity is reported but does not count for the verdict.
+        accepts_masks: whether dropout masks can be set with `use_masks`.
+    """
+
+    title = ""
+    trains_by = ""
+    needs: tuple[str, ...] = ()
+    install = ""
+    environment: Mapping[str, str] = machine.NO_GPU
+    device = "cpu"
+    open_description = ""
+    step_code: tuple[str, ...] = ()
+    user_code: tuple[str, ...] = ()
+    outside_verdict = False
+    accepts_masks = False
 
     @classmethod
     def missing(cls) -> str | None:
-        """A sentence if a package is missing, or the GPU, else None."""
+        """Return a sentence if a package or the GPU is missing, else None."""
         absent = [name for name in cls.needs if importlib.util.find_spec(name) is None]
         if absent:
             return f"needs {' and '.join(absent)}: {cls.install}"
-        if cls.device == "gpu" and devices.gpu() is None:
-            return "needs an NVIDIA GPU: nvidia-smi finds none here"
+        if cls.device == "gpu" and machine.gpu() is None:
+            return "needs an NVIDIA GPU: nvidia-smi finds none on this machine"
         return None
 
     @classmethod
-    def misfit(cls, recipe: Recipe) -> str | None:
-        """A sentence if the recipe asks for what it does not know, else None."""
+    def unsupported(cls, recipe: Recipe) -> str | None:
+        """Return a sentence if the contender does not support the recipe, else None."""
         return None
 
     @classmethod
-    def opens(cls, recipe: Recipe) -> str:
-        """What `fit_open` does otherwise than `fit` with this recipe, in a few words; empty if nothing."""
-        return cls.open_by
+    def open_changes(cls, recipe: Recipe) -> str:
+        """Return what `fit_open` does differently from `fit` for this recipe, in a few words; empty if nothing."""
+        return cls.open_description
 
     def load(self) -> None:
         """Import the framework."""
 
     def build(self, recipe: Recipe, data: Dataset, weights: Weights, dtype: str) -> None:
-        """Make the network of the recipe with these weights, in float32 or float64."""
+        """Build the recipe's network.
+
+        Args:
+            recipe: the recipe.
+            data: gives the shape of the input, the number of classes, and the input's scale.
+            weights: starting weights, float64, in torch's layout under the names of weights.safetensors.
+            dtype: "float32" or "float64".
+        """
         raise TypeError(f"{type(self).__name__} has no build")
 
     def state(self) -> Weights:
-        """Weights and running statistics as the framework holds them now, copied; empty if it can't tell."""
+        """Return copies of the current weights and running statistics; empty if the framework does not give them."""
         return {}
 
     def trace(self, images: np.ndarray) -> Weights:
-        """What each layer makes of raw images in training, from the input on; empty if it can't tell.
+        """Return the output of each layer in training mode, without changing the network.
 
-        Names: `scaled`, the input of the first layer; `conv.0`, `conv_norm.0`,
-        `conv.0 pooled`, `conv.0 activation`, and so for `hidden`; `output`,
-        the logits as the loss takes them. Channels come first. Nothing of the
-        network changes.
+        Args:
+            images: raw images, (n, height, width, ...).
+
+        Returns:
+            Arrays with channels first, in forward order: `scaled`, the input of the first layer; `conv.0`,
+            `conv_norm.0`, `conv.0 pooled`, `conv.0 activation`, and likewise
+            for `hidden`; `output`, the logits that the loss gets. Empty if
+            the framework does not give them.
         """
         return {}
 
-    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
-        """Let dropout multiply by these instead of its own draws: (steps, batch, units) a hidden layer; `masks` is set."""
-        raise TypeError(f"{type(self).__name__} has no take_masks")
+    def use_masks(self, masks: Sequence[np.ndarray]) -> None:
+        """Make dropout multiply by these masks instead of drawing its own. Called only if `accepts_masks`.
 
-    def fit(self, batches: Batches, watch: Watch) -> None:
-        """Train by the framework's own path over exactly these batches, counting loss and accuracy as it goes."""
+        Args:
+            masks: (steps, batch, units) per hidden layer.
+        """
+        raise TypeError(f"{type(self).__name__} has no use_masks")
+
+    def fit(self, batches: Batches, observer: Observer) -> None:
+        """Train with the framework's own training loop over exactly these batches, computing loss and accuracy."""
         raise TypeError(f"{type(self).__name__} has no fit")
 
-    def fit_open(self, batches: Batches, watch: Watch) -> None:
-        """Train as the framework's own documentation advises for speed: other batches of the same images, as many.
+    def fit_open(self, batches: Batches, observer: Observer) -> None:
+        """Train as the framework's documentation recommends for speed.
 
-        The network, its starting weights, the optimiser, the batch size and
-        float32 are `fit`'s. `watch.after` is called at each epoch's end at
-        least; gradients are not to be had.
+        The batches may be others of the same images, equal in number. The
+        network, its starting weights, the optimizer, the batch size and
+        float32 are those of `fit`. `observer.after_steps` is called at least
+        at each epoch's end; gradients need not be available.
         """
-        self.fit(batches, watch)
+        self.fit(batches, observer)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits, (n, classes), of raw images."""
+        """Return the logits, (n, classes), of raw images."""
         raise TypeError(f"{type(self).__name__} has no predict")
 
     def save(self, folder: Path) -> Path:
-        """Write the trained network into `folder` as a user of the framework would; returns the file."""
+        """Write the trained network into `folder` as a user of the framework would, and return the file."""
         path = folder / "weights.safetensors"
         weights_file.write(path, self.state(), {})
         return path
 
     def describe(self) -> dict[str, Any]:
-        """`version` of the framework, and the number of `parameters`, counted."""
+        """Return the `version` of the framework, and the number of `parameters` of the network."""
         raise TypeError(f"{type(self).__name__} has no describe")

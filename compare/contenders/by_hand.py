@@ -1,4 +1,4 @@
-"""NumPy with back-propagation derived by hand: what autograd costs shows beside it."""
+"""NumPy with back-propagation written by hand. The difference from `minigrad` is what autograd costs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import base
 class Contender(base.Contender):
     title = "by hand"
     trains_by = "minigrad.by_hand.step"
-    code = ("minigrad.by_hand:gradients", "minigrad.by_hand:step")
+    step_code = ("minigrad.by_hand:gradients", "minigrad.by_hand:step")
     user_code = (
         "minigrad.by_hand:forward",
         "minigrad.by_hand:gradients",
@@ -25,9 +25,9 @@ class Contender(base.Contender):
     )
 
     @classmethod
-    def misfit(cls, recipe: Recipe) -> str | None:
+    def unsupported(cls, recipe: Recipe) -> str | None:
         model = recipe.model
-        known = (
+        conditions = (
             ("an mlp", model.architecture == "mlp"),
             ("one hidden layer", len(model.hidden) == 1),
             ("relu", model.activation == "relu"),
@@ -40,15 +40,15 @@ class Contender(base.Contender):
             ("no momentum or decay", not model.momentum and not model.weight_decay),
             ("no augmentation", recipe.data.augment == "none"),
         )
-        lacking = [what for what, given in known if not given]
-        return f"derived for {', '.join(lacking)} only" if lacking else None
+        missed = [condition for condition, is_met in conditions if not is_met]
+        return f"requires {', '.join(missed)}" if missed else None
 
     def load(self) -> None:
         import minigrad.by_hand  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         self.lr, self.scale, self.dtype = recipe.model.learning_rate, data.input_scale, np.dtype(dtype)
-        # Fortran order for matrices, which BLAS is quicker with here, as in minigrad.
+        # Fortran order as in minigrad, since BLAS is faster with it here.
         self.weights = {name: np.array(w, self.dtype, order="F") for name, w in weights.items()}
 
     def state(self) -> base.Weights:
@@ -61,7 +61,7 @@ class Contender(base.Contender):
         a1, z2 = by_hand.forward(self.weights, x)
         return {"scaled": x, "hidden.0 activation": a1, "output": z2}
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         from minigrad import by_hand
 
         images, labels = batches.train
@@ -74,7 +74,7 @@ class Contender(base.Contender):
                 )
                 hits = int((z2.argmax(axis=1) == expected).sum())
                 total, correct, seen = total + loss * len(indices), correct + hits, seen + len(indices)
-                watch.after(1, lambda v=loss: v, self._copy, lambda v=gradients: v)  # type: ignore[misc]
+                observer.after_steps(1, lambda v=loss: v, self._copy, lambda v=gradients: v)  # type: ignore[misc]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         from minigrad import by_hand

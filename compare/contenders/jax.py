@@ -12,39 +12,48 @@ from minigrad import recipes
 from minigrad.datasets import MAX_SHIFT, Dataset
 from minigrad.recipes import Model, Recipe
 
-from ..queued import Queued
+from ..timing.synchronized import SynchronizedObserver
 from . import base
 
 Arrays = dict[str, Any]  # under the names of weights.safetensors
-LAYOUT = ("NHWC", "OIHW", "NHWC")  # of a convolution: the weights as torch has them, the rest as XLA likes it best
+LAYOUT = ("NHWC", "OIHW", "NHWC")  # of a convolution: weights as in torch, images as is fastest in XLA
 
 
 class State(NamedTuple):
-    """All that a step changes."""
+    """All that a step changes.
+
+    Attributes:
+        weights: parameters by name.
+        running: running statistics of batch norm.
+        moments: the optimizer's moments of each weight.
+        steps: number of steps done.
+        loss: sum over the images seen.
+        correct: number of correct predictions on them.
+    """
 
     weights: Arrays
-    running: Arrays  # batch norm's statistics
-    moments: dict[str, tuple[Any, ...]]  # the optimiser's, of each weight
+    running: Arrays
+    moments: dict[str, tuple[Any, ...]]
     steps: Any
-    loss: Any  # summed over the images seen, as are the right answers
+    loss: Any
     correct: Any
 
 
 class Contender(base.Contender):
     title = "JAX"
-    trains_by = "jax.jit, a step at a time"
-    open_by = "an epoch in one jitted lax.scan"
+    trains_by = "jax.jit, one step per call"
+    open_description = "one epoch per call, in a jitted lax.scan"
     needs = ("jax",)
     install = "pip install '.[jax]'"
-    environment = {**base.Contender.environment, "JAX_ENABLE_X64": "1"}  # float64 stays where it is asked for
-    code = tuple(f"compare.contenders.jax:{name}" for name in ("step", "slopes", "update"))
+    environment = {**base.Contender.environment, "JAX_ENABLE_X64": "1"}  # without it, JAX turns float64 into float32
+    step_code = tuple(f"compare.contenders.jax:{name}" for name in ("step", "loss_and_gradients", "update"))
     user_code = (
         "compare.contenders.jax:State",
         "compare.contenders.jax:Contender.build",
         "compare.contenders.jax:Contender.fit",
         "compare.contenders.jax:Contender._rates",
         "compare.contenders.jax:step",
-        "compare.contenders.jax:slopes",
+        "compare.contenders.jax:loss_and_gradients",
         "compare.contenders.jax:gather",
         "compare.contenders.jax:loss",
         "compare.contenders.jax:network",
@@ -68,32 +77,34 @@ class Contender(base.Contender):
         arrays = {name: jnp.array(w, dtype) for name, w in weights.items()}
         running = {name: a for name, a in arrays.items() if ".running_" in name}
         trained = {name: a for name, a in arrays.items() if name not in running}
-        kept = {"sgd": 1 if model.momentum else 0, "rmsprop": 1}.get(model.optimizer, 2)
-        moments = {name: tuple(jnp.zeros_like(w) for _ in range(kept)) for name, w in trained.items()}
-        self.held = State(trained, running, moments, jnp.int32(0), jnp.zeros((), dtype), jnp.int32(0))
+        moment_count = {"sgd": 1 if model.momentum else 0, "rmsprop": 1}.get(model.optimizer, 2)
+        moments = {name: tuple(jnp.zeros_like(w) for _ in range(moment_count)) for name, w in trained.items()}
+        self.training_state = State(trained, running, moments, jnp.int32(0), jnp.zeros((), dtype), jnp.int32(0))
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         import jax
 
         train = jax.jit(partial(step, self.recipe.model, self.network), donate_argnums=2)
-        look = jax.jit(partial(slopes, self.network))
+        read_gradients = jax.jit(partial(loss_and_gradients, self.network))
         data, key = jax.device_put(tuple(batches.train)), jax.random.key(batches.seed)
         rates, gradients = iter(self._rates(batches.steps)), {}
-        watch = Queued(watch, batches.steps // batches.epochs, lambda: jax.block_until_ready(self.held))
+        observer = SynchronizedObserver(
+            observer, batches.steps // batches.epochs, lambda: jax.block_until_ready(self.training_state)
+        )
         for epoch in range(batches.epochs):
             shifts = batches.shifts(epoch)
             for order in batches.order(epoch):
                 moves = None if shifts is None else shifts[order]
-                if watch.wants_gradients():
-                    (_, gradients), _ = look(data, key, self.held, order, moves)
-                self.held, value = train(data, key, self.held, order, moves, next(rates))
-                watch.after(1, partial(float, value), self.state, partial(_copies, gradients))
+                if observer.wants_gradients():
+                    (_, gradients), _ = read_gradients(data, key, self.training_state, order, moves)
+                self.training_state, value = train(data, key, self.training_state, order, moves, next(rates))
+                observer.after_steps(1, partial(float, value), self.state, partial(_copies, gradients))
 
-    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
         import jax
 
         def train(data: Any, key: Any, state: State, batches: Any, last: Any) -> tuple[State, Any]:
-            """An epoch: batches of one size, stacked, and a smaller one or None."""
+            """Train one epoch: stacked batches of one size, and a smaller last batch or None."""
             one = partial(step, self.recipe.model, self.network, data, key)
             state, losses = jax.lax.scan(lambda state, batch: one(state, *batch), state, batches)
             return (state, losses[-1]) if last is None else one(state, *last)
@@ -106,23 +117,23 @@ class Contender(base.Contender):
             parts = [(order, None if shifts is None else shifts[order], next(rates)) for order in orders]
             last = parts.pop() if len(orders[-1]) < len(orders[0]) else None
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
-            self.held, value = jax.block_until_ready(compiled(data, key, self.held, stacked, last))
-            watch.after(len(orders), partial(float, value), self.state, dict)
+            self.training_state, value = jax.block_until_ready(compiled(data, key, self.training_state, stacked, last))
+            observer.after_steps(len(orders), partial(float, value), self.state, dict)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        size, (weights, running, *_) = base.PREDICTED_AT_ONCE, self.held
+        size, (weights, running, *_) = base.PREDICT_BATCH, self.training_state
         parts = [images[start : start + size] for start in range(0, len(images), size)]
         return np.concatenate([self.logits(weights, running, part) for part in parts])
 
     def describe(self) -> dict[str, Any]:
-        parameters = sum(w.size for w in self.held.weights.values())
+        parameters = sum(w.size for w in self.training_state.weights.values())
         return {"version": f"JAX {importlib.metadata.version('jax')}", "parameters": parameters}
 
     def state(self) -> base.Weights:
-        return _copies(self.held.weights | self.held.running)
+        return _copies(self.training_state.weights | self.training_state.running)
 
     def _rates(self, steps: int) -> np.ndarray:
-        """The learning rate of each step, by the package's own schedule."""
+        """Return the learning rate of each step, by minigrad's schedule."""
         from minigrad.training import Schedule, build_optimizer
 
         optimizer, rates = build_optimizer([], self.recipe.model), []
@@ -141,39 +152,39 @@ def _copies(arrays: Arrays) -> base.Weights:
 def step(
     model: Model, network: Any, data: Any, key: Any, state: State, order: Any, shifts: Any, rate: Any
 ) -> tuple[State, Any]:
-    """Train once on the images of these indices: the state after it, and its loss."""
-    (value, gradients), (running, correct) = slopes(network, data, key, state, order, shifts)
+    """Do one training step on the images of the indices `order`; return the new state and the loss."""
+    (value, gradients), (running, correct) = loss_and_gradients(network, data, key, state, order, shifts)
     weights, moments = update(model, state, gradients, rate)
     tallies = state.steps + 1, state.loss + value * len(order), state.correct + correct
     return State(weights, running, moments, *tallies), value
 
 
-def slopes(network: Any, data: Any, key: Any, state: State, order: Any, shifts: Any) -> Any:
-    """(loss, its gradients), and (batch norm's statistics, how many are right) on the images of these indices."""
+def loss_and_gradients(network: Any, data: Any, key: Any, state: State, order: Any, shifts: Any) -> Any:
+    """Return (loss, gradients), and (running statistics, number of correct predictions), for the indices `order`."""
     import jax
 
-    batch, dropped = gather(data, order, shifts), jax.random.fold_in(key, state.steps)
+    batch, dropout_key = gather(data, order, shifts), jax.random.fold_in(key, state.steps)
     graded = jax.value_and_grad(partial(loss, network), has_aux=True)
-    (value, seen), gradients = graded(state.weights, state.running, *batch, dropped)
-    return (value, gradients), seen
+    (value, auxiliary), gradients = graded(state.weights, state.running, *batch, dropout_key)
+    return (value, gradients), auxiliary
 
 
 def gather(data: Any, order: Any, shifts: Any) -> tuple[Any, Any]:
-    """The images of these indices, each moved down and right by its row of `shifts`, zeros moving in; and their labels."""
+    """Return the images of the indices `order`, each shifted down and right by its row of `shifts`, and their labels."""
     import jax
     from jax import numpy as jnp
 
     images, labels = data[0][order], data[1][order]
     if shifts is not None:
-        m, still = MAX_SHIFT, [(0, 0)] * (images.ndim - 3)
-        padded = jnp.pad(images, [(0, 0), (m, m), (m, m), *still])
-        starts = jnp.pad(m - shifts, [(0, 0), (0, len(still))])
+        m, unpadded = MAX_SHIFT, [(0, 0)] * (images.ndim - 3)
+        padded = jnp.pad(images, [(0, 0), (m, m), (m, m), *unpadded])
+        starts = jnp.pad(m - shifts, [(0, 0), (0, len(unpadded))])
         images = jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, start, images.shape[1:]))(padded, starts)
     return images, labels
 
 
 def loss(network: Any, weights: Arrays, running: Arrays, images: Any, labels: Any, key: Any) -> tuple[Any, Any]:
-    """Cross-entropy in training, and with it batch norm's statistics and how many are right."""
+    """Return the cross-entropy in training, and (running statistics, number of correct predictions)."""
     import jax
 
     logits, running = network(weights, running, images, key)
@@ -191,12 +202,12 @@ def network(
     images: Any,
     key: Any = None,
 ) -> tuple[Any, Arrays]:
-    """Logits of raw images, and batch norm's statistics after them; with a key, which draws dropout, as in training."""
+    """Return the logits of raw images, and the running statistics. A `key` means training; it draws the dropout masks."""
     import jax
     from jax import numpy as jnp
 
     activation = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[model.activation]
-    moved = dict(running)
+    updated = dict(running)
 
     def normalised(x: Any, name: str) -> Any:
         if not model.batch_norm:
@@ -208,7 +219,7 @@ def network(
             old, mean = (mean, variance), x.mean(axes)
             variance = jnp.square(x - mean).mean(axes)
             for part, was, now in zip(("mean", "var"), old, (mean, variance * (n / (n - 1))), strict=True):
-                moved[f"{name}.running_{part}"] = was + 0.1 * (now - was)
+                updated[f"{name}.running_{part}"] = was + 0.1 * (now - was)
         return (x - mean) / jnp.sqrt(variance + 1e-5) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     x = images.reshape(len(images), -1).astype(dtype) * scale
@@ -223,13 +234,15 @@ def network(
         x = activation(normalised(x @ weights[f"hidden.{i}.weight"].T, f"hidden.{i}"))
         if key is not None and model.dropout:
             keep = 1 - model.dropout
-            kept = jax.random.bernoulli(jax.random.fold_in(key, i), np.float32(keep), x.shape)  # or it draws float64
-            x = jnp.where(kept, x / keep, 0)
-    return x @ weights["output.weight"].T + weights["output.bias"], moved
+            mask = jax.random.bernoulli(
+                jax.random.fold_in(key, i), np.float32(keep), x.shape
+            )  # a Python float would draw float64
+            x = jnp.where(mask, x / keep, 0)
+    return x @ weights["output.weight"].T + weights["output.bias"], updated
 
 
 def pooled(x: Any) -> Any:
-    """The largest of each 2 x 2 pixels, and of equal ones the first; the gradient of reduce_window takes longer."""
+    """Max-pool 2 x 2 pixels; of equal values the first counts. The gradient of `reduce_window` is slower."""
     from jax import numpy as jnp
 
     n, height, width, channels = x.shape
@@ -239,7 +252,7 @@ def pooled(x: Any) -> Any:
 
 
 def update(model: Model, state: State, gradients: Arrays, rate: Any) -> tuple[Arrays, dict[str, tuple[Any, ...]]]:
-    """Weights and moments after a step, in torch's formulas."""
+    """Return weights and moments after a step, by torch's formulas."""
     weights, moments, t = {}, {}, state.steps + 1
     for name, w in state.weights.items():
         g = gradients[name]
@@ -266,7 +279,7 @@ def rmsprop(model: Model, g: Any, moments: Any, t: Any) -> tuple[Any, tuple[Any,
 
 def adam(model: Model, g: Any, moments: Any, t: Any) -> tuple[Any, tuple[Any, ...]]:
     m, v = moments[0] + 0.1 * (g - moments[0]), 0.999 * moments[1] + 0.001 * g * g
-    # In float64 beside float32 weights too: 1 - 0.999^t would lose four digits at the first steps.
+    # Computed in float64 also with float32 weights, since 1 - 0.999^t would lose four digits in the first steps.
     first, second = ((1 - beta**t).astype(g.dtype) for beta in (0.9, 0.999))
     return m / first / ((v / second) ** 0.5 + 1e-8), (m, v)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
+from .. import machine
 from . import jax
 
 
@@ -18,7 +18,7 @@ class Contender(jax.Contender):
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
     device = "gpu"
-    apart = True
+    outside_verdict = True
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | devices.PRECISION
+        return super().describe() | machine.PRECISION

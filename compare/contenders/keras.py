@@ -1,4 +1,4 @@
-"""Keras on TensorFlow: the package's compiled model through `fit`."""
+"""Keras on TensorFlow: `keras_model`'s compiled model, trained by `fit`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from . import base
 class Contender(base.Contender):
     title = "Keras"
     trains_by = "Model.fit"
-    open_by = "arrays shuffled by fit, an epoch in one execution; XLA takes longer than it gains"
-    masks = True
+    open_description = (
+        "arrays shuffled by fit, one epoch per execution; no XLA, since compiling costs more than it saves"
+    )
+    accepts_masks = True
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"
     environment = {**base.Contender.environment, "KERAS_BACKEND": "tensorflow"}
-    code = ("keras_model.model:compile_model", "compare.contenders.keras:Contender.fit")
+    step_code = ("keras_model.model:compile_model", "compare.contenders.keras:Contender.fit")
     user_code = (
         "keras_model.model:build_model",
         "keras_model.model:compile_model",
@@ -67,86 +69,91 @@ class Contender(base.Contender):
         net, before = self.net, self.net.get_weights()
         layers = {name: layer for layer in net.layers if (name := _shared_name(layer.name))}
         first = net.get_layer("channels" if "conv.0" in layers else "flatten")
-        made = keras.Model(net.input, [first.output, *(layer.output for layer in layers.values())])(
+        outputs = keras.Model(net.input, [first.output, *(layer.output for layer in layers.values())])(
             images, training=True
         )
-        net.set_weights(before)  # the moving statistics of batch norm among them
-        scaled, *arrays = [_channels_first(keras.ops.convert_to_numpy(x)) for x in made]
+        net.set_weights(before)  # includes the moving statistics of batch norm
+        scaled, *arrays = [_channels_first(keras.ops.convert_to_numpy(x)) for x in outputs]
         return {"scaled": scaled} | dict(zip(layers, arrays, strict=True))
 
-    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
+    def use_masks(self, masks: Sequence[np.ndarray]) -> None:
         import keras
 
         from keras_model.model import get_weights, set_weights
 
-        given, kept = iter(masks), get_weights(self.net)
+        remaining, weights = iter(masks), get_weights(self.net)
 
-        def masked(layer: Any) -> Any:
+        def clone(layer: Any) -> Any:
             if isinstance(layer, keras.layers.Dropout):
-                return _masked_dropout(next(given), layer.name)
+                return _masked_dropout(next(remaining), layer.name)
             return layer.__class__.from_config(layer.get_config())
 
-        self.net = keras.models.clone_model(self.net, clone_function=masked)
-        set_weights(self.net, kept)
+        self.net = keras.models.clone_model(self.net, clone_function=clone)
+        set_weights(self.net, weights)
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         from keras_model.data import CurrentEpoch, training_data
         from keras_model.model import compile_model
 
         steps, current = batches.steps // batches.epochs, CurrentEpoch()
-        each = {"steps_per_execution": 1} if watch.every_step else {}
-        compile_model(self.net, self.recipe.model, steps, batches.epochs, **each)
+        options = {"steps_per_execution": 1} if observer.every_step else {}
+        compile_model(self.net, self.recipe.model, steps, batches.epochs, **options)
         shifts: Any = None if batches.augment == "none" else batches.shifts
         data = training_data(batches.train, batches.order, current, shifts)
-        callbacks = [current, self._watcher(steps, watch)]
+        callbacks = [current, self._callback(steps, observer)]
         self.net.fit(data, epochs=batches.epochs, verbose=0, shuffle=False, callbacks=callbacks)
 
-    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
         from keras_model.data import CurrentEpoch, training_data
         from keras_model.model import compile_model
 
         steps, current = batches.steps // batches.epochs, CurrentEpoch()
         compile_model(self.net, self.recipe.model, steps, batches.epochs, steps_per_execution=steps)
         options: dict[str, Any] = {"epochs": batches.epochs, "verbose": 0}
-        options["callbacks"] = [current, self._watcher(steps, watch)]
+        options["callbacks"] = [current, self._callback(steps, observer)]
         if batches.augment == "none":
             self.net.fit(*batches.train, batch_size=batches.batch_size, **options)
-        else:  # no layer of Keras's moves images by whole pixels
+        else:  # Keras has no layer that shifts images by whole pixels
             shifts: Any = batches.shifts
             data = training_data(batches.train, batches.order, current, shifts)
             self.net.fit(data, shuffle=False, **options)
 
-    def _watcher(self, steps: int, watch: base.Watch) -> Any:
-        """A callback that tells `watch` of the steps, of which an epoch has `steps`."""
+    def _callback(self, steps: int, observer: base.Observer) -> Any:
+        """Return a callback that calls `observer`.
+
+        Args:
+            steps: number of steps per epoch.
+            observer: observes the training.
+        """
         import keras
 
-        state, gradients = self.state, _keep_gradients(self.net) if watch.every_step else dict
+        state, gradients = self.state, _keep_gradients(self.net) if observer.every_step else dict
 
-        class Watcher(keras.callbacks.Callback):
+        class ObserverCallback(keras.callbacks.Callback):
             done = 0
 
             def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
                 self.done = 0
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                if watch.every_step:
-                    self.model.reset_metrics()  # so that the loss is this step's, not a running mean
+                if observer.every_step:
+                    self.model.reset_metrics()  # makes the loss that of this step instead of a running mean
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 last = min(batch, steps - 1)
-                # On JAX the variables are stale until asked for, and steps only queued until one is read.
-                if hasattr(self.model, "jax_state_sync") and (watch.every_step or last == steps - 1):
+                # On JAX, variables must be synchronized, and steps are only queued until a value is read.
+                if hasattr(self.model, "jax_state_sync") and (observer.every_step or last == steps - 1):
                     self.model.jax_state_sync()
                     np.asarray(self.model.optimizer.iterations)
                 new, self.done = last + 1 - self.done, last + 1
-                watch.after(new, lambda: float(logs["loss"]), state, gradients)
+                observer.after_steps(new, lambda: float(logs["loss"]), state, gradients)
 
-        return Watcher()
+        return ObserverCallback()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        if len(images) <= base.PREDICTED_AT_ONCE:  # `predict` takes some 60 ms to begin
+        if len(images) <= base.PREDICT_BATCH:  # `predict` has an overhead of about 60 ms
             return np.asarray(self.net.predict_on_batch(images))
-        return np.asarray(self.net.predict(images, batch_size=base.PREDICTED_AT_ONCE, verbose=0))
+        return np.asarray(self.net.predict(images, batch_size=base.PREDICT_BATCH, verbose=0))
 
     def save(self, folder: Path) -> Path:
         path = folder / "model.keras"
@@ -166,9 +173,9 @@ class Contender(base.Contender):
 
 
 def _shared_name(layer: str) -> str:
-    """What `trace` calls a layer's output; empty where nobody else has such a layer."""
+    """Return the name of a layer's output in `trace`; empty if other frameworks have no such layer."""
     kind, number = re.fullmatch(r"(.*?)_?(\d*)", layer).groups()  # type: ignore[union-attr]
-    if kind in (*base.KINDS, "output"):
+    if kind in (*base.LAYER_LISTS, "output"):
         return f"{kind}.{number}".rstrip(".")
     if kind == "pool":
         return f"conv.{number} pooled"
@@ -180,13 +187,18 @@ def _channels_first(array: np.ndarray) -> np.ndarray:
 
 
 def _masked_dropout(mask: np.ndarray, name: str) -> Any:
-    """A layer that multiplies each training step's batch by the next of `mask`, (steps, batch, units)."""
+    """Return a layer that multiplies the batch of each training step by the next mask.
+
+    Args:
+        mask: (steps, batch, units).
+        name: of the layer.
+    """
     import keras
 
     class MaskedDropout(keras.layers.Layer):
         def __init__(self) -> None:
             super().__init__(name=name)
-            # A variable, so that it counts inside the compiled step on every backend.
+            # A variable, so that it is incremented inside the compiled step on every backend.
             self.step = self.add_weight(name="step", initializer="zeros", dtype="int32", trainable=False)
 
         def call(self, x: Any, training: bool | None = None) -> Any:
@@ -200,10 +212,10 @@ def _masked_dropout(mask: np.ndarray, name: str) -> Any:
 
 
 def _keep_gradients(net: Any) -> Any:
-    """Have the optimiser leave each step's gradients where they can be read; returns the reader.
+    """Make the optimizer keep each step's gradients, and return a function that reads them.
 
-    The slots are variables of the optimiser's own, so that they live inside
-    the compiled step on every backend.
+    They are kept in variables of the optimizer, which are updated inside the
+    compiled step on every backend.
     """
     import keras
 
@@ -214,16 +226,16 @@ def _keep_gradients(net: Any) -> Any:
     slots = [optimizer.add_variable_from_reference(v, name="gradient") for v in variables]
     apply = optimizer.apply
 
-    def keep_then_apply(grads: Any, trainable_variables: Any = None) -> Any:
+    def keep_and_apply(grads: Any, trainable_variables: Any = None) -> Any:
         grads = list(grads)
         for slot, gradient in zip(slots, grads, strict=True):
             slot.assign(gradient)
         return apply(grads, trainable_variables)
 
-    optimizer.apply = keep_then_apply
+    optimizer.apply = keep_and_apply
 
     def read() -> base.Weights:
-        kept = {id(v): keras.ops.convert_to_numpy(s) for v, s in zip(variables, slots, strict=True)}
-        return {name: to_torch(kept[id(v)]) for name, v in named_variables(net).items() if v.trainable}
+        arrays = {id(v): keras.ops.convert_to_numpy(s) for v, s in zip(variables, slots, strict=True)}
+        return {name: to_torch(arrays[id(v)]) for name, v in named_variables(net).items() if v.trainable}
 
     return read

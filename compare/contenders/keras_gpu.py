@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
-from ..queued import Queued
+from .. import machine
+from ..timing.synchronized import SynchronizedObserver
 from . import base, keras
 
 
 class Contender(keras.Contender):
     title = "Keras on the GPU"
-    open_by = "arrays shuffled by fit, an epoch in one execution"
+    open_description = "arrays shuffled by fit, one epoch per execution"
     environment = {"KERAS_BACKEND": "tensorflow"}
     device = "gpu"
-    apart = True
+    outside_verdict = True
 
     def load(self) -> None:
         import tensorflow as tf
@@ -24,14 +24,14 @@ class Contender(keras.Contender):
         tf.config.experimental.enable_tensor_float_32_execution(False)
         super().load()
 
-    def _watcher(self, steps: int, watch: base.Watch) -> Any:
-        return super()._watcher(steps, Queued(watch, steps, self.wait))
+    def _callback(self, steps: int, observer: base.Observer) -> Any:
+        return super()._callback(steps, SynchronizedObserver(observer, steps, self.wait))
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has done all queued work."""
         import tensorflow as tf
 
         tf.test.experimental.sync_devices()
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | devices.PRECISION
+        return super().describe() | machine.PRECISION

@@ -1,4 +1,4 @@
-"""Keras on its JAX backend, on request."""
+"""Keras on its JAX backend. Runs on request."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ class Contender(keras.Contender):
     needs = ("keras", "jax")
     install = "pip install '.[keras,jax]'"
     environment = {**keras.Contender.environment, "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}
-    open_by = ""  # other arrays, or more steps in one execution, gain nothing
-    apart = True
+    open_description = ""  # arrays, or more steps per execution, are not faster
+    outside_verdict = True

@@ -1,4 +1,4 @@
-"""Keras on its torch backend, on request."""
+"""Keras on its torch backend. Runs on request."""
 
 from __future__ import annotations
 
@@ -10,5 +10,6 @@ class Contender(keras.Contender):
     needs = ("keras", "torch")
     install = "pip install '.[keras,lightning]'"
     environment = {**keras.Contender.environment, "KERAS_BACKEND": "torch"}
-    open_by = ""  # arrays are slower
-    apart = True  # Keras multiplies matrices in float32 on torch, whatever floatx says: float64 agrees to 1e-6, by rmsprop to 1e-3
+    open_description = ""  # arrays are slower
+    # On torch, Keras multiplies matrices in float32 whatever floatx is: float64 agrees to 1e-6, with RMSprop to 1e-3.
+    outside_verdict = True

@@ -1,4 +1,4 @@
-"""PyTorch Lightning: the package's LitClassifier and ImageDataModule through the Trainer."""
+"""PyTorch Lightning: `lightning_module`'s LitClassifier and ImageDataModule, trained by the Trainer."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
 from . import base
-from .torch import FUSED, give_masks
+from .torch import FUSED, set_masks
 
 
 class Contender(base.Contender):
     title = "Lightning"
     trains_by = "Trainer.fit"
-    open_by = "Trainer(barebones=True), batches cut from tensors without a DataLoader"
-    where = "cpu"  # what torch calls the device
-    masks = True
+    open_description = "Trainer(barebones=True), batches indexed from tensors without a DataLoader"
+    torch_device = "cpu"
+    accepts_masks = True
     needs = ("lightning", "torch", "torchmetrics")
     install = "pip install '.[lightning]'"
-    code = ("lightning_module.model:LitClassifier.training_step", "lightning_module.optimizers:configure")
+    step_code = ("lightning_module.model:LitClassifier.training_step", "lightning_module.optimizers:configure")
     user_code = (
         "lightning_module.network:Network",
         "lightning_module.model:LitClassifier.__init__",
         "lightning_module.model:LitClassifier.training_step",
         "lightning_module.model:LitClassifier.on_train_epoch_end",
         "lightning_module.model:LitClassifier.configure_optimizers",
-        "lightning_module.model:LitClassifier._tally",
+        "lightning_module.model:LitClassifier._metric",
         "lightning_module.model:LitClassifier._log_epoch",
         "lightning_module.optimizers:configure",
-        "lightning_module.tally:Tally",
+        "lightning_module.metrics:LossAndAccuracy",
         "lightning_module.data:ImageDataModule.__init__",
         "lightning_module.data:ImageDataModule.train_dataloader",
         "lightning_module.data:ImageDataModule.transfer_batch_to_device",
         "lightning_module.data:ImageDataModule.on_after_batch_transfer",
-        "lightning_module.loading:InMemory",
-        "lightning_module.loading:SeededOrder",
-        "lightning_module.loading:loader",
-        "lightning_module.loading:whole",
+        "lightning_module.data:InMemory",
+        "lightning_module.data:SeededOrder",
+        "lightning_module.data:loader",
+        "lightning_module.data:whole",
         "compare.contenders.lightning:Contender.fit",
     )
 
     @classmethod
-    def opens(cls, recipe: Recipe) -> str:
-        return cls.open_by + (", a fused optimiser" if recipe.model.optimizer in FUSED[cls.where] else "")
+    def open_changes(cls, recipe: Recipe) -> str:
+        return cls.open_description + (
+            ", a fused optimizer" if recipe.model.optimizer in FUSED[cls.torch_device] else ""
+        )
 
     def load(self) -> None:
         import lightning.pytorch  # noqa: F401
@@ -81,58 +83,58 @@ class Contender(base.Contender):
         net, trace = self.module.net.train(), base.Trace()
         before = {name: t.clone() for name, t in net.state_dict().items()}
 
-        def watched(name: str) -> Any:
-            return lambda _, given, made: trace.add(name, given[0], made)
+        def hook(name: str) -> Any:
+            return lambda _, inputs, output: trace.add(name, inputs[0], output)
 
         named = [(name, m) for name, m in net.named_modules() if name and not len(list(m.children()))]
         skipped = (torch.nn.Identity, torch.nn.Dropout)
-        hooks = [m.register_forward_hook(watched(name)) for name, m in named if not isinstance(m, skipped)]
+        hooks = [m.register_forward_hook(hook(name)) for name, m in named if not isinstance(m, skipped)]
         with torch.no_grad():
             logits = net(torch.from_numpy(images).to(net.output.weight.device))
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()
         net.load_state_dict(before)
-        return {name: t.cpu().numpy().copy() for name, t in (trace.found | {"output": logits}).items()}
+        return {name: t.cpu().numpy().copy() for name, t in (trace.outputs | {"output": logits}).items()}
 
-    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
-        give_masks(self.module.net, masks)
+    def use_masks(self, masks: Sequence[np.ndarray]) -> None:
+        set_masks(self.module.net, masks)
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         from lightning_module.data import ImageDataModule
 
         data = ImageDataModule("", batches.batch_size, validation_size=0, augment=batches.augment, seed=batches.seed)
-        data.dataset = self.data  # loaded once, for all
+        data.dataset = self.data  # already loaded
         quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        self._fit(batches, watch, data, **dict.fromkeys(quiet, False))
+        self._fit(batches, observer, data, **dict.fromkeys(quiet, False))
 
-    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
-        if self.recipe.model.optimizer in FUSED[self.where]:
+    def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
+        if self.recipe.model.optimizer in FUSED[self.torch_device]:
             self.module.configure_optimizers = self._fused  # type: ignore[method-assign]
-        self._fit(batches, watch, Tensors(batches, self.where), barebones=True)
+        self._fit(batches, observer, Tensors(batches, self.torch_device), barebones=True)
 
     def _fused(self) -> Any:
-        """What the module configures, with the optimiser's fused form."""
-        found: Any = type(self.module).configure_optimizers(self.module)
-        optimizer = found["optimizer"] if isinstance(found, dict) else found
+        """Return what the module configures, with a fused optimizer."""
+        config: Any = type(self.module).configure_optimizers(self.module)
+        optimizer = config["optimizer"] if isinstance(config, dict) else config
         for group in optimizer.param_groups:
             group["fused"] = True
-        return found
+        return config
 
-    def _fit(self, batches: base.Batches, watch: base.Watch, data: Any, **options: Any) -> None:
+    def _fit(self, batches: base.Batches, observer: base.Observer, data: Any, **options: Any) -> None:
         import logging
         import warnings
 
         from lightning.pytorch import Callback, Trainer
 
-        class Watcher(Callback):
+        class ObserverCallback(Callback):
             gradients: base.Weights = {}
 
             def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
-                if watch.wants_gradients():
+                if observer.wants_gradients():
                     self.gradients = {name: p.grad.cpu().numpy().copy() for name, p in module.net.named_parameters()}
 
             def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
-                watch.after(1, outputs["loss"].item, lambda: _copies(module.weights()), lambda: self.gradients)
+                observer.after_steps(1, outputs["loss"].item, lambda: _copies(module.weights()), lambda: self.gradients)
 
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
@@ -143,7 +145,7 @@ class Contender(base.Contender):
             precision="64-true" if self.double else "32-true",
             use_distributed_sampler=False,
             limit_val_batches=0,
-            callbacks=[Watcher()],
+            callbacks=[ObserverCallback()],
             **options,
         )
         self.trainer.fit(self.module, data)
@@ -151,9 +153,9 @@ class Contender(base.Contender):
     def predict(self, images: np.ndarray) -> np.ndarray:
         import torch
 
-        self.module.eval().to(self.where)
+        self.module.eval().to(self.torch_device)
         with torch.inference_mode():
-            parts = torch.from_numpy(images).to(self.where).split(base.PREDICTED_AT_ONCE)
+            parts = torch.from_numpy(images).to(self.torch_device).split(base.PREDICT_BATCH)
             return torch.cat([self.module(part) for part in parts]).cpu().numpy()
 
     def save(self, folder: Path) -> Path:
@@ -176,13 +178,13 @@ def _copies(weights: base.Weights) -> base.Weights:
 
 
 class Tensors:
-    """Batches as the Trainer takes any: cut from tensors on the device, in another order each epoch."""
+    """Iterates over batches indexed from tensors on the device, in another order each epoch."""
 
-    def __init__(self, batches: base.Batches, where: str) -> None:
+    def __init__(self, batches: base.Batches, device: str) -> None:
         import torch
 
-        self.images, self.labels = (torch.from_numpy(part).to(where) for part in batches.train)
-        self.batches, self.where, self.epoch = batches, where, 0
+        self.images, self.labels = (torch.from_numpy(part).to(device) for part in batches.train)
+        self.batches, self.device, self.epoch = batches, device, 0
 
     def __len__(self) -> int:
         return self.batches.steps // self.batches.epochs
@@ -190,11 +192,11 @@ class Tensors:
     def __iter__(self) -> Iterator[Any]:
         import torch
 
-        from lightning_module.loading import shifted
+        from lightning_module.network import shifted
 
         shifts = self.batches.shifts(self.epoch)
         self.epoch += 1
-        moves = None if shifts is None else torch.from_numpy(shifts).to(self.where)
-        for order in torch.randperm(len(self.labels), device=self.where).split(self.batches.batch_size):
+        moves = None if shifts is None else torch.from_numpy(shifts).to(self.device)
+        for order in torch.randperm(len(self.labels), device=self.device).split(self.batches.batch_size):
             images = self.images.index_select(0, order)
             yield images if moves is None else shifted(images, moves.index_select(0, order)), self.labels[order]

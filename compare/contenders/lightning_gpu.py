@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
-from ..queued import Queued
+from .. import machine
+from ..timing.synchronized import SynchronizedObserver
 from . import base, lightning, torch_gpu
 
 
 class Contender(lightning.Contender):
     title = "Lightning on the GPU"
-    open_by = "Trainer(barebones=True), batches cut from tensors on the GPU"
+    open_description = "Trainer(barebones=True), batches indexed from tensors on the GPU"
     environment = {}
-    device, where = "gpu", "cuda"
-    apart = True  # as torch's
+    device, torch_device = "gpu", "cuda"
+    outside_verdict = True  # as in torch_gpu
 
     def load(self) -> None:
         torch_gpu.start()
         super().load()
 
-    def _fit(self, batches: base.Batches, watch: base.Watch, data: Any, **options: Any) -> None:
-        super()._fit(batches, Queued(watch, batches.steps // batches.epochs, self.wait), data, **options)
+    def _fit(self, batches: base.Batches, observer: base.Observer, data: Any, **options: Any) -> None:
+        super()._fit(
+            batches, SynchronizedObserver(observer, batches.steps // batches.epochs, self.wait), data, **options
+        )
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has done all queued work."""
         torch_gpu.wait()
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | devices.PRECISION
+        return super().describe() | machine.PRECISION

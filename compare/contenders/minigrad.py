@@ -1,4 +1,4 @@
-"""The package's own autograd in NumPy."""
+"""minigrad, the autograd engine of this project, in NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import base
 class Contender(base.Contender):
     title = "minigrad"
     trains_by = "minigrad.training.train_epoch"
-    code = ("minigrad.training:train_epoch",)
+    step_code = ("minigrad.training:train_epoch",)
     user_code = (
         "minigrad.classifier:Classifier.__init__",
         "minigrad.classifier:Classifier.begin_epoch",
@@ -27,7 +27,7 @@ class Contender(base.Contender):
         "minigrad.training:train_epoch",
         "compare.contenders.minigrad:Contender.fit",
     )
-    masks = True
+    accepts_masks = True
 
     def load(self) -> None:
         import minigrad.classifier
@@ -49,31 +49,31 @@ class Contender(base.Contender):
         from minigrad.tape import no_grad
 
         before, trace, net = self.net.state_dict(), base.Trace(), self.net
-        layers = {f"{kind}.{i}": m for kind in base.KINDS for i, m in enumerate(getattr(net, kind))}
+        layers = {f"{kind}.{i}": m for kind in base.LAYER_LISTS for i, m in enumerate(getattr(net, kind))}
         layers |= {"pool": net.pool, "activation": net.activation, "output": net.output}
 
-        def watched(name: str, forward: Any) -> Any:
+        def traced(name: str, forward: Any) -> Any:
             def run(x: Any) -> Any:
-                made = forward(x)
-                trace.add(name, np.array(x), np.array(made))
-                return made
+                output = forward(x)
+                trace.add(name, np.array(x), np.array(output))
+                return output
 
             return run
 
         for name, layer in layers.items():
-            layer.forward = watched(name, layer.forward)  # type: ignore[method-assign]
+            layer.forward = traced(name, layer.forward)  # type: ignore[method-assign]
         with no_grad():
             logits = net.train()(images)
         for layer in layers.values():
             del layer.forward
         net.load_state_dict(before)
-        return trace.found | {"output": logits.data}
+        return trace.outputs | {"output": logits.data}
 
-    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
-        draw = base.in_turn(masks)
-        self.net.dropout.forward = lambda x: x * draw(len(x))  # type: ignore[method-assign]
+    def use_masks(self, masks: Sequence[np.ndarray]) -> None:
+        next_mask = base.mask_source(masks)
+        self.net.dropout.forward = lambda x: x * next_mask(len(x))  # type: ignore[method-assign]
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         from minigrad.training import Schedule, build_optimizer, train_epoch
 
         optimizer = build_optimizer(self.net.parameters(), self.recipe.model)
@@ -83,7 +83,7 @@ class Contender(base.Contender):
             return {name: p.grad.copy() for name, p in self.net.named_parameters() if p.grad is not None}
 
         def after_step(_: int, loss: float) -> None:
-            watch.after(1, lambda: loss, self.net.state_dict, gradients)
+            observer.after_steps(1, lambda: loss, self.net.state_dict, gradients)
 
         for epoch in range(batches.epochs):
             self.net.begin_epoch(epoch)
@@ -91,7 +91,7 @@ class Contender(base.Contender):
             train_epoch(self.net, optimizer, *batches.train, order, schedule, after_step, shifts)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return self.net.predict(images, base.PREDICTED_AT_ONCE)
+        return self.net.predict(images, base.PREDICT_BATCH)
 
     def describe(self) -> dict[str, Any]:
         return {"version": f"NumPy {np.__version__}", "parameters": sum(p.size for p in self.net.parameters())}

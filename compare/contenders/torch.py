@@ -1,4 +1,4 @@
-"""PyTorch in a bare loop: what Lightning costs shows beside it."""
+"""PyTorch with a plain training loop. The difference from `lightning` is what Lightning costs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 from minigrad import recipes
-from minigrad.datasets import MAX_SHIFT, Dataset
+from minigrad.datasets import Dataset
 from minigrad.recipes import ONE_CYCLE, Recipe
 
 from . import base
 
-# Optimisers whose fused form pays on a device of torch's; on a processor that of plain SGD is slower.
+# Optimizers whose fused implementation is faster, by torch device. On a CPU, fused plain SGD is slower.
 FUSED = {"cpu": ("adam", "adamw"), "cuda": ("sgd", "adam", "adamw")}
 
 
 class Contender(base.Contender):
     title = "torch"
-    trains_by = "a bare loop"
-    where = "cpu"  # what torch calls the device
-    masks = True
+    trains_by = "a plain training loop"
+    torch_device = "cpu"
+    accepts_masks = True
     needs = ("torch",)
     install = "pip install '.[lightning]'"
-    code = ("compare.contenders.torch:Contender.fit",)
+    step_code = ("compare.contenders.torch:Contender.fit",)
     user_code = (
         "compare.contenders.torch:Contender.build",
         "compare.contenders.torch:Contender.fit",
@@ -35,13 +35,15 @@ class Contender(base.Contender):
     )
 
     @classmethod
-    def opens(cls, recipe: Recipe) -> str:
-        found = ["a fused optimiser"] if recipe.model.optimizer in FUSED[cls.where] else []
-        found += ["arrays that lie channels last"] if recipe.model.architecture == "cnn" else []
-        return f"{', '.join(found)}; torch.compile takes longer than it gains" if found else ""
+    def open_changes(cls, recipe: Recipe) -> str:
+        changes = ["a fused optimizer"] if recipe.model.optimizer in FUSED[cls.torch_device] else []
+        changes += ["channels-last memory format"] if recipe.model.architecture == "cnn" else []
+        return f"{', '.join(changes)}; no torch.compile, since compiling costs more than it saves" if changes else ""
 
     def load(self) -> None:
         import torch  # noqa: F401
+
+        import lightning_module.network  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import torch
@@ -51,7 +53,7 @@ class Contender(base.Contender):
         self.recipe, self.scale, self.dtype, self.image = recipe, data.input_scale, getattr(torch, dtype), sizes.image
         torch.manual_seed(recipe.seed_everything)
         activation = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[model.activation]
-        bias, norm, window = not model.batch_norm, model.batch_norm, model.kernel_size
+        bias, norm, kernel = not model.batch_norm, model.batch_norm, model.kernel_size
         self.named: dict[str, nn.Module] = {}
         layers: list[nn.Module] = []
 
@@ -60,7 +62,7 @@ class Contender(base.Contender):
             layers.append(layer)
 
         for i, (a, b) in enumerate(sizes.conv):
-            add(f"conv.{i}", nn.Conv2d(a, b, window, padding=window // 2, bias=bias))
+            add(f"conv.{i}", nn.Conv2d(a, b, kernel, padding=kernel // 2, bias=bias))
             if norm:
                 add(f"conv_norm.{i}", nn.BatchNorm2d(b))
             layers += [nn.MaxPool2d(2), activation()]
@@ -71,11 +73,11 @@ class Contender(base.Contender):
                 add(f"hidden_norm.{i}", nn.BatchNorm1d(b))
             layers += [activation(), *([nn.Dropout(model.dropout)] if model.dropout else [])]
         add("output", nn.Linear(*sizes.output))
-        self.net, self.layout = nn.Sequential(*layers).to(self.where, self.dtype), torch.contiguous_format
+        self.net, self.layout = nn.Sequential(*layers).to(self.torch_device, self.dtype), torch.contiguous_format
         with torch.no_grad():
             for name, t in self._state().items():
                 t.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
-        self.optimizer = self._optimizer()  # here, since the first one loads a second's worth of torch
+        self.optimizer = self._optimizer()  # not in `fit`, since the first optimizer imports torch modules for a second
 
     def state(self) -> base.Weights:
         return self._weights()
@@ -89,34 +91,40 @@ class Contender(base.Contender):
         with torch.no_grad():
             for layer in self.net.train():
                 kind = "pool" if isinstance(layer, torch.nn.MaxPool2d) else "activation"
-                given, x = x, layer(x)
+                layer_input, x = x, layer(x)
                 if not isinstance(layer, torch.nn.Flatten | torch.nn.Dropout):
-                    trace.add(names.get(layer, kind), given.flatten(1) if given.ndim < 4 else given, x)
+                    flat = layer_input.flatten(1) if layer_input.ndim < 4 else layer_input
+                    trace.add(names.get(layer, kind), flat, x)
             for name, t in self._state().items():
                 t.copy_(before[name])
-        return {name: t.cpu().numpy().copy() for name, t in (trace.found | {"output": x}).items()}
+        return {name: t.cpu().numpy().copy() for name, t in (trace.outputs | {"output": x}).items()}
 
-    def take_masks(self, masks: Sequence[np.ndarray]) -> None:
-        give_masks(self.net, masks)
+    def use_masks(self, masks: Sequence[np.ndarray]) -> None:
+        set_masks(self.net, masks)
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         import torch
         from torch.nn import functional as F  # noqa: N812
 
-        images, labels = (torch.from_numpy(part).to(self.where) for part in batches.train)
+        from lightning_module.network import shifted
+
+        images, labels = (torch.from_numpy(part).to(self.torch_device) for part in batches.train)
         optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
-        total, correct = torch.zeros((), device=self.where), torch.zeros((), dtype=torch.int64, device=self.where)
+        total, correct = (
+            torch.zeros((), device=self.torch_device),
+            torch.zeros((), dtype=torch.int64, device=self.torch_device),
+        )
         seen = 0
         self.net.train()
         for epoch in range(batches.epochs):
-            order = torch.from_numpy(np.concatenate(batches.order(epoch))).to(self.where)
+            order = torch.from_numpy(np.concatenate(batches.order(epoch))).to(self.torch_device)
             shifts = batches.shifts(epoch)
-            moves = None if shifts is None else torch.from_numpy(shifts).to(self.where)
+            moves = None if shifts is None else torch.from_numpy(shifts).to(self.torch_device)
             for indices in order.split(batches.batch_size):
-                # Quicker than labels[indices], by the time that a small network's forward pass takes.
+                # index_select is faster than labels[indices] by the time of a small network's forward pass.
                 expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
                 if moves is not None:
-                    batch = _shifted(batch, moves.index_select(0, indices))
+                    batch = shifted(batch, moves.index_select(0, indices))
                 logits = self.net(self._input(batch))
                 loss = F.cross_entropy(logits, expected)
                 optimizer.zero_grad()
@@ -127,23 +135,23 @@ class Contender(base.Contender):
                 total += loss.detach() * len(indices)
                 correct += (logits.detach().argmax(1) == expected).sum()
                 seen += len(indices)
-                watch.after(1, loss.item, self._weights, self._gradients)
+                observer.after_steps(1, loss.item, self._weights, self._gradients)
 
-    def fit_open(self, batches: base.Batches, watch: base.Watch) -> None:
+    def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
         import torch
 
-        if self.recipe.model.optimizer in FUSED[self.where]:
+        if self.recipe.model.optimizer in FUSED[self.torch_device]:
             self.optimizer = self._optimizer(fused=True)
         self.layout = torch.channels_last
         self.net.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.fit(batches, watch)
+        self.fit(batches, observer)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         import torch
 
         self.net.eval()
         with torch.inference_mode():
-            parts = torch.from_numpy(images).to(self.where).split(base.PREDICTED_AT_ONCE)
+            parts = torch.from_numpy(images).to(self.torch_device).split(base.PREDICT_BATCH)
             return torch.cat([self.net(self._input(part)) for part in parts]).cpu().numpy()
 
     def save(self, folder: Path) -> Path:
@@ -159,13 +167,13 @@ class Contender(base.Contender):
         return {"version": f"torch {torch.__version__}", "parameters": sum(p.numel() for p in self.net.parameters())}
 
     def _input(self, images: Any) -> Any:
-        """Scaled pixels as the first layer takes them: (n, channels, height, width) in a cnn."""
+        """Return the input of the first layer: scaled pixels, (n, channels, height, width) in a CNN."""
         x = images.to(self.dtype) * self.scale
         if "conv.0" not in self.named:
             return x
         channels, height, width = self.image
         x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-        # Of a batch that lies channels last, torch's batch norm sums 100,000 numbers in a row, and loses four digits.
+        # With channels last, torch's batch norm sums 100,000 numbers one after another, and loses four digits.
         return x.clone(memory_format=self.layout)
 
     def _optimizer(self, **options: Any) -> Any:
@@ -195,7 +203,7 @@ class Contender(base.Contender):
         return None
 
     def _state(self) -> dict[str, Any]:
-        """Parameters and running statistics; torch counts a norm's batches too, which nobody asks for."""
+        """Return parameters and running statistics, without torch's count of batches."""
         return {
             f"{name}.{part}": t
             for name, layer in self.named.items()
@@ -215,23 +223,11 @@ class Contender(base.Contender):
         }
 
 
-def give_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
-    """Have each of the network's dropouts multiply by the next mask."""
+def set_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
+    """Make each dropout layer of the network multiply by the next mask."""
     import torch
 
-    draw = base.in_turn(masks)
+    next_mask = base.mask_source(masks)
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
-            module.forward = lambda x: x * torch.from_numpy(draw(len(x))).to(x)  # type: ignore[assignment, method-assign]
-
-
-def _shifted(images: Any, shifts: Any) -> Any:
-    """`datasets.shifted` in torch: (n, height, width, ...) by (n, 2) pixels down and right, zeros move in."""
-    import torch
-
-    height, width, m = images.shape[1], images.shape[2], MAX_SHIFT
-    channels = (0, 0) * (images.ndim - 3)
-    padded = torch.nn.functional.pad(images, (*channels, m, m, m, m))
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1)
-    moved = windows[torch.arange(len(images), device=images.device), m - shifts[:, 0], m - shifts[:, 1]]
-    return moved.movedim(1, -1) if channels else moved
+            module.forward = lambda x: x * torch.from_numpy(next_mask(len(x))).to(x)  # type: ignore[assignment, method-assign]

@@ -1,39 +1,39 @@
-"""PyTorch in a bare loop on the GPU, all images in its memory."""
+"""PyTorch with a plain training loop on the GPU. All images are in the GPU's memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
-from ..queued import Queued
+from .. import machine
+from ..timing.synchronized import SynchronizedObserver
 from . import base, torch
 
 
 class Contender(torch.Contender):
     title = "torch on the GPU"
     environment = {}
-    device, where = "gpu", "cuda"
-    apart = True  # its sums come in no fixed order
+    device, torch_device = "gpu", "cuda"
+    outside_verdict = True  # the order of its sums is not deterministic
 
     def load(self) -> None:
         start()
 
-    def fit(self, batches: base.Batches, watch: base.Watch) -> None:
-        super().fit(batches, Queued(watch, batches.steps // batches.epochs, self.wait))
+    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
+        super().fit(batches, SynchronizedObserver(observer, batches.steps // batches.epochs, self.wait))
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has done all queued work."""
         wait()
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | devices.PRECISION
+        return super().describe() | machine.PRECISION
 
 
 def start() -> None:
-    """Import torch, with TF32 off.
+    """Import torch, and switch TF32 off.
 
     Raises:
-        RuntimeError: it sees no GPU.
+        RuntimeError: torch finds no GPU.
     """
     import torch
 
@@ -43,7 +43,7 @@ def start() -> None:
 
 
 def wait() -> None:
-    """Until torch's device has done what it was given."""
+    """Wait until torch's device has done all queued work."""
     import torch
 
     torch.cuda.synchronize()

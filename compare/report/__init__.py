@@ -1,1 +1,1 @@
-"""The results told: in the terminal, as a picture, as a page, and as the README's table."""
+"""Reports of the results: in the terminal, as PNG figures, and as an HTML page."""

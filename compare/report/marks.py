@@ -1,4 +1,4 @@
-"""How a contender looks wherever it is drawn: a colour and a shape of its own."""
+"""The colour and the marker of each contender in all charts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-# On light paper and on dark. In order of the usual contenders, neighbours differ for the colour-blind too.
+# For the light and the dark theme. Neighbours in the order of the contenders are distinguishable with colour blindness.
 COLORS = {
     "minigrad": ("#c6411f", "#f2805f"),
     "by_hand": ("#a87900", "#e0b23c"),
@@ -27,23 +27,23 @@ SHAPES = (
     "M-4,-4h8v8h-8z",  # square
     "M0,-5.2L5,3.8h-10z",  # triangle
     "M0,-5.6L5.6,0L0,5.6L-5.6,0z",  # diamond
-    "M0,5.2L5,-3.8h-10z",  # triangle on its tip
+    "M0,5.2L5,-3.8h-10z",  # inverted triangle
     "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z",  # cross
 )
 
 
 def color(name: str) -> str:
-    """The CSS variable of a contender's colour."""
+    """Return the CSS variable of a contender's colour."""
     return f"var(--contender-{name})"
 
 
 def variables(names: Iterable[str], dark: bool) -> Markup:
-    """Its declarations, for the page's :root."""
+    """Return the declarations of the colours for the page's :root."""
     return Markup("").join(Markup("--contender-{}: {}; ").format(name, COLORS.get(name, OTHER)[dark]) for name in names)
 
 
 def shapes(names: Iterable[str]) -> Markup:
-    """Definitions of `#mark-NAME`, for all plots of the page."""
+    """Return the definitions of the markers, `#mark-NAME`, for all plots of the page."""
     order = list(COLORS)
     return Markup("").join(
         Markup('<path id="mark-{}" style="fill:{}" d="{}"/>').format(

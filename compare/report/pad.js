@@ -1,4 +1,4 @@
-// The page: what is drawn, by pointer or by keys, goes to the networks, and their answers into the table.
+// Events of the page: what is drawn with the pointer or the keyboard is classified, and the table is updated.
 
 const data = JSON.parse(document.getElementById("pad-data").textContent);
 const find = (name) => document.querySelector(`#draw [data-pad="${name}"]`);
@@ -7,12 +7,12 @@ const networks = data.networks.map(({ title, weights }) => ({ title, answer: mak
 const canvas = find("canvas");
 const rows = [...find("answers").tBodies[0].rows];
 
-const EMPTY = `The pad is empty: draw something${data.examples.length ? ", or choose a test image" : ""}.`;
-const NEAR = 1 / 400; // of the pad's side: points nearer than that to the last one are left out
+const EMPTY = `The pad is empty. Draw something${data.examples.length ? ", or select a test image" : ""}.`;
+const NEAR = 1 / 400; // fraction of the pad's side; points closer than this to the last one are skipped
 
 const strokes = []; // lists of [x, y] in fractions of the pad's side
-let image = null; // pixels put on the pad as they are; they hide the strokes
-const pen = { at: [0.5, 0.5], down: false, keys: false }; // `keys`: moved by the keyboard, hence visible
+let image = null; // a test image shown on the pad instead of the strokes
+const pen = { at: [0.5, 0.5], down: false, keys: false }; // `keys`: the pen is moved by the keyboard, and therefore shown
 
 const isEmpty = () => !image && !strokes.length;
 const pixels = () => image ?? drawImage(strokes, data.shape);
@@ -45,14 +45,14 @@ function clear() {
   end();
 }
 
-/** Take the last thing away: the image that was put on the pad, or the last stroke. */
+/** Remove the test image, or the last stroke. */
 function undo() {
   if (image) image = null;
   else strokes.pop();
   end();
 }
 
-/** Put an image on the pad, pixel for pixel. */
+/** Show a test image on the pad. */
 function show(values) {
   if (values.length !== height * width) {
     throw new RangeError(`${values.length} pixels; expected ${height * width}`);
@@ -108,7 +108,7 @@ const KEYS = { " ": togglePen, c: clear, Delete: clear, Backspace: clear, z: und
 canvas.addEventListener("keydown", (event) => {
   const arrow = ARROWS[event.key];
   const action = arrow ? () => movePen(arrow) : KEYS[event.key];
-  // Ctrl+Z undoes as z does; other keys held with Ctrl belong to the browser.
+  // Ctrl+Z undoes as z does; other combinations with Ctrl are left to the browser.
   if (!action || event.altKey || ((event.ctrlKey || event.metaKey) && event.key !== "z")) return;
   event.preventDefault();
   pen.keys = true;
@@ -131,7 +131,7 @@ const answersTo = (values) => networks.map(({ title, answer }) => ({ title, valu
 
 let waiting = false;
 
-/** Once for each frame of the screen, however often it is called. */
+/** Update the page, at most once per frame of the screen. */
 function changed() {
   if (waiting) return;
   waiting = true;
@@ -140,7 +140,7 @@ function changed() {
     const values = pixels();
     const answers = isEmpty() ? [] : answersTo(values);
     const summary = find("summary");
-    summary.setAttribute("aria-busy", pen.down); // read out when the pen is lifted
+    summary.setAttribute("aria-busy", pen.down); // announced when the pen is lifted
     summary.textContent = answers.length ? sentence(answers) : EMPTY;
     find("pen").textContent = pen.down ? "down" : "up";
     paintPad(canvas, { strokes, image: image && { values: image, height, width }, pen });
@@ -154,9 +154,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 changed();
 
 window.pad = {
-  /** The probabilities of each class, by the network's title; of an empty pad, none. */
+  /** Return the probabilities of each class by the network's title; empty if the pad is empty. */
   answers: () => (isEmpty() ? {} : Object.fromEntries(answersTo(pixels()).map(({ title, values }) => [title, values]))),
-  /** What the networks see, row by row, 0 to 255. */
+  /** Return the pixels of the networks' input, row by row, 0 to 255. */
   image: () => Array.from(pixels()),
   show,
 };

@@ -1,7 +1,8 @@
-"""The drawing pad of the report: what its script must know of the networks, as JSON.
+"""The drawing pad of the report: the networks and images that its script needs, as JSON.
 
-`pad.html.jinja` holds the markup, `pad_network.js` the forward pass,
-`pad_image.js` the way from strokes to an image, and `pad.js` the page.
+`pad.html.jinja` has the markup, `pad_network.js` the forward pass,
+`pad_image.js` the conversion of strokes to an image, `pad_view.js` the
+drawing on the screen, and `pad.js` the events.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from minigrad import nn, recipes
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Model, Recipe, Sizes
 
-LARGEST = 4_000_000  # numbers in all networks together, about 21 MB of page
+LARGEST = 4_000_000  # parameters of all networks together; about 21 MB in the page
 
 
 def payload(
     recipe: Recipe, data: Dataset, networks: Mapping[str, Mapping[str, np.ndarray]], samples: int = 24
 ) -> dict[str, Any] | None:
-    """What `pad.html.jinja` needs under the name `pad`, or None where nothing can be drawn.
+    """Return the variable `pad` of `pad.html.jinja`, or None if there is no pad.
 
-    That is so for vectors, images of several channels, floats (whose range is
-    unknown), no networks, or networks too large for a page.
+    There is none for vectors, images of several channels, floats (whose range
+    is unknown), no networks, or networks too large for a page.
 
     Args:
-        recipe: of all the networks; its seed chooses the test images.
+        recipe: what all networks were trained by; its seed selects the test images.
         data: gives the shape, (height, width) or (height, width, 1), the
-            classes, and test images to click on.
+            number of classes, and test images to click on.
         networks: trained weights by the contender's title, in torch's layout,
             under the names of weights.safetensors.
-        samples: how many test images, at most.
+        samples: maximum number of test images.
 
     Returns:
-        `shape` [height, width]; `classes`; `plan`, the layers in order with
-        all that stands between them; `networks`, each a title and its weights
+        `shape` [height, width]; `classes`; `plan`, the layers in order, the
+        activation and the input's scale; `networks`, each a title and weights
         as base64 of little-endian float32; `examples`, each a label and
         `pixels` as base64 of height * width bytes.
     """
@@ -58,7 +59,7 @@ def payload(
             "layers": _layers(sizes, recipe.model),
         },
         "networks": [
-            {"title": title, "weights": {name: _text(weights[name], "<f4") for name in shapes}}
+            {"title": title, "weights": {name: _base64(weights[name], "<f4") for name in shapes}}
             for title, weights in networks.items()
         ],
         "examples": _examples(data.test, recipe.seed_everything, samples),
@@ -66,7 +67,7 @@ def payload(
 
 
 def _layers(sizes: Sizes, model: Model) -> list[dict[str, Any]]:
-    """Each layer's kind, its name among the weights, and what a convolution must know of its input."""
+    """Return each layer's kind and name, and for a convolution the shape of its input."""
     _, height, width = sizes.image
     layers: list[dict[str, Any]] = []
     for i, (channels, _) in enumerate(sizes.conv):
@@ -79,15 +80,15 @@ def _layers(sizes: Sizes, model: Model) -> list[dict[str, Any]]:
 
 
 def _examples(test: Split, seed: int, samples: int) -> list[dict[str, Any]]:
-    """Test images drawn by the seed: one of each class, then a second of each, as far as they go."""
+    """Return random test images: one per class, then a second one per class, and so on."""
     order = np.random.default_rng(seed).permutation(len(test.labels))
     labels = test.labels[order]
-    turn = np.empty(len(labels), np.int64)  # how many of its class come before it
+    turn = np.empty(len(labels), np.int64)  # number of earlier images of the same class
     for label in np.unique(labels):
         turn[labels == label] = np.arange(np.count_nonzero(labels == label))
     chosen = order[np.lexsort((labels, turn))][:samples]
-    return [{"label": int(test.labels[i]), "pixels": _text(test.images[i], "u1")} for i in chosen]
+    return [{"label": int(test.labels[i]), "pixels": _base64(test.images[i], "u1")} for i in chosen]
 
 
-def _text(array: np.ndarray, dtype: str) -> str:
+def _base64(array: np.ndarray, dtype: str) -> str:
     return base64.b64encode(np.ascontiguousarray(array, dtype).tobytes()).decode()

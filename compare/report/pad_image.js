@@ -1,17 +1,17 @@
-// From strokes to an image, as MNIST's authors made theirs (Y. LeCun, C. Cortes, C. Burges, The MNIST database of
-// handwritten digits): the black and white ink is scaled, its aspect kept, to fit a box of 20 x 20 pixels, where
-// averaging makes it grey; that box is laid, by whole pixels, into a field of 28 x 28 so that the ink's centre of mass,
+// Converts strokes to an image as MNIST was made (Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten
+// digits): black and white ink is scaled, with its aspect ratio kept, to fit a box of 20 x 20 pixels, where averaging
+// makes it grey. The box is moved by whole pixels in a field of 28 x 28 so that the ink's centre of mass,
 //   row = sum(i * v[i, j]) / sum(v),   column = sum(j * v[i, j]) / sum(v),
-// comes to lie nearest to row 14 and column 14. (Counting from 0: so it is in all of MNIST's own images.)
-// Fields of other sizes take the same fractions. One thing is ours: a line's thickness is set after the scaling, so
-// that what was drawn small is not a blot.
+// is as close as possible to row 14 and column 14, counted from 0, as in all images of MNIST.
+// Fields of other sizes use the same fractions. Unlike in MNIST, the thickness of a line is set after the scaling, so
+// that a small drawing does not become a blot.
 // Strokes are lists of [x, y] in fractions of the pad's side.
 
-const LINE = 2.25 / 28; // thickness, of the pad's side and of the field's shorter side: MNIST's own on average
-const BOX = 20 / 28; // the box, of the field's height and width
-const FINE = 160; // points across the box, black or white, before averaging
+const LINE = 2.25 / 28; // thickness, as a fraction of the pad's side and of the field's shorter side: MNIST's average
+const BOX = 20 / 28; // size of the box, as a fraction of the field's height and width
+const FINE = 160; // black or white points across the box, before averaging
 
-/** The strokes as height * width pixels, 0 to 255. */
+/** Return the strokes as height * width pixels, 0 to 255. */
 function drawImage(strokes, [height, width]) {
   const field = new Uint8Array(height * width);
   if (!strokes.length) return field;
@@ -32,26 +32,26 @@ function drawImage(strokes, [height, width]) {
   return field;
 }
 
-/** The strokes scaled to touch the box's nearer pair of sides, in the middle of the other pair: 0 to 1 a pixel. */
+/** Return the strokes as pixels from 0 to 1, scaled to fit the box and centred in it. */
 function inkInBox(strokes, [height, width], line) {
   const points = strokes.flat();
   const [x, y] = [0, 1].map((axis) => {
     const along = points.map((point) => point[axis]);
     return { low: along.reduce((a, b) => Math.min(a, b)), high: along.reduce((a, b) => Math.max(a, b)) };
   });
-  // A dot has no extent; it counts as large as the line is thick.
+  // The extent of a dot is 0; it is taken as the thickness of the line.
   const scale = Math.min(
     (width - line) / Math.max(x.high - x.low, LINE),
     (height - line) / Math.max(y.high - y.low, LINE),
   );
   const fine = Math.max(4, Math.round(FINE / Math.max(height, width)));
-  const place = ([px, py]) => [
+  const toBox = ([px, py]) => [
     fine * (width / 2 + scale * (px - (x.low + x.high) / 2)),
     fine * (height / 2 + scale * (py - (y.low + y.high) / 2)),
   ];
   const ink = { points: new Uint8Array(height * width * fine * fine), height: height * fine, width: width * fine };
   for (const stroke of strokes) {
-    const path = stroke.map(place);
+    const path = stroke.map(toBox);
     path.forEach((point, i) => blacken(ink, path[Math.max(i - 1, 0)], point, (fine * line) / 2));
   }
   const grey = new Float64Array(height * width);
@@ -62,7 +62,7 @@ function inkInBox(strokes, [height, width], line) {
   return grey;
 }
 
-/** Blacken all that is within `radius` of the segment from a to b. */
+/** Blacken all points within `radius` of the segment from a to b. */
 function blacken({ points, height, width }, a, b, radius) {
   const [dx, dy] = [b[0] - a[0], b[1] - a[1]];
   const length2 = dx * dx + dy * dy;

@@ -1,4 +1,4 @@
-// A trained network on one image: what minigrad.classifier.Classifier does in `predict`, and the softmax of it.
+// The forward pass of a trained network for one image, like minigrad.classifier.Classifier.predict, then softmax.
 // Images and weights are flat arrays in row-major order, channels first.
 
 const ACTIVATIONS = {
@@ -9,7 +9,7 @@ const ACTIVATIONS = {
 
 const LAYERS = { linear, conv: (x, layer) => maxPool(convolve(x, layer), layer) };
 
-/** A function from pixels, 0 to 255, to a probability for each class. */
+/** Return a function from pixels, 0 to 255, to the probability of each class. */
 function makeNetwork(plan, encoded) {
   const layers = plan.layers.map((layer) => ({ ...layer, ...fold(layer, encoded, plan.eps) }));
   const activation = ACTIVATIONS[plan.activation];
@@ -24,8 +24,8 @@ function makeNetwork(plan, encoded) {
 }
 
 /**
- * A layer's weight and bias, with its batch norm, if it has one, multiplied in:
- * (w x - mean) / sqrt(var + eps) * gamma + beta is linear in x too.
+ * Return a layer's weight and bias. Batch norm is folded in, since
+ * (w x - mean) / sqrt(var + eps) * gamma + beta is linear in x.
  */
 function fold({ name, norm }, encoded, eps) {
   const weight = floats(encoded[`${name}.weight`]);
@@ -49,7 +49,7 @@ function linear(x, { weight, bias }) {
   });
 }
 
-/** The same height and width come out as go in: beyond the border there are zeros. */
+/** Convolve with zero padding, so that height and width stay the same. */
 function convolve(x, { weight, bias, channels, height, width, kernel_size: size }) {
   const area = height * width;
   const pad = size >> 1;
@@ -72,7 +72,7 @@ function convolve(x, { weight, bias, channels, height, width, kernel_size: size 
   return out;
 }
 
-/** The largest of each 2 x 2; an odd last row or column is left out. */
+/** Max-pool 2 x 2 pixels; an odd last row or column is dropped. */
 function maxPool(x, { bias, height, width }) {
   const [rows, columns] = [height >> 1, width >> 1];
   const out = new Float64Array(bias.length * rows * columns);
@@ -101,7 +101,7 @@ function bytes(text) {
   return out;
 }
 
-/** Little-endian float32. */
+/** Decode little-endian float32 numbers. */
 function floats(text) {
   const view = new DataView(bytes(text).buffer);
   const out = new Float64Array(view.byteLength / 4);

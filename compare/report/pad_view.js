@@ -1,13 +1,13 @@
-// What is seen: the pad, the image as the networks take it, the sentence and the table.
+// Drawing on the screen: the pad, the networks' input, the summary and the table.
 
-/** White on black, as in MNIST, one pixel of the canvas for each of the image. */
+/** Paint an image white on black, as in MNIST, at one pixel per pixel. */
 function paintPixels(target, { values, height, width }) {
   const painted = new ImageData(width, height);
   values.forEach((value, at) => painted.data.set([value, value, value, 255], 4 * at));
   target.getContext("2d").putImageData(painted, 0, 0);
 }
 
-/** The strokes, or the image that hides them, and the pen where the keyboard moves it. */
+/** Paint the strokes or the test image, and the pen if the keyboard moves it. */
 function paintPad(canvas, { strokes, image, pen }) {
   const side = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
   if (canvas.width !== side) canvas.width = canvas.height = side;
@@ -25,12 +25,12 @@ function paintStroke(context, stroke, side) {
   const path = new Path2D();
   for (const [x, y] of stroke) path.lineTo(x * side, y * side);
   context.stroke(path);
-  const dot = new Path2D(); // a path of one point has no line
+  const dot = new Path2D(); // a path of one point draws no line
   dot.arc(stroke[0][0] * side, stroke[0][1] * side, (LINE * side) / 2, 0, 2 * Math.PI);
   context.fill(dot);
 }
 
-/** The whole image in the middle of the pad, in the pad's own colour of ink. */
+/** Paint a test image in the middle of the pad, in the pad's ink colour. */
 function paintImage(context, { values, height, width }, side) {
   const size = side / Math.max(height, width);
   const x = (column) => Math.round(side / 2 + size * (column - width / 2));
@@ -43,7 +43,7 @@ function paintImage(context, { values, height, width }, side) {
   context.globalAlpha = 1;
 }
 
-/** A ring where the keyboard's pen is, with a dot in it while the pen is down. */
+/** Paint the keyboard's pen as a ring, with a dot in it while the pen is down. */
 function paintPen(context, pen, side, colour) {
   context.fillStyle = context.strokeStyle = colour;
   context.lineWidth = side / 140;
@@ -56,12 +56,12 @@ function paintPen(context, pen, side, colour) {
   if (pen.down) context.fill(circle(LINE * 0.3));
 }
 
-const SHOWN = 10; // rows of the table, at most
+const SHOWN = 10; // maximum number of rows in the table
 
-const percent = (p) => (Number.isNaN(p) ? "no number" : `${Math.round(100 * p)} %`);
-const largest = (values) => values.indexOf(Math.max(...values)); // -1 among NaN
+const percent = (p) => (Number.isNaN(p) ? "not a number" : `${Math.round(100 * p)} %`);
+const largest = (values) => values.indexOf(Math.max(...values)); // -1 if all are NaN
 
-/** "3: minigrad 98 %, Keras 97 %; 5: torch 51 %", the class with most networks first. */
+/** Return a summary such as "3: minigrad 98 %, Keras 97 %; 5: torch 51 %", the class of most networks first. */
 function sentence(answers) {
   const groups = new Map();
   for (const { title, values } of answers) {
@@ -74,7 +74,7 @@ function sentence(answers) {
     .join("; ");
 }
 
-/** A row a class, a column a network; of many classes only the likeliest rows. */
+/** Fill one row per class and one column per network; of many classes, show the most probable ones. */
 function fillTable(rows, answers) {
   const best = rows.map((_, label) => Math.max(...answers.map(({ values }) => values[label])));
   const likeliest = [...best.keys()].sort((a, b) => best[b] - best[a]).slice(0, SHOWN);

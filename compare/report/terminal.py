@@ -1,4 +1,4 @@
-"""In the terminal: a table that fills while it runs, and the verdict."""
+"""Reports in the terminal: a live table while a comparison runs, and the results at its end."""
 
 from __future__ import annotations
 
@@ -12,36 +12,48 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..jobs import Job
-from . import words
+from ..jobs.job import Job
+from ..results import schema
+from ..results.schema import ParityRow, Results
+from . import text
 
-STAGES = {"parity": "do they agree", "closed": "closed division", "open": "open division", "sweep": "width sweep"}
-HEADINGS = ("contender", "parity", "accuracy", "µs a step", "seconds", "now")
+STAGES = {
+    "parity": "checking that they agree",
+    "closed": "timing the closed division",
+    "open": "timing the open division",
+    "sweep": "sweeping the hidden width",
+}
+HEADINGS = ("contender", "parity", "accuracy", "µs per step", "seconds", "now")
 
 
-class Progress:
-    """A live table, a row a contender; where nobody watches, a line for each thing done.
+class LiveTable:
+    """A live table with one row per contender. If the output is not a terminal, prints one line per finished job.
 
-    It is drawn once a second and no more, since drawing takes time from what is timed.
+    It is drawn at most once per second, since drawing takes processor time from what is measured.
+
+    Args:
+        results: the results; `contenders` and `environment` are read.
+        quiet: whether nothing is printed.
     """
 
-    def __init__(self, results: dict[str, Any]) -> None:
+    def __init__(self, results: Results, quiet: bool = False) -> None:
         self.results = results
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, quiet=quiet)
         self.cells: dict[str, dict[str, str]] = defaultdict(dict)
-        self.stage, self.left, self.took = "", list[Job](), defaultdict[str, list[float]](list)
+        self.stage, self.remaining = "", list[Job]()
+        self.durations = defaultdict[str, list[float]](list)
         self.began: dict[Job, float] = {}
-        watched = self.console.is_terminal
+        self.drawn = 0.0
         self.live = (
             Live(get_renderable=self._table, console=self.console, auto_refresh=False, transient=True)
-            if watched
+            if self.console.is_terminal and not quiet
             else None
         )
 
-    def __enter__(self) -> Progress:
-        self.console.print(words.conditions(self.results))
-        if (load := self.results["environment"]["load"]) > words.BUSY:
-            self.console.print(words.busy(load))
+    def __enter__(self) -> LiveTable:
+        self.console.print(text.conditions(self.results))
+        if (load := self.results["environment"]["load"]) > text.BUSY:
+            self.console.print(text.busy_now(load))
         if self.live:
             self.live.start()
         return self
@@ -50,63 +62,63 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def begin(self, stage: str, planned: Sequence[Job]) -> None:
-        """A stage, and the jobs that it has."""
-        self.stage, self.left = stage, list(planned)
+    def begin(self, stage: str, jobs: Sequence[Job]) -> None:
+        """Show that a stage with these jobs begins."""
+        self.stage, self.remaining = stage, list(jobs)
         self._draw()
 
     def epoch(self, job: Job, done: int) -> None:
-        """A job that runs, and how many epochs it has done."""
+        """Show that a running job has done this many epochs."""
         self.began.setdefault(job, time.monotonic())
-        what = f"seed {job.seed}"
+        activity = f"seed {job.seed}"
         if job.stage in ("closed", "open"):
-            what += f", epoch {done} of {job.recipe.trainer.max_epochs}"
-        self.cells[job.contender]["now"] = what if job.stage != "sweep" else "sweeping"
+            activity += f", epoch {done} of {job.recipe.trainer.max_epochs}"
+        self.cells[job.contender]["now"] = activity if job.stage != "sweep" else "width sweep"
         if time.monotonic() - self.drawn > 1:
             self._draw()
 
     def done(self, job: Job, failed: str | None, answer: dict[str, Any] | None) -> None:
-        """A job that has ended, and what it answered."""
-        self.left = [left for left in self.left if left.name != job.name]
+        """Show that a job has ended.
+
+        Args:
+            job: the job.
+            failed: a sentence if it failed.
+            answer: its answer, if any.
+        """
+        self.remaining = [other for other in self.remaining if other.name != job.name]
         if job in self.began:
-            self.took[job.stage].append(time.monotonic() - self.began.pop(job))
+            self.durations[job.stage].append(time.monotonic() - self.began.pop(job))
         cells = self.cells[job.contender]
         cells["now"] = failed or ""
+        prefix = f"  {job.stage:7} {self._title(job.contender):14}"
         if failed:
-            self._line(f"  {job.stage:7} {self._title(job.contender):14} {failed}")
+            self._print(f"{prefix} {failed}")
         elif answer and job.stage in ("closed", "open"):
-            figures = {
-                "accuracy": f"{100 * answer['test_accuracy']:.2f} %",
-                "µs a step": f"{answer['step_us']:,.0f}",
-                "seconds": f"{answer['seconds']['train']:.2f}",
-            }
+            accuracy, step = f"{100 * answer['test_accuracy']:.2f} %", f"{answer['step_us']:,.0f}"
+            seconds = f"{answer['seconds']['train']:.2f}"
             if job.stage == "closed":
-                cells |= figures
-            said = "  ".join(
-                (f"{figures['accuracy']}", f"{figures['µs a step']:>6} µs a step", f"{figures['seconds']:>6} s")
-            )
-            self._line(f"  {job.stage:7} {self._title(job.contender):14} {said}  seed {job.seed}")
+                cells |= {"accuracy": accuracy, "µs per step": step, "seconds": seconds}
+            self._print(f"{prefix} {accuracy}  {step:>6} µs per step  {seconds:>6} s  seed {job.seed}")
         elif answer and job.stage == "sweep":
             points = ", ".join(f"{p['width']:,}: {p['step_us']:,.0f}" for p in answer["points"])
-            self._line(f"  sweep   {self._title(job.contender):14} µs a step at width {points}")
+            self._print(f"{prefix} µs per step by width: {points}")
         self._draw()
 
-    def parity(self, title: str, row: dict[str, Any]) -> None:
-        """One contender's largest difference from minigrad."""
-        found = []
-        for dtype, cell in words.dtypes(row):
-            gap = words.difference(cell)
-            found.append(f"{dtype} {gap}{';' if cell['passed'] else ' DIFFERS: ' + cell['first']}")
-        name = next(row["name"] for row in self.results["contenders"] if row["title"] == title)
-        self.cells[name]["parity"] = words.difference(row["float64"]) if row["float64"]["passed"] else "differs"
-        self._line(f"  parity  {title:14} {'  '.join(found).rstrip(';')}")
+    def parity(self, name: str, row: ParityRow) -> None:
+        """Show a contender's largest difference from minigrad."""
+        cells = []
+        for dtype, cell in text.parity_cells(row):
+            gap = text.difference(cell)
+            cells.append(f"{dtype} {gap}" if cell["passed"] else f"{dtype} {gap} DIFFERS: {cell['first']}")
+        self.cells[name]["parity"] = text.difference(row["float64"]) if row["float64"]["passed"] else "differs"
+        self._print(f"  parity  {self._title(name):14} {';  '.join(cells)}")
 
     def _title(self, name: str) -> str:
-        return next((row["title"] for row in self.results["contenders"] if row["name"] == name), name)
+        return schema.titles(self.results).get(name, name)
 
-    def _line(self, text: str) -> None:
+    def _print(self, line: str) -> None:
         if not self.live:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(line, markup=False, soft_wrap=True)
 
     def _draw(self) -> None:
         self.drawn = time.monotonic()
@@ -124,43 +136,46 @@ class Progress:
         return Group(Text(f"{STAGES.get(self.stage, '')}{self._time_left()}", style="bold"), table)
 
     def _time_left(self) -> str:
-        """Of this stage, by what its jobs have taken so far."""
-        took = self.took[self.stage]
-        if not took or not self.left:
+        """Return the estimated time left of this stage, from the durations of its finished jobs."""
+        durations = self.durations[self.stage]
+        if not durations or not self.remaining:
             return ""
         running = sum(time.monotonic() - began for began in self.began.values())
-        left = max(0.0, len(self.left) * sum(took) / len(took) - running)
+        left = max(0.0, len(self.remaining) * sum(durations) / len(durations) - running)
         return f", about {left:.0f} s left"
 
 
-def _to_target(results: dict[str, Any]) -> Group:
+def show(results: Results, console: Console) -> None:
+    """Print the table of the closed division, the time to the target accuracy, and the verdict."""
+    rows = schema.measured(results)
+    if rows and schema.agreed(results):
+        table = Table(box=None, padding=(0, 1), pad_edge=False)
+        for name, align in text.COLUMNS:
+            table.add_column(name.replace(" ", "\n"), justify="left" if align == "left" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*text.cells(row))
+        console.print("\nClosed division: the same weights, batches, optimizer, loss, dtype and number of threads")
+        console.print(table)
+        console.print(text.equal_work(results))
+        if results["target"] is not None:
+            console.print(_time_to_target(results, results["target"]))
+    for contender in results["contenders"]:
+        if contender["status"] != "ok":
+            console.print(f"{contender['title']}: {contender['status']}", markup=False)
+    console.print()
+    for line in text.verdict(results):
+        console.print(line)
+    if (share := results["environment"].get("others_share") or 0.0) > text.BUSY:
+        console.print(text.busy_during(share))
+
+
+def _time_to_target(results: Results, target: float) -> Group:
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     shown = 4 if results["open"] else 2
-    for name in ("contender", "closed", "open", "in the open division")[:shown]:
+    for name in ("contender", "closed", "open", "changes in the open division")[:shown]:
         table.add_column(name, justify="right" if name in ("closed", "open") else "left")
-    for cells in words.to_target(results):
+    for cells in text.time_to_target(results):
         table.add_row(*cells[:shown])
-    return Group(f"\nSeconds of training until {100 * results['target']:.0f} % of the validation set are right", table)
-
-
-def show(results: dict[str, Any], console: Console) -> None:
-    """The table and the verdict."""
-    if words.raced(results) and results["parity"]["passed"] is not False:
-        table = Table(box=None, padding=(0, 1), pad_edge=False)
-        for name, align in words.COLUMNS:
-            table.add_column(name.replace(" ", "\n"), justify="left" if align == "left" else "right", no_wrap=True)
-        for row in words.raced(results):
-            table.add_row(*words.cells(row))
-        console.print("\nClosed division: the same weights, batches, optimiser, loss, dtype and threads")
-        console.print(table)
-        console.print(words.equal_work(results))
-        if results["target"] is not None:
-            console.print(_to_target(results))
-    for row in results["contenders"]:
-        if row["status"] != "ok":
-            console.print(f"{row['title']}: {row['status']}", markup=False)
-    console.print()
-    for line in words.verdict(results):
-        console.print(line)
-    if (share := results["environment"].get("others_share") or 0.0) > words.BUSY:
-        console.print(words.busy(share))
+    return Group(
+        f"\nTime to reach the target validation accuracy ({100 * target:.4g} %), in seconds of training", table
+    )

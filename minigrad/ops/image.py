@@ -72,6 +72,21 @@ def _windows(
     return size, [(slice(None), row, column) for row in rows for column in columns]
 
 
+def _patches(x: np.ndarray, offsets: list[Any], rows: slice, width: int) -> np.ndarray:
+    """Copy the patches of some output rows from padded x, (c, h, w, n), to (c, offsets, rows, width, n)."""
+    out = np.empty((len(x), len(offsets), rows.stop - rows.start, width, x.shape[3]), x.dtype)
+    for k, index in enumerate(offsets):
+        out[:, k] = x[index][:, rows]
+    return out
+
+
+def _add_patches(x: np.ndarray, patches: np.ndarray, offsets: list[Any], rows: slice, width: int) -> None:
+    """The adjoint of `_patches`: add each element of a patch in place to the pixel that it is a copy of."""
+    patches = patches.reshape(len(x), len(offsets), rows.stop - rows.start, width, x.shape[3])
+    for k, index in enumerate(offsets):
+        x[index][:, rows] += patches[:, k]
+
+
 def _check_shapes(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, groups: int) -> None:
     if weight.ndim != 4 or input.ndim != 4 or input.shape[1] != weight.shape[1] * groups or len(weight) % groups:
         raise ValueError(f"expected (n, c, height, width) and (o, c / groups, height, width) with groups = {groups}")
@@ -113,15 +128,9 @@ def conv2d(
     step = max(1, BLOCK // max(1, len(x) * len(offsets) * size[1] * n * x.itemsize))
     blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
 
-    def patch_shape(block: slice) -> tuple[int, ...]:
-        return len(x), len(offsets), block.stop - block.start, size[1], n
-
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
-        out = np.empty(patch_shape(block), x.dtype)
-        for k, index in enumerate(offsets):
-            out[:, k] = x[index][:, block]
-        return out.reshape(groups, matrix.shape[2], -1)
+        return _patches(x, offsets, block, size[1]).reshape(groups, matrix.shape[2], -1)
 
     def rows(g: np.ndarray, block: slice) -> np.ndarray:
         return g.transpose(1, 2, 3, 0)[:, block].reshape(groups, o // groups, -1)
@@ -135,9 +144,7 @@ def conv2d(
     def dx(g: np.ndarray) -> np.ndarray:
         out = np.zeros_like(x)
         for block in blocks:
-            d = (matrix.swapaxes(1, 2) @ rows(g, block)).reshape(patch_shape(block))
-            for k, index in enumerate(offsets):
-                out[index][:, block] += d[:, k]
+            _add_patches(out, matrix.swapaxes(1, 2) @ rows(g, block), offsets, block, size[1])
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:

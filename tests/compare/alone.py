@@ -1,4 +1,4 @@
-"""A contender's trainings in a process of its own: `alone.train` in a test, `python alone.py ASKED.json` in that process."""
+"""Trains a contender in a process of its own: `alone.train` in a test starts `python alone.py ASKED.json`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from compare import contenders
-from compare.contenders.base import Batches, Contender, Watch
-from compare.environment import pin
-from compare.jobs import starting_weights
-from compare.watches import Recorder
+from compare.contenders.base import Batches, Contender, Observer
+from compare.jobs.shared import starting_weights
+from compare.machine import thread_settings
+from compare.parity.recorder import Recorder
 from minigrad import datasets
 from minigrad.recipes import Recipe
 
 
-class EpochEnds(Watch):
-    """Counts the steps, and keeps what it is handed at each epoch's end."""
+class EpochEnds(Observer):
+    """Counts the steps, and keeps loss and weights at each epoch's end."""
 
     def __init__(self, epoch_steps: int) -> None:
         self.epoch_steps = epoch_steps
@@ -30,7 +30,7 @@ class EpochEnds(Watch):
         self.losses: list[float] = []
         self.weights: list[Any] = []
 
-    def after(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
+    def after_steps(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
         self.looks.append(steps)
         if sum(self.looks) % self.epoch_steps == 0:
             self.losses.append(loss())
@@ -38,21 +38,24 @@ class EpochEnds(Watch):
 
 
 def asked(path: str, out: Path, how: str = "fit", dtype: str = "float32", epochs: int = 1, **keys: Any) -> dict:
-    """One training on the data at `path`. `how` is fit, fit_open or record; keys are of the recipe's model and data."""
+    """Describe one training on the data at `path`.
+
+    `how` is fit, fit_open or record; `keys` are keys of the recipe's model and data.
+    """
     fields = {name: keys.pop(name) for name in ("batch_size", "augment") if name in keys}
     recipe = Recipe.from_dict({"model": keys, "data": {"path": path, "validation_size": 0, "batch_size": 32} | fields})
     return {"recipe": recipe.as_dict(), "how": how, "dtype": dtype, "epochs": epochs, "out": str(out)}
 
 
 def train(name: str, trainings: list[dict], script: str = __file__, **environment: str) -> list[dict]:
-    """What was counted of each training; `record` leaves DTYPE.npz in its folder besides."""
+    """Run the trainings, and return what was measured in each. `record` also writes DTYPE.npz into its folder."""
     folder = Path(trainings[0]["out"])
     for one in trainings:
         Path(one["out"]).mkdir(parents=True, exist_ok=True)
     (folder / "asked.json").write_text(json.dumps({"name": name, "trainings": trainings}))
-    settings = os.environ | pin(1) | dict(contenders.find(name).environment) | environment
+    settings = os.environ | thread_settings(1) | dict(contenders.find(name).environment) | environment
     if any(one["how"] == "record" for one in trainings):
-        settings["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its own order of summation
+        settings["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN sums in another order
     command = [sys.executable, script, str(folder / "asked.json")]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -60,7 +63,7 @@ def train(name: str, trainings: list[dict], script: str = __file__, **environmen
 
 
 def one(contender: Contender, asked: dict) -> dict:
-    """Train, and count."""
+    """Run one training, and measure it."""
     out, recipe = Path(asked["out"]), Recipe.from_dict(asked["recipe"])
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     weights = starting_weights(recipe, data)
@@ -71,20 +74,20 @@ def one(contender: Contender, asked: dict) -> dict:
         contender.fit(batches, recorder)
         recorder.save(out / f"{asked['dtype']}.npz")
         return {"dtypes": sorted({str(w.dtype) for w in contender.state().values()})}
-    watch = EpochEnds(batches.steps // batches.epochs)
-    getattr(contender, asked["how"])(batches, watch)
+    observer = EpochEnds(batches.steps // batches.epochs)
+    getattr(contender, asked["how"])(batches, observer)
     state, logits = contender.state(), contender.predict(data.test.images)
     chances = np.exp(logits - logits.max(1, keepdims=True))
     chances /= chances.sum(1, keepdims=True)
-    told = [weights, *watch.weights]
+    told = [weights, *observer.weights]
     return {
-        "looks": watch.looks,
-        "losses": watch.losses,
+        "looks": observer.looks,
+        "losses": observer.losses,
         "accuracy": float((logits.argmax(1) == data.test.labels).mean()),
         "test_loss": float(-np.log(chances[np.arange(len(logits)), data.test.labels]).mean()),
         "sums": {name: float(np.abs(w).sum(dtype=np.float64)) for name, w in state.items()},
-        "last_is_state": all(np.array_equal(watch.weights[-1][name], w) for name, w in state.items()),
-        # An epoch's weights that were no copies would move along with later ones.
+        "last_is_state": all(np.array_equal(observer.weights[-1][name], w) for name, w in state.items()),
+        # If the weights of an epoch were not copies, later epochs would change them.
         "moved": [bool((a["output.weight"] != b["output.weight"]).any()) for a, b in pairwise(told)],
         "saved": (path := contender.save(out)).name,
         "bytes": path.stat().st_size,

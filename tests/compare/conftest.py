@@ -1,4 +1,4 @@
-"""What the tests share: a small data set, and one whole comparison on it."""
+"""Shared fixtures: a small data set, and a complete comparison on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Three clouds of 5x4 pixels: 300 images to train and hold out, 90 to test."""
+    """A data set of three classes of 5 x 4 pixels: 300 images for training and validation, 90 for testing."""
     rng = np.random.default_rng(0)
     centres = rng.integers(0, 256, (3, 5, 4))
     arrays = {}
@@ -34,10 +34,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-# Once for a file, not for the session: while it runs, Playwright's event loop is in the way of any other.
+# Per module, not per session: while it runs, Playwright's event loop blocks any other.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium; where there is none, a test fails in CI and is skipped elsewhere."""
+    """The system's Chromium. If there is none, a test fails in CI and is skipped elsewhere."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -51,23 +51,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def words(small: str) -> list[str]:
-    """The flags of a short comparison on the small data: one seed, the closed division alone."""
+def base_flags(small: str) -> list[str]:
+    """Flags of a short comparison on the small data set: one seed, only the closed division."""
     least = ["--seeds", "1", "--open", "none", "--sweep", "none"]
     data = ["--data.path", small, "--data.validation_size", "50", "--data.batch_size", "32"]
     return [*data, *least, "--trainer.max_epochs", "3", "--threads", "1"]
 
 
 @pytest.fixture(scope="session")
-def whole(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(base_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a comparison of all default contenders: two seeds, both divisions, a sweep."""
     out = tmp_path_factory.mktemp("whole") / "run"
     more = ["--seeds", "2", "--open", "one", "--sweep", "width", "--widths", "[4, 16]"]
-    cli.main([*words, *more, "--out", str(out)])
+    cli.main([*base_flags, *more, "--out", str(out)])
     return out
 
 
 @pytest.fixture(scope="session")
-def results(whole: Path) -> dict[str, Any]:
+def results(run_folder: Path) -> dict[str, Any]:
     """Its results.json."""
-    return json.loads((whole / "results.json").read_text())
+    return json.loads((run_folder / "results.json").read_text())

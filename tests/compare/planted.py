@@ -1,4 +1,4 @@
-"""Contenders with one mistake each, of the kind that people make."""
+"""Contenders with one common mistake each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compare import contenders
-from compare.contenders.base import Batches, Watch
+from compare.contenders.base import Batches, Observer
 from minigrad import Tensor, nn, ops, optim
 from minigrad.training import Schedule, build_optimizer
 
@@ -17,9 +17,9 @@ Torch: Any = contenders.find("torch")
 
 
 class Loop(Right):
-    """minigrad in a bare loop, right as it stands; each mistake overrides one method."""
+    """minigrad with a plain training loop, which is correct. Each mistake overrides one method."""
 
-    def fit(self, batches: Batches, watch: Watch) -> None:
+    def fit(self, batches: Batches, observer: Observer) -> None:
         optimizer = self.optimizer(self.net.parameters())
         schedule = Schedule(self.recipe.model.schedule, optimizer, batches.steps)
         self.net.train()
@@ -30,7 +30,7 @@ class Loop(Right):
             self.change(self.net.parameters())
             self.step(optimizer, schedule)
             gradients = {name: p.grad.copy() for name, p in self.net.named_parameters()}
-            watch.after(1, lambda v=loss: v.item() / self.told(), self.net.state_dict, lambda v=gradients: v)
+            observer.after_steps(1, lambda v=loss: v.item() / self.told(), self.net.state_dict, lambda v=gradients: v)
 
     def given(self, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for indices in self.order(batches):
@@ -52,7 +52,7 @@ class Loop(Right):
         optimizer.zero_grad()
 
     def change(self, parameters: list[Tensor]) -> None:
-        """Of the gradients."""
+        """Change the gradients."""
 
     def step(self, optimizer: optim.Optimizer, schedule: Schedule) -> None:
         optimizer.step()
@@ -60,7 +60,7 @@ class Loop(Right):
 
 
 class WithOptimizer(Loop):
-    """Another optimiser than the recipe's, by name and options of minigrad.optim."""
+    """Another optimizer than the recipe's, by name and options of minigrad.optim."""
 
     kind, options = "SGD", {}
 
@@ -76,7 +76,7 @@ def optimizer(kind: str, **options: Any) -> Any:
 
 
 def read_as(change: Any) -> Any:
-    """A contender that changes a hidden layer's weight while it loads it."""
+    """Return a contender that changes a hidden layer's weight when it loads it."""
 
     class Misread(Right):
         def build(self, recipe: Any, data: Any, weights: Any, dtype: str) -> None:
@@ -113,7 +113,7 @@ class FlattenedChannelsLast(Right):
 
 
 class ChannelsLast(nn.Linear):
-    """Of a network whose last convolution gives 4 channels."""
+    """The output layer of a network whose last convolution has 4 channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.reshape(len(x), 4, -1).transpose(0, 2, 1).reshape(len(x), -1))
@@ -165,8 +165,8 @@ class Penalised(Loop):
 
 
 class DroppedLastBatch(Torch):
-    def fit(self, batches: Batches, watch: Watch) -> None:
-        super().fit(Shorter(**vars(batches)), watch)
+    def fit(self, batches: Batches, observer: Observer) -> None:
+        super().fit(Shorter(**vars(batches)), observer)
 
 
 class Shorter(Batches):
@@ -261,7 +261,7 @@ class NoSchedule(Loop):
 
 
 class OwnAdam(Loop):
-    """Adam with a denominator of its own."""
+    """Adam with another denominator."""
 
     def optimizer(self, parameters: list[Tensor]) -> optim.Optimizer:
         return Denominator(parameters, self.recipe.model.learning_rate, self.root)

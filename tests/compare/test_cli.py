@@ -1,4 +1,4 @@
-"""The command: who takes part, what is refused, and how it ends."""
+"""The command: contenders, invalid arguments, and exit status."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from compare import cli, contenders, parity
+from compare import cli, contenders
+from compare.parity import tolerances
 from minigrad.runs import UserError
 
 
-def test_contenders_that_cannot_take_part_are_rows_and_end_nothing(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_unavailable_contenders_are_reported_and_the_others_run(
+    base_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(contenders.find("torch"), "needs", ("surely_not_installed",))
     cli.main(
         [
-            *words,
+            *base_flags,
             "--config",
             "advanced",
-            *words,
+            *base_flags,
             "--contenders",
             "torch",
             "by_hand",
@@ -42,23 +43,23 @@ def test_contenders_that_cannot_take_part_are_rows_and_end_nothing(
     assert results["parity"]["passed"] is None  # nobody was left to agree with
     shown = capsys.readouterr().out
     assert status["by_hand"] in " ".join(shown.split())
-    assert "nothing to compare with minigrad" in shown
+    assert "there is no other contender to compare with minigrad" in shown
 
 
-def test_without_parity_nothing_is_timed(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_nothing_is_timed_without_agreement(
+    base_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(parity, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
     with pytest.raises(SystemExit) as end:
-        cli.main([*words, "--contenders", "minigrad", "torch", "--out", str(tmp_path / "o")])
+        cli.main([*base_flags, "--contenders", "minigrad", "by_hand", "--out", str(tmp_path / "o")])
     assert end.value.code == 1
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert results["parity"]["passed"] is False
     assert all("step_us" not in row for row in results["contenders"])
     assert all(row["status"] == "not timed, since the contenders do not agree" for row in results["contenders"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "They do NOT agree: torch in float64: step " in shown
-    assert "Quickest" not in shown
+    assert "The contenders do NOT agree: by hand in float64: step " in shown
+    assert "Fastest" not in shown
     assert (tmp_path / "o/report.html").exists()
 
 
@@ -88,21 +89,23 @@ def test_without_parity_nothing_is_timed(
         (["--model.weights", "nowhere"], ["model.weights", "nowhere"]),
     ],
 )
-def test_a_mistake_is_one_sentence(words: list[str], tmp_path: Path, flags: list[str], expected: list[str]) -> None:
+def test_an_invalid_argument_is_refused_in_one_sentence(
+    base_flags: list[str], tmp_path: Path, flags: list[str], expected: list[str]
+) -> None:
     with pytest.raises(UserError) as error:
-        cli.main([*words, "--out", str(tmp_path / "o"), *flags])
+        cli.main([*base_flags, "--out", str(tmp_path / "o"), *flags])
     for part in expected:
         assert part in str(error.value)
     assert not (tmp_path / "o").exists()
 
 
-def test_an_earlier_run_is_refused_and_survives_a_mistake(words: list[str], tmp_path: Path) -> None:
+def test_an_earlier_run_is_not_replaced_and_survives_an_error(base_flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "recipe.yaml").write_text("{}")  # a comparison of an earlier version
     with pytest.raises(UserError, match="already holds a run"):
-        cli.main([*words, "--out", str(tmp_path)])
+        cli.main([*base_flags, "--out", str(tmp_path)])
     with pytest.raises(UserError, match=r"data\.path"):
-        cli.main([*words, "--out", str(tmp_path), "--overwrite", "--data.path", "nowhere"])
+        cli.main([*base_flags, "--out", str(tmp_path), "--overwrite", "--data.path", "nowhere"])
     assert (tmp_path / "results.json").read_text() == "{}"
 
 
@@ -115,17 +118,17 @@ def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_keeps_finished_jobs_and_leaves_no_process(base_flags: list[str], tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-u",
         "-m",
         "compare",
-        *words,
+        *base_flags,
         "--contenders",
         "minigrad",
         "torch",
-        "keras",
+        "by_hand",
         "--out",
         "o",
     ]
@@ -139,7 +142,7 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_process(words: list[str], 
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert "--out o --resume continues" in err
+    assert "continue with --out o --resume" in err
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert {row["status"] for row in results["contenders"]} == {"stopped"}
     assert children
@@ -160,10 +163,10 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_plateau_schedule_is_held_constant_since_nothing_is_validated(words: list[str], tmp_path: Path) -> None:
+def test_a_plateau_schedule_is_replaced_by_a_constant_rate(base_flags: list[str], tmp_path: Path) -> None:
     schedule = ["--model.schedule", "reduce_on_plateau"]
-    cli.main([*words, *schedule, "--contenders", "minigrad", "by_hand", "lightning", "--out", str(tmp_path / "o")])
+    cli.main([*base_flags, *schedule, "--contenders", "minigrad", "by_hand", "--out", str(tmp_path / "o")])
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert results["parity"]["passed"] is True
-    assert [row["status"] for row in results["contenders"]] == ["ok"] * 3
+    assert [row["status"] for row in results["contenders"]] == ["ok"] * 2
     assert len({row["runs"][0]["test_correct"] for row in results["contenders"]}) == 1

@@ -1,4 +1,4 @@
-"""Code shown and counted: found without importing a framework, as it stands in its file."""
+"""Source code of the contenders: read and counted without importing a framework."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from compare import code, contenders
+from compare import contenders
+from compare.results import source_code
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,7 +27,7 @@ raise ImportError("imported")
 class Outer:
     @staticmethod
     @print
-    def step(self, watch):
+    def step(self, observer):
         """What it does.
 
         Over lines.
@@ -37,10 +38,10 @@ class Outer:
             1,
             2,
         ]
-        watch.after(
+        observer.after_steps(
             found,
         )
-        if watch.every_step:
+        if observer.every_step:
             found = []
         """a text"""
         return """of
@@ -63,16 +64,16 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "plantedpackage.module"
 
 
-def test_code_is_shown_as_it_stands(planted: str) -> None:
-    shown = code.source(f"{planted}:Outer.step")
-    assert shown.startswith('@staticmethod\n@print\ndef step(self, watch):\n    """What it does.')
+def test_source_returns_the_code_unchanged(planted: str) -> None:
+    shown = source_code.source(f"{planted}:Outer.step")
+    assert shown.startswith('@staticmethod\n@print\ndef step(self, observer):\n    """What it does.')
     assert "    # why\n" in shown
 
 
 def test_lines_are_counted_by_the_rule(planted: str) -> None:
     # Two decorators, the def, four of the list, two of the return.
-    assert code.lines(f"{planted}:Outer.step") == 9
-    assert code.lines(f"{planted}:Outer.Inner") == 2
+    assert source_code.count_lines(f"{planted}:Outer.step") == 9
+    assert source_code.count_lines(f"{planted}:Outer.Inner") == 2
 
 
 @pytest.mark.parametrize(
@@ -83,27 +84,30 @@ def test_lines_are_counted_by_the_rule(planted: str) -> None:
         ("surely_no_package:step", "no such module"),
     ],
 )
-def test_what_is_not_there_is_named(planted: str, reference: str, why: str) -> None:
+def test_a_missing_reference_is_named(planted: str, reference: str, why: str) -> None:
     with pytest.raises(LookupError, match=why):
-        code.source(reference)
+        source_code.source(reference)
 
 
 @pytest.mark.parametrize("name", contenders.names())
-def test_each_contender_names_code_that_is_there(name: str) -> None:
+def test_the_references_of_each_contender_exist(name: str) -> None:
     contender = contenders.find(name)
-    assert contender.code
-    for reference in (*contender.code, *contender.user_code):
-        assert isinstance(ast.parse(code.source(reference)).body[0], code.Definition)
-    step, whole = (sum(map(code.lines, references)) for references in (contender.code, contender.user_code))
+    assert contender.step_code
+    for reference in (*contender.step_code, *contender.user_code):
+        assert isinstance(ast.parse(source_code.source(reference)).body[0], source_code.Definition)
+    step, whole = (
+        sum(map(source_code.count_lines, references)) for references in (contender.step_code, contender.user_code)
+    )
     assert 10 < step < whole < 300
 
 
-def test_nothing_is_imported() -> None:
+def test_counting_imports_no_framework() -> None:
     program = (
         "import sys\n"
-        "from compare import code, contenders\n"
+        "from compare import contenders\n"
+        "from compare.results import source_code\n"
         "for name in contenders.names():\n"
-        "    [code.lines(r) for r in contenders.find(name).code + contenders.find(name).user_code]\n"
+        "    [source_code.count_lines(r) for r in contenders.find(name).step_code + contenders.find(name).user_code]\n"
         "heavy = {'torch', 'tensorflow', 'keras', 'lightning', 'jax', 'keras_model', 'lightning_module'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -115,18 +119,18 @@ def test_nothing_is_imported() -> None:
     "name",
     ["minigrad", "by_hand", "torch", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lightning", "keras", "jax"))],
 )
-def test_all_that_is_counted_runs_for_the_recipe_simple(name: str, small: str, tmp_path: Path) -> None:
+def test_all_counted_code_runs_for_the_recipe_simple(name: str, small: str, tmp_path: Path) -> None:
     alone.train(name, [alone.asked(small, tmp_path)], script=__file__)
     ran = [tuple(found) for found in json.loads((tmp_path / "ran.json").read_text())]
     for reference in contenders.find(name).user_code:
         module, _, wanted = reference.partition(":")
-        file = str(code.path(module))
-        whole_class = "def " not in code.source(reference)  # nothing in it runs
+        file = str(source_code.path(module))
+        whole_class = "def " not in source_code.source(reference)  # nothing in it runs
         assert whole_class or any(f == file and f"{q}.".startswith(f"{wanted}.") for f, q in ran), reference
 
 
 def main(path: str) -> None:
-    """Train as `alone` does, and leave in ran.json which functions of which files ran."""
+    """Train as `alone` does, and write into ran.json which functions of which files ran."""
     given, ran = json.loads(Path(path).read_text()), set()
 
     def profile(frame: Any, event: str, _: Any) -> None:

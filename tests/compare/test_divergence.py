@@ -1,4 +1,4 @@
-"""A planted mistake is found at the step, tensor and operation that it touches first, and explained in its sentence."""
+"""Planted mistakes are located at their first step, tensor and operation, and explained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import contenders, divergence, jobs, parity, recording
+from compare import contenders
+from compare.jobs import shared
+from compare.parity import comparison, divergence, recorder, tolerances
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
@@ -55,7 +57,7 @@ def recorded(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             kept[name] = tmp_path_factory.mktemp("recorded")
             recipe, contender = recipe_of(model), kind()
             contender.load()
-            recording.record(contender, recipe, data, jobs.starting_weights(recipe, data), kept[name])
+            recorder.record(contender, recipe, data, shared.starting_weights(recipe, data), kept[name])
         return kept[name]
 
     return run
@@ -70,12 +72,17 @@ MISTAKES: list[tuple[Any, dict[str, Any], str, str]] = [
         "read in the other order",
     ),
     (planted.Unscaled, SIMPLE, "step 1, scaled, scaling the input: ", "The pixels are not scaled by 1/255."),
-    (planted.OtherActivation, SIMPLE, "step 1, hidden.0 activation, relu: ", "leaky_relu stands where relu is meant."),
+    (
+        planted.OtherActivation,
+        SIMPLE,
+        "step 1, hidden.0 activation, relu: ",
+        "The activation is leaky_relu instead of relu.",
+    ),
     (planted.FlattenedChannelsLast, CNN, "step 1, output, linear: ", "flattened channels last"),
     (planted.SoftmaxInTheNetwork, SIMPLE, "step 1, output, linear: ", "The logits went through softmax before"),
     (planted.SoftmaxInTheLoss, SIMPLE, "step 1, loss, cross_entropy: ", "The logits went through softmax before"),
     (planted.SoftmaxInTheLoss, CNN, "step 1, loss, cross_entropy: ", "The logits went through softmax before"),
-    (planted.Summed, SIMPLE, "step 1, loss, cross_entropy: ", "summed over the batch where the mean is meant."),
+    (planted.Summed, SIMPLE, "step 1, loss, cross_entropy: ", "summed over the batch instead of averaged."),
     (planted.Halved, SIMPLE, "step 1, loss, cross_entropy: ", "The loss is scaled by 0.5."),
     (
         planted.SummedButToldAsMean,
@@ -84,32 +91,42 @@ MISTAKES: list[tuple[Any, dict[str, Any], str, str]] = [
         "32 times as",
     ),
     (planted.Smoothed, SIMPLE, "step 1, loss, cross_entropy: ", "The labels are smoothed by 0.1."),
-    (planted.Penalised, ADAMW, "step 1, loss, cross_entropy: ", "The weight decay stands in the loss"),
-    (planted.OthersLabels, SIMPLE, "step 1, loss, cross_entropy: ", "other images' labels, those of the first in the"),
-    (planted.Unshuffled, SIMPLE, "step 1, loss, cross_entropy: ", "in the file's order, unshuffled."),
+    (planted.Penalised, ADAMW, "step 1, loss, cross_entropy: ", "The weight decay is part of the loss"),
+    (
+        planted.OthersLabels,
+        SIMPLE,
+        "step 1, loss, cross_entropy: ",
+        "The images have the labels of the first images in the",
+    ),
+    (planted.Unshuffled, SIMPLE, "step 1, loss, cross_entropy: ", "in the file's order, not shuffled."),
     (planted.SwappedBatches, SIMPLE, "step 2, loss, the batch or its forward pass: ", "The batch is that of step 3."),
-    (planted.PaddedLastBatch, SIMPLE, "step 3, loss, the batch", "filled up with the epoch's first images"),
-    (planted.DroppedLastBatch, SIMPLE, "ran 2 steps; expected 3.", "last batch, 16 of 32 images, was dropped."),
-    (planted.SmallerBatches, SIMPLE, "ran 4 steps; expected 3.", "batches are of 20 images where the recipe has 32."),
-    (planted.NeverZeroed, SIMPLE, "step 2, gradient of output.bias", "The gradient of step 1 is still in it"),
+    (planted.PaddedLastBatch, SIMPLE, "step 3, loss, the batch", "is padded with the epoch's first images"),
+    (planted.DroppedLastBatch, SIMPLE, "ran 2 steps; expected 3.", "last batch, 16 of 32 images, is dropped."),
+    (planted.SmallerBatches, SIMPLE, "ran 4 steps; expected 3.", "The batches have 20 images where the recipe has 32."),
+    (
+        planted.NeverZeroed,
+        SIMPLE,
+        "step 2, gradient of output.bias",
+        "It includes the gradient of step 1, which was not zeroed.",
+    ),
     (planted.Clipped, SIMPLE, "step 1, gradient of output.bias", "clipped to a norm of 0.1."),
     (
         planted.WrongRate,
         SIMPLE,
         "step 1, weight of hidden.0.weight, sgd's update: ",
-        "is 0.03 where the recipe's is 0.1.",
+        "is 0.03 where the recipe has 0.1.",
     ),
-    (planted.WrongRate, ADAM, "step 1, weight of hidden.0.weight, adam's", "0.003 where the recipe's is 0.01."),
-    (planted.ScheduleAhead, COSINE, "step 1, weight of hidden.0.weight", "a step ahead of the cosine schedule"),
-    (planted.NoSchedule, COSINE, "step 2, weight of hidden.0.weight", "The cosine schedule is not followed"),
+    (planted.WrongRate, ADAM, "step 1, weight of hidden.0.weight, adam's", "0.003 where the recipe has 0.01."),
+    (planted.ScheduleAhead, COSINE, "step 1, weight of hidden.0.weight", "one step ahead of the cosine schedule"),
+    (planted.NoSchedule, COSINE, "step 2, weight of hidden.0.weight", "The cosine schedule is not applied"),
     (
         planted.optimizer("SGD", momentum=0.9, nesterov=True),
         MOMENTUM,
         "step 1, weight of",
-        "The momentum is Nesterov's.",
+        "The momentum is Nesterov momentum.",
     ),
     (planted.optimizer("SGD", momentum=0.5), MOMENTUM, "step 2, weight of", "0.5 where the recipe has 0.9."),
-    (planted.TorchDampened, MOMENTUM, "step 2, weight of hidden.0.weight, sgd's update: ", "as by dampening."),
+    (planted.TorchDampened, MOMENTUM, "step 2, weight of hidden.0.weight, sgd's update: ", "as with dampening."),
     (
         planted.TorchAdamWithKerasEpsilon,
         ADAM,
@@ -122,15 +139,15 @@ MISTAKES: list[tuple[Any, dict[str, Any], str, str]] = [
         "step 1, weight of hidden.0.weight",
         "Epsilon is 3.7e-06 where minigrad",
     ),
-    (planted.EpsilonInside, ADAM, "step 1, weight of hidden.0.weight", "Epsilon stands inside the square root."),
+    (planted.EpsilonInside, ADAM, "step 1, weight of hidden.0.weight", "Epsilon is inside the square root."),
     (
         planted.KerasAdam,
         ADAM,
         "step 1, weight of",
-        "before the bias correction, as in Keras's Adam. And epsilon is 1e-07",
+        "before the bias correction, as in Keras's Adam. Epsilon is 1e-07",
     ),
-    (planted.Uncorrected, ADAM, "step 1, weight of hidden.0.weight", "Its bias is not corrected."),
-    (planted.KerasRMSprop, RMSPROP, "step 1, weight of", "alpha is 0.9 where minigrad has 0.99. Epsilon stands inside"),
+    (planted.Uncorrected, ADAM, "step 1, weight of hidden.0.weight", "The bias of the moments is not corrected."),
+    (planted.KerasRMSprop, RMSPROP, "step 1, weight of", "Alpha is 0.9 where minigrad has 0.99. Epsilon is inside"),
     (
         planted.optimizer("Adam", weight_decay=0.01),
         ADAMW,
@@ -158,10 +175,12 @@ def test_a_planted_mistake_is_explained(
 
 
 @pytest.mark.parametrize("model", [SIMPLE, SQUARE, CNN, MOMENTUM, ADAM, ADAMW, RMSPROP, COSINE])
-def test_of_a_right_contender_nothing_is_told(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
+def test_a_correct_contender_has_no_divergence(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
     for kind in (planted.Loop, planted.Torch):
-        row = parity.hold(recorded(planted.Right, model), recorded(kind, model), recipe_of(model), 0.0, kind.masks)
-        for dtype in parity.LIMITS:
+        row = comparison.compare_contender(
+            recorded(planted.Right, model), recorded(kind, model), recipe_of(model), 0.0, kind.accepts_masks
+        )
+        for dtype in tolerances.LIMITS:
             assert row[dtype]["passed"], row[dtype]["first"]
             assert row[dtype]["divergence"] is None
             assert row[dtype]["max_abs_diff"] < row[dtype]["limit"]
@@ -172,11 +191,11 @@ def test_of_a_right_contender_nothing_is_told(recorded: Callable[..., Path], mod
     [
         (planted.SoftmaxInTheLoss, SIMPLE, "softmax before cross_entropy"),
         (planted.transposed, SQUARE, "It is transposed."),
-        (planted.WrongRate, SIMPLE, "is 0.03 where the recipe's is 0.1."),
-        (planted.NeverZeroed, SIMPLE, "it was not zeroed."),
+        (planted.WrongRate, SIMPLE, "is 0.03 where the recipe has 0.1."),
+        (planted.NeverZeroed, SIMPLE, "which was not zeroed."),
     ],
 )
-def test_in_float32_they_are_explained_too(
+def test_mistakes_are_explained_in_float32_too(
     recorded: Callable[..., Path], kind: Any, model: dict[str, Any], why: str
 ) -> None:
     reference, other = recorded(planted.Right, model), recorded(kind, model)
@@ -185,16 +204,16 @@ def test_in_float32_they_are_explained_too(
     assert why in str(found.explanation)
 
 
-def test_what_came_back_in_float32_is_told_where_float64_was_meant(recorded: Callable[..., Path]) -> None:
+def test_float32_weights_are_reported_in_a_float64_run(recorded: Callable[..., Path]) -> None:
     folder = recorded(planted.Right, SIMPLE)
     found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
     assert (found.step, found.operation) == (0, "loading the weights")
-    assert found.explanation == "It went through float32."
+    assert found.explanation == "It was rounded to float32."
 
 
 class Silent(planted.Unscaled):
-    """Neither tells what it starts from nor what its layers make."""
+    """Reports neither its starting weights nor its layers' outputs."""
 
     def state(self) -> dict[str, np.ndarray]:
         return {}
@@ -203,7 +222,7 @@ class Silent(planted.Unscaled):
         return {}
 
 
-def test_a_contender_without_a_trace_is_judged_by_its_loss(recorded: Callable[..., Path]) -> None:
+def test_a_contender_without_a_trace_is_compared_by_its_loss(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Silent, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
@@ -212,13 +231,13 @@ def test_a_contender_without_a_trace_is_judged_by_its_loss(recorded: Callable[..
 
 
 class Unheard(planted.Loop):
-    """A mistake that nobody has made before."""
+    """An unknown mistake."""
 
     def change(self, parameters: list[Any]) -> None:
         parameters[0].grad[0] *= -1.5
 
 
-def test_of_an_unknown_mistake_the_place_is_told_and_nothing_is_made_up(recorded: Callable[..., Path]) -> None:
+def test_an_unknown_mistake_is_located_but_not_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Unheard, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
@@ -227,9 +246,9 @@ def test_of_an_unknown_mistake_the_place_is_told_and_nothing_is_made_up(recorded
     assert " where minigrad has " in found.sentence
 
 
-def test_parity_tells_the_same_in_its_cell(recorded: Callable[..., Path]) -> None:
+def test_the_parity_cell_contains_the_divergence(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, SIMPLE), recorded(planted.SoftmaxInTheLoss, SIMPLE)
-    cell = parity.hold(*folders, recipe_of(SIMPLE), 0.0, masks=True)["float64"]
+    cell = comparison.compare_contender(*folders, recipe_of(SIMPLE), 0.0, accepts_masks=True)["float64"]
     assert cell["passed"] is False
     told = json.loads(json.dumps(cell))["divergence"]
     assert told["sentence"] == cell["first"]
@@ -248,12 +267,12 @@ np.savez(sys.argv[2], **test_divergence.traced("keras"))
 
 
 def traced(name: str) -> dict[str, np.ndarray]:
-    """What the contender's layers make of eight images, once it has left its weights and statistics as they were."""
+    """Return the outputs of the contender's layers for eight images; check that weights and statistics are unchanged."""
     train = Split(np.arange(8 * 64, dtype=np.uint8).reshape(8, 8, 8) * 37, np.arange(8) % 3)
     few, recipe = Dataset(train, train, train, 3), recipe_of(NORMED)
     contender = contenders.find(name)()
     contender.load()
-    contender.build(recipe, few, jobs.starting_weights(recipe, few), "float64")
+    contender.build(recipe, few, shared.starting_weights(recipe, few), "float64")
     before = contender.state()
     found = contender.trace(train.images)
     for weight, array in contender.state().items():
@@ -284,15 +303,15 @@ DROPOUT = SQUARE | {"dropout": 0.3}
 
 
 class OwnDraws(planted.Torch):
-    """Takes the masks, and drops by its own all the same."""
+    """Ignores the masks, and draws its own."""
 
-    def take_masks(self, masks: Any) -> None:
+    def use_masks(self, masks: Any) -> None:
         pass
 
 
-def test_with_the_same_masks_dropout_agrees(recorded: Callable[..., Path]) -> None:
+def test_dropout_agrees_with_the_same_masks(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
-    found = parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=True)["dropout"]
+    found = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)["dropout"]
     assert found["passed"] is True
     assert found["said"].startswith("same masks: ")
     with np.load(folders[0] / "float64.npz") as off, np.load(folders[0] / "masked.npz") as on:
@@ -300,36 +319,36 @@ def test_with_the_same_masks_dropout_agrees(recorded: Callable[..., Path]) -> No
         assert len(on["loss"]) == 3
 
 
-def test_other_masks_are_a_difference_that_fails(recorded: Callable[..., Path]) -> None:
+def test_other_masks_fail(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(OwnDraws, DROPOUT)
-    row = parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=True)
+    row = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)
     assert row["float64"]["passed"] is True  # where dropout is off
     assert row["dropout"]["passed"] is False
     assert "same masks: step 1, loss" in row["dropout"]["said"]
-    assert parity.summarise({"torch": row}, {"torch"})["passed"] is False
+    assert comparison.summarise({"torch": row}, {"torch"})["passed"] is False
 
 
-def test_who_takes_no_masks_is_excluded_by_a_sentence(recorded: Callable[..., Path]) -> None:
+def test_a_contender_that_accepts_no_masks_is_excluded(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
-    assert parity.hold(*folders, recipe_of(DROPOUT), 0.0, masks=False)["dropout"] == {
+    assert comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=False)["dropout"] == {
         "passed": None,
-        "said": "excluded: its dropout takes no masks from outside",
+        "said": "excluded: its dropout accepts no masks",
     }
-    assert parity.dropout(*folders, recipe_of(SQUARE), masks=True)["said"] == "off"
+    assert comparison.compare_dropout(*folders, recipe_of(SQUARE), accepts_masks=True)["said"] == "off"
 
 
-def test_masks_are_of_the_seed_the_step_and_the_layer_alone() -> None:
+def test_masks_depend_on_seed_step_and_layer_only() -> None:
     recipe = recipe_of(DROPOUT | {"hidden": [200, 50]})
-    first, second = recording.masks(recipe, 3)
+    first, second = recorder.masks(recipe, 3)
     assert (first.shape, second.shape) == ((3, BATCH, 200), (3, BATCH, 50))
-    np.testing.assert_array_equal(first[:2], recording.masks(recipe, 2)[0])
+    np.testing.assert_array_equal(first[:2], recorder.masks(recipe, 2)[0])
     assert not np.array_equal(first[0], first[1])
     assert set(np.unique(first)) == {0, 1 / 0.7}
     assert first.mean() == pytest.approx(1, abs=0.02)
 
 
 class LinearInFloat32(planted.Right):
-    """One layer multiplies in float32, where all the rest is float64."""
+    """One layer multiplies in float32; everything else is float64."""
 
     def build(self, *args: Any) -> None:
         super().build(*args)
@@ -343,9 +362,9 @@ class LinearInFloat32(planted.Right):
         linear.__class__ = Rounded
 
 
-def test_a_product_in_float32_is_told(recorded: Callable[..., Path]) -> None:
+def test_a_float32_product_is_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(LinearInFloat32, SIMPLE)
     found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
     assert found is not None
     assert found.sentence.startswith("step 1, hidden.0, linear: differs by ")
-    assert found.explanation == "Its product with the weight is taken in float32."
+    assert found.explanation == "Its product with the weight is computed in float32."

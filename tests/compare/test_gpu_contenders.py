@@ -1,4 +1,4 @@
-"""Contenders on the GPU: when they take part, what their processes see, and that no queued work is timed."""
+"""Contenders on the GPU: when they take part, their environment, and waiting for queued work."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import contenders, devices
-from compare.contenders.base import Watch
-from compare.queued import Queued
+from compare import contenders, machine
+from compare.contenders.base import Observer
+from compare.timing.synchronized import SynchronizedObserver
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import alone
 
 GPU = ("torch_gpu", "lightning_gpu", "keras_gpu", "jax_gpu")
-HERE = pytest.mark.skipif(devices.gpu() is not None, reason="there is a GPU")
+HERE = pytest.mark.skipif(machine.gpu() is not None, reason="there is a GPU")
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    devices.gpu.cache_clear()
+    machine.gpu.cache_clear()
     yield
-    devices.gpu.cache_clear()
+    machine.gpu.cache_clear()
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let the driver's command be this script."""
+    """Replace the driver's command by a script."""
     command = folder / "nvidia-smi"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
@@ -50,26 +50,26 @@ def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
 )
 def test_the_driver_names_the_gpu(script: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, monkeypatch, script)
-    assert devices.gpu() == name
+    assert machine.gpu() == name
 
 
 def test_without_a_driver_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert devices.gpu() is None
+    assert machine.gpu() is None
 
 
 @pytest.mark.parametrize("name", GPU)
-def test_they_take_part_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_contenders_take_part_if_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contender = contenders.find(name)
     monkeypatch.setattr(contender, "needs", ())
     nvidia_smi(tmp_path, monkeypatch, "exit 1")
-    assert contender.missing() == "needs an NVIDIA GPU: nvidia-smi finds none here"
-    devices.gpu.cache_clear()
+    assert contender.missing() == "needs an NVIDIA GPU: nvidia-smi finds none on this machine"
+    machine.gpu.cache_clear()
     nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA T4'")
     assert contender.missing() is None
 
 
-def test_only_they_see_it() -> None:
+def test_only_gpu_contenders_see_the_gpu() -> None:
     for name in contenders.names():
         contender = contenders.find(name)
         assert contender.device == ("gpu" if name in GPU else "cpu")
@@ -77,13 +77,13 @@ def test_only_they_see_it() -> None:
         assert hidden == (name not in GPU)
 
 
-class Diary(Watch):
-    """Writes down when it is called, and when someone waits."""
+class Diary(Observer):
+    """Records calls and waits."""
 
     def __init__(self, every_step: bool = False) -> None:
         self.every_step, self.lines = every_step, []
 
-    def after(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
+    def after_steps(self, steps: int, loss: Any, weights: Any, gradients: Any) -> None:
         self.lines.append(steps)
 
     def wait(self) -> None:
@@ -98,12 +98,12 @@ class Diary(Watch):
         (True, [1] * 3, ["wait", 1] * 3),
     ],
 )
-def test_the_device_is_waited_for_before_each_look(every_step: bool, calls: list[int], lines: list) -> None:
+def test_the_observer_waits_for_the_device(every_step: bool, calls: list[int], lines: list) -> None:
     diary = Diary(every_step)
-    queued = Queued(diary, 4, diary.wait)
+    queued = SynchronizedObserver(diary, 4, diary.wait)
     assert queued.every_step == every_step
     for steps in calls:
-        queued.after(steps, float, dict, dict)
+        queued.after_steps(steps, float, dict, dict)
     assert diary.lines == lines
 
 
@@ -111,8 +111,8 @@ def test_the_device_is_waited_for_before_each_look(every_step: bool, calls: list
 @pytest.mark.parametrize(
     "name", ["torch_gpu", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lightning_gpu", "keras_gpu"))]
 )
-def test_a_build_without_cuda_says_so(name: str) -> None:
-    """Rather than train on the processor."""
+def test_a_build_without_cuda_is_refused(name: str) -> None:
+    """It does not train on the CPU instead."""
     program = f"from compare import contenders; contenders.find({name!r})().load()"
     environment = os.environ | dict(contenders.find(name).environment)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def test_a_build_without_cuda_says_so(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n if n == "torch_gpu" else pytest.param(n, marks=pytest.mark.slow) for n in GPU])
-def test_the_same_code_on_the_processor_trains_what_its_parent_trains(name: str, small: str, tmp_path: Path) -> None:
+def test_a_gpu_contender_on_the_cpu_trains_like_its_base_class(name: str, small: str, tmp_path: Path) -> None:
     same = {"epochs": 2, "hidden": [6], "optimizer": "adam", "learning_rate": 0.01, "augment": "shift"}
     both = [alone.asked(small, tmp_path / name / how, how, **same) for how in ("fit", "fit_open")]
     found = alone.train(name, both, script=__file__, JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="-1")
@@ -137,12 +137,12 @@ def test_the_same_code_on_the_processor_trains_what_its_parent_trains(name: str,
 
 
 def main(path: str) -> None:
-    """Train as `alone` does, a contender on the GPU brought to the processor."""
+    """Train as `alone` does, with a GPU contender moved to the CPU."""
     given = json.loads(Path(path).read_text())
     kind = contenders.find(given["name"])
 
     class OnProcessor(kind):  # type: ignore[misc, valid-type]
-        device = where = "cpu"
+        device = torch_device = "cpu"
 
         def load(self) -> None:
             super(kind, self).load()

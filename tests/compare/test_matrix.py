@@ -1,4 +1,4 @@
-"""python -m compare parity: the table of recipes and optimisers, what it leaves and how it ends."""
+"""python -m compare parity: the matrix of recipes and optimizers, its file and exit status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from compare import contenders, matrix, parity
+from compare import contenders
+from compare.parity import matrix, tolerances
 from minigrad import recipes
 from minigrad.runs import UserError
 
@@ -17,14 +18,14 @@ FEW = ["--steps", "3", "--threads", "1"]
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The parity.json of two contenders, three recipes and two optimisers, one of them with dropout."""
+    """The parity.json of two contenders, three recipes and two optimizers, one of them with dropout."""
     out = tmp_path_factory.mktemp("matrix")
     chosen = ["--contenders", "by_hand", "torch", "--optimizers", "adam", "sgd"]
     matrix.main([*FEW, *chosen, "--out", str(out)])
     return json.loads((out / matrix.FILE).read_text())
 
 
-def test_all_of_it_agrees_and_the_largest_differences_are_kept(left: dict[str, Any]) -> None:
+def test_all_cells_agree_and_contain_the_largest_differences(left: dict[str, Any]) -> None:
     assert left["passed"] is True
     assert [cell["name"] for cell in left["cells"]] == [
         f"{recipe} by {optimizer}" for recipe in recipes.names() for optimizer in ("sgd", "adam")
@@ -36,36 +37,36 @@ def test_all_of_it_agrees_and_the_largest_differences_are_kept(left: dict[str, A
         assert torch["float64"]["steps"] == left["steps"] == 3
 
 
-def test_who_does_not_know_a_recipe_is_excluded_by_a_sentence(left: dict[str, Any]) -> None:
+def test_a_contender_that_does_not_support_a_recipe_is_excluded(left: dict[str, Any]) -> None:
     by_hand = {cell["name"]: cell["contenders"]["by_hand"] for cell in left["cells"]}
     assert [name for name, row in by_hand.items() if row["passed"]] == ["simple by sgd"]
-    assert by_hand["cnn by adam"]["excluded"].startswith("derived for an mlp")
+    assert by_hand["cnn by adam"]["excluded"].startswith("requires an mlp")
 
 
-def test_dropout_is_held_with_the_same_masks(left: dict[str, Any]) -> None:
+def test_dropout_is_compared_with_the_same_masks(left: dict[str, Any]) -> None:
     for cell in left["cells"]:
         said = cell["contenders"]["torch"]["dropout"]["said"]
         assert said.startswith("same masks: ") if cell["name"].startswith("advanced") else said == "off"
 
 
-def test_a_difference_is_a_sentence_and_status_1(
+def test_a_difference_is_reported_with_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(parity, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
     with pytest.raises(SystemExit) as end:
         matrix.main(
-            [*FEW, "--contenders", "torch", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]
+            [*FEW, "--contenders", "by_hand", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]
         )
     assert end.value.code == 1
     assert json.loads((tmp_path / matrix.FILE).read_text())["passed"] is False
     shown = capsys.readouterr().out
-    assert "torch, float64, differs in 1 of 1, first in simple by sgd: step 1, " in shown
-    assert "They do NOT agree." in shown
-    assert "They agree" not in shown
+    assert "by hand, float64: differs in 1 of 1, first in simple by sgd: step 1, " in shown
+    assert "The contenders do NOT agree." in shown
+    assert "The contenders agree" not in shown
 
 
-def test_every_schedule_and_optimiser_of_the_recipes_is_in_it() -> None:
-    cells = matrix.cells_of(recipes.names(), matrix.OPTIMIZERS)
+def test_the_matrix_has_every_schedule_and_optimizer() -> None:
+    cells = matrix.matrix_recipes(recipes.names(), matrix.OPTIMIZERS)
     assert len(cells) == len(recipes.names()) * 5
     models = [cell.model for cell in cells.values()]
     assert {m.schedule for m in models} == {"constant", "cosine", "one_cycle"}
@@ -86,7 +87,7 @@ def test_every_schedule_and_optimiser_of_the_recipes_is_in_it() -> None:
         (["--data", "nowhere.npz"], ["data.path", "nowhere.npz"]),
     ],
 )
-def test_a_mistake_is_one_sentence(tmp_path: Path, flags: list[str], expected: list[str]) -> None:
+def test_an_invalid_argument_is_refused_in_one_sentence(tmp_path: Path, flags: list[str], expected: list[str]) -> None:
     with pytest.raises(UserError) as error:
         matrix.main(["--out", str(tmp_path / "o"), *flags])
     for part in expected:
@@ -94,7 +95,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, flags: list[str], expected: l
     assert not (tmp_path / "o").exists()
 
 
-def test_an_earlier_one_is_kept(tmp_path: Path) -> None:
+def test_an_earlier_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / matrix.FILE).write_text("{}")
     (tmp_path / ".files.json").write_text(json.dumps({"files": [matrix.FILE]}))
     with pytest.raises(UserError, match=r"already holds parity\.json"):
@@ -110,5 +111,5 @@ def test_every_installed_contender_agrees_everywhere(tmp_path: Path) -> None:
     assert found["passed"] is True
     for cell in found["cells"]:
         for name, row in cell["contenders"].items():
-            if not contenders.find(name).apart:
+            if not contenders.find(name).outside_verdict:
                 assert row["passed"] is True or "excluded" in row, (name, cell["name"])

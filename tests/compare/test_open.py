@@ -1,4 +1,4 @@
-"""The open division trains as well as the closed one, with as many steps; and both hand out what the races ask for."""
+"""The open division trains as well as the closed one, with the same number of steps; both report what is measured."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import alone
 
 EPOCHS, STEPS = 8, 10  # 300 images in batches of 32
 NAMES = ("minigrad", "by_hand", "torch", "lightning", "keras", "jax")
-# Another order of the batches leaves another test loss: of minigrad's in ten orders, the highest is 4 % above the lowest.
+# Another order of the batches changes the test loss: over ten orders, minigrad's highest is 4 % above the lowest.
 NOISE = 0.08
-# With Adam and shifts, by the same ten, the cnn ends between 0.20 and 0.35, from 1.1 at the start.
+# With Adam and shifts, the CNN's loss ends between 0.20 and 0.35 over ten orders, from 1.1 at the start.
 LEARNT = 0.5
 SAVED = {"torch": "model.pt", "lightning": "model.ckpt", "keras": "model.keras"}
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def trained(request: pytest.FixtureRequest, small: str, tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    """A contender's name, and what it answered: closed, opened; and with Adam, and shifted images in a cnn, opened."""
+    """A contender's name and measurements: closed, open, and open with Adam and shifted images in a CNN."""
     name, out = request.param, tmp_path_factory.mktemp("open")
     same = {"epochs": EPOCHS, "hidden": [8], "learning_rate": 0.2}
     trainings = [alone.asked(small, out / how, how, **same) for how in ("fit", "fit_open")]
@@ -37,13 +37,13 @@ def trained(request: pytest.FixtureRequest, small: str, tmp_path_factory: pytest
     return name, alone.train(name, trainings)
 
 
-def test_all_steps_are_done_and_told_of(trained: tuple) -> None:
+def test_all_steps_are_done_and_observed(trained: tuple) -> None:
     for answer in trained[1]:
         assert sum(answer["looks"]) == EPOCHS * STEPS
         assert len(answer["losses"]) == EPOCHS  # someone looked at each epoch's end
 
 
-def test_it_learns_as_well(trained: tuple) -> None:
+def test_the_open_division_learns_as_well(trained: tuple) -> None:
     closed, opened, *others = trained[1]
     assert opened["accuracy"] == closed["accuracy"] == 1
     assert opened["test_loss"] == pytest.approx(closed["test_loss"], rel=NOISE)
@@ -58,32 +58,32 @@ def test_weights_at_each_epochs_end_are_copies(trained: tuple) -> None:
         assert answer["last_is_state"]
 
 
-def test_all_name_the_same_weights(trained: tuple) -> None:
+def test_all_contenders_have_the_same_weight_names(trained: tuple) -> None:
     names = {f"{layer}.{part}" for layer in ("hidden.0", "output") for part in ("weight", "bias")}
     assert set(trained[1][0]["sums"]) == set(trained[1][1]["sums"]) == names
 
 
-def test_the_network_is_saved_in_the_frameworks_own_file(trained: tuple) -> None:
+def test_the_network_is_saved_in_the_frameworks_file_format(trained: tuple) -> None:
     name, answers = trained
     for answer in answers:
         assert answer["saved"] == SAVED.get(name, "weights.safetensors")
         assert answer["bytes"] > 4 * answer["described"]["parameters"]
 
 
-def test_who_does_nothing_otherwise_says_nothing() -> None:
+def test_contenders_without_open_training_describe_no_changes() -> None:
     for name in contenders.names():
         contender = contenders.find(name)
         if contender.fit_open is base.Contender.fit_open:
-            assert not any(contender.opens(recipes.load(recipe)) for recipe in recipes.names()), name
+            assert not any(contender.open_changes(recipes.load(recipe)) for recipe in recipes.names()), name
 
 
-def test_what_is_done_otherwise_depends_on_the_recipe() -> None:
+def test_open_changes_depend_on_the_recipe() -> None:
     simple, advanced, cnn = map(recipes.load, ("simple", "advanced", "cnn"))
     torch, lightning = contenders.find("torch"), contenders.find("lightning")
-    assert torch.opens(simple) == ""  # plain SGD in a bare loop: nothing is quicker
-    assert "fused" in torch.opens(advanced)
-    assert "channels last" not in torch.opens(advanced)
-    assert "channels last" in torch.opens(cnn)
-    assert "fused" not in lightning.opens(simple)
-    assert "barebones" in lightning.opens(simple)
-    assert "fused" in lightning.opens(advanced)
+    assert torch.open_changes(simple) == ""  # plain SGD in a bare loop: nothing is quicker
+    assert "fused" in torch.open_changes(advanced)
+    assert "channels-last" not in torch.open_changes(advanced)
+    assert "channels-last" in torch.open_changes(cnn)
+    assert "fused" not in lightning.open_changes(simple)
+    assert "barebones" in lightning.open_changes(simple)
+    assert "fused" in lightning.open_changes(advanced)

@@ -1,4 +1,4 @@
-"""The report's drawing pad, driven in Chromium as a person would: what it draws, sees and answers."""
+"""The report's drawing pad in Chromium: drawing, conversion to an image, and predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_pad(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens a page with nothing but the pad, and sees to it that no page complains or asks for anything."""
+    """Opens a page with only the pad, and checks that it logs nothing and sends no request."""
     contexts, trouble = [], []
 
     def open_(recipe: Recipe, data: Dataset, nets: Networks, **options: Any) -> Page:
@@ -62,14 +62,14 @@ def render(recipe: Recipe, data: Dataset, nets: Networks) -> str:
 
 
 def dataset(shape: tuple[int, ...], classes: int, count: int = 40, dtype: Any = np.uint8) -> Dataset:
-    """Noise, with labels in turn."""
+    """Return noise, with labels in turn."""
     images = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(dtype)
     split = Split(images, np.arange(count) % classes)
     return Dataset(split, split, split, classes)
 
 
 def untrained(recipe: Recipe, data: Dataset, seed: int) -> Classifier:
-    """A network whose weights, running statistics among them, are drawn large enough to be sure of something."""
+    """Return a network with random weights and running statistics, large enough for confident predictions."""
     net, rng = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale), np.random.default_rng(seed)
     state = {
         name: rng.uniform(0.3, 2, array.shape) if name.endswith("_var") else rng.normal(0, 0.3, array.shape)
@@ -98,7 +98,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def trained(mnist: Dataset, recipe: Recipe) -> Networks:
-    """Two networks, two epochs of 6,000 images old."""
+    """Two networks, trained for two epochs of 6,000 images."""
     nets = {}
     for seed, title in enumerate(("minigrad", "torch")):
         nets[title] = net = Classifier(recipe.model, mnist.input_shape, 10, seed=seed)
@@ -116,7 +116,7 @@ def page(open_pad: Open, recipe: Recipe, mnist: Dataset, trained: Networks) -> P
 
 
 def seen(page: Page, shape: tuple[int, int] = (28, 28)) -> np.ndarray:
-    """The image that the networks see."""
+    """Return the input of the networks."""
     return np.array(page.evaluate("pad.image()"), np.uint8).reshape(shape)
 
 
@@ -161,7 +161,7 @@ CNN: dict[str, Any] = {"architecture": "cnn", "channels": [3, 4]}
         ((21, 13, 1), 12, Model(**CNN, kernel_size=1, activation="sigmoid")),
     ],
 )
-def test_test_images_are_answered_as_minigrad_answers(
+def test_predictions_of_test_images_are_minigrads(
     shape: tuple[int, ...], classes: int, model: Model, open_pad: Open
 ) -> None:
     recipe, data = Recipe(model=model), dataset(shape, classes)
@@ -178,7 +178,7 @@ def test_test_images_are_answered_as_minigrad_answers(
         check_answers(page, nets, data.test.images[found])
 
 
-def test_test_images_are_of_all_classes_and_chosen_by_the_seed(recipe: Recipe, mnist: Dataset) -> None:
+def test_test_images_cover_all_classes_and_depend_on_the_seed(recipe: Recipe, mnist: Dataset) -> None:
     def chosen(seed: int) -> list[dict[str, Any]]:
         networks = {"minigrad": Classifier(recipe.model, (28, 28), 10).state_dict()}
         payload = pad.payload(replace(recipe, seed_everything=seed), mnist, networks)
@@ -190,7 +190,7 @@ def test_test_images_are_of_all_classes_and_chosen_by_the_seed(recipe: Recipe, m
     assert chosen(1) != chosen(2)
 
 
-def test_the_table_and_the_sentence_say_what_is_answered(page: Page, mnist: Dataset, trained: Networks) -> None:
+def test_table_and_summary_show_the_predictions(page: Page, mnist: Dataset, trained: Networks) -> None:
     page.evaluate("pixels => pad.show(pixels)", mnist.test.images[0].reshape(-1).tolist())
     check_answers(page, trained, mnist.test.images[0])
     percents = {t: f"{100 * probabilities(n, mnist.test.images[:1])[0, 7]:.0f} %" for t, n in trained.items()}
@@ -201,17 +201,17 @@ def test_the_table_and_the_sentence_say_what_is_answered(page: Page, mnist: Data
     expect(row.get_by_role("cell")).to_have_text(list(percents.values()))
 
 
-def test_a_network_that_diverged_is_said_to_give_no_number(
+def test_a_diverged_network_is_shown_as_not_a_number(
     open_pad: Open, recipe: Recipe, mnist: Dataset, trained: Networks
 ) -> None:
     lost = Classifier(recipe.model, (28, 28), 10)
     lost.output.bias.data[:] = np.nan
     page = open_pad(recipe, mnist, {"</script><b>lost": lost, **trained})
     page.evaluate("pixels => pad.show(pixels)", mnist.test.images[0].reshape(-1).tolist())
-    expect(page.get_by_text("7: minigrad")).to_contain_text("; </script><b>lost no number")
+    expect(page.get_by_text("7: minigrad")).to_contain_text("; </script><b>lost not a number")
 
 
-def test_of_many_classes_the_ten_likeliest_are_shown(open_pad: Open) -> None:
+def test_the_ten_most_probable_of_many_classes_are_shown(open_pad: Open) -> None:
     recipe, data = Recipe(), dataset((9, 9), 30)
     net = untrained(recipe, data, 0)
     page = open_pad(recipe, data, {"minigrad": net})
@@ -223,7 +223,7 @@ def test_of_many_classes_the_ten_likeliest_are_shown(open_pad: Open) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((784,), np.uint8), ((8, 8, 3), np.uint8), ((8, 8), np.float32), ((8, 8, 1, 1), np.uint8)]
 )
-def test_there_is_no_pad_where_nothing_can_be_drawn(shape: tuple[int, ...], dtype: Any) -> None:
+def test_there_is_no_pad_for_data_that_cannot_be_drawn(shape: tuple[int, ...], dtype: Any) -> None:
     recipe, data = Recipe(), dataset(shape, 3, dtype=dtype)
     net = Classifier(recipe.model, shape, 3, data.input_scale)
     assert pad.payload(recipe, data, {"minigrad": net.state_dict()}) is None
@@ -233,14 +233,14 @@ def test_there_is_no_pad_where_nothing_can_be_drawn(shape: tuple[int, ...], dtyp
 # What is drawn
 
 
-def test_an_empty_pad_says_so(page: Page) -> None:
+def test_an_empty_pad_shows_a_hint(page: Page) -> None:
     expect(page.get_by_text("The pad is empty")).to_be_visible()
     assert page.evaluate("pad.answers()") == {}
     assert not seen(page).any()
 
 
 @pytest.mark.parametrize(("scale", "x", "y"), [(1, 0, 0), (0.25, 0.02, 0.7), (1.4, -0.2, -0.2)])
-def test_a_drawing_fills_the_box_and_its_mass_is_in_the_centre(
+def test_a_drawing_fills_the_box_and_is_centred(
     page: Page, trained: Networks, scale: float, x: float, y: float
 ) -> None:
     draw(page, moved(THREE, scale, x, y))
@@ -255,7 +255,7 @@ def test_a_drawing_fills_the_box_and_its_mass_is_in_the_centre(
     check_answers(page, trained, image.astype(np.uint8))
 
 
-def test_where_and_how_large_it_is_drawn_makes_no_difference(page: Page) -> None:
+def test_position_and_size_of_a_drawing_do_not_matter(page: Page) -> None:
     draw(page, THREE)
     large = seen(page).astype(int)
     page.get_by_role("button", name="Clear").click()
@@ -264,7 +264,7 @@ def test_where_and_how_large_it_is_drawn_makes_no_difference(page: Page) -> None
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.5, 0.9), (0.9, 0.1)])
-def test_a_line_is_as_thick_as_mnists(page: Page, x: float, y: float) -> None:
+def test_lines_are_as_thick_as_in_mnist(page: Page, x: float, y: float) -> None:
     draw(page, [[(0.5, 0.1), (x, y)]])
     image = seen(page) / 255
     length = 17.75 * np.hypot(x - 0.5, y - 0.1) / max(abs(x - 0.5), abs(y - 0.1))
@@ -272,14 +272,14 @@ def test_a_line_is_as_thick_as_mnists(page: Page, x: float, y: float) -> None:
     assert ((image > 0) & (image < 1)).any()
 
 
-def test_a_dot_stays_a_dot(page: Page) -> None:
+def test_a_dot_is_a_dot(page: Page) -> None:
     draw(page, [[(0.1, 0.9)]])
     image = seen(page) / 255
     assert image.sum() == pytest.approx(np.pi * 1.125**2, rel=0.05)
     assert image[12:17, 12:17].sum() == image.sum()
 
 
-def test_a_field_that_is_no_square_keeps_the_aspect(open_pad: Open) -> None:
+def test_an_image_that_is_not_square_keeps_the_aspect_ratio(open_pad: Open) -> None:
     recipe, data = Recipe(), dataset((20, 12), 3)
     nets = {"minigrad": untrained(recipe, data, 0)}
     page = open_pad(recipe, data, nets)
@@ -314,7 +314,7 @@ def traced(image: np.ndarray) -> Strokes:
     return strokes
 
 
-def test_undo_takes_the_last_thing_away(page: Page, mnist: Dataset) -> None:
+def test_undo_removes_the_last_stroke_or_image(page: Page, mnist: Dataset) -> None:
     undo = page.get_by_role("button", name="Undo")
     draw(page, THREE)
     three = seen(page)
@@ -330,7 +330,7 @@ def test_undo_takes_the_last_thing_away(page: Page, mnist: Dataset) -> None:
     assert not seen(page).any()
 
 
-def test_a_stroke_begins_anew_after_an_image(page: Page) -> None:
+def test_a_stroke_replaces_an_image(page: Page) -> None:
     line = [[(0.2, 0.2), (0.8, 0.6)]]
     draw(page, line)
     alone = seen(page)
@@ -344,7 +344,7 @@ def test_a_stroke_begins_anew_after_an_image(page: Page) -> None:
 # By which means
 
 
-def test_the_keyboard_alone_draws_and_clears(page: Page, trained: Networks) -> None:
+def test_drawing_and_clearing_work_with_the_keyboard_alone(page: Page, trained: Networks) -> None:
     page.set_viewport_size({"width": 360, "height": 500})
     page.keyboard.press("Tab")
     scrolled = page.evaluate("scrollY")
@@ -396,15 +396,15 @@ def test_it_fits_the_width(open_pad: Open, recipe: Recipe, mnist: Dataset, train
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_on_paper_there_is_a_sentence(page: Page) -> None:
+def test_a_sentence_replaces_the_pad_in_print(page: Page) -> None:
     page.emulate_media(media="print")
-    expect(page.get_by_text("opened in a browser")).to_be_visible()
+    expect(page.get_by_text("In a browser, this page")).to_be_visible()
     expect(page.get_by_label("Drawing pad")).to_be_hidden()
     expect(page.get_by_role("table")).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", ["pad_network.js", "pad_image.js", "pad_view.js", "pad.js"])
-def test_the_scripts_come_through_the_template_unchanged(name: str, recipe: Recipe) -> None:
+def test_the_template_does_not_change_the_scripts(name: str, recipe: Recipe) -> None:
     data = dataset((28, 28), 10)
     page = render(recipe, data, {"minigrad": Classifier(recipe.model, (28, 28), 10)})
     assert (FOLDER / name).read_text(encoding="utf-8").strip() in page

@@ -1,4 +1,4 @@
-"""Holding one recording against another: what passes, and what is said of the first divergence."""
+"""Comparing recordings: limits, verdict, and the first divergence."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import parity
-from compare.report import words
-from compare.watches import Recorder, is_looked_at
+from compare.parity import comparison, tolerances
+from compare.parity.recorder import Recorder
+from compare.parity.recording import is_weight_step
+from compare.report import text
 from minigrad import recipes
 
 LIMIT = 1e-12
 
 
 def record(path: Path, steps: int = 8, **changes: float) -> Path:
-    """A recording of `steps` steps; a change is added to `loss_N`, `weight_N` or `gradient_N`."""
+    """Write a recording of `steps` steps; `loss_N`, `weight_N` or `gradient_N` is added to the value at step N."""
     recorder = Recorder(steps)
     for step in range(1, steps + 1):
         loss, weight, gradient = (changes.get(f"{what}_{step}", 0.0) for what in ("loss", "weight", "gradient"))
         weights = {"output.weight": np.full((2, 3), step + weight), "output.bias": np.zeros(2)}
         gradients = {"output.weight": np.full((2, 3), 1 / step + gradient), "output.bias": np.zeros(2)}
-        recorder.after(1, lambda v=1 / step + loss: v, lambda v=weights: v, lambda v=gradients: v)
+        recorder.after_steps(1, lambda v=1 / step + loss: v, lambda v=weights: v, lambda v=gradients: v)
     recorder.save(path)
     return path
 
 
 def held(tmp_path: Path, **changes: float) -> dict:
-    return parity.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), LIMIT)
+    return comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), LIMIT)
 
 
-def test_equal_recordings_pass_with_nothing_between_them(tmp_path: Path) -> None:
+def test_equal_recordings_pass_with_difference_0(tmp_path: Path) -> None:
     cell = held(tmp_path)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == 0
@@ -41,7 +42,7 @@ def test_equal_recordings_pass_with_nothing_between_them(tmp_path: Path) -> None
     assert cell["first"] is None
 
 
-def test_a_difference_within_the_limit_passes_and_is_told(tmp_path: Path) -> None:
+def test_a_difference_within_the_limit_passes_and_is_reported(tmp_path: Path) -> None:
     cell = held(tmp_path, loss_6=5e-13)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == pytest.approx(5e-13, rel=1e-3)
@@ -58,12 +59,12 @@ def test_a_difference_within_the_limit_passes_and_is_told(tmp_path: Path) -> Non
         ({"weight_8": 0.5, "loss_3": 1e-6}, "step 3, loss, the batch or its forward pass: differs by 1e-06."),
         (
             {"weight_8": 0.5},
-            "step 8, weight of output.weight, the optimiser's update: 8.5 at [0, 0] where minigrad has 8.",
+            "step 8, weight of output.weight, the optimizer's update: 8.5 at [0, 0] where minigrad has 8.",
         ),
         ({"loss_4": float("nan")}, "step 4, loss, the batch or its forward pass: nan where minigrad has 0.25."),
         (
             {"weight_4": float("inf")},
-            "step 4, weight of output.weight, the optimiser's update: inf at [0, 0] where minigrad has 4.",
+            "step 4, weight of output.weight, the optimizer's update: inf at [0, 0] where minigrad has 4.",
         ),
     ],
 )
@@ -74,60 +75,63 @@ def test_the_first_divergence_is_named(tmp_path: Path, changes: dict[str, float]
 
 
 def test_a_missing_step_is_a_divergence(tmp_path: Path) -> None:
-    cell = parity.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), LIMIT)
+    cell = comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), LIMIT)
     assert cell["passed"] is False
     assert cell["first"] == "ran 7 steps; expected 8."
 
 
-def test_the_verdict_is_over_those_who_count(tmp_path: Path) -> None:
-    good, bad = ({d: held(tmp_path, **c) for d in parity.LIMITS} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
+def test_only_counted_contenders_enter_the_verdict(tmp_path: Path) -> None:
+    good, bad = ({d: held(tmp_path, **c) for d in tolerances.LIMITS} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
     rows = {"torch": good, "keras_torch": bad}
-    assert parity.summarise(rows, {"torch", "keras_torch"})["passed"] is False
-    told = parity.summarise(rows, {"torch"})
+    assert comparison.summarise(rows, {"torch", "keras_torch"})["passed"] is False
+    told = comparison.summarise(rows, {"torch"})
     assert told["passed"] is True
     assert told["float64"]["max_abs_diff"] == pytest.approx(1e-14, rel=0.1)
     assert told["contenders"]["keras_torch"]["float64"]["passed"] is False
-    assert parity.summarise({}, set())["passed"] is None
+    assert comparison.summarise({}, set())["passed"] is None
 
 
-def test_float32_has_room_for_adam_only_where_adam_is() -> None:
+def test_the_float32_limit_is_wider_for_adam() -> None:
     recipe = recipes.load("simple")
-    assert parity.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
-    assert parity.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
+    assert tolerances.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
+    assert tolerances.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
 
 
-def test_rmsprop_is_as_adaptive_as_adam() -> None:
+def test_the_float32_limit_is_wider_for_rmsprop() -> None:
     recipe = recipes.Recipe.from_dict({"model": {"optimizer": "rmsprop", "learning_rate": 0.01}})
-    assert parity.limits(recipe)["float32"] == pytest.approx(0.0201)
+    assert tolerances.limits(recipe)["float32"] == pytest.approx(0.0201)
 
 
-def test_batch_norm_has_a_limit_of_its_own() -> None:
+def test_the_float64_limit_is_wider_for_batch_norm() -> None:
     recipe = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
-    assert parity.limits(recipe) == {"float64": 1e-10, "float32": 1e-4}
+    assert tolerances.limits(recipe) == {"float64": 1e-10, "float32": 1e-4}
 
 
-def test_float32_may_stray_as_far_as_minigrads_own_does(tmp_path: Path) -> None:
+def test_the_float32_limit_follows_minigrads_rounding(tmp_path: Path) -> None:
     record(tmp_path / "float64.npz")
     record(tmp_path / "float32.npz", weight_8=0.25, loss_2=1e-3)
-    own = parity.strayed(tmp_path)
+    own = comparison.rounding(tmp_path)
     assert own["max_abs_diff"] == 0.25
     recipe = recipes.load("simple")
-    assert parity.limits(recipe, own["max_abs_diff"]) == {"float64": 1e-12, "float32": 0.5}
-    assert parity.limits(recipe, 1e-6)["float32"] == 1e-4
+    assert tolerances.limits(recipe, own["max_abs_diff"]) == {"float64": 1e-12, "float32": 0.5}
+    assert tolerances.limits(recipe, 1e-6)["float32"] == 1e-4
 
 
-def test_what_set_the_limit_is_told() -> None:
+def test_the_verdict_reports_a_limit_set_by_rounding() -> None:
     cells = {"float64": 1e-15, "float32": 0.01}
     told = {d: {"passed": True, "steps": 9, "max_abs_diff": gap, "limit": 0.5} for d, gap in cells.items()}
     results = {"contenders": [], "parity": {"passed": True, **told, "rounding": {"max_abs_diff": 0.25}}}
-    assert "The limit in float32 is twice 2.5e-01, by which minigrad's float32 run strays" in words.verdict(results)[0]
+    assert (
+        "The float32 limit is twice 2.5e-01, the difference between minigrad's float32 and float64 runs."
+        in text.verdict(results)[0]
+    )
     results["parity"]["rounding"] = {"max_abs_diff": 1e-6}
-    assert "twice" not in words.verdict(results)[0]
+    assert "twice" not in text.verdict(results)[0]
 
 
 @given(st.integers(1, 10_000))
-def test_the_last_step_is_always_looked_at_and_few_are(total: int) -> None:
-    looked = [step for step in range(1, total + 1) if is_looked_at(step, total)]
+def test_few_steps_are_recorded_and_the_last_one_always(total: int) -> None:
+    looked = [step for step in range(1, total + 1) if is_weight_step(step, total)]
     assert looked[-1] == total
     assert looked[: min(5, total)] == list(range(1, min(5, total) + 1))
     assert len(looked) <= 5 + 14

@@ -1,4 +1,4 @@
-"""report.html: whole, offline, the figures of results.json, readable on a phone, and there when much is missing."""
+"""report.html: complete, without requests, with the values of results.json, on a phone, and with parts missing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from markupsafe import escape
 from PIL import Image
 from playwright.sync_api import Browser
 
-from compare import code, contenders
-from compare.report import crossover, html, pictures, svg, table, words
+from compare import contenders
+from compare.report import images, svg, table, text, width_chart
+from compare.report import page as report_page
+from compare.results import source_code
 from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
@@ -36,7 +38,7 @@ Rendered = Callable[..., "Page"]
 
 @dataclass
 class Page(HTMLParser):
-    """A page taken apart: its text, ids, what they are pointed at by, and its tables."""
+    """A parsed page: its text, ids, references to ids, and tables."""
 
     source: str
     ids: list[str] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Page(HTMLParser):
 
     @property
     def downloads(self) -> dict[str, str]:
-        """What the data: links hold, by their name."""
+        """The content of the data: links, by file name."""
         found = re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', self.source)
         return {name: base64.b64decode(text).decode() for name, text in found}
 
@@ -102,30 +104,32 @@ def data(results: Results) -> Dataset:
 
 
 @pytest.fixture
-def networks(whole: Path, results: Results) -> dict[str, dict[str, np.ndarray]]:
+def networks(run_folder: Path, results: Results) -> dict[str, dict[str, np.ndarray]]:
     seed = str(results["plan"]["seeds"][0])
-    files = {row["name"]: whole / "jobs/closed" / row["name"] / seed / "network.npz" for row in results["contenders"]}
+    files = {
+        row["name"]: run_folder / "jobs/closed" / row["name"] / seed / "network.npz" for row in results["contenders"]
+    }
     return {name: dict(np.load(path)) for name, path in files.items()}
 
 
 @pytest.fixture
-def page(whole: Path) -> Page:
-    """As the command left it."""
-    return Page((whole / "report.html").read_text(encoding="utf-8"))
+def page(run_folder: Path) -> Page:
+    """The page that the command wrote."""
+    return Page((run_folder / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def edited(results: Results) -> Results:
-    """To be changed."""
+    """A copy of the results, to be changed."""
     return copy.deepcopy(results)
 
 
 @pytest.fixture
 def render(tmp_path: Path, data: Dataset) -> Rendered:
-    """The page of other results, or of other data."""
+    """Renders the page of other results or data."""
 
-    def write(results: Results, data: Dataset = data, networks: html.Networks | None = None) -> Page:
-        html.write(tmp_path / "report.html", results, Recipe.from_dict(results["recipe"]), data, networks or {})
+    def write(results: Results, data: Dataset = data, networks: report_page.Networks | None = None) -> Page:
+        report_page.write(tmp_path / "report.html", results, Recipe.from_dict(results["recipe"]), data, networks or {})
         found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
         _check(found)
         return found
@@ -134,14 +138,14 @@ def render(tmp_path: Path, data: Dataset) -> Rendered:
 
 
 def _check(page: Page) -> None:
-    """Sound in itself: ids once each, all that is pointed at there, nothing from outside."""
+    """Check that ids are unique, that references exist, and that nothing is loaded from outside."""
     assert len(page.ids) == len(set(page.ids))
     assert page.targets <= set(page.ids)
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert not re.search(r"url\((?!data:)|@import", page.source)
 
 
-def test_the_page_is_sound_and_has_every_section_and_chart(page: Page, results: Results) -> None:
+def test_the_page_is_valid_and_has_every_section_and_chart(page: Page, results: Results) -> None:
     _check(page)
     assert [name for name in page.ids if name in SECTIONS] == SECTIONS
     latencies = len(results["contenders"][0]["latency"])
@@ -149,22 +153,22 @@ def test_the_page_is_sound_and_has_every_section_and_chart(page: Page, results: 
     assert page.source.count("<details>") == 6  # each chart's figures as a table
 
 
-def test_the_raw_results_are_inside(page: Page, results: Results) -> None:
+def test_the_page_contains_the_raw_results(page: Page, results: Results) -> None:
     assert json.loads(page.downloads["results.json"]) == results
 
 
-def test_the_verdict_conditions_and_divisions_are_told(page: Page, results: Results) -> None:
-    for line in (*words.verdict(results), words.conditions(results)):
+def test_the_page_shows_verdict_conditions_and_divisions(page: Page, results: Results) -> None:
+    for line in (*text.verdict(results), text.conditions(results)):
         assert " ".join(line.split()) in page.text
     assert "Closed division" in page.text
     assert "Open division" in page.text
 
 
-def test_the_tables_hold_the_figures_of_the_results(page: Page, results: Results) -> None:
+def test_the_tables_contain_the_measurements(page: Page, results: Results) -> None:
     for row in results["contenders"]:
         runs, latency = row["runs"], row["latency"]
         shown = [
-            *words.cells(row),
+            *text.cells(row),
             table.micros(max(run["step_us"] for run in runs)),
             table.micros(row["steady_us"]["p99"]),
         ]
@@ -188,12 +192,12 @@ def test_a_table_can_be_saved_as_csv(page: Page, results: Results) -> None:
     assert [float(row["total s"]) for row in rows] == [row["seconds"]["total"] for row in results["contenders"]]
 
 
-def test_the_code_is_that_of_the_sources(page: Page, results: Results) -> None:
+def test_the_code_is_that_of_the_source_files(page: Page, results: Results) -> None:
     for row in results["contenders"]:
         contender = contenders.find(row["name"])
-        for place in contender.code:
-            assert str(escape(code.source(place).strip())) in page.source
-        assert str(sum(map(code.lines, contender.user_code))) in page.cells
+        for place in contender.step_code:
+            assert str(escape(source_code.source(place).strip())) in page.source
+        assert str(sum(map(source_code.count_lines, contender.user_code))) in page.cells
 
 
 def test_the_images_are_those_of_the_test_set(page: Page, results: Results, data: Dataset) -> None:
@@ -204,7 +208,7 @@ def test_the_images_are_those_of_the_test_set(page: Page, results: Results, data
         assert np.array_equal(np.asarray(image), data.test.images[index])
 
 
-def test_without_agreement_only_that_is_told(render: Rendered, edited: Results) -> None:
+def test_without_agreement_the_page_shows_only_the_parity(render: Rendered, edited: Results) -> None:
     cell = edited["parity"]["contenders"]["torch"]["float64"]
     cell |= {"passed": False, "first": "step 3, loss: nan where minigrad has <1>", "max_abs_diff": None}
     cell["by_step"] = dict.fromkeys(cell["by_step"])
@@ -217,12 +221,12 @@ def test_without_agreement_only_that_is_told(render: Rendered, edited: Results) 
     ]
     page = render(edited)
     assert [name for name in page.ids if name in SECTIONS] == ["verdict", "agreement", "environment"]
-    assert "They do NOT agree" in page.text
+    assert "The contenders do NOT agree" in page.text
     assert "nan where minigrad has <1>" in page.text
-    assert "µs a step" not in page.text
+    assert "µs per step" not in page.text
 
 
-def test_who_failed_or_could_not_take_part_is_told(render: Rendered, edited: Results) -> None:
+def test_failed_and_unavailable_contenders_are_shown(render: Rendered, edited: Results) -> None:
     for row, status in zip(
         edited["contenders"][1:3], ("needs an NVIDIA GPU", "open: ended with status 9"), strict=True
     ):
@@ -236,10 +240,10 @@ def test_who_failed_or_could_not_take_part_is_told(render: Rendered, edited: Res
     page = render(edited)
     assert "by hand: needs an NVIDIA GPU" in page.text
     assert "torch: open: ended with status 9" in page.text
-    assert words.cells(edited["contenders"][2])[2] in page.cells  # torch's own figures stay
+    assert text.cells(edited["contenders"][2])[2] in page.cells  # torch's own figures stay
 
 
-def test_alone_minigrad_has_figures_and_nobody_to_agree_with(render: Rendered, edited: Results) -> None:
+def test_a_page_of_minigrad_alone(render: Rendered, edited: Results) -> None:
     edited["parity"] |= {"passed": None, "contenders": {}}
     edited["contenders"], edited["pairs"], edited["open"] = edited["contenders"][:1], [], []
     edited["sweep"]["rows"] = edited["sweep"]["rows"][:1]
@@ -249,7 +253,7 @@ def test_alone_minigrad_has_figures_and_nobody_to_agree_with(render: Rendered, e
     assert "There was no other contender" in render(edited).text
 
 
-def test_one_seed_no_validation_set_no_sweep_nothing_open(render: Rendered, edited: Results) -> None:
+def test_a_page_with_one_seed_and_without_validation_sweep_and_open_division(render: Rendered, edited: Results) -> None:
     for row in edited["contenders"]:
         row["runs"] = [row["runs"][0] | {"curve": [], "seconds_to_target": None}]
         row["seconds_to_target"] = None
@@ -260,11 +264,11 @@ def test_one_seed_no_validation_set_no_sweep_nothing_open(render: Rendered, edit
     page = render(edited)
     assert not {"curves", "width"} & set(page.ids)
     assert "one seed" in page.cells
-    assert table.NONE in page.cells
-    assert "there is no target" in page.text
+    assert table.MISSING in page.cells
+    assert "There is no target" in page.text
 
 
-def test_the_open_division_stands_beside_the_closed(render: Rendered, edited: Results) -> None:
+def test_the_open_division_is_compared_with_the_closed(render: Rendered, edited: Results) -> None:
     closed = edited["contenders"][2]
     row = {**closed, "division": "open", "open_by": "another way", "step_us": closed["step_us"] / 4}
     del row["latency"], row["saved_bytes"]
@@ -274,7 +278,9 @@ def test_the_open_division_stands_beside_the_closed(render: Rendered, edited: Re
     assert "open division" in page.text  # the curves' legend
 
 
-def test_vectors_have_no_images_and_no_pad(render: Rendered, edited: Results, data: Dataset, networks: Any) -> None:
+def test_a_page_for_vectors_has_no_images_and_no_pad(
+    render: Rendered, edited: Results, data: Dataset, networks: Any
+) -> None:
     flat = replace(data, test=Split(data.test.images.reshape(len(data.test.labels), -1), data.test.labels))
     flat = replace(flat, train=Split(data.train.images.reshape(len(data.train.labels), -1), data.train.labels))
     edited["data"]["input_shape"] = [20]
@@ -283,43 +289,43 @@ def test_vectors_have_no_images_and_no_pad(render: Rendered, edited: Results, da
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3)])
-def test_images_of_floats_and_colours_are_drawn(shape: tuple[int, ...]) -> None:
+def test_float_and_colour_images_are_shown(shape: tuple[int, ...]) -> None:
     values = np.linspace(-1, 3, int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    with Image.open(io.BytesIO(base64.b64decode(pictures.uri(values).split(",")[1]))) as image:
+    with Image.open(io.BytesIO(base64.b64decode(images.uri(values).split(",")[1]))) as image:
         pixels = np.asarray(image)
     assert pixels.shape == (shape if shape[-1] == 3 else shape[:2])
     assert (pixels.min(), pixels.max()) == (0, 255)
 
 
-def test_titles_are_text_whatever_they_hold(render: Rendered, edited: Results, networks: Any) -> None:
+def test_titles_are_escaped(render: Rendered, edited: Results, networks: Any) -> None:
     edited["contenders"][0]["title"] = title = "</svg><script>alert('&')</script>"
     page = render(edited, networks=networks)
     assert title not in page.source
     assert title in page.text
 
 
-def test_no_crossover_is_said_and_one_is_named(edited: Results) -> None:
+def test_crossovers_are_described(edited: Results) -> None:
     sweep = edited["sweep"]
     size = str(sweep["batch_sizes"][0])
     widths = [p["width"] for p in sweep["rows"][0]["points"]]
     sweep["crossovers"][size] |= {"torch": None, "keras": widths[-1], "lightning": widths[0]}
-    said = " ".join(line for _, lines in crossover.sentences(edited) for line in lines)
-    assert f"No crossover for torch: at a width of {widths[-1]}" in said
-    assert f"From a width of {widths[-1]} on, Keras is quicker than NumPy by hand" in said
-    assert "At every width measured, Lightning is quicker" in said
+    said = " ".join(line for _, lines in width_chart.sentences(edited) for line in lines)
+    assert f"No crossover: at the largest width, {widths[-1]}, torch takes " in said
+    assert f"Keras is faster than hand-written NumPy from width {widths[-1]} on." in said
+    assert "Lightning is faster than hand-written NumPy at every width measured." in said
 
 
 @pytest.mark.parametrize(
     ("low", "high", "log"), [(1, 430, True), (3e-16, 3e-12, True), (850, 960, True), (96.4, 96.7, False)]
 )
-def test_ticks_are_few_and_within(low: float, high: float, log: bool) -> None:
+def test_ticks_are_few_and_on_the_axis(low: float, high: float, log: bool) -> None:
     scale = svg.Scale(low, high, log)
     assert 2 <= len(scale.ticks()) <= 6
-    assert all(0 <= scale.place(tick) <= 1 for tick in scale.ticks())
+    assert all(0 <= scale.fraction(tick) <= 1 for tick in scale.ticks())
 
 
-def test_labels_that_would_touch_are_moved_apart() -> None:
-    placed = {name: y for y, name in svg.apart([(10, "a"), (11, "b"), (100, "c"), (12, "d")])}
+def test_overlapping_labels_are_moved() -> None:
+    placed = {name: y for y, name in svg.spread([(10, "a"), (11, "b"), (100, "c"), (12, "d")])}
     assert placed["c"] == 100
     assert placed["b"] - placed["a"] == placed["d"] - placed["b"] == svg.LABEL
     assert placed["b"] == 11
@@ -327,15 +333,15 @@ def test_labels_that_would_touch_are_moved_apart() -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_in_a_browser_it_fits_asks_for_nothing_and_reads_well(
-    whole: Path, browser: Browser, width: int, scheme: Any
+def test_the_page_fits_the_window_and_sends_no_request(
+    run_folder: Path, browser: Browser, width: int, scheme: Any
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
-    page.goto((whole / "report.html").as_uri())
+    page.goto((run_folder / "report.html").as_uri())
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     outside = """[...document.querySelectorAll('.plot text')].filter((t) => {
@@ -351,9 +357,9 @@ def test_in_a_browser_it_fits_asks_for_nothing_and_reads_well(
     assert said == []
 
 
-def test_in_print_there_is_no_pad_and_all_figures_are_open(whole: Path, browser: Browser) -> None:
+def test_the_printed_page_has_no_pad_and_shows_all_data(run_folder: Path, browser: Browser) -> None:
     page = browser.new_page()
-    page.goto((whole / "report.html").as_uri())
+    page.goto((run_folder / "report.html").as_uri())
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert page.locator("details table").first.is_visible()

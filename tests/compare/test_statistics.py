@@ -1,4 +1,4 @@
-"""What seeds can tell: intervals against their definitions, and "no difference" where there is none."""
+"""Statistics over seeds, and claims checked with them."""
 
 from __future__ import annotations
 
@@ -10,77 +10,89 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import claims, digits, statistics
+from compare.results import claims, disagreements, statistics
 
 times = st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=12)
 
 
-def test_students_t_is_scipys() -> None:
-    scipy = pytest.importorskip("scipy.stats")
-    for freedom in (*range(1, 40), 100, 1000):
-        assert statistics.student(freedom) == pytest.approx(scipy.t.ppf(0.975, freedom), rel=2e-3)
+def test_a_mean_has_students_interval() -> None:
+    # By the table of Student's t: 2.776 at 97.5 % with 4 degrees of freedom.
+    low, high = statistics.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert (low, high) == pytest.approx((3 - half, 3 + half), rel=1e-6)
 
 
-def test_intervals_hold_what_they_promise() -> None:
+def test_intervals_cover_the_mean_in_95_percent_of_samples() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(3.0, 2.0, (4000, 5))
-    inside = [low <= 3.0 <= high for low, high in map(statistics.interval, samples)]
+    inside = [low <= 3.0 <= high for low, high in map(statistics.mean_interval, samples)]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
 def test_one_value_has_no_interval() -> None:
-    assert statistics.interval([2.0]) is None
-    assert statistics.ratio([2.0], [1.0]) == {"ratio": pytest.approx(2.0), "low": None, "high": None, "differs": None}
-    assert statistics.difference([0.5], [0.25])["differs"] is None
-    assert statistics.apart([2.0], [1.0, 1.1])["differs"] is None
+    assert statistics.mean_interval([2.0]) is None
+    assert statistics.paired_ratio([2.0], [1.0]) == {
+        "ratio": pytest.approx(2.0),
+        "low": None,
+        "high": None,
+        "differs": None,
+    }
+    assert statistics.paired_difference([0.5], [0.25])["differs"] is None
+    assert statistics.unpaired_ratio([2.0], [1.0, 1.1])["differs"] is None
 
 
 @given(times)
 def test_equal_times_show_no_difference(values: list[float]) -> None:
-    found = statistics.ratio(values, values)
+    found = statistics.paired_ratio(values, values)
     assert found["ratio"] == pytest.approx(1)
     assert found["differs"] is False
-    assert statistics.difference(values, values)["differs"] is False
+    assert statistics.paired_difference(values, values)["differs"] is False
 
 
 @given(times, st.floats(1.5, 100))
-def test_a_constant_factor_is_found_whatever_the_seeds_are_like(values: list[float], factor: float) -> None:
-    found = statistics.ratio([factor * v for v in values], values)
+def test_a_constant_factor_is_significant(values: list[float], factor: float) -> None:
+    found = statistics.paired_ratio([factor * v for v in values], values)
     assert found["ratio"] == pytest.approx(factor)
     assert found["low"] <= found["ratio"] * (1 + 1e-9)
     assert found["differs"] is True
 
 
 @given(times, times)
-def test_turned_around_a_ratio_is_its_inverse(a: list[float], b: list[float]) -> None:
+def test_swapping_the_sides_inverts_the_ratio(a: list[float], b: list[float]) -> None:
     n = min(len(a), len(b))
-    there, back = statistics.ratio(a[:n], b[:n]), statistics.ratio(b[:n], a[:n])
+    there, back = statistics.paired_ratio(a[:n], b[:n]), statistics.paired_ratio(b[:n], a[:n])
     assert there["ratio"] * back["ratio"] == pytest.approx(1)
     assert there["low"] * back["high"] == pytest.approx(1)
     assert there["differs"] == back["differs"]
 
 
-def test_pairing_sees_what_the_spread_of_seeds_would_hide() -> None:
+def test_pairing_shows_a_difference_smaller_than_the_spread_of_seeds() -> None:
     slow_seeds = [1.0, 2.0, 4.0, 8.0]
     a_little_slower = [1.1 * t for t in slow_seeds]
-    assert statistics.ratio(a_little_slower, slow_seeds)["differs"] is True
-    assert statistics.apart(a_little_slower, slow_seeds)["differs"] is False
+    assert statistics.paired_ratio(a_little_slower, slow_seeds)["differs"] is True
+    assert statistics.unpaired_ratio(a_little_slower, slow_seeds)["differs"] is False
 
 
-def test_welch_is_scipys() -> None:
-    scipy = pytest.importorskip("scipy.stats")
-    rng = np.random.default_rng(1)
-    a, b = rng.lognormal(1, 0.2, 6), rng.lognormal(1.4, 0.3, 9)
-    found = statistics.apart(list(a), list(b))
-    theirs = scipy.ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval()
-    assert math.log(found["low"]) == pytest.approx(theirs.low, rel=0.02)  # our degrees of freedom are rounded down
-    assert math.log(found["high"]) == pytest.approx(theirs.high, rel=0.05)
+def test_a_ratio_of_unpaired_times_has_welchs_interval() -> None:
+    # Of logarithms: means 1 and 2, variances 1 and 4 of three values each; 2.94 degrees of freedom by Welch-Satterthwaite.
+    ours, theirs = np.exp([0.0, 1.0, 2.0]), np.exp([0.0, 2.0, 4.0])
+    found = statistics.unpaired_ratio(list(ours), list(theirs))
+    half = 3.2183 * math.sqrt(1 / 3 + 4 / 3)
+    assert found["ratio"] == pytest.approx(math.exp(-1))
+    assert math.log(found["low"]) == pytest.approx(-1 - half, rel=1e-3)
+    assert math.log(found["high"]) == pytest.approx(-1 + half, rel=1e-3)
+    assert statistics.unpaired_ratio([2.0, 2.0], [1.0, 1.0]) == {
+        "ratio": pytest.approx(2.0),
+        "low": pytest.approx(2.0),
+        "high": pytest.approx(2.0),
+        "differs": True,
+    }
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_an_accuracy_lies_within_its_interval_and_that_within_0_and_1(seen: tuple[int, int]) -> None:
+def test_the_wilson_interval_contains_the_accuracy(seen: tuple[int, int]) -> None:
     correct, n = seen
-    low, high = statistics.wilson(correct, n)
+    low, high = statistics.wilson_interval(correct, n)
     assert 0 <= low <= correct / n <= high <= 1
 
 
@@ -105,39 +117,37 @@ def results(**step_us: float) -> dict[str, Any]:
         (
             {"minigrad": 150, "by_hand": 120, "torch": 300},
             "does not hold",
-            "300 µs a step, 2 times as long as minigrad (150 µs)",
+            "300 µs per step, 2 times as long as minigrad (150 µs)",
         ),
         ({"minigrad": 400, "by_hand": 400, "torch": 100}, "holds", "0.25 times as long as minigrad (400 µs)"),
         ({"minigrad": 400, "by_hand": 200, "torch": 100}, "partly", "0.5 times as long as by_hand"),
         ({"minigrad": 400}, "not measured", "did not run"),
     ],
 )
-def test_how_much_quicker_torch_is_is_judged_by_what_was_measured(
-    times: dict[str, float], verdict: str, said: str
-) -> None:
-    found = claims.judged(results(**times))[0]
+def test_the_claim_about_torch_is_checked_by_the_step_times(times: dict[str, float], verdict: str, said: str) -> None:
+    found = claims.check_claims(results(**times))[0]
     assert found["verdict"] == verdict
     assert said in found["why"]
 
 
-def test_accuracies_that_are_equal_refute_that_they_differ() -> None:
-    found = claims.judged(results(minigrad=1, torch=1, keras=1))[2]
+def test_equal_accuracies_refute_the_claim_that_they_differ() -> None:
+    found = claims.check_claims(results(minigrad=1, torch=1, keras=1))[2]
     assert found["verdict"] == "does not hold"
     assert "92.60 %" in found["why"]
 
 
-def test_a_gpu_is_judged_where_there_is_one() -> None:
-    assert claims.judged(results(torch=300))[3]["verdict"] == "not measured"
-    found = claims.judged(results(torch=300, torch_gpu=100))[3]
+def test_the_claim_about_gpus_is_checked_if_there_is_one() -> None:
+    assert claims.check_claims(results(torch=300))[3]["verdict"] == "not measured"
+    found = claims.check_claims(results(torch=300, torch_gpu=100))[3]
     assert found["verdict"] == "holds"
     assert "3 times" in found["why"]
-    assert claims.judged(results(torch=300, torch_gpu=600))[3]["verdict"] == "does not hold"
+    assert claims.check_claims(results(torch=300, torch_gpu=600))[3]["verdict"] == "does not hold"
 
 
-def test_disputed_digits_are_those_with_two_answers() -> None:
+def test_disputed_images_have_different_predictions() -> None:
     a = np.array([[5.0, 0, 0], [0, 5, 0], [0, 1, 2], [3, 0, 0]])
     b = np.array([[5.0, 0, 0], [0, 5, 0], [0, 2, 1], [0, 0, 9]])
-    found = digits.found({"a": a, "b": b}, np.array([0, 1, 1, 0]))
+    found = disagreements.find_digits({"a": a, "b": b}, np.array([0, 1, 1, 0]))
     assert found["disputed"] == 2
     assert [d["index"] for d in found["disagree"]] == [2, 3]  # the closer one first
     assert found["disagree"][0] == {"index": 2, "label": 1, "answers": {"a": 2, "b": 1}}

@@ -1,4 +1,4 @@
-"""A whole comparison of the five: what it proves, and what it leaves."""
+"""A complete comparison of the five default contenders: its results and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from compare import contenders
-from compare.report import words as told
+from compare.report import text
 
 
 def test_all_five_agree_to_1e_12(results: dict[str, Any]) -> None:
@@ -22,19 +22,19 @@ def test_all_five_agree_to_1e_12(results: dict[str, Any]) -> None:
     assert parity["float64"]["steps"] == parity["float32"]["steps"] == 8  # 250 images in batches of 32
 
 
-def test_gradients_losses_and_weights_were_all_held_against_minigrad(results: dict[str, Any]) -> None:
+def test_every_step_is_compared_with_minigrad(results: dict[str, Any]) -> None:
     for row in results["parity"]["contenders"].values():
         assert [int(step) for step in row["float64"]["by_step"]] == list(range(1, 9))
 
 
-def test_rows_are_in_order_unique_and_done(results: dict[str, Any]) -> None:
+def test_all_contenders_are_done_and_in_order(results: dict[str, Any]) -> None:
     rows = results["contenders"]
     assert [row["name"] for row in rows] == list(contenders.DEFAULT)
     assert [row["status"] for row in rows] == ["ok"] * 5
     assert {row["division"] for row in rows} == {"closed"}
 
 
-def test_equal_work_gives_equal_answers(results: dict[str, Any]) -> None:
+def test_equal_work_gives_equal_predictions(results: dict[str, Any]) -> None:
     rows = results["contenders"]
     assert {row["updates"] for row in rows} == {24}
     assert {row["parameters"] for row in rows} == {20 * 10 + 10 + 10 * 3 + 3}
@@ -45,10 +45,12 @@ def test_equal_work_gives_equal_answers(results: dict[str, Any]) -> None:
     assert max(row["test_loss"] for row in rows) - min(row["test_loss"] for row in rows) < 1e-5
 
 
-def test_who_did_other_work_is_named(results: dict[str, Any]) -> None:
-    assert told.equal_work(results).startswith("The same work for all: 24 updates of 243 parameters, ")
+def test_a_contender_that_did_other_work_is_named(results: dict[str, Any]) -> None:
+    assert text.equal_work(results).startswith(
+        "The same work for all: 24 updates of 243 parameters, as counted in each contender"
+    )
     other = [row | {"equal_work": row["name"] != "torch"} for row in results["contenders"]]
-    assert told.equal_work(results | {"contenders": other}).endswith("and torch did otherwise.")
+    assert text.equal_work(results | {"contenders": other}).endswith("and torch did something else.")
 
 
 def test_the_work_is_counted(results: dict[str, Any]) -> None:
@@ -71,7 +73,7 @@ def test_each_phase_is_timed(results: dict[str, Any], phase: str) -> None:
         assert row["seconds"][phase] > 0
 
 
-def test_figures_hang_together(results: dict[str, Any]) -> None:
+def test_measurements_are_consistent(results: dict[str, Any]) -> None:
     for row in (run for contender in results["contenders"] for run in contender["runs"]):
         seconds = row["seconds"]
         parts = sum(seconds[phase] for phase in ("import", "build", "train", "evaluate"))
@@ -99,13 +101,13 @@ def test_a_row_has_the_medians_of_its_seeds(results: dict[str, Any]) -> None:
         assert low < row["test_accuracy"] <= high
 
 
-def test_seeds_train_otherwise_and_contenders_alike(results: dict[str, Any]) -> None:
+def test_seeds_differ_and_contenders_agree(results: dict[str, Any]) -> None:
     losses = np.array([[run["test_loss"] for run in row["runs"]] for row in results["contenders"]])
     assert losses[0, 0] != pytest.approx(losses[0, 1], rel=1e-4)
     np.testing.assert_allclose(losses, losses[:1].repeat(5, axis=0), rtol=1e-5)
 
 
-def test_accuracy_is_followed_on_the_validation_set(results: dict[str, Any]) -> None:
+def test_validation_accuracy_is_recorded_per_epoch(results: dict[str, Any]) -> None:
     for row in results["contenders"]:
         for run in row["runs"]:
             seconds = [point["seconds"] for point in run["curve"]]
@@ -116,7 +118,7 @@ def test_accuracy_is_followed_on_the_validation_set(results: dict[str, Any]) -> 
     assert len(curves) == 1  # one ruler, equal weights
 
 
-def test_the_target_is_what_all_reached_and_when(results: dict[str, Any]) -> None:
+def test_the_target_is_reached_by_all_runs(results: dict[str, Any]) -> None:
     target = results["target"]
     every = [run for row in (*results["contenders"], *results["open"]) for run in row["runs"]]
     assert target == int(100 * min(max(p["accuracy"] for p in run["curve"]) for run in every)) / 100
@@ -125,7 +127,7 @@ def test_the_target_is_what_all_reached_and_when(results: dict[str, Any]) -> Non
         assert run["seconds_to_target"] == reached
 
 
-def test_the_open_division_does_as_many_updates(results: dict[str, Any]) -> None:
+def test_the_open_division_does_the_same_number_of_updates(results: dict[str, Any]) -> None:
     assert results["open"]
     for row in results["open"]:
         assert row["division"] == "open"
@@ -134,7 +136,7 @@ def test_the_open_division_does_as_many_updates(results: dict[str, Any]) -> None
         assert [run["seed"] for run in row["runs"]] == [42]
 
 
-def test_every_two_are_held_against_each_other_seed_by_seed(results: dict[str, Any]) -> None:
+def test_every_two_contenders_are_compared_by_seed(results: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in results["contenders"]}
     assert len(results["pairs"]) == 10
     for pair in results["pairs"]:
@@ -158,16 +160,16 @@ def test_the_sweep_has_a_time_for_each_width_and_a_floor(results: dict[str, Any]
     assert flops == {(32 * 2 * (3 * 23 * 4 - 20 * 4), 32 * 2 * (3 * 23 * 16 - 20 * 16))}
 
 
-def test_each_claim_is_judged(results: dict[str, Any]) -> None:
+def test_each_claim_has_a_verdict(results: dict[str, Any]) -> None:
     assert len(results["claims"]) == 4
     for claim in results["claims"]:
         assert claim["verdict"] in ("holds", "partly", "does not hold", "not measured")
         assert claim["why"].endswith(".")
 
 
-def test_the_hardest_digits_are_those_of_the_largest_loss(whole: Path, small: str, results: dict[str, Any]) -> None:
+def test_the_hardest_images_have_the_largest_loss(run_folder: Path, small: str, results: dict[str, Any]) -> None:
     hardest = results["digits"]["hardest"]
-    with np.load(whole / "jobs/closed/torch/42/logits.npz") as archive, np.load(small) as data:
+    with np.load(run_folder / "jobs/closed/torch/42/logits.npz") as archive, np.load(small) as data:
         z, labels = archive["logits"].astype(float), data["y_test"]
     loss = np.log(np.exp(z).sum(axis=1)) - z[np.arange(90), labels]
     indices = [digit["index"] for digit in hardest]
@@ -178,7 +180,7 @@ def test_the_hardest_digits_are_those_of_the_largest_loss(whole: Path, small: st
     assert results["digits"]["disputed"] == 0
 
 
-def test_the_environment_is_told(results: dict[str, Any]) -> None:
+def test_the_environment_is_recorded(results: dict[str, Any]) -> None:
     environment = results["environment"]
     assert environment["threads"] == 1
     assert environment["cpu"]
@@ -186,17 +188,17 @@ def test_the_environment_is_told(results: dict[str, Any]) -> None:
     assert results["recipe"]["data"]["batch_size"] == 32
 
 
-def test_the_picture_is_one(whole: Path) -> None:
-    with Image.open(whole / "comparison.png") as picture:
+def test_the_figure_is_an_image(run_folder: Path) -> None:
+    with Image.open(run_folder / "comparison.png") as picture:
         picture.load()
         assert picture.width > 1000
 
 
-def test_the_verdict_says_that_they_agree_and_who_is_quickest(results: dict[str, Any]) -> None:
-    agreement, accuracy, speed = told.verdict(results)
-    assert agreement.startswith("They agree: over 8 steps")
-    assert "% for all, medians of 2 seeds" in accuracy
-    quickest = min(results["contenders"], key=lambda row: row["step_us"])
-    assert speed.startswith(f"Quickest here: {quickest['title']}")
+def test_the_verdict_names_agreement_accuracy_and_the_fastest(results: dict[str, Any]) -> None:
+    agreement, accuracy, speed = text.verdict(results)
+    assert agreement.startswith("The contenders agree: over 8 steps")
+    assert "% for all (medians of 2 seeds)." in accuracy
+    fastest = min(results["contenders"], key=lambda row: row["step_us"])
+    assert speed.startswith(f"Fastest: {fastest['title']}")
     for row in results["contenders"]:
         assert row["title"] in speed

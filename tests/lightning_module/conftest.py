@@ -1,21 +1,44 @@
-"""What the tests share: data that are learnt in a blink, and runs that many tests look at."""
+"""Fixtures of these tests: small data sets, and runs that several tests read."""
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-# Found here however pytest was told to import tests.
+# Importable however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lightning_helpers import call, flags, pixels
 
-# On networks this small, threads cost more than they share.
+from minigrad.runs import curves, pictures, whole_file
+
+# On networks this small, threads cost more than they gain.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the drawings of a run by one small picture: matplotlib would take longer than the training.
+
+    Fixtures of a wider scope, such as `run`, have real drawings.
+    """
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+
+    def draw(path: Path, *_: Any) -> None:
+        with whole_file(path) as draft:
+            draft.write_bytes(content.getvalue())
+
+    monkeypatch.setattr(curves, "draw", draw)
+    monkeypatch.setattr(pictures, "draw_confusion", draw)
+    monkeypatch.setattr(pictures, "draw_mistakes", draw)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Runs that are killed at a moment of the test's choosing, with nothing left to chance."""
+"""Runs in processes of their own, killed at a chosen moment so that a test is deterministic."""
 
 from __future__ import annotations
 
@@ -17,32 +17,42 @@ from lightning_helpers import CHOSEN, PROG
 
 Moment = Callable[[], None]
 
-# A process that has imported everything and started nothing; each run to be killed is a copy of it.
+# A process that has imported the package and started nothing. Each run is a fork of it, which saves the imports.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["lightning_module.cli", "lightning_module.model"])
 
 
 def killed(moment: Moment, *argv: str) -> bool:
-    """Run the command in a process that `moment` has prepared to end itself by SIGKILL; whether it did."""
-    run = SERVER.Process(target=_run, args=(moment, argv))
-    run.start()
-    run.join(120)
-    assert run.exitcode in (0, -signal.SIGKILL), run.exitcode
-    return run.exitcode != 0
+    """Run the command in a process that `moment` prepares to end by SIGKILL; return whether it did."""
+    status = forked(_run, moment, argv)
+    assert status in (0, -signal.SIGKILL), status
+    return status != 0
+
+
+def forked(function: Callable[..., None], *args: Any) -> int | None:
+    """Call a function of a test module in a fork of the prepared process; return the exit status."""
+    child = SERVER.Process(target=_call, args=(function, args))
+    child.start()
+    child.join(120)
+    return child.exitcode
+
+
+def _call(function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    sys.argv = [PROG]
+    os.environ.pop(CHOSEN, None)
+    function(*args)
 
 
 def _run(moment: Moment, argv: tuple[str, ...]) -> None:
     from lightning_module.cli import main
 
-    torch.set_num_threads(1)
-    sys.argv = [PROG]
-    os.environ.pop(CHOSEN, None)
     moment()
     main(argv)
 
 
 class Calls:
-    """A moment: the n-th time that a function is called, before it does anything or when it has done it."""
+    """A moment: the n-th call of a function, before it or after it."""
 
     def __init__(self, module: str, name: str, at: int, *, after: bool = False) -> None:
         self.module, self.name, self.at, self.after = module, name, at, after
@@ -67,7 +77,7 @@ class Calls:
 
 
 class Puts:
-    """A moment: the n-th time that a finished draft is about to be renamed to a file (of this name, if any is given)."""
+    """A moment: the n-th rename of a draft to its file, before it or after it; with `name`, only files of that name count."""
 
     def __init__(self, at: int, name: str | None = None, *, after: bool = False) -> None:
         self.at, self.name, self.after = at, name, after
@@ -93,8 +103,11 @@ class Puts:
 
 
 class Copying:
-    """A moment: the system's temporary folder is on another file system than the run, as it often is; the n-th
-    last.ckpt is being copied from there, and half of it is. A run that copies none is killed at the step given."""
+    """A moment: half of the n-th last.ckpt has been copied from the system's temporary folder.
+
+    Renames between folders fail, as if the temporary folder were on another
+    file system. A run that copies no checkpoint is killed at training step `step`.
+    """
 
     def __init__(self, at: int, step: int) -> None:
         self.at, self.step = at, step

@@ -1,4 +1,4 @@
-"""Plain functions that several of these tests call."""
+"""Functions that several of these tests use."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from minigrad.runs import UserError, history, run_command, weights
 
 ROOT = Path(lightning_module.__file__).parents[1]
 PROG = "python -m lightning_module"
-# What the command tells the processes that it starts; in process, one call must not tell the next.
+# The command passes this variable on to the processes that it starts. Within one process, no call may pass it to the next.
 CHOSEN = "MINIGRAD_RUN_FOLDER"
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
 
-# A small convolutional network with all that a recipe may ask for.
+# A small convolutional network with most options of a recipe.
 CNN = (
     *("--model.architecture", "cnn", "--model.channels", "[3]", "--model.kernel_size", "3", "--model.hidden", "[6]"),
     *("--model.batch_norm", "true", "--model.optimizer", "adam", "--model.learning_rate", "0.01"),
@@ -38,7 +38,7 @@ CNN = (
 
 
 def pixels(seed: int, count: int, classes: int = 10, shape: tuple[int, ...] = (3, 4)) -> dict[str, np.ndarray]:
-    """The same as uint8 images, with as many for testing as for training."""
+    """Return `clouds` as uint8 images, with as many for testing as for training."""
     rng = np.random.default_rng(seed)
     means = rng.integers(40, 216, (classes, *shape))
     labels = rng.integers(0, classes, 2 * count)
@@ -47,18 +47,18 @@ def pixels(seed: int, count: int, classes: int = 10, shape: tuple[int, ...] = (3
 
 
 def network(data: str) -> list[str]:
-    """The words of a small run's data and processor."""
+    """Return the arguments for the data and the processor of a small run."""
     small = ("--data.path", data, "--data.batch_size", "16", "--data.validation_size", "30")
     return [*small, "--trainer.accelerator", "cpu", *QUIET]
 
 
 def flags(data: str, out: str | Path, *more: str) -> list[str]:
-    """The words of a small run; what comes later overrides."""
+    """Return the arguments of a small run; later ones override earlier ones."""
     return ["fit", *network(data), "--trainer.max_epochs", "3", "--trainer.default_root_dir", str(out), *more]
 
 
 def call(*argv: str) -> int:
-    """`python -m lightning_module` in process; its exit status."""
+    """Run the command in this process; return its exit status."""
     words, on_interrupt = sys.argv, signal.getsignal(signal.SIGINT)
     sys.argv = [PROG]
     os.environ.pop(CHOSEN, None)
@@ -73,15 +73,15 @@ def call(*argv: str) -> int:
 
 
 def runs_of(networks: Mapping[str, tuple[str, ...]], data: str, out: Path) -> dict[str, Path]:
-    """A finished run of each network, given by its flags, in a folder of its name."""
+    """Train each network, described by its flags; return the run folders by name."""
     for name, words in networks.items():
-        # Not tested whole: its pictures would take longer than the training.
+        # A partial test draws no pictures, which would take longer than the training.
         assert call(*flags(data, out / name, *words, "--trainer.limit_test_batches", "1")) == 0
     return {name: out / name for name in networks}
 
 
 def sentence(*argv: str) -> str:
-    """The one line of the UserError that the command raises."""
+    """Return the message of the UserError that the command raises."""
     words = sys.argv
     sys.argv = [PROG]
     os.environ.pop(CHOSEN, None)
@@ -98,7 +98,7 @@ def sentence(*argv: str) -> str:
 
 
 def process(*argv: str, module: bool = True, group: bool = False) -> subprocess.Popen[str]:
-    """A real process of the command, or of `python` with other words; alone, or at the head of a group of its own."""
+    """Start the command, or `python` with other arguments, in a process; with `group`, in a process group of its own."""
     words = [sys.executable, *(("-m", "lightning_module") if module else ()), *argv]
     env = {k: v for k, v in os.environ.items() if k not in (CHOSEN, "PL_GLOBAL_SEED")}
     env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -111,7 +111,7 @@ def measured(out: str | Path) -> dict[str, Any]:
 
 
 def epochs(out: str | Path) -> list[tuple[Any, ...]]:
-    """The history without its seconds, which are never the same twice."""
+    """Return the history without its seconds, which differ between runs."""
     return [tuple(vars(e).values())[:-1] for e in history.read(Path(out, "history.csv"))]
 
 
@@ -120,7 +120,7 @@ def kept(out: str | Path) -> dict[str, np.ndarray]:
 
 
 def same_weights(a: str | Path, b: str | Path) -> None:
-    """Equal to the last bit."""
+    """Check that the weights are equal, bit by bit."""
     x, y = kept(a), kept(b)
     assert x.keys() == y.keys()
     for name in x:
@@ -128,7 +128,7 @@ def same_weights(a: str | Path, b: str | Path) -> None:
 
 
 def same_run(a: str | Path, b: str | Path) -> None:
-    """Equal to the last bit in all that training leaves: weights, history, metrics, checkpoints; and no file is missing."""
+    """Check that two runs have the same files, with equal weights, history, metrics and checkpoints, bit by bit."""
     same_weights(a, b)
     assert epochs(a) == epochs(b)
     assert measured(a) == measured(b)
@@ -142,19 +142,19 @@ def same_run(a: str | Path, b: str | Path) -> None:
         for key, state in x["callbacks"].items():
             for word in ("best_model_score", "wait_count", "best_score", "stopped_epoch"):
                 assert state.get(word) == y["callbacks"][key].get(word), (key, word)
-    # But for drafts, which a kill leaves behind.
+    # Without drafts, which a killed process leaves.
     files = [{name for name in contents(out) if not name.startswith(".")} for out in (a, b)]
     assert files[0] == files[1]
 
 
 def contents(out: str | Path) -> dict[str, bytes]:
-    """Every file in the folder byte by byte, but for the list of them."""
+    """Return the content of every file in a folder, without the manifest."""
     files = (p for p in sorted(Path(out).rglob("*")) if p.is_file() and p.name != ".files.json")
     return {str(p.relative_to(out)): p.read_bytes() for p in files}
 
 
 def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
-    """minigrad's network with the weights file of a run, and the run's data."""
+    """Return minigrad's network with the weights of a run, and the run's data."""
     recipe, _ = recipes.read_trained(Path(out, "recipe.yaml"))
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale)
@@ -163,7 +163,7 @@ def in_numpy(out: str | Path) -> tuple[Classifier, datasets.Dataset]:
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, run: Callable[[], int]) -> int:
-    """Ctrl-C in the at-th training step of `run`; its exit status."""
+    """Call `run`, interrupted by Ctrl-C in its at-th training step; return its exit status."""
     from lightning_module.model import LitClassifier
 
     real, seen = LitClassifier.training_step, []

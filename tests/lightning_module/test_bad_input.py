@@ -1,4 +1,4 @@
-"""Each mistake is one sentence that names the key or file, the value and what was expected; nothing is lost by it."""
+"""Each user error is one sentence with the key or file, the value and what was expected; no file is lost."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_mistake_is_one_sentence_and_leaves_nothing(case: str, easy: str) -> None:
+def test_a_user_error_is_one_sentence_and_leaves_no_files(case: str, easy: str) -> None:
     words, expected = WRONG[case]
-    said = sentence(*flags(easy, "out", *words))
+    message = sentence(*flags(easy, "out", *words))
     for word in expected:
-        assert word in said, said
+        assert word in message, message
     assert not Path("out").exists()
     assert not Path("runs").exists()
 
@@ -80,22 +80,22 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(case: str, easy: str) -> N
 def test_a_folder_under_a_plain_file_is_refused(easy: str) -> None:
     Path("file").touch()
     for out in ("file", "file/sub"):
-        said = sentence(*flags(easy, out))
-        assert f"--out {out}" in said
-        assert "expected a folder" in said
+        message = sentence(*flags(easy, out))
+        assert f"--out {out}" in message
+        assert "expected a folder" in message
 
 
 def test_a_folder_that_holds_a_run_is_refused(run: Path, easy: str) -> None:
-    said = sentence(*flags(easy, run))
+    message = sentence(*flags(easy, run))
     for word in (f"--out {run}", "already holds a run", "--ckpt_path last", "--overwrite"):
-        assert word in said
+        assert word in message
 
 
 MISTAKES = ["data missing", "batch too large", "nothing left", "weights missing", "hidden 0", "unknown accelerator"]
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistaken_overwrite_costs_nothing(case: str, run: Path, easy: str) -> None:
+def test_a_user_error_with_overwrite_keeps_the_old_run(case: str, run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
     before = contents("out")
     sentence(*flags(easy, "out", "--overwrite", *WRONG[case][0]))
@@ -126,9 +126,9 @@ def damaged(change: str) -> dict[str, np.ndarray]:
 )
 def test_bad_data_are_refused(change: str, words: tuple[str, ...]) -> None:
     np.savez("bad.npz", **damaged(change))
-    said = sentence(*flags("bad.npz", "out"))
+    message = sentence(*flags("bad.npz", "out"))
     for word in ("bad.npz", *words):
-        assert word in said, said
+        assert word in message, message
     assert not Path("out").exists()
 
 
@@ -145,9 +145,9 @@ def test_bad_weights_are_refused(run: Path, easy: str) -> None:
         ("nan.safetensors", "[7]", ("output.bias", "NaN", "finite")),
         ("scaled.safetensors", "[7]", ("scaled by 1/255",)),
     ):
-        said = sentence(*flags(easy, "out", "--model.weights", file, "--model.hidden", hidden))
+        message = sentence(*flags(easy, "out", "--model.weights", file, "--model.hidden", hidden))
         for word in ("model.weights", file, *words):
-            assert word in said, said
+            assert word in message, message
     assert not Path("out").exists()
 
 
@@ -159,13 +159,13 @@ def test_minus_1_epochs_is_lightnings_own_for_no_limit(easy: str) -> None:
 
 
 def test_a_run_that_diverges_is_one_sentence(easy: str, recwarn: pytest.WarningsRecorder) -> None:
-    said = sentence(*flags(easy, "out", "--model.learning_rate", "1e30"))
+    message = sentence(*flags(easy, "out", "--model.learning_rate", "1e30"))
     for word in ("model.learning_rate: 1e+30", "epoch 1", "expected a smaller rate"):
-        assert word in said
-    assert [str(w.message) for w in recwarn if "nan" in str(w.message)] == [], "nothing beside it"
+        assert word in message
+    assert [str(w.message) for w in recwarn if "nan" in str(w.message)] == [], "no warning in addition"
 
 
 def test_a_run_that_diverges_within_its_only_epoch_is_refused(easy: str) -> None:
-    # The first losses are numbers yet; a mean that leaves the others out would hide them.
+    # The first losses are finite; a mean over those alone would be finite too.
     words = ("--model.learning_rate", "1e19", "--trainer.max_epochs", "1", "--data.validation_size", "0")
     assert "the loss became nan in epoch 1; expected a smaller rate" in sentence(*flags(easy, "out", *words))

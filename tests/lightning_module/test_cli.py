@@ -1,4 +1,4 @@
-"""The command line: what it prints can be fed back, the environment, completion, every recipe, the README's YAML."""
+"""The command line: printed configs run again, the environment, completion, every recipe, the documented YAML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def weights_file(out: str) -> bytes:
     return Path(out, "weights.safetensors").read_bytes()
 
 
-# Fed back.
+# Printed and saved configs.
 
 
 WAYS = {
@@ -45,7 +45,7 @@ WAYS = {
 @pytest.mark.parametrize(
     "way", ["lightning's own", *(pytest.param(w, marks=pytest.mark.slow) for w in ("dropout", "cnn"))]
 )
-def test_what_it_prints_and_what_it_saves_give_the_same_run(
+def test_the_printed_and_the_saved_config_give_the_same_run(
     way: str, easy: str, few: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = flags(few if way == "cnn" else easy, "a", *WAYS[way])
@@ -72,7 +72,7 @@ def test_the_seed_is_42_and_two_runs_are_equal(easy: str) -> None:
     assert recipes.load("a/recipe.yaml").seed_everything == 42
 
 
-def test_the_environment_counts_and_flags_beat_it(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_override_environment_variables(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_FIT__TRAINER__MAX_EPOCHS", "2")
     monkeypatch.setenv("PL_FIT__MODEL__HIDDEN", "[7]")
     words = ["fit", *network(easy), "--trainer.default_root_dir"]
@@ -91,9 +91,9 @@ def test_a_mistake_in_the_environment_is_one_sentence(easy: str, monkeypatch: py
     ):
         with monkeypatch.context() as m:
             m.setenv(name, value)
-            said = sentence(*flags(easy, "out"))
+            message = sentence(*flags(easy, "out"))
         for word in words:
-            assert word in said
+            assert word in message
     assert not Path("out").exists()
 
 
@@ -144,50 +144,53 @@ def test_every_recipe_is_fitted_validated_and_tested(
     words += ("--trainer.default_root_dir", "out")
     assert call("fit", *words, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3") == 0
     assert torch.load("out/last.ckpt", weights_only=True)["global_step"] == 3
-    found = measured("out")
+    metrics = measured("out")
     capsys.readouterr()
     assert call("validate", *words, "--ckpt_path", "last") == 0
-    said = re.search(r"val_loss\W+([\d.]+)", capsys.readouterr().out)
-    assert said is not None
-    assert float(said[1]) == pytest.approx(epochs("out")[0][3], rel=1e-6)
+    shown = re.search(r"val_loss\W+([\d.]+)", capsys.readouterr().out)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(epochs("out")[0][3], rel=1e-6)
     assert call("test", *words, "--ckpt_path", "last", "--overwrite") == 0
-    again = measured("out")
-    assert again["test_correct"] == found["test_correct"]
-    assert again["test_loss"] == pytest.approx(found["test_loss"], rel=1e-6)
+    tested = measured("out")
+    assert tested["test_correct"] == metrics["test_correct"]
+    assert tested["test_loss"] == pytest.approx(metrics["test_loss"], rel=1e-6)
 
 
-def readme_blocks() -> list[str]:
-    """The README's YAML that `fit` is to read: each says by which command in its first line."""
-    (section,) = re.findall(r"^## Train with Lightning\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)
-    blocks = re.findall(r"^```yaml\n(.*?)^```", section, re.M | re.S)
-    return [b for b in blocks if not b.startswith("#") or " fit " in b.splitlines()[0]]
+def documented_yaml() -> list[str]:
+    """Return the YAML blocks about Lightning in the documentation. The first line of each may contain the command."""
+    page = ROOT / "docs/lightning.md"
+    text = (
+        page.read_text() if page.exists() else (ROOT / "README.md").read_text().partition("## Train with Lightning")[2]
+    )
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text.partition("\n## Train with Keras")[0], re.M | re.S)
+    return [block for block in blocks if isinstance(yaml.safe_load(block), dict) and "trainer:" in block]
 
 
-def holds(config: Any, given: Any) -> bool:
-    """Whether what was given stands in the config; there, classes have their full names."""
-    if isinstance(given, dict):
-        return all(key in config and holds(config[key], value) for key, value in given.items())
-    if isinstance(given, list):
-        return len(given) == len(config) and all(map(holds, config, given))
-    return str(config) == str(given) or (isinstance(given, str) and str(config).endswith(f".{given}"))
+def holds(config: Any, expected: Any) -> bool:
+    """Return whether the config has all expected values; class names in it are complete paths."""
+    if isinstance(expected, dict):
+        return all(key in config and holds(config[key], value) for key, value in expected.items())
+    if isinstance(expected, list):
+        return len(expected) == len(config) and all(map(holds, config, expected))
+    return str(config) == str(expected) or (isinstance(expected, str) and str(config).endswith(f".{expected}"))
 
 
-def test_the_readme_shows_some_yaml() -> None:
-    assert readme_blocks()
+def test_the_documentation_contains_yaml() -> None:
+    assert documented_yaml()
 
 
-@pytest.mark.parametrize("block", readme_blocks(), ids=lambda block: f"{len(block)} letters")
-def test_the_readmes_yaml_runs(block: str, images: str) -> None:
+@pytest.mark.parametrize("block", documented_yaml(), ids=lambda block: f"{len(block)} letters")
+def test_the_documented_yaml_runs(block: str, images: str) -> None:
     Path("extra.yaml").write_text(block)
     first = block.splitlines()[0]
-    said = shlex.split(first.removeprefix("#")) if first.startswith("#") else ["--config", "simple", "--config"]
-    asked = said[said.index("--config") : -1] if "--config" in said else ["--config"]
+    command = shlex.split(first.removeprefix("#")) if first.startswith("#") else ["--config", "simple", "--config"]
+    config_options = command[command.index("--config") : -1] if "--config" in command else ["--config"]
     small = ("--data.path", images, "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", *QUIET)
     limit = ("--trainer.limit_train_batches", "5", "--trainer.default_root_dir", "out")
-    assert call("fit", *asked, "extra.yaml", *small, *limit) == 0
-    given, config = yaml.safe_load(block), yaml.safe_load(Path("out/config.yaml").read_text())
-    for section in given.values():
+    assert call("fit", *config_options, "extra.yaml", *small, *limit) == 0
+    expected, config = yaml.safe_load(block), yaml.safe_load(Path("out/config.yaml").read_text())
+    for section in expected.values():
         if isinstance(section, dict):
             section.pop("max_epochs", None)
             section.pop("limit_train_batches", None)
-    assert holds(config, given)
+    assert holds(config, expected)

@@ -1,4 +1,4 @@
-"""Which run a checkpoint continues, what it may be continued with, and that no other run is touched."""
+"""Which run a checkpoint continues, with which settings; other runs are unchanged."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ONE, TWO = Path("runs/lightning-1"), Path("runs/lightning-2")
 
 
 def fit(data: str, *more: str) -> list[str]:
-    """The words of a small run without a folder of its own."""
+    """Return the arguments of a small run without a folder."""
     return ["fit", *network(data), "--trainer.max_epochs", "2", *more]
 
 
 @pytest.fixture
 def two_runs(easy: str) -> dict[str, bytes]:
-    """`runs/lightning-1` and `runs/lightning-2`; what the second holds."""
+    """`runs/lightning-1` and `runs/lightning-2`; returns the files of the second."""
     for seed in ("1", "2"):
         assert call(*fit(easy, "--seed_everything", seed)) == 0
     return contents(TWO)
@@ -64,14 +64,14 @@ def test_an_explicit_folder_wins(flag: str, two_runs: dict[str, bytes], easy: st
     assert call(*words, flag, "mine") == 0
     assert (contents(ONE), contents(TWO)) == (first, two_runs)
     assert len(epochs("mine")) == 4
-    said = sentence(*words, flag, str(TWO))
-    assert said.startswith(f"--out {TWO}: already holds a run; expected another folder")
+    message = sentence(*words, flag, str(TWO))
+    assert message.startswith(f"--out {TWO}: already holds a run; expected another folder")
     assert (contents(ONE), contents(TWO)) == (first, two_runs)
 
 
 def test_two_folders_are_refused(easy: str) -> None:
-    said = sentence(*flags(easy, "a", "--out", "b"))
-    assert "--out: b, but --trainer.default_root_dir is a" in said
+    message = sentence(*flags(easy, "a", "--out", "b"))
+    assert "--out: b, but --trainer.default_root_dir is a" in message
     assert not list(Path().iterdir())
 
 
@@ -81,7 +81,7 @@ def test_last_and_best_are_those_of_the_newest_run(two_runs: dict[str, bytes], e
     assert contents(TWO) == two_runs
 
 
-# The last checkpoint, wherever it is.
+# The last checkpoint, in any folder.
 
 
 def own_checkpoint(dirpath: str | None) -> list[str]:
@@ -107,15 +107,15 @@ def test_a_checkpoint_of_the_users_own_is_found(
 
 
 def test_a_checkpoint_of_another_run_is_not_taken(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They may share a folder."""
+    """Two runs may save their checkpoints into one folder."""
     assert call(*flags(easy, "other", "--seed_everything", "7", *own_checkpoint("shared"))) == 0
     words = flags(easy, "parts", "--trainer.max_epochs", "4")
     assert interrupted(monkeypatch, 21, lambda: call(*words)) == 130
     for name in ("last.ckpt", "best.ckpt"):
         Path("parts", name).unlink()
     before = contents("parts")
-    said = sentence(*words, *own_checkpoint("shared"), "--ckpt_path", "last")
-    assert said.startswith("--ckpt_path last: parts holds a history of 2 epochs, but no checkpoint to continue from")
+    message = sentence(*words, *own_checkpoint("shared"), "--ckpt_path", "last")
+    assert message.startswith("--ckpt_path last: parts holds a history of 2 epochs, but no checkpoint to continue from")
     assert contents("parts") == before
 
 
@@ -130,31 +130,31 @@ def test_other_data_of_the_same_shape_are_refused(easy: str, monkeypatch: pytest
     with np.load(easy) as archive:
         np.savez("data.npz", **{**dict(archive), "x_train": archive["x_train"][::-1]})
     for checkpoint in ("last", "parts/last.ckpt"):
-        said = sentence(*words, "--ckpt_path", checkpoint)
-        assert "--ckpt_path: data.path: data.npz holds other data than the run was trained on" in said
+        message = sentence(*words, "--ckpt_path", checkpoint)
+        assert "--ckpt_path: data.path: data.npz holds other data than the run was trained on" in message
     assert contents("parts") == before
-    said = sentence(*flags("data.npz", "new"), "--ckpt_path", "parts/last.ckpt")
-    assert "holds other data" in said
+    message = sentence(*flags("data.npz", "new"), "--ckpt_path", "parts/last.ckpt")
+    assert "holds other data" in message
     assert not Path("new").exists()
 
 
 @pytest.mark.parametrize("out", ["parts", "new"])
 def test_other_settings_are_refused(out: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LightningCLI would quietly train with those in the checkpoint."""
+    """LightningCLI would train with the settings in the checkpoint."""
     assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts"))) == 130
     before = contents("parts")
     for words in (("--model.learning_rate", "0.05"), ("--data.batch_size", "8"), ("--model.momentum", "0.5")):
-        said = sentence(*flags(easy, out, *words), "--ckpt_path", "parts/last.ckpt")
+        message = sentence(*flags(easy, out, *words), "--ckpt_path", "parts/last.ckpt")
         for word in (f"--ckpt_path: {words[0][2:]} is {words[1]}", "expected --config parts/config.yaml"):
-            assert word in said
+            assert word in message
     assert contents("parts") == before
 
 
-# What is recorded.
+# Recorded settings.
 
 
 def recorded(out: str | Path) -> tuple[recipes.Recipe, dict[str, Any], dict[str, Any]]:
-    """The recipe and what no recipe describes, and what the weights file says of both."""
+    """Return the recorded recipe, the settings beyond it, and those of the weights file."""
     recipe, beyond = recipes.read_trained(Path(out, "recipe.yaml"))
     spec = weights.read_spec(Path(out, "weights.safetensors"))
     assert (spec.recipe, spec.extra) == (recipe, beyond)
@@ -175,19 +175,21 @@ BEYOND: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("way", BEYOND)
-def test_a_training_that_no_recipe_describes_is_no_recipe(way: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_recipe_keys_are_recorded(way: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words, key = BEYOND[way]
     assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "out", *words))) == 130
     _, beyond, found = recorded("out")
     assert key in beyond
     assert found["not_in_recipe"] == beyond
-    with pytest.raises(UserError, match="no recipe describes"):
+    with pytest.raises(UserError, match="a recipe has no keys"):
         recipes.load("out/recipe.yaml")
-    # The whole of it is in config.yaml, and with less of it the run does not continue.
-    given = ["fit", "--config", "out/config.yaml", "--out", "out", "--ckpt_path", "last"]
-    said = sentence(*flags(easy, "out", "--ckpt_path", "last"))
-    assert re.match(r"--ckpt_path: \S+ is null, but the run was made with .*; expected --config out/config.yaml", said)
-    assert call(*given) == 0
+    # config.yaml has all settings. With fewer settings the run does not continue.
+    options = ["fit", "--config", "out/config.yaml", "--out", "out", "--ckpt_path", "last"]
+    message = sentence(*flags(easy, "out", "--ckpt_path", "last"))
+    assert re.match(
+        r"--ckpt_path: \S+ is null, but the run was made with .*; expected --config out/config.yaml", message
+    )
+    assert call(*options) == 0
     assert len(epochs("out")) == 3
 
 
@@ -207,12 +209,12 @@ EVERY_SECOND = ("--trainer.check_val_every_n_epoch", "2")
 def test_a_limit_is_recorded_where_it_changes_the_training(
     words: tuple[str, ...], expected: dict[str, Any], easy: str
 ) -> None:
-    """One batch is not all of them, and validation matters where something watches it."""
+    """A limit of 1 is one batch and 1.0 is all; validation matters only if something monitors it."""
     assert call(*flags(easy, "out", *words, "--trainer.max_epochs", "2", "--trainer.limit_test_batches", "1")) == 0
     assert recorded("out")[1] == expected
 
 
-def test_what_a_finder_found_is_recorded(easy: str) -> None:
+def test_the_result_of_a_finder_is_recorded(easy: str) -> None:
     finders = ["--trainer.callbacks+=BatchSizeFinder", "--trainer.callbacks.max_trials=2"]
     finders += ["--trainer.callbacks+=LearningRateFinder"]
     assert call(*flags(easy, "out", *finders)) == 0
@@ -222,18 +224,18 @@ def test_what_a_finder_found_is_recorded(easy: str) -> None:
     assert recipe.model.learning_rate == saved["optimizer_states"][0]["param_groups"][0]["lr"] != 0.1
     assert saved["global_step"] == 3 * -(-130 // recipe.data.batch_size)
     assert recipe.data.batch_size != 16
-    # Fed back, it is the same training.
+    # The recorded recipe gives the same training.
     assert call("fit", "--config", "out/recipe.yaml", "--out", "again", *network(easy)[-6:]) == 0
     for name, array in kept("out").items():
         np.testing.assert_array_equal(kept("again")[name].shape, array.shape)
-    said = sentence(*flags(easy, "out", *finders, "--ckpt_path", "last", "--trainer.max_epochs", "5"))
-    assert "trainer.callbacks: BatchSizeFinder with --ckpt_path" in said
+    message = sentence(*flags(easy, "out", *finders, "--ckpt_path", "last", "--trainer.max_epochs", "5"))
+    assert "trainer.callbacks: BatchSizeFinder with --ckpt_path" in message
 
 
 # Files.
 
 
-def test_the_manifest_lists_all_that_a_run_leaves(easy: str) -> None:
+def test_the_manifest_lists_all_files_of_a_run(easy: str) -> None:
     assert call(*flags(easy, "out", "--tensorboard")) == 0
     assert call("predict", *network(easy), "--model.weights", "out/weights.safetensors", "--out", "out") == 0
     listed = set(json.loads(Path("out/.files.json").read_text())["files"])
@@ -256,8 +258,8 @@ def test_a_folder_in_use_is_refused(easy: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])
-def test_what_needs_no_validation_split_has_none(command: str, easy: str, run: Path) -> None:
+def test_commands_without_validation_do_not_split_the_data(command: str, easy: str, run: Path) -> None:
     words = ["--data.path", easy, "--data.validation_size", "5000", "--data.batch_size", "1000"]
-    given = ["--model.weights", str(run / "weights.safetensors"), "--trainer.accelerator", "cpu", "--out", "out"]
-    assert call(command, *words, *given) == 0
+    options = ["--model.weights", str(run / "weights.safetensors"), "--trainer.accelerator", "cpu", "--out", "out"]
+    assert call(command, *words, *options) == 0
     assert Path("out", {"test": "metrics.json", "predict": "predictions.csv"}[command]).exists()

@@ -1,4 +1,4 @@
-"""The data module: minigrad's data and minigrad's batches, whoever asks for them."""
+"""The data module has the data and the batches of minigrad."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule
-from lightning_module.loading import InMemory, Moving, SeededOrder, shifted
+from lightning_module.data import ImageDataModule, InMemory, SeededOrder, WithShifts
 from lightning_module.model import LitClassifier
+from lightning_module.network import shifted
 from minigrad import datasets
 
 
@@ -32,7 +32,7 @@ def test_the_order_is_new_each_epoch_and_each_seed() -> None:
             order = SeededOrder(50, seed)
             order.set_epoch(epoch)
             seen.add(tuple(order))
-            assert tuple(order) == tuple(order), "asking twice changes nothing"
+            assert tuple(order) == tuple(order), "the same at the second iteration"
     assert len(seen) == 9
 
 
@@ -59,10 +59,10 @@ def test_batches_are_minigrads(kind: str, epoch: int) -> None:
     data = datasets.load("a.npz", 10, 5)
     loader = module.train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
-    found = list(loader)
+    batches = list(loader)
     expected = list(datasets.batches(len(data.train.labels), 16, 5, epoch))
-    assert len(found) == len(expected) == datasets.steps_per_epoch(len(data.train.labels), 16)
-    for (images, labels), at in zip(found, expected, strict=True):
+    assert len(batches) == len(expected) == datasets.steps_per_epoch(len(data.train.labels), 16)
+    for (images, labels), at in zip(batches, expected, strict=True):
         assert images.numpy().dtype == data.train.images.dtype
         np.testing.assert_array_equal(images.numpy(), data.train.images[at])
         np.testing.assert_array_equal(labels.numpy(), data.train.labels[at])
@@ -94,7 +94,7 @@ def test_without_validation_there_is_no_loader_for_it(easy: str) -> None:
         (pixels(0, 60, 2, (2, 5, 3)), (2, 5, 3), 2, 1 / 255),
     ],
 )
-def test_it_says_what_the_network_needs_to_know(
+def test_it_has_the_shape_classes_and_scale_of_the_data(
     arrays: Any, shape: tuple[int, ...], classes: int, scale: float
 ) -> None:
     np.savez("a.npz", **arrays)
@@ -125,9 +125,9 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_images_move_as_minigrads_do(shape: tuple[int, ...], dtype: str) -> None:
     images, shifts = pixels(0, 30, shape=shape)["x_train"].astype(dtype), datasets.epoch_shifts(30, 7, 2)
-    found = shifted(torch.from_numpy(images), torch.from_numpy(shifts)).numpy()
-    assert found.dtype == images.dtype
-    np.testing.assert_array_equal(found, datasets.shifted(images, shifts))
+    moved = shifted(torch.from_numpy(images), torch.from_numpy(shifts)).numpy()
+    assert moved.dtype == images.dtype
+    np.testing.assert_array_equal(moved, datasets.shifted(images, shifts))
 
 
 def test_how_far_an_image_moves_depends_on_its_index_alone() -> None:
@@ -137,13 +137,13 @@ def test_how_far_an_image_moves_depends_on_its_index_alone() -> None:
         order = SeededOrder(40, 7, rank, 2)
         order.set_epoch(3)
         dealt = list(order)[:6]
-        images, _, shifts = Moving(split, order).__getitems__(dealt)
+        images, _, shifts = WithShifts(split, order).__getitems__(dealt)
         np.testing.assert_array_equal(images.numpy(), split.images[dealt])
         np.testing.assert_array_equal(shifts.numpy(), datasets.epoch_shifts(40, 7, 3)[dealt])
 
 
-class Seen(Callback):
-    """Keeps the images that training, and that validation, saw."""
+class KeepImages(Callback):
+    """Keeps the images of training and validation."""
 
     def __init__(self) -> None:
         self.train: list[np.ndarray] = []
@@ -157,7 +157,7 @@ class Seen(Callback):
 
 
 def test_training_sees_moved_images_anew_each_epoch_and_validation_none(few: str) -> None:
-    module, data, seen = ImageDataModule(few, 16, 20, "shift", seed=5), datasets.load(few, 20, 5), Seen()
+    module, data, seen = ImageDataModule(few, 16, 20, "shift", seed=5), datasets.load(few, 20, 5), KeepImages()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(
         max_epochs=2, accelerator="cpu", num_sanity_val_steps=0, enable_model_summary=False, callbacks=[seen], **quiet

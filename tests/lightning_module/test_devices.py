@@ -1,4 +1,4 @@
-"""Two processes on one machine: each image once an epoch, one network, one run folder, and nothing left behind."""
+"""Two processes on one machine: each image once per epoch, one network, one run folder, no process left running."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OVERALL = 200  # seconds that no healthy process comes near
 DDP = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
-# The command, which notes what each rank draws to train on, and what weights each rank ends with.
-NOTING = """
+# The command, with a log of the indices that each rank draws, and of the weights at its end.
+LOGGING = """
 import os, sys
 import numpy as np
 from lightning_module.cli import main
-from lightning_module.loading import InMemory
+from lightning_module.data import InMemory
 from lightning_module.model import LitClassifier
 
 rank, real = os.environ.get("LOCAL_RANK", "0"), InMemory.__getitems__
@@ -43,26 +43,26 @@ main(sys.argv[1:])
 
 
 def ended(running: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Its exit status and what it said; an end that never comes is a failure."""
+    """Return exit status, stdout and stderr of a process; fail if it does not end."""
     try:
         out, err = running.communicate(timeout=OVERALL)
     except subprocess.TimeoutExpired:
-        running.terminate()  # a launcher hands it on
+        running.terminate()  # a launcher passes it on
         running.wait(60)
         raise
     return running.returncode, out, err
 
 
-def noted(*words: str, launcher: Sequence[str] = ()) -> str:
-    """Run the noting command; what it printed."""
-    Path("noting.py").write_text(NOTING)
-    status, out, err = ended(process(*launcher, "noting.py", *words, module=False))
+def logged(*words: str, launcher: Sequence[str] = ()) -> str:
+    """Run the command with the log; return what it printed."""
+    Path("logging_fit.py").write_text(LOGGING)
+    status, out, err = ended(process(*launcher, "logging_fit.py", *words, module=False))
     assert status == 0, err
     return out
 
 
 def drawn(rank: int, size: int, share: int) -> list[list[int]]:
-    """The indices of the `size` training images that a rank drew, a list an epoch of `share`."""
+    """Return the indices that a rank drew from `size` training images, one list of `share` indices per epoch."""
     rows = [[int(word) for word in line.split()] for line in Path(f"drawn-{rank}").read_text().splitlines()]
     flat = [index for row in rows if row[0] == size for index in row[1:]]
     assert len(flat) % share == 0
@@ -76,7 +76,7 @@ def same_on_both_ranks() -> None:
 
 
 def close(a: str, b: str) -> None:
-    """The same run but for the order in which sums were taken."""
+    """Check that two runs are equal up to rounding: their sums are computed in different orders."""
     for name, array in kept(b).items():
         np.testing.assert_allclose(kept(a)[name], array, rtol=0, atol=1e-6)
     x, y = history.read(Path(a, "history.csv")), history.read(Path(b, "history.csv"))
@@ -85,23 +85,23 @@ def close(a: str, b: str) -> None:
     np.testing.assert_allclose([e.val_loss for e in x], [e.val_loss for e in y], rtol=1e-5)  # type: ignore[arg-type]
 
 
-def test_each_image_is_drawn_once_an_epoch_and_an_odd_one_sits_out(hard: str) -> None:
-    said = noted(*flags(hard, "out", "--data.validation_size", "29", *DDP))
-    assert said.count("91 images on 2 devices: 1 sits out in each epoch, others each time") == 1
+def test_each_image_is_drawn_once_per_epoch_and_an_odd_one_is_skipped(hard: str) -> None:
+    output = logged(*flags(hard, "out", "--data.validation_size", "29", *DDP))
+    assert output.count("91 images on 2 devices: 1 skipped per epoch, different ones in each") == 1
     ranks = [drawn(rank, 91, 45) for rank in (0, 1)]
     assert [len(rank) for rank in ranks] == [3, 3]
     both = [first + second for first, second in zip(*ranks, strict=True)]
     assert all(len(set(epoch)) == 90 for epoch in both)
-    assert len({tuple(epoch) for epoch in both}) == 3, "a new order each epoch"
-    assert len({(set(range(91)) - set(epoch)).pop() for epoch in both}) > 1, "not always the same one"
+    assert len({tuple(epoch) for epoch in both}) == 3, "a new order in each epoch"
+    assert len({(set(range(91)) - set(epoch)).pop() for epoch in both}) > 1, "different ones"
     same_on_both_ranks()
-    # The folder holds one run, without the test, which the printed words make on one device.
+    # The folder has one run without test metrics; the printed command tests on one device.
     assert [row[0] for row in epochs("out")] == [1, 2, 3]
     assert {"last.ckpt", "best.ckpt", "recipe.yaml", "curves.png"} < contents("out").keys()
     assert not Path("out/metrics.json").exists()
     assert not list(Path().rglob("lightning_logs")) + list(Path().glob("runs"))
-    printed = [line for line in said.splitlines() if PROG in line]
-    assert len(printed) == 1, said
+    printed = [line for line in output.splitlines() if PROG in line]
+    assert len(printed) == 1, output
     before = contents("out")
     assert call(*printed[0].split(PROG)[1].split(), *network(hard)[6:]) == 0
     assert measured("out")["test_images"] == 30
@@ -111,7 +111,7 @@ def test_each_image_is_drawn_once_an_epoch_and_an_odd_one_sits_out(hard: str) ->
 def test_under_torchrun_two_processes_equal_one_with_batches_twice_as_large(few: str) -> None:
     words = ("--data.augment", "shift", "--model.optimizer", "adam", "--model.learning_rate", "0.003")
     both = ("--data.validation_size", "24", "--data.batch_size")
-    noted(*flags(few, "out", *words, *both, "16", "--trainer.devices", "2"), launcher=TORCHRUN)
+    logged(*flags(few, "out", *words, *both, "16", "--trainer.devices", "2"), launcher=TORCHRUN)
     assert call(*flags(few, "one", *words, *both, "32")) == 0
     ranks = [drawn(rank, 96, 48) for rank in (0, 1)]
     assert [sorted(first + second) for first, second in zip(*ranks, strict=True)] == [list(range(96))] * 3
@@ -126,7 +126,7 @@ def test_two_processes_equal_one_with_batches_twice_as_large(easy: str) -> None:
     assert status == 0, err
     assert call(*flags(easy, "one", *words, "--data.batch_size", "32")) == 0
     close("two", "one")
-    # The test is made on one device, with the words that it prints.
+    # The printed command tests on one device.
     assert not Path("two/metrics.json").exists()
     printed = [line for line in out.splitlines() if PROG in line]
     assert len(printed) == 1, out
@@ -144,7 +144,7 @@ ACCUMULATED = ("--trainer.accumulate_grad_batches", "2", "--model.momentum", "0.
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [SHIFTED, CONVOLUTIONS, ACCUMULATED], ids=["shifted", "cnn", "accumulated"])
-def test_that_holds_for_other_networks_too(words: Sequence[str], few: str) -> None:
+def test_the_same_for_other_networks(words: Sequence[str], few: str) -> None:
     both = (*words, "--data.validation_size", "24", "--data.batch_size")
     status, _, err = ended(process(*flags(few, "two", *both, "16", *DDP)))
     assert status == 0, err
@@ -154,31 +154,31 @@ def test_that_holds_for_other_networks_too(words: Sequence[str], few: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), TORCHRUN], ids=["ddp", "torchrun"])
-def test_two_processes_go_on_as_if_they_had_never_stopped(launcher: Sequence[str], few: str) -> None:
+def test_two_processes_resume_exactly(launcher: Sequence[str], few: str) -> None:
     words = ("--model.dropout", "0.4", "--model.hidden", "[12, 8]", "--data.augment", "shift", *DDP)
-    noted(*flags(few, "whole", *words), launcher=launcher)
-    # Stopped by a limit that is no part of what the run was to be.
-    noted(*flags(few, "parts", *words, "--trainer.max_epochs", "2"), launcher=launcher)
+    logged(*flags(few, "whole", *words), launcher=launcher)
+    # Stopped by a limit of epochs.
+    logged(*flags(few, "parts", *words, "--trainer.max_epochs", "2"), launcher=launcher)
     assert len(epochs("parts")) == 2
-    noted(*flags(few, "parts", *words, "--ckpt_path", "last"), launcher=launcher)
+    logged(*flags(few, "parts", *words, "--ckpt_path", "last"), launcher=launcher)
     assert epochs("parts") == epochs("whole")
     same_weights("parts", "whole")
 
 
 @pytest.mark.slow
-def test_validation_on_two_devices_says_what_one_says(run: Path, easy: str) -> None:
+def test_validation_on_two_devices_equals_one(run: Path, easy: str) -> None:
     # 31 images: one device has one more than the other, and with these batches a batch more.
     words = ("validate", *network(easy), "--data.validation_size", "31", "--data.batch_size", "15")
     words = (*words, "--ckpt_path", str(run / "last.ckpt"), "--trainer.default_root_dir")
-    said = []
+    results = []
     for devices in (("--trainer.devices", "1"), DDP):
         status, out, err = ended(process(*words, "out", *devices))
         assert status == 0, err
         lines = [line.split() for line in out.splitlines() if "val_loss" in line or "val_accuracy" in line]
         assert len(lines) == 2, out
-        said.append({name: float(value) for name, value in ([w for w in line if w[0] != "│"] for line in lines)})
-    assert said[1]["val_accuracy"] == said[0]["val_accuracy"]
-    assert said[1]["val_loss"] == pytest.approx(said[0]["val_loss"], rel=1e-5)
+        results.append({name: float(value) for name, value in ([w for w in line if w[0] != "│"] for line in lines)})
+    assert results[1]["val_accuracy"] == results[0]["val_accuracy"]
+    assert results[1]["val_loss"] == pytest.approx(results[0]["val_loss"], rel=1e-5)
 
 
 MISTAKES = {
@@ -192,20 +192,20 @@ MISTAKES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("named", MISTAKES)
 @pytest.mark.parametrize("launcher", [(), TORCHRUN], ids=["ddp", "torchrun"])
-def test_a_mistake_ends_both_processes_in_a_sentence(launcher: Sequence[str], named: str, easy: str) -> None:
+def test_a_user_error_ends_both_processes_with_one_sentence(launcher: Sequence[str], named: str, easy: str) -> None:
     words = flags(easy, "out", *DDP, *MISTAKES[named])
     status, _, err = ended(process(*launcher, "-m", "lightning_module", *words, module=False))
     assert status == (1 if launcher else 2)  # torchrun's own
-    told = [line for line in err.splitlines() if line.startswith(f"{PROG}: error: ")]
-    assert 1 <= len(told) <= 2, err
-    assert all(named in line for line in told)
+    errors = [line for line in err.splitlines() if line.startswith(f"{PROG}: error: ")]
+    assert 1 <= len(errors) <= 2, err
+    assert all(named in line for line in errors)
     if not launcher:
         assert "Traceback" not in err
     assert not Path("out").exists()
 
 
 def alive(group: int) -> list[str]:
-    """The processes of a group, but for those that are only waiting to be collected."""
+    """Return the processes of a group, without zombies."""
     listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
     return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
@@ -229,7 +229,7 @@ def test_ctrl_c_leaves_no_process_behind(whom: str, easy: str) -> None:
         (os.killpg if whom == "all" else os.kill)(running.pid, signal.SIGINT)
         status, _, err = ended(running)
         assert status == 130, err
-        assert "whole epochs are kept in out" in err
+        assert "completed epochs are kept in out" in err
         while alive(group) and time.monotonic() < patience:
             time.sleep(0.05)
         assert alive(group) == []

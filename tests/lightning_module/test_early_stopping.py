@@ -1,4 +1,4 @@
-"""Early stopping: when it stops, and that the best epoch is what is kept."""
+"""Early stopping: when it stops, and that the weights of the best epoch are kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def best(out: Path) -> int:
 
 
 def test_it_stops_after_its_patience(stopped: Path) -> None:
-    assert len(epochs(stopped)) == best(stopped) + 3 < 40, "it must have stopped for these tests to say anything"
+    assert len(epochs(stopped)) == best(stopped) + 3 < 40, "otherwise it has not stopped early"
 
 
 def test_the_best_epochs_weights_are_kept_and_measured(stopped: Path, hard: str) -> None:
@@ -43,7 +43,7 @@ def test_the_best_checkpoint_is_the_weights_file(stopped: Path) -> None:
 
 def test_without_it_the_last_epochs_weights_are_kept(hard: str) -> None:
     assert call(*flags(hard, "out", *OVERFIT, "12")) == 0
-    assert best(Path("out")) < 12, "the last must not be the best for this test to say anything"
+    assert best(Path("out")) < 12, "otherwise the last epoch is the best"
     state = torch.load("out/last.ckpt", weights_only=True)["state_dict"]
     for name, array in kept("out").items():
         np.testing.assert_array_equal(state[f"net.{name}"].numpy(), array)

@@ -15,7 +15,7 @@ from minigrad.runs.metrics import log_softmax
 
 @pytest.fixture(params=["checkpoint", "weights"])
 def trained(request: pytest.FixtureRequest, run: Path) -> tuple[str, ...]:
-    """The words that bring back the run's network; a checkpoint knows its own sizes."""
+    """Options that load the run's network."""
     if request.param == "checkpoint":
         return ("--ckpt_path", str(run / "last.ckpt"))
     return ("--model.weights", str(run / "weights.safetensors"), "--model.hidden", "[7]")
@@ -23,23 +23,23 @@ def trained(request: pytest.FixtureRequest, run: Path) -> tuple[str, ...]:
 
 def test_test_writes_the_metrics_of_the_run(trained: tuple[str, ...], run: Path, easy: str) -> None:
     assert call("test", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
-    found, expected = measured("out"), measured(run)
-    assert found.keys() | {"epochs"} == expected.keys(), "a weights file alone knows no epochs"
-    assert found["test_correct"] == expected["test_correct"]
-    assert found["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-6)
+    metrics, expected = measured("out"), measured(run)
+    assert metrics.keys() | {"epochs"} == expected.keys(), "a weights file does not contain the number of epochs"
+    assert metrics["test_correct"] == expected["test_correct"]
+    assert metrics["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-6)
 
 
-def test_validate_says_what_the_history_says(
+def test_validate_prints_the_loss_of_the_history(
     trained: tuple[str, ...], run: Path, easy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("validate", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
-    said = capsys.readouterr().out
-    assert "val_loss" in said
-    assert f"{epochs(run)[-1][3]:.5f}" in said
-    assert not Path("out/metrics.json").exists(), "the test set is not touched"
+    printed = capsys.readouterr().out
+    assert "val_loss" in printed
+    assert f"{epochs(run)[-1][3]:.5f}" in printed
+    assert not Path("out/metrics.json").exists(), "the test set is not used"
 
 
-def test_predict_lists_a_probability_a_class(trained: tuple[str, ...], run: Path, easy: str) -> None:
+def test_predict_writes_one_probability_per_class(trained: tuple[str, ...], run: Path, easy: str) -> None:
     assert call("predict", *network(easy), *trained, "--trainer.default_root_dir", "out") == 0
     with Path("out/predictions.csv").open(newline="") as file:
         rows = list(csv.reader(file))
@@ -62,22 +62,22 @@ def test_a_checkpoint_is_found_by_its_name_in_the_folder(name: str, run: Path, e
 
 
 @pytest.mark.parametrize(("stage", "file"), [("test", "metrics.json"), ("predict", "predictions.csv")])
-def test_an_answer_that_is_there_is_not_replaced_unasked(stage: str, file: str, run: Path, easy: str) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(stage: str, file: str, run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
     words = [stage, *network(easy), "--ckpt_path", "out/last.ckpt", "--trainer.default_root_dir", "out"]
     if stage == "predict":
         assert call(*words) == 0
     Path("out", file).write_text("earlier")
-    said = sentence(*words)
+    message = sentence(*words)
     for word in ("--out out", file, "--overwrite"):
-        assert word in said
+        assert word in message
     assert Path("out", file).read_text() == "earlier"
     assert call(*words, "--overwrite") == 0
     assert Path("out", file).read_text() != "earlier"
 
 
 @pytest.mark.parametrize("stage", ["validate", "predict", "test"])
-def test_the_runs_other_files_stay_as_they_are(stage: str, run: Path, easy: str) -> None:
+def test_other_files_of_the_run_are_unchanged(stage: str, run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
     for name in ("metrics.json", "confusion.png", "mistakes.png"):  # as after training on several devices
         Path("out", name).unlink(missing_ok=True)
@@ -88,6 +88,6 @@ def test_the_runs_other_files_stay_as_they_are(stage: str, run: Path, easy: str)
     assert {name for name in before if after.get(name) != before[name]} == set()
 
 
-def test_a_network_without_training_is_tested_too(easy: str) -> None:
+def test_an_untrained_network_is_tested(easy: str) -> None:
     assert call("test", *network(easy), "--trainer.default_root_dir", "out") == 0
     assert measured("out")["test_images"] == 40

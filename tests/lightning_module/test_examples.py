@@ -1,4 +1,4 @@
-"""The scripts in examples/, which stand on Ray: one machine, real processes."""
+"""The scripts in examples/ that use Ray: one machine, real processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRID = ("--rates", "0.01", "0.1", "--widths", "4", "7", "--out", "sweep")
 
 @pytest.fixture(autouse=True)
 def _ray_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder for Ray's own files, and afterwards neither it nor a process of Ray's."""
+    """Give Ray a folder for its files; afterwards wait for its processes to end, and remove the folder."""
     session = tempfile.mkdtemp(prefix="ray-")  # a short path, since sockets lie in it
     monkeypatch.setenv("RAY_TMPDIR", session)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -47,7 +47,7 @@ def start(script: str, data: str, *more: str) -> Popen[str]:
 
 
 def ends(script: str, data: str, *more: str) -> str:
-    """What the script prints when all is well."""
+    """Run a script that must succeed; return what it prints."""
     ended = start(script, data, *more)
     out, err = ended.communicate(timeout=OVERALL)
     assert ended.returncode == 0, err
@@ -61,23 +61,23 @@ def table(out: str) -> list[dict[str, float]]:
 
 
 def alone(data: str, row: dict[str, float]) -> float:
-    """The validation loss of Lightning's own command at a trial's settings."""
+    """Return the validation loss of the command with the settings of a trial."""
     rate, width = str(row["learning_rate"]), str(int(row["width"]))
     words = ("--model.learning_rate", rate, "--model.hidden", f"[{width}]", "--data.validation_size", "32")
     assert call(*flags(data, f"alone-{rate}-{width}", *words)) == 0
     return epochs(f"alone-{rate}-{width}")[-1][3]
 
 
-def test_a_sweep_finds_what_single_runs_give(easy: str) -> None:
-    printed = ends(SWEEP, easy, *GRID)
+def test_a_sweep_has_the_results_of_single_runs(easy: str) -> None:
+    printed = ends(SWEEP, easy, "--rates", "0.01", "0.1", "--widths", "7", "--out", "sweep")
     rows = table("sweep")
-    assert {(row["learning_rate"], row["width"]) for row in rows} == {(0.01, 4), (0.01, 7), (0.1, 4), (0.1, 7)}
+    assert {(row["learning_rate"], row["width"]) for row in rows} == {(0.01, 7), (0.1, 7)}
     losses = [row["val_loss"] for row in rows]
     assert losses == sorted(losses)
     assert losses == [alone(easy, row) for row in rows]
     shown = re.findall(r"^ +([\d.]+) +(\d+) +([\d.]+) +[\d.]+%", printed, re.MULTILINE)
     assert shown == [(f"{r['learning_rate']:g}", f"{r['width']:g}", f"{r['val_loss']:.4f}") for r in rows]
-    # What it offers to go on with is the best trial.
+    # The recipe of the best trial.
     assert "fit --config" in printed
     cpu = ("--trainer.accelerator", "cpu", "--trainer.default_root_dir", "best")
     assert call("fit", "--config", "sweep/best.yaml", *cpu) == 0
@@ -85,7 +85,7 @@ def test_a_sweep_finds_what_single_runs_give(easy: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_sweep_goes_on(easy: str) -> None:
+def test_a_stopped_sweep_is_resumed(easy: str) -> None:
     words = (*GRID, "--trainer.max_epochs", "150")
     running = start(SWEEP, easy, *words)
     assert running.stdout is not None
@@ -99,6 +99,7 @@ def test_a_stopped_sweep_goes_on(easy: str) -> None:
     assert 1 <= len(before) < 4
     ends(SWEEP, easy, *words, "--resume")
     after = table("sweep")
+    assert {(row["learning_rate"], row["width"]) for row in after} == {(0.01, 4), (0.01, 7), (0.1, 4), (0.1, 7)}
     assert len(after) == 4
     assert all(row in after for row in before)  # to the second that they took
     for row in after:
@@ -110,7 +111,7 @@ def test_a_stopped_sweep_goes_on(easy: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_rate_that_blows_up_comes_last(easy: str) -> None:
+def test_a_trial_that_diverges_comes_last(easy: str) -> None:
     ends(SWEEP, easy, "--rates", "1e30", "0.1", "--widths", "4", "--out", "sweep")
     assert [row["learning_rate"] for row in table("sweep")] == [0.1, 1e30]
     assert np.isnan(table("sweep")[-1]["val_loss"])
@@ -127,7 +128,7 @@ def test_two_workers_equal_one_process_with_batches_twice_as_large(easy: str) ->
     assert [e.epoch for e in a] == [1, 2, 3]
     np.testing.assert_allclose([e.train_loss for e in a], [e.train_loss for e in b], rtol=1e-5)
     np.testing.assert_allclose([e.val_loss for e in a], [e.val_loss for e in b], rtol=1e-5)  # type: ignore[arg-type]
-    # The test is made on one device, with the words that it prints.
+    # The printed command tests on one device.
     how = printed.split("python -m lightning_module")[1].split()
     assert call(*how, *network(easy)[6:]) == 0
     assert Path("two/metrics.json").exists()
@@ -146,24 +147,26 @@ def test_two_workers_are_lightnings_own_two_processes(easy: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "words", "said"),
+    ("script", "words", "message"),
     [
         (SWEEP, ("--rates", "-1"), "model.learning_rate: -1.0; expected a number from 0"),
         (SWEEP, ("--widths", "0"), "model.hidden: 0; expected a whole number of 1 or more"),
         (SWEEP, ("--data.path", "nowhere.npz"), "nowhere.npz does not exist"),
         (SWEEP, ("--data.validation_size", "0"), "data.validation_size: 0; expected 1 or more"),
         (SWEEP, ("--cpus", "9999"), "--cpus: 9999; expected at most"),
-        (SWEEP, ("--address", "localhost:1"), "--address localhost:1: no Ray cluster can be joined"),
+        (SWEEP, ("--address", "localhost:1"), "--address localhost:1: no Ray cluster can be reached"),
         (TRAIN, ("--workers", "0"), "--workers: 0; expected 1 or more"),
         (TRAIN, ("--model.learning_rate", "1e30"), "the loss became nan in epoch 1; expected a smaller rate"),
     ],
 )
-def test_a_mistake_exits_with_2_in_one_sentence(easy: str, script: str, words: tuple[str, ...], said: str) -> None:
+def test_a_user_error_exits_with_2_and_one_sentence(
+    easy: str, script: str, words: tuple[str, ...], message: str
+) -> None:
     ended = start(script, easy, "--out", "out", *words)
     _, err = ended.communicate(timeout=OVERALL)
     assert ended.returncode == 2, err
     assert err.startswith(f"python examples/{script}: error: ")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 
@@ -179,5 +182,5 @@ def test_ctrl_c_ends_the_workers_too(easy: str) -> None:
     _, err = running.communicate(timeout=OVERALL)
     assert running.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped; the weights of the last whole epoch are kept" in err
+    assert "stopped; the weights of the last completed epoch are kept" in err
     assert kept("out")

@@ -1,4 +1,4 @@
-"""`export`: what other programs read answers any number of raw images as the network does, or is never there."""
+"""`export`: the files have the outputs of the network for any number of raw images, or are not written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_helpers import CNN, QUIET, call, contents, network, runs_of, sent
 
 from lightning_module import export
 from lightning_module.model import LitClassifier
-from minigrad import restore
+from minigrad.restore import restore
 from minigrad.runs import weights
 
 pytest.importorskip("onnx")
@@ -37,17 +37,17 @@ def exporting(data: str, *more: str) -> list[str]:
 
 
 class Exported:
-    """What `export` made of one network, and the network."""
+    """The exported files of one network, and the network."""
 
     def __init__(self, run: Path, source: str, data: str, folder: Path) -> None:
         if source == "checkpoint":
             words, self.stem = ("--ckpt_path", str(run / "last.ckpt")), "last"
         else:
             words, self.stem = ("--model.weights", str(run / "weights.safetensors")), "weights"
-        said = io.StringIO()
-        with redirect_stdout(said):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
             assert call(*exporting(data, *words, "--trainer.default_root_dir", str(folder))) == 0
-        self.said, self.folder, self.run = said.getvalue(), folder, run
+        self.printed, self.folder, self.run = printed.getvalue(), folder, run
         self.module = LitClassifier.load_from_checkpoint(run / "last.ckpt", weights_only=True).cpu().eval()
         with np.load(data) as arrays:
             self.images = np.concatenate([arrays["x_test"], arrays["x_train"]])
@@ -55,13 +55,13 @@ class Exported:
     def path(self, kind: str) -> Path:
         return self.folder / f"{self.stem}.{kind}"
 
-    def same(self, answer: Callable[[np.ndarray], Any]) -> None:
-        """`answer` must say what the network says."""
+    def same(self, predict: Callable[[np.ndarray], Any]) -> None:
+        """Check that `predict` has the outputs of the network."""
         for count in COUNTS:
             images = self.images[-count:]
             with torch.inference_mode():
                 expected = self.module(torch.from_numpy(images)).numpy()
-            np.testing.assert_allclose(np.asarray(answer(images)), expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(np.asarray(predict(images)), expected, rtol=1e-5, atol=1e-5)
 
 
 SLOW = pytest.mark.slow
@@ -86,30 +86,30 @@ def test_the_files_are_named_after_what_was_exported(exported: Exported) -> None
     assert sorted(p.name for p in exported.folder.iterdir() if p.name != ".files.json") == [
         f"{exported.stem}.{kind}" for kind in kinds
     ]
-    lines = exported.said.splitlines()
+    lines = exported.printed.splitlines()
     for kind in kinds:
         (line,) = [line for line in lines if line.startswith(f"{exported.path(kind)}: ")]
         assert line.endswith("over 120 images")
         assert float(line.split("differs from the model by at most ")[1].split()[0]) <= 1e-4
 
 
-def test_onnx_answers_raw_images(exported: Exported) -> None:
+def test_onnx_has_the_outputs_for_raw_images(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(exported.path("onnx"), providers=["CPUExecutionProvider"])
-    (given,), (answer,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [4, 5])
-    assert isinstance(given.shape[0], str), "the number of images is free"
-    assert (answer.name, answer.type, answer.shape[1:]) == ("logits", "tensor(float)", [3])
+    (input_,), (output,) = session.get_inputs(), session.get_outputs()
+    assert (input_.name, input_.type, input_.shape[1:]) == ("images", "tensor(uint8)", [4, 5])
+    assert isinstance(input_.shape[0], str), "any number of images"
+    assert (output.name, output.type, output.shape[1:]) == ("logits", "tensor(float)", [3])
     exported.same(lambda images: session.run(None, {"images": images})[0])
 
 
-def test_an_exported_program_answers_raw_images(exported: Exported) -> None:
+def test_an_exported_program_has_the_outputs_for_raw_images(exported: Exported) -> None:
     module = torch.export.load(exported.path("pt2")).module()
     exported.same(lambda images: module(torch.from_numpy(images)).detach())
 
 
-def test_exported_weights_answer_in_minigrad(exported: Exported) -> None:
+def test_exported_weights_have_the_outputs_in_minigrad(exported: Exported) -> None:
     if exported.stem == "last":
-        net, network = restore.restore(exported.path("safetensors"))
+        net, network = restore(exported.path("safetensors"))
         assert (network.input_shape, network.classes) == ((4, 5), 3)
         exported.same(net.predict)
         written, original = (
@@ -120,23 +120,25 @@ def test_exported_weights_answer_in_minigrad(exported: Exported) -> None:
             np.testing.assert_array_equal(written[name], original[name])
 
 
-def test_each_file_says_what_network_it_is_of(exported: Exported) -> None:
+def test_each_file_describes_its_network(exported: Exported) -> None:
     import onnx
 
     model = onnx.load(exported.path("onnx"))
     onnx.checker.check_model(model, full_check=True)
-    found = [{p.key: p.value for p in model.metadata_props}["minigrad"]]
+    texts = [{p.key: p.value for p in model.metadata_props}["minigrad"]]
     extra = {"minigrad": ""}
     torch.export.load(exported.path("pt2"), extra_files=extra)
-    found.append(extra["minigrad"])
+    texts.append(extra["minigrad"])
     if exported.stem == "last":
-        found.append(weights.read(exported.path("safetensors"))[1]["minigrad"])
-    assert len(set(found)) == 1
-    said, run = (
-        json.loads(text) for text in (found[0], weights.read(exported.run / "weights.safetensors")[1]["minigrad"])
+        texts.append(weights.read(exported.path("safetensors"))[1]["minigrad"])
+    assert len(set(texts)) == 1
+    exported_metadata, run = (
+        json.loads(text) for text in (texts[0], weights.read(exported.run / "weights.safetensors")[1]["minigrad"])
     )
-    assert said["recipe"]["model"] == run["recipe"]["model"]
-    assert {k: v for k, v in said.items() if k != "recipe"} == {k: v for k, v in run.items() if k != "recipe"}
+    assert exported_metadata["recipe"]["model"] == run["recipe"]["model"]
+    assert {k: v for k, v in exported_metadata.items() if k != "recipe"} == {
+        k: v for k, v in run.items() if k != "recipe"
+    }
 
 
 @pytest.mark.slow
@@ -147,11 +149,11 @@ def test_vectors_of_floats(run: Path, easy: str) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_folder_they_stand_beside_the_checkpoint(runs: dict[str, Path], few: str) -> None:
+def test_without_a_folder_they_are_beside_the_checkpoint(runs: dict[str, Path], few: str) -> None:
     Path("out").mkdir()
     Path("out/best.ckpt").write_bytes((runs["mlp"] / "best.ckpt").read_bytes())
     assert call(*exporting(few, "--ckpt_path", "out/best.ckpt")) == 0
-    assert sorted(p.name for p in Path("out").iterdir()) == ["best.ckpt", "best.onnx", "best.pt2", "best.safetensors"]
+    assert sorted(contents("out")) == ["best.ckpt", "best.onnx", "best.pt2", "best.safetensors"]
     assert not Path("runs").exists()
 
 
@@ -160,7 +162,8 @@ def test_overwrite_replaces_these_files_and_no_others(runs: dict[str, Path], few
     for source, target in (("mlp/best.ckpt", "best.ckpt"), ("mlp/history.csv", "history.csv")):
         Path("out").mkdir(exist_ok=True)
         Path("out", target).write_bytes((runs["mlp"].parent / source).read_bytes())
-    Path("out/best.onnx").write_text("mine")
+    Path("out/best.onnx").write_text("of an earlier export")
+    Path("out/.files.json").write_text(json.dumps({"files": ["best.onnx"]}))
     before = contents("out")
     assert call(*exporting(few, "--ckpt_path", "out/best.ckpt", "--overwrite")) == 0
     after = contents("out")
@@ -169,49 +172,49 @@ def test_overwrite_replaces_these_files_and_no_others(runs: dict[str, Path], few
     assert after == before
 
 
-# What it refuses; no file may be left of it.
+# User errors, which leave no files.
 
 
 def here() -> dict[str, bytes]:
-    """All files; ONNX Runtime leaves some of its own in the cache."""
+    """Return all files, without those of ONNX Runtime in the cache."""
     return {name: content for name, content in contents(Path.cwd()).items() if not name.startswith("cache/")}
 
 
 def refused(words: list[str], *expected: str) -> None:
     before = here()
-    said = sentence(*words)
+    message = sentence(*words)
     for word in expected:
-        assert word in said, said
+        assert word in message, message
     assert here() == before
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors"])
-def test_files_that_are_there_are_kept_unless_told(kind: str, runs: dict[str, Path], few: str) -> None:
+def test_existing_files_are_kept_without_overwrite(kind: str, runs: dict[str, Path], few: str) -> None:
     Path("out").mkdir()
     Path(f"out/last.{kind}").write_text("mine")
-    given = ("--ckpt_path", str(runs["mlp"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given, "--overwrite"), f"--out out: holds last.{kind}, which this package did not write")
+    options = ("--ckpt_path", str(runs["mlp"] / "last.ckpt"), "--trainer.default_root_dir", "out")
+    refused(exporting(few, *options, "--overwrite"), f"--out out: holds last.{kind}, which this package did not write")
     Path("out/.files.json").write_text(json.dumps({"files": [f"last.{kind}"]}))
-    refused(exporting(few, *given), f"--out out: already holds last.{kind}", "--overwrite")
+    refused(exporting(few, *options), f"--out out: already holds last.{kind}", "--overwrite")
 
 
 def test_nothing_to_export(few: str) -> None:
     refused(exporting(few), "neither --ckpt_path nor --model.weights", "expected a trained network")
 
 
-def test_a_checkpoint_that_is_not_there(few: str) -> None:
+def test_a_missing_checkpoint(few: str) -> None:
     refused(exporting(few, "--ckpt_path", "no.ckpt"), "--ckpt_path no.ckpt", "no such file")
 
 
 def test_images_that_do_not_fit(runs: dict[str, Path], easy: str) -> None:
-    given = ("--model.weights", str(runs["cnn"] / "weights.safetensors"), "--trainer.default_root_dir", "out")
-    refused(exporting(easy, *given), "(6,)", "expected (4, 5)")
-    refused(exporting("nowhere.npz", *given), "nowhere.npz", "does not exist")
+    options = ("--model.weights", str(runs["cnn"] / "weights.safetensors"), "--trainer.default_root_dir", "out")
+    refused(exporting(easy, *options), "(6,)", "expected (4, 5)")
+    refused(exporting("nowhere.npz", *options), "nowhere.npz", "does not exist")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [".onnx", ".pt2", ".safetensors"])
-def test_a_file_that_answers_otherwise_is_never_there(
+def test_a_file_with_other_outputs_is_not_written(
     kind: str, runs: dict[str, Path], few: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = export.WRITERS[kind]
@@ -224,24 +227,24 @@ def test_a_file_that_answers_otherwise_is_never_there(
 
     good = ".safetensors" if kind == ".pt2" else ".pt2"
     monkeypatch.setattr(export, "WRITERS", {good: export.WRITERS[good], kind: wrong})
-    given = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given), f"out/last{kind}", "differ from the network's by", "1e-04", "nothing was written")
+    options = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
+    refused(exporting(few, *options), f"out/last{kind}", "differ from the network's by", "1e-04", "nothing was written")
 
 
 @pytest.mark.slow
-def test_a_file_that_a_fresh_process_cannot_read_is_never_there(
+def test_a_file_that_a_fresh_process_cannot_load_is_not_written(
     runs: dict[str, Path], few: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(path: Path, *_: Any) -> None:
         path.write_bytes(b"PK\x03\x04")
 
     monkeypatch.setattr(export, "WRITERS", {".safetensors": export.WRITERS[".safetensors"], ".pt2": cut})
-    given = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
-    refused(exporting(few, *given), ".pt2", "a fresh process cannot load it", "nothing was written")
+    options = ("--ckpt_path", str(runs["cnn"] / "last.ckpt"), "--trainer.default_root_dir", "out")
+    refused(exporting(few, *options), ".pt2", "a fresh process cannot load it", "nothing was written")
 
 
 @pytest.mark.slow
-def test_nothing_is_said_of_files_that_are_not_there(
+def test_nothing_is_printed_about_files_that_are_not_written(
     run: Path, easy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wrong(path: Path, program: Any, model: Any) -> None:

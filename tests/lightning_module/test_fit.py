@@ -1,4 +1,4 @@
-"""`fit`: what a run leaves, and that its numbers are true."""
+"""`fit`: the files of a run, and that their numbers are correct."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_its_metrics_are_numpys_on_its_weights_file(run: Path) -> None:
     assert found["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-5)
 
 
-def test_its_last_row_is_of_its_weights_file(run: Path) -> None:
+def test_its_last_epoch_has_the_metrics_of_its_weights_file(run: Path) -> None:
     net, data = in_numpy(run)
     expected = metrics.score(net.predict(data.validation.images), data.validation.labels)
     last = history.read(run / "history.csv")[-1]
@@ -52,13 +52,13 @@ def test_its_last_row_is_of_its_weights_file(run: Path) -> None:
     assert last.val_accuracy == pytest.approx(expected["accuracy"])
 
 
-def test_the_weights_file_says_its_recipe(run: Path, easy: str) -> None:
+def test_the_weights_file_contains_its_recipe(run: Path, easy: str) -> None:
     _, described = weights.read(run / "weights.safetensors")
     assert described == weights.NetworkSpec(recipes.load(str(run / "recipe.yaml")), (6,), 3, 1.0).metadata()
     assert recipes.load(str(run / "recipe.yaml")).data.path == easy
 
 
-def test_it_says_the_accuracy_at_the_end(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_accuracy_at_the_end(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*flags(easy, "out")) == 0
     assert f"{metrics.percent(measured('out'))}, in out" in capsys.readouterr().out
 
@@ -81,7 +81,7 @@ def test_validation_every_second_epoch_leaves_the_others_empty(easy: str) -> Non
     words = ("--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "4")
     assert call(*flags(easy, "out", *words)) == 0
     seen = [row[3] is not None for row in epochs("out")]
-    assert seen == [False, True, False, True], "a figure of an earlier epoch is not this epoch's"
+    assert seen == [False, True, False, True], "no values of an earlier epoch"
 
 
 def test_0_epochs_only_evaluate(run: Path, easy: str) -> None:
@@ -92,7 +92,7 @@ def test_0_epochs_only_evaluate(run: Path, easy: str) -> None:
     same_weights("out", run)
 
 
-def test_a_limit_of_steps_serves_instead_of_one_of_epochs(easy: str) -> None:
+def test_a_limit_of_steps_replaces_that_of_epochs(easy: str) -> None:
     assert call(*flags(easy, "out", "--trainer.max_epochs", "-1", "--trainer.max_steps", "18")) == 0
     assert len(epochs("out")) == 2  # of 9 steps
 
@@ -117,23 +117,23 @@ def test_a_built_in_recipe_runs_unchanged(name: str, images: str) -> None:
     )
 
 
-def test_the_recipe_it_leaves_feeds_back_in(run: Path) -> None:
+def test_the_recorded_recipe_gives_the_same_run(run: Path) -> None:
     words = (*network("")[2:], "--trainer.default_root_dir", "out")  # after the data's path
     assert call("fit", "--config", str(run / "recipe.yaml"), *words) == 0
     same_weights("out", run)
     assert Path("out/recipe.yaml").read_text() == (run / "recipe.yaml").read_text()
 
 
-def test_the_configuration_it_leaves_feeds_back_into_another_folder(run: Path) -> None:
+def test_the_saved_config_gives_the_same_run_in_another_folder(run: Path) -> None:
     shutil.copytree(run, "old")
     before = contents("old")
     assert call("fit", "--config", "old/config.yaml", "--trainer.default_root_dir", "new") == 0
     same_weights("new", "old")
-    assert contents("old") == before, "the run that was copied stays as it was"
+    assert contents("old") == before, "the copied run is unchanged"
     assert Path("new/config.yaml").exists()
 
 
-def test_the_configuration_it_prints_feeds_back_in(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_printed_config_runs(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = flags(easy, "a", "--model.hidden", "[7, 5]", "--model.learning_rate", "1e-05")
     assert call(*words, "--print_config") == 0
     Path("printed.yaml").write_text(capsys.readouterr().out)
@@ -169,7 +169,7 @@ def test_a_folder_with_a_run_is_refused_and_overwrite_replaces_it(run: Path, eas
 
 
 @pytest.mark.parametrize("more", [(), ("--overwrite",)])
-def test_a_rehearsal_leaves_nothing_behind_and_takes_nothing_away(more: tuple[str, ...], run: Path, easy: str) -> None:
+def test_a_trial_run_writes_and_removes_no_files(more: tuple[str, ...], run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
     before = contents("out")
     call(*flags(easy, "out", "--trainer.fast_dev_run", "true", *more))

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: `--ckpt_path last` goes on from the last whole checkpoint, and ends in the same run."""
+"""SIGKILL at any moment: `--ckpt_path last` continues from the last complete checkpoint, and gives the same run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAYS = {
     ),
 }
 MOMENTS: dict[str, tuple[Moment, tuple[int, int, int]]] = {
-    # With the epochs that are then in history.csv, in best.ckpt and in last.ckpt.
+    # With the number of epochs then in history.csv, in best.ckpt and in last.ckpt.
     "before the first checkpoint": (Puts(1, "best.ckpt"), (1, 0, 0)),
     "before the first last checkpoint": (Puts(1, "last.ckpt"), (1, 1, 0)),
     "within an epoch": (Calls("lightning_module.model", "LitClassifier.training_step", 10), (1, 1, 1)),
@@ -48,7 +48,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def whole(few: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of the run of a way that nothing ends early."""
+    """Returns the folder of the uninterrupted run of a way."""
 
     @cache
     def run(way: str) -> Path:
@@ -64,18 +64,20 @@ def words(data: str, way: str, out: str | Path = "out", *more: str) -> list[str]
 
 
 def holds() -> tuple[int, int, int]:
-    """The epochs in the history, the best and the last checkpoint, all of which must be whole files."""
+    """Return the epochs in the history, in the best and in the last checkpoint; all files must be complete."""
     history = len(epochs("out")) if Path("out/history.csv").exists() else 0
     if Path("out/weights.safetensors").exists():
         kept("out")
-    found = []
+    saved_epochs = []
     for path in (Path("out/best.ckpt"), Path("out/last.ckpt")):
-        found.append(torch.load(path, weights_only=True)["epoch"] + 1 if path.exists() else 0)
-    return history, found[0], found[1]
+        saved_epochs.append(torch.load(path, weights_only=True)["epoch"] + 1 if path.exists() else 0)
+    return history, saved_epochs[0], saved_epochs[1]
 
 
 @pytest.mark.parametrize(("way", "moment"), CASES)
-def test_a_killed_run_goes_on_to_the_same_end(way: str, moment: str, few: str, whole: Callable[[str], Path]) -> None:
+def test_a_resumed_killed_run_equals_an_uninterrupted_one(
+    way: str, moment: str, few: str, whole: Callable[[str], Path]
+) -> None:
     when, expected = MOMENTS[moment]
     assert killed(when, *words(few, way))
     assert holds() == expected
@@ -85,8 +87,8 @@ def test_a_killed_run_goes_on_to_the_same_end(way: str, moment: str, few: str, w
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["simple", "advanced", "cnn", "accumulated"])
-def test_there_is_no_moment_at_which_it_could_not_be_killed(way: str, few: str, whole: Callable[[str], Path]) -> None:
-    """Before each file that the run puts in its place, from the first to metrics.json."""
+def test_it_can_be_killed_before_any_file(way: str, few: str, whole: Callable[[str], Path]) -> None:
+    """Before each rename of a draft to its file, from the first file to metrics.json."""
     moments = 0
     while killed(Puts(moments + 1), *words(few, way, f"out-{moments}")):
         out = f"out-{moments}"
@@ -96,7 +98,7 @@ def test_there_is_no_moment_at_which_it_could_not_be_killed(way: str, few: str, 
     assert moments > 12
 
 
-def test_a_run_killed_time_and_again_gets_there(few: str, whole: Callable[[str], Path]) -> None:
+def test_a_run_killed_several_times_equals_an_uninterrupted_one(few: str, whole: Callable[[str], Path]) -> None:
     on = ("--ckpt_path", "last")
     for times, (moment, now) in enumerate(
         [
@@ -117,7 +119,7 @@ def test_a_run_killed_time_and_again_gets_there(few: str, whole: Callable[[str],
 @pytest.mark.slow
 def test_patience_is_not_renewed(few: str, whole: Callable[[str], Path]) -> None:
     ended = len(epochs(whole("stops early")))
-    assert 4 < ended < 30, "it must have stopped for this test to say anything"
+    assert 4 < ended < 30, "otherwise it has not stopped early"
     # When one bad epoch has been seen, and the next would be the last.
     assert killed(Puts(ended - 1, "last.ckpt", after=True), *words(few, "stops early"))
     assert holds() == (ended - 1, ended - 2, ended - 1)
@@ -126,7 +128,7 @@ def test_patience_is_not_renewed(few: str, whole: Callable[[str], Path]) -> None
 
 
 @pytest.mark.slow
-def test_a_process_killed_from_outside_goes_on_to_the_same_end(few: str) -> None:
+def test_a_run_killed_by_another_process_is_resumed(few: str) -> None:
     long = ("--trainer.max_epochs", "100000")
     running = process(*words(few, "advanced", "out", *long))
     patience = time.monotonic() + 200
@@ -156,7 +158,9 @@ def test_ctrl_c_at_each_epochs_end_loses_nothing(
         same_run(out, whole(way))
 
 
-def test_a_checkpoint_from_another_file_system_is_whole_too(few: str, whole: Callable[[str], Path]) -> None:
+def test_a_checkpoint_is_complete_if_the_temporary_folder_is_on_another_file_system(
+    few: str, whole: Callable[[str], Path]
+) -> None:
     assert killed(Copying(2, step=16), *words(few, "simple"))
     assert holds() == (2, 2, 2)
     assert call(*words(few, "simple", "out", "--ckpt_path", "last")) == 0

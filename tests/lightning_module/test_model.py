@@ -1,4 +1,4 @@
-"""The network: the same as minigrad's, name by name and number by number."""
+"""The network has the names, shapes and outputs of minigrad's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def model_section(**values: Any) -> Any:
 
 
 def started(net: Classifier) -> dict[str, np.ndarray]:
-    """The network's state, with running statistics as if it had been trained."""
+    """Return the network's state, with running statistics other than the initial ones."""
     rng, state = np.random.default_rng(1), net.state_dict()
     return {name: rng.uniform(0.5, 2, a.shape).astype(a.dtype) if "running" in name else a for name, a in state.items()}
 
@@ -52,21 +52,19 @@ def test_its_weights_are_those_of_minigrad(variant: str, shape: tuple[int, ...])
     values = VARIANTS[variant]
     model = model_section(**values)
     expected = {name: a.shape for name, a in Classifier(model, shape, 6).state_dict().items()}
-    theirs = LitClassifier(**values, input_shape=shape, classes=6)
-    assert {name: a.shape for name, a in theirs.weights().items()} == expected
-    assert list(theirs.weights()) == list(expected), "in the same order"
-    counted = {name for name in theirs.net.state_dict() if not name.endswith("num_batches_tracked")}
+    lit = LitClassifier(**values, input_shape=shape, classes=6)
+    assert {name: a.shape for name, a in lit.weights().items()} == expected
+    assert list(lit.weights()) == list(expected), "in the same order"
+    counted = {name for name in lit.net.state_dict() if not name.endswith("num_batches_tracked")}
     assert counted == set(expected) == set(recipes.sizes(model, shape, 6).shapes(model))
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_built_in_recipe_has_minigrads_parameters(name: str) -> None:
     recipe = recipes.load(name)
-    ours = Classifier(recipe.model, (28, 28), 10)
-    theirs = LitClassifier(**vars(recipe.model))
-    assert {n: tuple(p.shape) for n, p in theirs.net.named_parameters()} == {
-        n: p.shape for n, p in ours.named_parameters()
-    }
+    net = Classifier(recipe.model, (28, 28), 10)
+    lit = LitClassifier(**vars(recipe.model))
+    assert {n: tuple(p.shape) for n, p in lit.net.named_parameters()} == {n: p.shape for n, p in net.named_parameters()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -81,9 +79,9 @@ def test_the_same_weights_give_the_same_logits(variant: str, shape: tuple[int, .
     rng, size = np.random.default_rng(0), (50, *shape)
     images = rng.integers(0, 256, size).astype(kind) if scale < 1 else rng.normal(size=size).astype(kind)
     with torch.no_grad():
-        found = lit(torch.from_numpy(images)).numpy()
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, net.predict(images), rtol=0, atol=1e-6)
+        logits = lit(torch.from_numpy(images)).numpy()
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, net.predict(images), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", ["batch norm", "cnn with batch norm"])
@@ -94,8 +92,8 @@ def test_running_statistics_move_as_minigrads_do(variant: str) -> None:
     )
     net.load_state_dict(started(net))
     images = np.random.default_rng(0).normal(3, 2, (7, 5, 4))
-    expected, found = net(images).data, lit(torch.from_numpy(images)).detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    expected, logits = net(images).data, lit(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-13)
     for name, array in net.state_dict().items():
         np.testing.assert_allclose(lit.weights()[name], array, rtol=1e-13, err_msg=name)
 
@@ -150,15 +148,15 @@ def test_each_optimizer_is_torchs_with_the_recipes_numbers(name: str) -> None:
 
 
 def test_plateau_watches_the_validation_loss_by_the_shared_numbers() -> None:
-    found: Any = LitClassifier(schedule="reduce_on_plateau").configure_optimizers()
-    scheduler = found["lr_scheduler"]["scheduler"]
-    assert found["lr_scheduler"]["monitor"] == "val_loss"
+    configured: Any = LitClassifier(schedule="reduce_on_plateau").configure_optimizers()
+    scheduler = configured["lr_scheduler"]["scheduler"]
+    assert configured["lr_scheduler"]["monitor"] == "val_loss"
     assert (scheduler.factor, scheduler.patience, scheduler.threshold) == (0.1, 2, 1e-4)
     assert (scheduler.mode, scheduler.threshold_mode) == ("min", "abs")
 
 
 def trained(schedule: str, path: str) -> Trainer:
-    """Two epochs on the data at `path`."""
+    """Train for two epochs on the data at `path`."""
     data = ImageDataModule(path, 16, 30)
     lit = LitClassifier(
         schedule=schedule,  # type: ignore[arg-type]

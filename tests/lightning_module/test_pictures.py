@@ -1,4 +1,4 @@
-"""`fit` and `test` draw which classes are taken for which, and the images that were taken for others."""
+"""`fit` and `test` draw the confusion matrix and the misclassified images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from minigrad.runs import pictures
 PICTURES = ("confusion.png", "mistakes.png")
 
 
+@pytest.fixture(autouse=True)
+def _drawings() -> None:
+    """Here the pictures are really drawn."""
+
+
 @pytest.fixture(scope="module")
 def wrong(few: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that is right about some test images only."""
+    """A run that classifies only some test images correctly."""
     out = tmp_path_factory.mktemp("wrong") / "out"
     assert call(*flags(few, out)) == 0
-    assert 0 < measured(out)["test_accuracy"] < 1, "or these tests say nothing"
+    assert 0 < measured(out)["test_accuracy"] < 1, "otherwise these tests check nothing"
     return out
 
 
@@ -28,7 +33,7 @@ def drawn(out: str | Path) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_both(wrong: Path) -> None:
-    # The same pixels as of what minigrad answers with the same weights.
+    # The same pixels as the pictures of minigrad with the same weights.
     net, data = in_numpy(wrong)
     Path("numpy").mkdir()
     pictures.draw(Path("numpy"), data.test.images, data.test.labels, net.predict(data.test.images))
@@ -37,19 +42,19 @@ def test_a_run_leaves_both(wrong: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "weights"])
-def test_so_does_test(source: str, wrong: Path, few: str) -> None:
-    given = ("--ckpt_path", str(wrong / "last.ckpt"))
+def test_the_test_command_draws_both(source: str, wrong: Path, few: str) -> None:
+    options = ("--ckpt_path", str(wrong / "last.ckpt"))
     if source == "weights":
-        given = ("--model.weights", str(wrong / "weights.safetensors"))
-    assert call("test", *network(few), *given, "--trainer.default_root_dir", "out") == 0
+        options = ("--model.weights", str(wrong / "weights.safetensors"))
+    assert call("test", *network(few), *options, "--trainer.default_root_dir", "out") == 0
     assert drawn("out") == drawn(wrong)
 
 
-def test_of_vectors_there_are_no_pictures(run: Path) -> None:
+def test_vectors_are_not_drawn(run: Path) -> None:
     assert drawn(run).keys() == {"confusion.png"}
 
 
-def test_an_old_one_goes_where_all_is_right(wrong: Path, few: str) -> None:
+def test_an_old_picture_of_mistakes_is_removed(wrong: Path, few: str) -> None:
     with np.load(few) as data:
         arrays = dict(data)
     net, data = in_numpy(wrong)
@@ -63,7 +68,7 @@ def test_an_old_one_goes_where_all_is_right(wrong: Path, few: str) -> None:
     assert drawn("out")["confusion.png"] != drawn(wrong)["confusion.png"]
 
 
-def test_of_a_part_of_the_test_images_there_are_none(wrong: Path, few: str) -> None:
+def test_a_part_of_the_test_images_is_not_drawn(wrong: Path, few: str) -> None:
     words = ("--ckpt_path", str(wrong / "last.ckpt"), "--trainer.default_root_dir", "out")
     assert call("test", *network(few), *words, "--trainer.limit_test_batches", "2") == 0
     assert not drawn("out")

@@ -1,4 +1,4 @@
-"""`predict` answers any images, with or without labels, by the network that a file describes; no recipe is needed."""
+"""`predict` classifies any images, with or without labels, with the network that a file describes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_images(few: str) -> np.ndarray:
 
 
 def predicting(data: str | Path, *more: str, out: str = "out") -> list[str]:
-    """The words of `predict`, which name no recipe."""
-    place = ("--trainer.accelerator", "cpu", "--trainer.default_root_dir", out, *QUIET)
-    return ["predict", "--data.path", str(data), *place, *more]
+    """Return the arguments of `predict`, without a recipe."""
+    options = ("--trainer.accelerator", "cpu", "--trainer.default_root_dir", out, *QUIET)
+    return ["predict", "--data.path", str(data), *options, *more]
 
 
 def by_weights(run: Path) -> tuple[str, str]:
@@ -63,33 +63,31 @@ def table(path: str | Path) -> tuple[list[str], list[list[str]]]:
 
 
 def check(run: Path, images: np.ndarray, files: list[str] | None = None, out: str = "out") -> None:
-    """predictions.csv must be what minigrad's network answers, with the weights of the run."""
+    """Check predictions.csv against minigrad's network with the weights of the run."""
     logits = in_numpy(run)[0].predict(images)
     header, rows = table(Path(out, "predictions.csv"))
     named = [f"probability_{k}" for k in range(logits.shape[1])]
     assert header == ["index", "label", *named, *([] if files is None else ["file"])]
     assert [row[0] for row in rows] == [str(i) for i in range(len(images))]
     assert [row[1] for row in rows] == [str(label) for label in logits.argmax(axis=1)]
-    given = np.array([row[2 : 2 + logits.shape[1]] for row in rows], np.float64)
-    np.testing.assert_allclose(given, np.exp(metrics.log_softmax(logits)), atol=1e-5)
+    probabilities = np.array([row[2 : 2 + logits.shape[1]] for row in rows], np.float64)
+    np.testing.assert_allclose(probabilities, np.exp(metrics.log_softmax(logits)), atol=1e-5)
     if files is not None:
         assert [row[-1] for row in rows] == files
 
 
-# Which network.
+# The network.
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_weights_file_says_how_its_network_is_built(
-    name: str, trained: dict[str, Path], test_images: np.ndarray
-) -> None:
+def test_a_weights_file_describes_its_network(name: str, trained: dict[str, Path], test_images: np.ndarray) -> None:
     folder = pictures("digits", test_images)
     assert call(*predicting(folder, *by_weights(trained[name]))) == 0
     check(trained[name], test_images, [f"{i:02}.png" for i in range(10)])
 
 
 @pytest.mark.parametrize("name", ["deep", "cnn"])
-def test_so_does_a_checkpoint(name: str, trained: dict[str, Path], test_images: np.ndarray) -> None:
+def test_a_checkpoint_describes_its_network(name: str, trained: dict[str, Path], test_images: np.ndarray) -> None:
     folder = pictures("digits", test_images)
     assert call(*predicting(folder, "--ckpt_path", str(trained[name] / "last.ckpt"))) == 0
     check(trained[name], test_images, [f"{i:02}.png" for i in range(10)])
@@ -108,20 +106,20 @@ def test_a_checkpoint_goes_by_its_name_in_the_runs_folder(hard: str) -> None:
             check(Path("out"), images)
         after = contents("out")
         answers[name] = after.pop("predictions.csv")
-        assert after == before, "the run itself is left as it is"
-    assert answers["best"] != answers["last"], "the best epoch must not be the last for this to say anything"
+        assert after == before, "the run itself is unchanged"
+    assert answers["best"] != answers["last"], "otherwise the best epoch is the last, and this test checks nothing"
     assert call(*predicting(hard, "--ckpt_path", "out/best.ckpt", out="again")) == 0
     assert Path("again/predictions.csv").read_bytes() == answers["best"]
 
 
-def test_the_file_knows_better_than_a_recipe(trained: dict[str, Path], test_images: np.ndarray) -> None:
+def test_the_description_in_the_file_overrides_a_recipe(trained: dict[str, Path], test_images: np.ndarray) -> None:
     np.savez("images.npz", images=test_images)
     recipe = ("--config", "advanced", "--data.path", "images.npz")
     assert call(*predicting("images.npz", *recipe, *by_weights(trained["cnn"]))) == 0
     check(trained["cnn"], test_images)
 
 
-# Which images.
+# The images.
 
 
 def test_a_folder_of_jpegs(simple: Path, test_images: np.ndarray) -> None:
@@ -152,13 +150,13 @@ def test_of_a_data_set_the_test_images(simple: Path, few: str) -> None:
         check(simple, data["x_test"])
 
 
-@pytest.mark.parametrize(("place", "labelled"), [("test.csv", False), ("kaggle/mnist_test.csv", True)])
-def test_kaggles_csv(place: str, labelled: bool, simple: Path, test_images: np.ndarray) -> None:
+@pytest.mark.parametrize(("path", "labelled"), [("test.csv", False), ("kaggle/mnist_test.csv", True)])
+def test_kaggles_csv(path: str, labelled: bool, simple: Path, test_images: np.ndarray) -> None:
     columns = [*(["label"] if labelled else []), *(f"pixel{i}" for i in range(20))]
     rows = [[*([0] if labelled else []), *image.ravel()] for image in test_images]
-    Path(place).parent.mkdir(exist_ok=True)
-    Path(place).write_text("".join(f"{','.join(map(str, row))}\n" for row in [columns, *rows]))
-    source = place if place == "test.csv" else "kaggle"
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text("".join(f"{','.join(map(str, row))}\n" for row in [columns, *rows]))
+    source = path if path == "test.csv" else "kaggle"
     assert call(*predicting(source, *by_weights(simple))) == 0
     check(simple, test_images)
 
@@ -176,7 +174,7 @@ def test_batches_make_no_difference(simple: Path, few: str) -> None:
             check(simple, data["x_test"], out=size)
 
 
-# Where the answers go.
+# The folder.
 
 
 def test_without_a_folder_the_next_free_one_is_taken(
@@ -184,31 +182,31 @@ def test_without_a_folder_the_next_free_one_is_taken(
 ) -> None:
     words = ["predict", "--data.path", few, "--trainer.accelerator", "cpu", *QUIET, *by_weights(simple)]
     assert [call(*words), call(*words)] == [0, 0]
-    found = [Path(f"runs/lightning-{n}/predictions.csv").read_bytes() for n in (1, 2)]
-    assert found[0] == found[1]
+    predictions = [Path(f"runs/lightning-{n}/predictions.csv").read_bytes() for n in (1, 2)]
+    assert predictions[0] == predictions[1]
     assert "120 predictions in runs/lightning-2/predictions.csv" in capsys.readouterr().out
 
 
-def test_predictions_that_are_there_are_kept_unless_told(simple: Path, few: str) -> None:
+def test_existing_predictions_are_kept_without_overwrite(simple: Path, few: str) -> None:
     words = predicting(few, *by_weights(simple))
     assert call(*words) == 0
     Path("out/predictions.csv").write_text("earlier")
-    said = sentence(*words)
+    message = sentence(*words)
     for word in ("--out out", "predictions.csv", "--overwrite"):
-        assert word in said
+        assert word in message
     assert Path("out/predictions.csv").read_text() == "earlier"
     assert call(*words, "--overwrite") == 0
     assert len(table("out/predictions.csv")[1]) == 120
 
 
-# What it refuses; no file may be left of it.
+# User errors, which leave no files.
 
 
 def refused(words: list[str], *expected: str) -> None:
     before = sorted(Path.cwd().rglob("*"))
-    said = sentence(*words)
+    message = sentence(*words)
     for word in expected:
-        assert word in said, said
+        assert word in message, message
     assert sorted(Path.cwd().rglob("*")) == before
 
 
@@ -229,7 +227,7 @@ def test_floats_for_a_network_of_pixels(simple: Path, test_images: np.ndarray) -
     refused(predicting("images.npz", *by_weights(simple)), "images.npz", "floats", "expected uint8 pixels")
 
 
-def test_a_text_that_is_called_a_picture(simple: Path, test_images: np.ndarray) -> None:
+def test_a_text_file_with_the_suffix_of_a_picture(simple: Path, test_images: np.ndarray) -> None:
     folder = pictures("digits", test_images)
     Path("digits/note.png").write_text("not a picture")
     refused(predicting(folder, *by_weights(simple)), "digits/note.png", "can't be read", "expected a whole PNG or JPEG")
@@ -240,7 +238,7 @@ def test_an_empty_folder(simple: Path) -> None:
     refused(predicting("digits", *by_weights(simple)), "digits", "contains no images", ".png")
 
 
-def test_images_that_are_not_there(simple: Path) -> None:
+def test_missing_images(simple: Path) -> None:
     refused(predicting("nowhere", *by_weights(simple)), "data.path", "nowhere", "does not exist")
 
 
@@ -254,15 +252,15 @@ def test_several_devices(simple: Path, few: str) -> None:
     refused(words, "trainer.devices: 2", "expected 1", "predict writes one file")
 
 
-def test_answers_that_are_no_numbers(run: Path) -> None:
-    # Of finite weights, since others are refused where they are read.
+def test_outputs_that_are_not_finite(run: Path) -> None:
+    # With finite weights: others are refused when they are read.
     rng = np.random.default_rng(0)
     np.savez("huge.npz", images=rng.choice(np.float32([3e38, -3e38]), (50, 6)))
-    refused(predicting("huge.npz", *by_weights(run)), "huge.npz", "NaN or infinite", "expected other images")
+    refused(predicting("huge.npz", *by_weights(run)), "huge.npz", "NaN or infinite", "images that give finite outputs")
 
 
 @pytest.mark.parametrize("kind", ["pictures", "archive"])
-def test_a_limit_of_batches_answers_the_first_images(kind: str, few: str) -> None:
+def test_a_limit_of_batches_predicts_the_first_images(kind: str, few: str) -> None:
     assert call(*flags(few, "run", "--trainer.limit_test_batches", "1")) == 0
     with np.load(few) as data:
         images = data["x_test"][:10]
@@ -297,15 +295,15 @@ def test_weights_that_cannot_be_read(content: bytes | None, command: str, few: s
     if content is not None:
         Path("w.safetensors").write_bytes(content)
     words = [command, "--data.path", few, "--model.weights", "w.safetensors", "--trainer.accelerator", "cpu", *QUIET]
-    said = sentence(*words, "--trainer.default_root_dir", "out")
+    message = sentence(*words, "--trainer.default_root_dir", "out")
     for word in ("model.weights", "w.safetensors"):
-        assert word in said, said
+        assert word in message, message
     assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("command", ["predict", "export"])
-def test_weights_that_do_not_say_their_network(command: str, run: Path, easy: str) -> None:
+def test_weights_that_do_not_describe_their_network(command: str, run: Path, easy: str) -> None:
     weights.write(Path("bare.safetensors"), kept(run), {})
     words = [command, "--data.path", easy, "--model.weights", "bare.safetensors", "--trainer.accelerator", "cpu"]
-    said = sentence(*words, "--trainer.default_root_dir", "out", *QUIET)
-    assert "bare.safetensors does not describe its network" in said
+    message = sentence(*words, "--trainer.default_root_dir", "out", *QUIET)
+    assert "bare.safetensors does not describe its network" in message

@@ -1,4 +1,4 @@
-"""`--ckpt_path last`: a run that goes on equals one that never stopped."""
+"""`--ckpt_path last`: a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_that_goes_on_equals_one_that_never_stopped(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     way: str, hard: str, few: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, data = (*SIZE, *WAYS[way]), few if way == "cnn" else hard
     assert call(*flags(data, "whole", *words)) == 0
     capsys.readouterr()
     assert interrupted(monkeypatch, 21, lambda: call(*flags(data, "parts", *words))) == 130
-    said = capsys.readouterr().err
-    assert "stopped; whole epochs are kept in parts" in said
-    assert "--ckpt_path last" in said
+    printed = capsys.readouterr().err
+    assert "stopped; completed epochs are kept in parts" in printed
+    assert "--ckpt_path last" in printed
     assert not Path("parts/metrics.json").exists()
     before = epochs("parts")
     assert 1 <= len(before) < len(epochs("whole"))
@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
     same_weights("parts", "whole")
     assert measured("parts") == measured("whole")
     if way == "plateau":
-        assert epochs("whole")[-1][-1] < 0.3, "the rate must have moved for this to say anything"
+        assert epochs("whole")[-1][-1] < 0.3, "otherwise the rate has not changed"
 
 
 def test_the_last_checkpoint_is_the_last_epochs(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,11 +56,11 @@ def test_the_last_checkpoint_is_the_last_epochs(hard: str, monkeypatch: pytest.M
     assert interrupted(monkeypatch, 6 * 11 + 2, lambda: call(*flags(hard, "out", *words))) == 130
     losses = [row[3] for row in epochs("out")]
     assert len(losses) == 11
-    assert min(losses) < losses[-1], "the last must not be the best for this test to say anything"
-    assert torch.load("out/last.ckpt", weights_only=True)["epoch"] + 1 == 11, "no whole epoch is lost"
+    assert min(losses) < losses[-1], "otherwise the last epoch is the best"
+    assert torch.load("out/last.ckpt", weights_only=True)["epoch"] + 1 == 11, "no completed epoch is lost"
 
 
-def test_a_run_stopped_in_its_first_epoch_starts_afresh(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_in_its_first_epoch_starts_anew(hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(*flags(hard, "whole", *SIZE)) == 0
     assert interrupted(monkeypatch, 3, lambda: call(*flags(hard, "parts", *SIZE))) == 130
     assert call(*flags(hard, "parts", *SIZE, "--ckpt_path", "last")) == 0
@@ -68,13 +68,13 @@ def test_a_run_stopped_in_its_first_epoch_starts_afresh(hard: str, monkeypatch: 
     same_weights("parts", "whole")
 
 
-def test_with_nothing_to_go_on_with_it_starts_afresh(easy: str) -> None:
+def test_without_a_run_it_starts_anew(easy: str) -> None:
     assert call(*flags(easy, "a")) == 0
     assert call(*flags(easy, "b", "--ckpt_path", "last")) == 0
     same_weights("a", "b")
 
 
-def test_a_finished_run_is_left_as_it_is(run: Path, easy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_unchanged(run: Path, easy: str, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(run, "out")
     before = contents("out")
     assert call(*flags(easy, "out", "--model.hidden", "[7]", "--ckpt_path", "last")) == 0
@@ -85,17 +85,17 @@ def test_a_finished_run_is_left_as_it_is(run: Path, easy: str, capsys: pytest.Ca
 def test_another_recipe_is_refused(easy: str, hard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert interrupted(monkeypatch, 21, lambda: call(*flags(hard, "out", *SIZE))) == 130
     before = contents("out")
-    said = sentence(*flags(hard, "out", *SIZE, "--ckpt_path", "last", "--model.learning_rate", "0.2"))
+    message = sentence(*flags(hard, "out", *SIZE, "--ckpt_path", "last", "--model.learning_rate", "0.2"))
     for word in ("model.learning_rate is 0.2", "0.1", "out/config.yaml"):
-        assert word in said
+        assert word in message
     assert contents("out") == before
 
 
-def test_going_on_and_replacing_exclude_each_other(run: Path, easy: str) -> None:
+def test_resume_and_overwrite_exclude_each_other(run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
     before = contents("out")
-    said = sentence(*flags(easy, "out", "--ckpt_path", "last", "--overwrite"))
-    assert "--ckpt_path last and --overwrite" in said
+    message = sentence(*flags(easy, "out", "--ckpt_path", "last", "--overwrite"))
+    assert "--ckpt_path last and --overwrite" in message
     assert contents("out") == before
 
 
@@ -108,7 +108,7 @@ def test_a_longer_run_may_follow(easy: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_stretched_schedule_says_why_it_cannot_become_longer(
+def test_a_schedule_over_the_whole_run_cannot_become_longer(
     schedule: str, finished: bool, easy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = flags(easy, "parts", "--model.schedule", schedule)
@@ -117,9 +117,9 @@ def test_a_stretched_schedule_says_why_it_cannot_become_longer(
     else:
         assert interrupted(monkeypatch, 21, lambda: call(*words)) == 130
     before = contents("parts")
-    said = sentence(*words, "--trainer.max_epochs", "5", "--ckpt_path", "last")
+    message = sentence(*words, "--trainer.max_epochs", "5", "--ckpt_path", "last")
     for word in ("--ckpt_path: trainer.max_epochs is 5", "planned for 3", schedule, "--model.weights"):
-        assert word in said
+        assert word in message
     assert contents("parts") == before
     assert call(*words, "--ckpt_path", "last") == 0
     assert len(epochs("parts")) == 3

@@ -1,4 +1,4 @@
-"""From the same weights, Lightning and NumPy walk the same way: epoch by epoch, to the last weight."""
+"""From the same weights, Lightning and minigrad have the same metrics and weights after each epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLATEAU = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.
 
 
 def start(path: str, words: Sequence[str]) -> tuple[str, str]:
-    """A weights file of minigrad's for the data at `path`, and the recipe of `words`."""
+    """Write initial weights for the data at `path` and the recipe of `words`; return the options that use them."""
     data, recipe = datasets.load(path), recipes.to_recipe(recipes.recipe_parser("", "").parse_args(list(words)))
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale, seed=3)
     described = weights.NetworkSpec.of(recipe, data).metadata()
@@ -40,7 +40,7 @@ def start(path: str, words: Sequence[str]) -> tuple[str, str]:
 
 
 def both(path: str, *more: str) -> None:
-    """Train in the folders `lightning` and `numpy`."""
+    """Train with both, into the folders `lightning` and `numpy`."""
     words = [*start(path, more), *more]
     assert call(*flags(path, "lightning", *words)) == 0
     small = ("--data.path", path, "--data.batch_size", "16", "--data.validation_size", "30")
@@ -68,7 +68,7 @@ def test_history_weights_and_metrics_agree(way: str, easy: str) -> None:
 def test_the_rate_falls_in_the_same_epochs(hard: str) -> None:
     both(hard, *PLATEAU)
     agree(1e-3)
-    assert epochs("numpy")[-1][-1] < 0.5, "the rate must have moved for this test to say anything"
+    assert epochs("numpy")[-1][-1] < 0.5, "otherwise the rate has not changed"
 
 
 def test_a_cnn_sees_the_same_moved_images(few: str) -> None:

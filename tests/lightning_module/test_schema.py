@@ -1,4 +1,4 @@
-"""The constructors take the recipe's keys, and mean the same by leaving one out."""
+"""The constructors have the recipe's keys as arguments, with the same order, types and defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_module.model import LitClassifier
 from minigrad.recipes.schema import Data, Model
 
 PAIRS = [(Model, LitClassifier), (Data, ImageDataModule)]
-# What data and command give to the constructors besides.
+# Further arguments, which the command links.
 LINKED = {LitClassifier: ["input_shape", "classes", "input_scale"], ImageDataModule: ["seed"]}
 
 
@@ -34,16 +34,16 @@ def test_names_and_order_are_the_recipes(section: Any, constructor: Any) -> None
 
 @pytest.mark.parametrize(("section", "constructor"), PAIRS)
 def test_defaults_are_the_recipes(section: Any, constructor: Any) -> None:
-    found = inspect.signature(constructor).parameters
+    actual = inspect.signature(constructor).parameters
     for field in dataclasses.fields(section):
-        assert plain(found[field.name].default) == default(field), field.name
+        assert plain(actual[field.name].default) == default(field), field.name
 
 
 @pytest.mark.parametrize(("section", "constructor"), PAIRS)
 def test_types_are_the_recipes(section: Any, constructor: Any) -> None:
-    wanted, found = get_type_hints(section), get_type_hints(constructor.__init__)
+    expected, actual = get_type_hints(section), get_type_hints(constructor.__init__)
     for field in dataclasses.fields(section):
-        a, b = wanted[field.name], found[field.name]
+        a, b = expected[field.name], actual[field.name]
         if get_origin(a) is list:
             # A tuple stands as the default, since a list would be shared by all calls.
             assert get_origin(b) in (list, Sequence), field.name

@@ -1,4 +1,4 @@
-"""What Lightning may be asked for while it trains: each does what it says, and the run folder says what came of it."""
+"""Options of Lightning for training: each has its effect, and the run folder contains the result."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ STEPS, RATE = 27, 0.1  # of 3 epochs of 130 vectors
 
 
 def checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint, which must hold tensors and primitives only."""
+    """Load a checkpoint of tensors and primitives."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def state(path: str | Path) -> Weights:
-    """The network's weights in a checkpoint, by their names in weights.safetensors."""
-    found = checkpoint(path)["state_dict"]
-    assert all(name.startswith("net.") for name in found), list(found)
-    return {name.removeprefix("net."): t.numpy() for name, t in found.items() if not name.endswith("tracked")}
+    """Return the network's weights in a checkpoint, by their names in weights.safetensors."""
+    actual = checkpoint(path)["state_dict"]
+    assert all(name.startswith("net.") for name in actual), list(actual)
+    return {name.removeprefix("net."): t.numpy() for name, t in actual.items() if not name.endswith("tracked")}
 
 
-def same(found: Weights, expected: Weights, tolerance: float = 0.0) -> None:
-    assert found.keys() == expected.keys()
+def same(actual: Weights, expected: Weights, tolerance: float = 0.0) -> None:
+    assert actual.keys() == expected.keys()
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(actual[name], array, rtol=0, atol=tolerance, err_msg=name)
 
 
 def distance(a: Weights, b: Weights) -> float:
-    """Between two sets of weights, as the gradient's norm is taken: over all of them."""
+    """Return the Euclidean distance between two sets of weights, over all of them."""
     return float(np.sqrt(sum(((a[name].astype(np.float64) - b[name]) ** 2).sum() for name in a)))
 
 
 @pytest.fixture(scope="module")
 def plain(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run without any of this."""
+    """A run without any of these options."""
     out = tmp_path_factory.mktemp("plain") / "out"
     assert call(*flags(easy, out)) == 0
     return out
@@ -63,7 +63,7 @@ def plain(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """The weights that such a run begins with."""
+    """The initial weights of such a run."""
     out = tmp_path_factory.mktemp("start") / "out"
     assert call(*flags(easy, out, "--trainer.max_epochs", "0")) == 0
     return kept(out)
@@ -72,13 +72,13 @@ def start(easy: str, tmp_path_factory: pytest.TempPathFactory) -> Weights:
 # Steps.
 
 
-def test_clipping_by_norm_holds_each_step_short(plain: Path, start: Weights, easy: str) -> None:
+def test_clipping_by_norm_limits_each_step(plain: Path, start: Weights, easy: str) -> None:
     assert call(*flags(easy, "out", "--trainer.gradient_clip_val", "0.01")) == 0
     assert 0 < distance(kept("out"), start) <= STEPS * RATE * 0.01 * 1.001
-    assert distance(kept(plain), start) > 10 * STEPS * RATE * 0.01, "it must have been clipped to say anything"
+    assert distance(kept(plain), start) > 10 * STEPS * RATE * 0.01, "otherwise nothing was clipped"
 
 
-def test_clipping_by_value_holds_each_number_short(plain: Path, start: Weights, easy: str) -> None:
+def test_clipping_by_value_limits_each_weight(plain: Path, start: Weights, easy: str) -> None:
     words = ("--trainer.gradient_clip_val", "0.001", "--trainer.gradient_clip_algorithm", "value")
     assert call(*flags(easy, "out", *words)) == 0
     moved = max(np.abs(kept("out")[name] - start[name]).max() for name in start)
@@ -91,7 +91,7 @@ def test_two_batches_of_16_are_one_of_32(easy: str) -> None:
     assert call(*flags(easy, "parts", *even, "16", "--trainer.accumulate_grad_batches", "2")) == 0
     same(kept("parts"), kept("whole"), 1e-6)
     assert call(*flags(easy, "short", *even, "16")) == 0
-    assert distance(kept("short"), kept("whole")) > 0.1, "the size must matter for this to say anything"
+    assert distance(kept("short"), kept("whole")) > 0.1, "otherwise the batch size has no effect"
     assert [checkpoint(f"{out}/last.ckpt")["global_step"] for out in ("whole", "parts", "short")] == [12, 12, 24]
 
 
@@ -124,7 +124,7 @@ def test_other_precisions_learn(precision: str, dtype: type, easy: str, plain: P
     scored = metrics.test_metrics(net.predict(data.test.images), data.test.labels)
     assert scored["test_loss"] == pytest.approx(measured("out")["test_loss"], rel=0.05)
     nearness = distance(kept("out"), kept(plain))
-    assert 0 < nearness < 0.2, "the same training, rounded in another way"
+    assert 0 < nearness < 0.2, "the same training with other rounding"
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_compiled_it_gives_the_same_weights(network: str, easy: str, few: str) -
     assert call(*flags(data, "eager", *words)) == 0
     torch._dynamo.reset()
     assert call(*flags(data, "compiled", *words, "--compile")) == 0
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "it must have been compiled"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "otherwise nothing was compiled"
     same(kept("compiled"), kept("eager"), 1e-5)
     for name in ("last", "best"):
         assert state(f"compiled/{name}.ckpt").keys() == state(f"eager/{name}.ckpt").keys()
@@ -161,11 +161,11 @@ def test_tensorboard_has_the_history_and_the_pictures(few: str) -> None:
         assert scalars[tag] == pytest.approx([getattr(row, tag) for row in rows], rel=1e-6)
     assert scalars["test_loss"] == pytest.approx([measured("out")["test_loss"]], rel=1e-6)
     assert images == {"confusion", "mistakes"}
-    assert Path("out/metrics.csv").exists(), "beside the log that every run has"
+    assert Path("out/metrics.csv").exists(), "in addition to the log of every run"
     assert "tensorflow" not in sys.modules
 
 
-def test_without_it_there_is_none(plain: Path) -> None:
+def test_without_the_flag_there_is_no_tensorboard_folder(plain: Path) -> None:
     assert not (plain / "tensorboard").exists()
 
 
@@ -175,13 +175,13 @@ def test_without_it_there_is_none(plain: Path) -> None:
 @pytest.fixture
 def stepped(monkeypatch: pytest.MonkeyPatch) -> list[Weights]:
     """The weights after each step."""
-    seen: list[Weights] = []
+    kept_weights: list[Weights] = []
 
-    def look(self: LitClassifier, *_: Any) -> None:
-        seen.append({name: array.copy() for name, array in self.weights().items()})
+    def keep(self: LitClassifier, *_: Any) -> None:
+        kept_weights.append({name: array.copy() for name, array in self.weights().items()})
 
-    monkeypatch.setattr(LitClassifier, "on_train_batch_end", look)
-    return seen
+    monkeypatch.setattr(LitClassifier, "on_train_batch_end", keep)
+    return kept_weights
 
 
 def test_an_exponential_average_is_what_is_kept(easy: str, plain: Path, stepped: list[Weights]) -> None:
@@ -192,7 +192,7 @@ def test_an_exponential_average_is_what_is_kept(easy: str, plain: Path, stepped:
         average = {name: 0.8 * average[name] + 0.2 * weights[name] for name in average}
     same(kept("out"), average, 1e-6)
     same(stepped[-1], kept(plain))  # averaging leaves the training as it was
-    assert distance(kept("out"), kept(plain)) > 0.01, "the average must be another for this to say anything"
+    assert distance(kept("out"), kept(plain)) > 0.01, "otherwise the average equals the last weights"
     for name in ("last", "best"):  # the last epoch is the best
         same(state(f"out/{name}.ckpt"), kept("out"))
     net, data = in_numpy("out")
@@ -202,7 +202,7 @@ def test_an_exponential_average_is_what_is_kept(easy: str, plain: Path, stepped:
     assert measured("out")["test_loss"] == pytest.approx(tested["test_loss"], rel=1e-5)
 
 
-def test_yaml_asks_for_it_too(easy: str) -> None:
+def test_averaging_from_yaml(easy: str) -> None:
     own = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.8}}
     Path("more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [own]}}))
     assert call(*flags(easy, "yaml", "--config", "more.yaml")) == 0
@@ -214,7 +214,7 @@ def test_with_early_stopping_the_average_that_was_best_is_kept(hard: str) -> Non
     assert call(*flags(hard, "out", *OVERFIT, *EMA, "--early_stopping.patience", "3")) == 0
     losses = [row[3] for row in epochs("out")]
     best = int(np.argmin(losses)) + 1
-    assert best < len(losses) == best + 3 < 40, "it must have stopped for this to say anything"
+    assert best < len(losses) == best + 3 < 40, "otherwise it has not stopped early"
     assert checkpoint("out/best.ckpt")["epoch"] + 1 == best
     same(kept("out"), state("out/best.ckpt"))
     assert distance(kept("out"), state("out/last.ckpt")) > 0.01
@@ -223,7 +223,7 @@ def test_with_early_stopping_the_average_that_was_best_is_kept(hard: str) -> Non
     assert scored["loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_an_averaged_run_that_goes_on_equals_one_that_never_stopped(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_averaged_run_equals_an_uninterrupted_one(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(*flags(easy, "whole", *EMA)) == 0
     assert interrupted(monkeypatch, 21, lambda: call(*flags(easy, "parts", *EMA))) == 130
     assert call(*flags(easy, "parts", *EMA, "--ckpt_path", "last")) == 0
@@ -233,14 +233,14 @@ def test_an_averaged_run_that_goes_on_equals_one_that_never_stopped(easy: str, m
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Weights]:
-    """The weights that each epoch begins with."""
-    seen: list[Weights] = []
+    """The weights at the start of each epoch."""
+    kept_weights: list[Weights] = []
 
-    def look(self: LitClassifier) -> None:
-        seen.append({name: array.copy() for name, array in self.weights().items()})
+    def keep(self: LitClassifier) -> None:
+        kept_weights.append({name: array.copy() for name, array in self.weights().items()})
 
-    monkeypatch.setattr(LitClassifier, "on_train_epoch_start", look)
-    return seen
+    monkeypatch.setattr(LitClassifier, "on_train_epoch_start", keep)
+    return kept_weights
 
 
 def test_stochastic_weight_averaging_keeps_its_average(easy: str, begun: list[Weights]) -> None:
@@ -249,7 +249,7 @@ def test_stochastic_weight_averaging_keeps_its_average(easy: str, begun: list[We
     # Lightning takes the weights that an epoch begins with, from the second one on.
     average = {name: np.mean([weights[name] for weights in begun[1:]], axis=0) for name in begun[0]}
     same(kept("out"), average, 1e-6)
-    assert distance(kept("out"), state("out/last.ckpt")) > 0.01, "it must be another for this to say anything"
+    assert distance(kept("out"), state("out/last.ckpt")) > 0.01, "otherwise the average equals the last weights"
     assert epochs("out")[-1][-1] == pytest.approx(0.05), "the rate that was asked for"
     net, data = in_numpy("out")
     tested = metrics.test_metrics(net.predict(data.test.images), data.test.labels)
@@ -262,7 +262,7 @@ def test_stochastic_weight_averaging_keeps_its_average(easy: str, begun: list[We
 @pytest.mark.parametrize(
     "way", ["batch norm", "averaged", *(pytest.param(way, marks=pytest.mark.slow) for way in ("plain", "cnn"))]
 )
-def test_a_checkpoint_answers_from_python(way: str, easy: str, few: str) -> None:
+def test_a_checkpoint_loads_from_python(way: str, easy: str, few: str) -> None:
     data, words = {
         "plain": (easy, ()),
         "batch norm": (easy, ("--model.batch_norm", "true", "--model.hidden", "[8, 5]", "--model.dropout", "0.3")),
@@ -282,20 +282,20 @@ def test_a_checkpoint_answers_from_python(way: str, easy: str, few: str) -> None
 def test_bfloat16_throughout_learns(easy: str) -> None:
     assert call(*flags(easy, "out", "--trainer.precision", "bf16-true")) == 0
     assert measured("out")["test_accuracy"] > 0.8
-    assert {array.dtype for array in kept("out").values()} == {np.dtype(np.float32)}, "bfloat16 is not NumPy's"
+    assert {array.dtype for array in kept("out").values()} == {np.dtype(np.float32)}, "NumPy has no bfloat16"
     net, data = in_numpy("out")
     scored = metrics.test_metrics(net.predict(data.test.images), data.test.labels)
     assert scored["test_loss"] == pytest.approx(measured("out")["test_loss"], rel=0.05)
 
 
-def test_a_run_with_averaging_can_be_fed_back(easy: str, recwarn: pytest.WarningsRecorder) -> None:
+def test_the_config_of_an_averaged_run_runs_again(easy: str, recwarn: pytest.WarningsRecorder) -> None:
     assert call(*flags(easy, "a", *SWA)) == 0
     assert not [w for w in recwarn if "serialize" in str(w.message)]
     assert call("fit", "--config", "a/config.yaml", "--trainer.default_root_dir", "b") == 0
     assert Path("a/weights.safetensors").read_bytes() == Path("b/weights.safetensors").read_bytes()
 
 
-def test_the_pass_for_batch_norms_statistics_is_no_epoch(easy: str) -> None:
+def test_the_pass_for_batch_norm_statistics_is_not_an_epoch(easy: str) -> None:
     assert call(*flags(easy, "out", *SWA, "--model.batch_norm", "true")) == 0
     assert [row[0] for row in epochs("out")] == [1, 2, 3, 4, 5]
     assert measured("out")["epochs"] == 5

@@ -24,10 +24,10 @@ def test_a_learning_rate_monitor_logs(easy: str) -> None:
     callbacks = [by_class("LearningRateMonitor", logging_interval="epoch")]
     assert call(*flags(easy, "out", *file(trainer={"callbacks": callbacks}))) == 0
     assert "lr-SGD" in Path("out/metrics.csv").read_text().splitlines()[0]
-    assert Path("out/last.ckpt").exists(), "beside the callbacks that every run has"
+    assert Path("out/last.ckpt").exists(), "in addition to the default callbacks"
 
 
-def test_an_early_stopping_of_ones_own_stops(hard: str) -> None:
+def test_the_users_early_stopping_stops(hard: str) -> None:
     # No loss is this much lower than the one before.
     own = by_class("EarlyStopping", monitor="val_loss", patience=2, min_delta=100.0)
     words = (*file(trainer={"callbacks": [own]}), "--early_stopping.patience", "30", "--trainer.max_epochs", "9")
@@ -35,7 +35,7 @@ def test_an_early_stopping_of_ones_own_stops(hard: str) -> None:
     assert len(epochs("out")) == 3
 
 
-def test_a_model_checkpoint_of_ones_own_replaces_ours(easy: str) -> None:
+def test_the_users_model_checkpoint_replaces_the_default_ones(easy: str) -> None:
     own = by_class("ModelCheckpoint", dirpath="mine", filename="{epoch}", save_top_k=-1)
     assert call(*flags(easy, "out", *file(trainer={"callbacks": [own]}))) == 0
     assert sorted(p.name for p in Path("mine").iterdir()) == [f"epoch={n}.ckpt" for n in range(3)]
@@ -65,7 +65,7 @@ def test_an_optimizer_by_flags(easy: str) -> None:
     assert config["lr_scheduler"]["class_path"] == "torch.optim.lr_scheduler.CosineAnnealingLR"
 
 
-def test_a_recipe_and_more_of_lightnings_go_together(images: str) -> None:
+def test_a_recipe_and_yaml_of_lightning_are_combined(images: str) -> None:
     more = file(trainer={"max_epochs": 2, "gradient_clip_val": 1.0, "limit_train_batches": 3})
     words = ("--config", "simple", *more, "--data.path", images, "--trainer.accelerator", "cpu")
     assert call("fit", *words, "--trainer.default_root_dir", "out") == 0

@@ -91,7 +91,7 @@ def test_an_error_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("python -m minigrad train: error: unknown option --model.hiden")
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "export"])
+@pytest.mark.parametrize("command", ["train", "predict", "export", "plot"])
 def test_the_module_of_each_command_exists(command: str) -> None:
     assert importlib.util.find_spec(program.MODULES[command])
 

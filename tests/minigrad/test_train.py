@@ -672,7 +672,7 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback(easy: str) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith("python -m minigrad.train: error: model.hidden: 0; expected")
+    assert err.startswith("python -m minigrad train: error: model.hidden: 0; expected")
 
 
 def test_ctrl_c_ends_the_process_with_130_and_keeps_whole_epochs(easy: str, command: Command) -> None:

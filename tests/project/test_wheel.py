@@ -24,11 +24,19 @@ def test_the_core_needs_no_framework() -> None:
     assert "lightning>=2.6.6,<2.7" in project["optional-dependencies"]["lightning"]
 
 
+def test_the_distribution_is_not_called_minigrad_and_its_extras_name_itself() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "digits-three-ways"  # minigrad is another project on PyPI
+    needs = [need for extra in project["optional-dependencies"].values() for need in extra]
+    assert not [need for need in needs if need.startswith("minigrad")]
+    assert "digits-three-ways[lightning,keras,compare]" in needs
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = tmp_path.glob("digits_three_ways-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         "minigrad/datasets/mnist.npz",

@@ -1,0 +1,192 @@
+"""Markdown tables of the committed results: python -m benchmarks.tables.
+
+Fills every block from `<!-- results NAME KIND -->` to `<!-- end -->` in
+README.md and in docs/**/*.md. NAME is a file of benchmarks/results; KIND is
+`claims` or `sweep`, or is left out for the main table. The block
+`<!-- results summary -->` shows the main results of all recipes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from compare import contenders
+from compare.report import text, width_chart
+from compare.results import claims, schema
+from compare.results.schema import Results
+from minigrad.recipes import Recipe
+from minigrad.runs import write_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+BLOCK = re.compile(r"<!-- results ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def comparison_table(results: Results) -> str:
+    """Return the main table of a comparison, its verdict and its conditions."""
+    lines = ["| " + " | ".join(name for name, _ in text.COLUMNS) + " |"]
+    lines.append("| " + " | ".join("---" if align == "left" else "---:" for _, align in text.COLUMNS) + " |")
+    lines += ["| " + " | ".join(text.cells(row)) + " |" for row in schema.measured(results)]
+    recipe = Recipe.from_dict(results["recipe"])
+    absent = [
+        f"{row['title']}: {contenders.find(row['name']).unsupported(recipe) or row['status']}."
+        for row in results["contenders"]
+        if row["status"] != "ok"
+    ]
+    notes = [*text.verdict(results), text.equal_work(results), text.conditions(results)]
+    return "\n\n".join(["\n".join(lines), *absent, *notes])
+
+
+def claims_list(results: Results) -> str:
+    """Return the common claims with their verdicts, as a list."""
+    return "\n".join(
+        f'- "{claim["claim"]}" **{claim["verdict"].capitalize()}.** {claim["why"]}'
+        for claim in claims.check_claims(results)
+    )
+
+
+def sweep_table(results: Results) -> str:
+    """Return the microseconds per step by hidden width at the recipe's batch size, and the crossovers."""
+    sweep, titles = results["sweep"], schema.titles(results)
+    assert sweep is not None
+    size = sweep["batch_sizes"][0]
+    widths = [p["width"] for p in sweep["rows"][0]["points"] if p["batch_size"] == size]
+    lines = ["| µs per step at width | " + " | ".join(f"{w:,}" for w in widths) + " | overhead |"]
+    lines.append("| --- |" + " ---: |" * (len(widths) + 1))
+    for row in sweep["rows"]:
+        times = [f"{p['step_us']:,.0f}" for p in row["points"] if p["batch_size"] == size]
+        lines.append(f"| {titles[row['contender']]} | " + " | ".join(times) + f" | {row['floor_us']:,.0f} |")
+    (_, sentences), *_ = width_chart.sentences(results)
+    return "\n".join(lines) + "\n\n" + "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def benchmark_table(results: dict[str, Any]) -> str:
+    """Return the table of a benchmark of this folder: step times, ratios and goals."""
+    subject = results["subject"]
+    lines = [f"| network | peer | µs per step | {subject} / peer | goal |", "| --- | --- | ---: | ---: | ---: |"]
+    for row in results["rows"]:
+        if row["status"] != "ok":
+            lines.append(f"| {row['network']} | {row['peer']} | {row['status']} | | |")
+            continue
+        ratio = "" if row["peer"] == subject else f"{row['ratio']:.2f}"
+        lines.append(f"| {row['network']} | {row['peer']} | {row['step_us']:,.0f} | {ratio} | {goal(row)} |")
+    env = results["environment"]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in {**env["versions"], **results.get("versions", {})}.items() if version
+    )
+    machine = f"{env['cpu']}, {env['threads']} threads, {', '.join(env['blas'])}; {versions}."
+    start = [start_time(results["start"])] if "start" in results else []
+    settings = [settings_table(results["settings"])] if "settings" in results else []
+    exports = ["\n".join(f"- {line}" for line in results["exports"])] if "exports" in results else []
+    return "\n\n".join(
+        ["\n".join(lines), *start, *settings, *exports, f"Medians of {results['rounds']} rounds. {machine}"]
+    )
+
+
+def goal(row: dict[str, Any]) -> str:
+    """Return the largest ratio to the peer that is a goal, and whether it was met."""
+    if row["goal"] is None:
+        return ""
+    return f"{row['goal']:.2f}, {'met' if row['ratio'] <= row['goal'] else 'missed'}"
+
+
+def start_time(row: dict[str, Any]) -> str:
+    """Describe the time from the start of a command to the end of its first step."""
+    difference = row["first_step_s"] - row["import_s"]
+    compared = f"{abs(difference):.1f} s {'more' if difference > 0 else 'less'} than importing lightning alone"
+    met = "met" if difference <= row["goal_s"] else "missed"
+    return (
+        f"From the start of the command to the end of the first step: {row['first_step_s']:.1f} s, {compared}"
+        f" (goal: at most {row['goal_s']:.1f} s more, {met})."
+    )
+
+
+def settings_table(rows: list[dict[str, Any]]) -> str:
+    """Return the microseconds per step of Keras's `fit` by `steps_per_execution` and compilation."""
+    columns = sorted({row["steps_per_execution"] for row in rows})
+    lines = [
+        "| µs per step, by steps per execution | " + " | ".join(map(str, columns)) + " |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    for backend, compiled in dict.fromkeys((row["backend"], row["jit_compile"]) for row in rows):
+        times = {
+            row["steps_per_execution"]: f"{row['step_us']:,.0f}"
+            for row in rows
+            if (row["backend"], row["jit_compile"]) == (backend, compiled)
+        }
+        name = f"{backend}, {'compiled by XLA' if compiled else 'not compiled by XLA'}"
+        lines.append(f"| {name} | " + " | ".join(times.get(n, "") for n in columns) + " |")
+    return "\n".join(lines)
+
+
+def summary_table(results: dict[str, Any]) -> str:
+    """Return accuracy and step time of every contender with every recipe, and how far the contenders differ."""
+    simple: Results = results["simple"]
+    rows = {name: {row["name"]: row for row in schema.measured(results[name])} for name in SUMMARIZED}
+    head = " | ".join(f"{name}: accuracy | µs per step" for name in SUMMARIZED)
+    lines = [f"| contender | {head} | import s | peak MB |", "| --- |" + " ---: |" * (2 * len(SUMMARIZED) + 2)]
+    for name, row in rows["simple"].items():
+        cells = [row["title"]]
+        for recipe in SUMMARIZED:
+            other = rows[recipe].get(name)
+            cells += [f"{100 * other['test_accuracy']:.2f} %", f"{other['step_us']:,.0f}"] if other else ["", ""]
+        lines.append(
+            "| " + " | ".join([*cells, f"{row['seconds']['import']:.2f}", f"{row['peak_memory_mb']:,.0f}"]) + " |"
+        )
+    networks = "; ".join(f"{name}: {text.architecture(results[name])}" for name in SUMMARIZED)
+    gaps = ", ".join(f"{text.difference(results[name]['parity']['float64'])} ({name})" for name in SUMMARIZED)
+    env = simple["environment"]
+    return "\n\n".join(
+        [
+            "\n".join(lines),
+            f"Largest difference of an activation, loss, gradient or weight from minigrad, over one epoch in float64: {gaps}.",
+            f"Networks: {networks}. Trained in float32; medians over the seeds; {env['cpu']}, {env['threads']} threads."
+            " Import and memory are those of recipe simple. An empty cell was not measured.",
+        ]
+    )
+
+
+SUMMARIZED = ("simple", "advanced", "cnn")
+KINDS: dict[str, Callable[[Any], str]] = {"claims": claims_list, "sweep": sweep_table}
+
+
+def fill(page: str, results: dict[str, Any]) -> str:
+    """Return `page` with every block written from the results of its name."""
+
+    def block(match: re.Match[str]) -> str:
+        if match[1] == "summary":
+            return f"<!-- results summary -->\n{summary_table(results)}\n<!-- end -->"
+        name, _, kind = match[1].partition(" ")
+        content = results[name]
+        main_table: Callable[[Any], str] = benchmark_table if "rows" in content else comparison_table
+        return f"<!-- results {match[1]} -->\n{KINDS.get(kind, main_table)(content)}\n<!-- end -->"
+
+    return BLOCK.sub(block, page)
+
+
+def committed() -> dict[str, Any]:
+    """Return the committed results by name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def pages() -> Iterator[Path]:
+    """Yield README.md and the pages of the documentation."""
+    yield ROOT / "README.md"
+    yield from sorted((ROOT / "docs").glob("**/*.md"))
+
+
+def main() -> None:
+    """Fill the blocks of all pages."""
+    results = committed()
+    for path in pages():
+        page = path.read_text(encoding="utf-8")
+        if (filled := fill(page, results)) != page:
+            write_text(path, filled)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The Python entry point: checks the arguments, and runs a comparison in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from minigrad import datasets, recipes
+from minigrad.recipes import Recipe
+from minigrad.runs import UserError, folder
+
+from . import contenders as all_contenders
+from . import machine
+from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, select
+from .results.schema import Results
+from .stages import ComparisonRun
+
+SEEDS, FULL_SEEDS = 3, 5
+OpenDivision = Literal["none", "one", "all"]
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """The arguments of `run`, other than the recipe."""
+
+    contenders: Sequence[str] | None
+    seeds: int | None
+    target: float | None
+    open_division: OpenDivision | None
+    sweep: Literal["none", "width"]
+    widths: Sequence[int] | None
+    batch_sizes: Sequence[int] | None
+    full: bool
+    threads: int
+    runner: Literal["local", "ray"]
+
+
+def run(
+    recipe: str | Path | Recipe = "simple",
+    *,
+    contenders: Sequence[str] | None = None,
+    seeds: int | None = None,
+    target: float | None = None,
+    open_division: OpenDivision | None = None,
+    sweep: Literal["none", "width"] = "width",
+    widths: Sequence[int] | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    full: bool = False,
+    threads: int | None = None,
+    runner: Literal["local", "ray"] = "local",
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Results:
+    """Compare the frameworks on a recipe, as `python -m compare` does, and write a run folder.
+
+    If the contenders do not agree (`results["parity"]["passed"]` is false), nothing is timed.
+
+    Args:
+        recipe: name of a built-in recipe, path of a YAML file, or a recipe. It is not modified.
+        contenders: names such as `["minigrad", "torch"]`. None: the default ones, and those on a GPU of this machine.
+        seeds: number of seeds of the closed division. None: 3, with `full` 5.
+        target: validation accuracy, such as 0.97, whose time is measured. None: the highest whole percent all reach.
+        open_division: for how many seeds the open division runs. None: "none", with `full` "all".
+        sweep: "width" also measures the time of a step by hidden width.
+        widths: hidden widths of the sweep. None: 10, 100 and 1000, with `full` more.
+        batch_sizes: batch sizes of the sweep. None: the recipe's, with `full` 32, 128 and 512.
+        full: use every installed contender, more seeds and the whole sweep.
+        threads: number of threads of each library in each process. None: the number of processors.
+        runner: where the processes run: "local" is this machine, "ray" a Ray cluster.
+        out: the run folder. None: the next free `runs/compare-N`.
+        resume: continue the run in the folder, if there is one; without `out`, the newest run.
+        overwrite: replace the run in the folder.
+        quiet: print nothing.
+
+    Returns:
+        The content of `results.json`.
+
+    Raises:
+        UserError: an argument, the recipe or the data set cannot be used.
+        Stopped: after Ctrl-C. Finished jobs are kept, and `resume` continues.
+
+    Example:
+        >>> results = compare.run("simple", contenders=["minigrad", "by_hand"], seeds=1, sweep="none")
+    """
+    threads = machine.cores() if threads is None else threads
+    arguments = _Arguments(contenders, seeds, target, open_division, sweep, widths, batch_sizes, full, threads, runner)
+    recipe = recipes.check(recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe)))
+    return _run(recipe, arguments, out, resume, overwrite, quiet)
+
+
+def _run(
+    recipe: Recipe, arguments: _Arguments, out: str | Path | None, resume: bool, overwrite: bool, quiet: bool
+) -> Results:
+    _check(recipe, arguments)
+    names = _select_contenders(arguments)
+    unavailable = all_contenders.unavailable(names, recipe)
+    plan = _plan(recipe, arguments, tuple(name for name in names if name not in unavailable))
+    with folder.claim_run(out, "compare", plan.files(), resume=resume, overwrite=overwrite) as path:
+        data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
+        recipes.refuse_misfit(recipe, data)
+        if plan.target is not None and not len(data.validation.labels):
+            raise UserError(
+                f"--target: {plan.target}, but data.validation_size is 0;"
+                " expected a validation set to measure the accuracy on"
+            )
+        comparison = ComparisonRun(plan, data, path, arguments.threads, arguments.runner, unavailable, names, quiet)
+        return comparison.run(resume=resume, overwrite=overwrite)
+
+
+def _check(recipe: Recipe, arguments: _Arguments) -> None:
+    """Raise UserError for an invalid number."""
+    machine.check_threads(arguments.threads)
+    seeds, target = arguments.seeds, arguments.target
+    if seeds is not None and seeds < 1:
+        raise UserError(f"--seeds: {seeds}; expected 1 or more")
+    if target is not None and not 0 < target <= 1:
+        raise UserError(f"--target: {target}; expected an accuracy above 0 and up to 1")
+    for name, values in {"widths": arguments.widths, "batch_sizes": arguments.batch_sizes}.items():
+        if values is not None and (not values or min(values) < 1):
+            raise UserError(f"--{name}: {list(values)}; expected whole numbers from 1")
+    if not recipe.trainer.max_epochs:
+        raise UserError("trainer.max_epochs: 0; expected 1 or more, since there is nothing to compare without training")
+
+
+def _select_contenders(arguments: _Arguments) -> list[str]:
+    """Return the contenders that were asked for, in the usual order."""
+    known = all_contenders.names()
+    if arguments.contenders is not None:
+        return select("--contenders", arguments.contenders, known)
+    usual = [*all_contenders.DEFAULT, *all_contenders.on_this_gpu()]
+    return [name for name in known if name in usual or (arguments.full and all_contenders.find(name).missing() is None)]
+
+
+def _plan(recipe: Recipe, arguments: _Arguments, able: tuple[str, ...]) -> Plan:
+    """Return the plan for the contenders that are able to take part."""
+    full = arguments.full
+    count = arguments.seeds or (FULL_SEEDS if full else SEEDS)
+    seeds = tuple(recipe.seed_everything + i for i in range(count))
+    open_count = {"none": 0, "one": 1, "all": count}[arguments.open_division or ("all" if full else "none")]
+    widths = arguments.widths or (FULL_WIDTHS if full else QUICK_WIDTHS)
+    sizes = arguments.batch_sizes or (FULL_BATCHES if full else (recipe.data.batch_size,))
+    points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
+    return Plan(
+        recipe=recipe,
+        contenders=able,
+        seeds=seeds,
+        open_seeds=seeds[:open_count],
+        points=points if arguments.sweep == "width" else (),
+        target=arguments.target,
+    )

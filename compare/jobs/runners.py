@@ -1,0 +1,45 @@
+"""Runners start the jobs' processes, on this machine or on a Ray cluster. Both leave the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from .job import Job
+
+NAMES = ("local", "ray")
+
+
+class Runner(Protocol):
+    """Runs jobs."""
+
+    def run(self, jobs: Iterable[Job], at_once: int = 1) -> Iterator[tuple[Job, str | None]]:
+        """Run `jobs` in this order, `at_once` at the same time.
+
+        Yields:
+            Each job when it has ended, with None, or a sentence that says how it failed.
+        """
+        ...
+
+
+def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callable[[Job, int], None]) -> Runner:
+    """Return the runner of that name.
+
+    Args:
+        name: one of `NAMES`.
+        shared: the folder that `shared.write` filled.
+        answers: the folder of all answers; each job writes to the folder `job.name` in it.
+        threads: number of threads of each library in each process.
+        on_epoch: called from time to time with a job and the number of epochs it has done.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    if name == "ray":
+        from .ray import RayRunner
+
+        return RayRunner(shared, answers, threads)
+    from .local import LocalRunner
+
+    return LocalRunner(shared, answers, threads, on_epoch)

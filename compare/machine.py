@@ -1,0 +1,95 @@
+"""This machine: its processors, memory and GPU, and the settings that each contender's process gets."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from minigrad.runs import UserError
+from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+
+# Environment of a contender on the CPU, also where there is a GPU.
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+# Part of the description of a contender on the GPU: float32 arithmetic as on a CPU.
+PRECISION = {"precision": "float32, TF32 off"}
+# Each library reads its number of threads from its own variable once, when it is loaded.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "PJRT_NPROC",  # for JAX, which otherwise counts processors
+)
+# By default glibc returns freed blocks above 128 kB to the system until a larger one has been freed. Fetching them
+# again page by page costs small networks in NumPy more than their arithmetic. All contenders keep freed memory instead.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD), "MALLOC_TRIM_THRESHOLD_": str(TRIM_THRESHOLD)}
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """Return the environment variables of every contender: number of threads and behaviour of the allocator."""
+    return dict.fromkeys(THREADS, str(threads)) | ALLOCATOR
+
+
+def cores() -> int:
+    """Return the number of processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int) -> None:
+    """Check the value of `--threads`.
+
+    Raises:
+        UserError: this machine does not have that many processors.
+    """
+    if not 1 <= threads <= cores():
+        raise UserError(f"--threads: {threads}; expected 1 to {cores()}, the number of processors of this machine")
+
+
+@cache
+def gpu() -> str | None:
+    """Return the name of the first NVIDIA GPU as its driver reports it, or None if there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    names = done.stdout.splitlines()
+    return names[0].strip() if done.returncode == 0 and names else None
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def memory() -> int:
+    """Return the size of the memory in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def peak_memory_mb() -> float:
+    """Return the peak memory of this process in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's maximum would include the parent's memory from before exec
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6

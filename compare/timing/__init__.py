@@ -1,0 +1,1 @@
+"""Measurement of training time, latency and memory, in a contender's process."""

@@ -1,0 +1,79 @@
+"""Observes a contender's training and measures its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..contenders.base import Observer, Weights
+from ..results.schema import SteadyStep
+
+
+class Stopwatch(Observer):
+    """Records the time at each call, and copies the weights at each epoch's end. Copying is not timed.
+
+    Args:
+        epoch_steps: number of steps per epoch.
+        on_epoch: called with the number of epochs done; not timed.
+
+    Attributes:
+        epochs: per epoch, seconds of training until its end, and the weights then.
+        steps_done: number of steps so far.
+    """
+
+    def __init__(self, epoch_steps: int, on_epoch: Callable[[int], None] = lambda _: None) -> None:
+        self.epoch_steps, self.on_epoch = epoch_steps, on_epoch
+        self.times: list[float] = []  # seconds since training began
+        self.steps: list[int] = []
+        self.steps_done = 0
+        self.epochs: list[tuple[float, dict[str, np.ndarray]]] = []
+        self.paused = 0.0
+        self.began = time.perf_counter()
+
+    def after_steps(
+        self,
+        steps: int,
+        loss: Callable[[], float],
+        weights: Callable[[], Weights],
+        gradients: Callable[[], Weights],
+    ) -> None:
+        now = time.perf_counter()
+        self.times.append(now - self.began - self.paused)
+        self.steps.append(steps)
+        self.steps_done += steps
+        if self.steps_done % self.epoch_steps == 0:
+            self.epochs.append((self.times[-1], {name: np.array(w) for name, w in weights().items()}))
+            self.on_epoch(len(self.epochs))
+            self.paused += time.perf_counter() - now
+
+    def seconds(self) -> float:
+        """Return the seconds of training so far, without pauses."""
+        return time.perf_counter() - self.began - self.paused
+
+    def first_step(self) -> float:
+        """Return the seconds from the start of training to the first call, including set-up and compilation."""
+        return self.times[0]
+
+    def steady_us(self) -> SteadyStep:
+        """Return percentiles of a step in microseconds, without the first two calls.
+
+        If a framework runs several steps between two calls, each of them counts as their mean.
+        """
+        durations, steps = np.diff(self.times) / np.array(self.steps[1:]), np.array(self.steps[1:])
+        if len(durations) > 1:
+            durations, steps = durations[1:], steps[1:]
+        if not len(durations):
+            durations, steps = np.array([self.times[0] / self.steps[0]]), np.array(self.steps)
+        p50, p90, p99 = (float(v) for v in np.percentile(np.repeat(durations, steps), [50, 90, 99]) * 1e6)
+        return {"p50": p50, "p90": p90, "p99": p99, "steps_a_look": max(self.steps)}
+
+
+@contextmanager
+def timed(durations: list[float]) -> Iterator[None]:
+    """Append the seconds that the block takes to `durations`."""
+    began = time.perf_counter()
+    yield
+    durations.append(time.perf_counter() - began)

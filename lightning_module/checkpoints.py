@@ -1,0 +1,266 @@
+"""The run folder and the checkpoint of a command, chosen and checked before Lightning starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
+from minigrad.recipes import Recipe
+from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, resuming, weights
+
+# The flags of this command that correspond to --out and --resume of the other packages.
+FLAGS = ("--out", "--ckpt_path last")
+# DDP runs the command again in each rank's process. The first rank passes its choice on in these variables.
+FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
+LAST, BEST = "last.ckpt", "best.ckpt"
+# The files that a command adds to an existing folder.
+ADDED = {"test": (folder.METRICS, folder.CONFUSION, folder.MISTAKES), "predict": (folder.PREDICTIONS,)}
+
+
+class Choice(NamedTuple):
+    """The folder and the checkpoint of a command.
+
+    Attributes:
+        out: the folder that the command writes to.
+        checkpoint: the file that it starts from; None without one.
+        resumes: whether it continues the run in `out`.
+    """
+
+    out: Path
+    checkpoint: Path | None
+    resumes: bool
+
+
+def settle_flags(config: Any) -> None:
+    """Replace `out` in a subcommand's config by `trainer.default_root_dir`, with `~` expanded.
+
+    Raises:
+        UserError: both are set, to different folders.
+    """
+    out, root = config.pop("out", None), config.trainer.default_root_dir
+    if None not in (out, root) and expand(out) != expand(root):
+        raise UserError(
+            f"--out: {out}, but --trainer.default_root_dir is {root}; expected one of them, or the same folder"
+        )
+    path = out if out is not None else root
+    config.trainer.default_root_dir = None if path is None else str(expand(path))
+
+
+def is_first_rank() -> bool:
+    """Return whether this process is the one that writes files."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], claims: ExitStack) -> Choice:
+    """Choose the folder and the checkpoint. The first rank claims the folder; the other ranks use the same.
+
+    An explicit folder always wins. Without one, a checkpoint inside a run
+    folder continues that run; any other checkpoint starts a new run.
+
+    Args:
+        command: the subcommand.
+        config: its config.
+        recipe: the recipe in the config.
+        files: the files that `fit` will write.
+        claims: keeps the folder claimed until it is closed.
+
+    Returns:
+        The choice.
+
+    Raises:
+        UserError: the command would replace a file, or the checkpoint is missing or unreadable.
+        SystemExit: `fit` is asked to continue a run that is already complete.
+    """
+    if FOLDER in os.environ:
+        checkpoint = os.environ.get(CHECKPOINT)
+        return Choice(Path(os.environ[FOLDER]), Path(checkpoint) if checkpoint else None, checkpoint is not None)
+    path, resumes = _from_flags(command, config)
+    out = path if path is not None else folder.newest("lightning")
+    if not is_first_rank():  # started by torchrun or SLURM
+        if resumes and resuming.is_complete(out, recipe):
+            raise SystemExit(0)
+        return Choice(out, find_checkpoint(command, out, config), resumes)
+    choice = _for_fit(config, recipe, files, claims) if command == "fit" else _for_others(command, config, out, claims)
+    os.environ[FOLDER] = str(choice.out)
+    if choice.checkpoint is not None:
+        os.environ[CHECKPOINT] = str(choice.checkpoint)
+    return choice
+
+
+def _from_flags(command: str, config: Any) -> tuple[Path | None, bool]:
+    """Return the folder that the flags name, and whether `fit` continues the run in it."""
+    root, ckpt_path = config.trainer.default_root_dir, config.ckpt_path
+    out = None if root is None else expand(root)
+    if command != "fit" or ckpt_path is None:
+        return out, False
+    if ckpt_path in ("last", "best"):
+        return out, True
+    run = run_of(expand(ckpt_path))
+    if out is None:
+        return run, run is not None
+    return out, run is not None and out.resolve() == run.resolve()
+
+
+def _for_fit(config: Any, recipe: Recipe, files: Sequence[str], claims: ExitStack) -> Choice:
+    path, resumes = _from_flags("fit", config)
+    claim = folder.claim_run(path, "lightning", files, resume=resumes, overwrite=config.overwrite, flags=FLAGS)
+    out = claims.enter_context(claim)
+    if resumes and resuming.is_complete(out, recipe):
+        raise SystemExit(0)
+    checkpoint = find_checkpoint("fit", out, config)
+    resumes = resumes and checkpoint is not None
+    if checkpoint is not None:
+        print(f"{'continues the run' if resumes else 'starts a new run'} in {out} from {checkpoint}")
+    return Choice(out, checkpoint, resumes)
+
+
+def _for_others(command: str, config: Any, out: Path, claims: ExitStack) -> Choice:
+    """The choice for `test`, `predict`, `export` and `validate`; the last one writes nothing."""
+    root, checkpoint = config.trainer.default_root_dir, find_checkpoint(command, out, config)
+    if command == "validate":
+        return Choice(out, checkpoint, False)
+    if command == "export":
+        source = checkpoint or (expand(config.model.weights) if config.model.weights else None)
+        if source is None:
+            raise UserError("export: neither --ckpt_path nor --model.weights is set; expected a trained network")
+        root = root if root is not None else str(source.parent)
+    claim = folder.claim_files(root, "lightning", ADDED.get(command, ()), overwrite=config.overwrite)
+    return Choice(claims.enter_context(claim), checkpoint, False)
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the nearest parent folder of a checkpoint that holds a run; None if there is none."""
+    return next((path for path in checkpoint.parents if folder.holds_run(path)), None)
+
+
+def find_checkpoint(command: str, out: Path, config: Any) -> Path | None:
+    """Find the file that `--ckpt_path` names; `last` and `best` are files in the run folder `out`.
+
+    Returns:
+        The file; None if the flag is not set, or if `fit` is to continue a run that has no epochs yet.
+
+    Raises:
+        UserError: the checkpoint is missing, or holds more than tensors and primitives.
+    """
+    ckpt_path = config.ckpt_path
+    if ckpt_path is None:
+        return None
+    if command == "fit" and ckpt_path == "last":
+        return find_last(out, config)
+    path = out / f"{ckpt_path}.ckpt" if ckpt_path in ("last", "best") else expand(ckpt_path)
+    read_checkpoint(path)
+    return path
+
+
+def find_last(out: Path, config: Any) -> Path | None:
+    """Find the last checkpoint of the run in `out`, also in the folders of the user's ModelCheckpoint callbacks.
+
+    Returns:
+        The checkpoint with the most epochs whose history is the beginning of
+        the run's history.csv; None if the run has no epochs.
+
+    Raises:
+        UserError: the run has epochs, but none of its checkpoints can be found.
+    """
+    if (out / LAST).exists():
+        read_checkpoint(out / LAST)
+        return out / LAST
+    if not (out / folder.HISTORY).exists():
+        return None
+    rows = history.read(out / folder.HISTORY)
+    candidates: list[tuple[int, float, Path]] = []
+    folders = [out, *(expand(c.init_args.dirpath) for c in config.trainer.callbacks or [] if _has_folder(c))]
+    for path in {path for parent in folders for path in parent.rglob("*.ckpt")}:
+        try:
+            epochs = state_of_run(read_checkpoint(path)).get("epochs", [])
+        except UserError:
+            continue
+        if epochs and [Epoch(**e) for e in epochs] == rows[: len(epochs)]:
+            candidates.append((len(epochs), path.stat().st_mtime, path))
+    if candidates:
+        return max(candidates)[-1]
+    resuming.refuse_lost_checkpoint(out, "checkpoint", "--ckpt_path last")
+    return None
+
+
+def _has_folder(callback: Any) -> bool:
+    return bool(callback.get("init_args") and callback.init_args.get("dirpath"))
+
+
+def history_of(checkpoint: Path, out: Path) -> list[Epoch]:
+    """Return the history of the run that a checkpoint belongs to.
+
+    Args:
+        checkpoint: the file. The run is the one around it, or else the one in `out`.
+        out: the run folder of the command.
+
+    Returns:
+        The epochs; an empty list if there is no history.
+    """
+    path = (run_of(checkpoint) or out) / folder.HISTORY
+    return history.read(path) if path.exists() else []
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without executing any code in it.
+
+    Args:
+        path: a file that Lightning saved.
+
+    Returns:
+        The checkpoint: tensors and primitives only.
+
+    Raises:
+        UserError: the file is missing, damaged, holds other objects, or is not a checkpoint of Lightning.
+    """
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path}: no such file; expected a checkpoint, last or best")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        reason = "cannot be loaded with weights_only=True"
+        raise UserError(f"--ckpt_path {path}: {reason}; expected a checkpoint of tensors and primitives") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
+        raise UserError(f"--ckpt_path {path}: has no state_dict of Lightning; expected a checkpoint")
+    return checkpoint
+
+
+def state_of_run(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of the RunFolder callback in a checkpoint; empty if the callback was not used."""
+    state = checkpoint.get("callbacks", {}).get("RunFolder", {})
+    return state if isinstance(state, dict) else {}
+
+
+def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
+    """Read what the checkpoint or the weights file of a command says about its network.
+
+    Args:
+        config: the config of `validate`, `test`, `predict` or `export`.
+        required: whether a weights file without a specification is an error.
+
+    Returns:
+        The specification. That of a checkpoint has the default recipe, since
+        Lightning restores the hyperparameters. None if there is no file, or
+        no specification in it.
+
+    Raises:
+        UserError: `required`, and the weights file cannot be read or has no specification.
+    """
+    if config.ckpt_path is not None:
+        h = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
+        if not {"input_shape", "classes", "input_scale"} <= h.keys():
+            return None
+        return NetworkSpec(Recipe(), tuple(h["input_shape"]), h["classes"], h["input_scale"])
+    if config.model.weights is not None:
+        # If it is not required, loading the weights reports the error.
+        with contextlib.nullcontext() if required else contextlib.suppress(UserError):
+            return weights.read_spec(config.model.weights)
+    return None

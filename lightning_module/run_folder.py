@@ -1,0 +1,296 @@
+"""The callback that writes a run folder, with the same files as the other two packages write."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from PIL import Image
+
+from minigrad import datasets
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
+from minigrad.runs import Epoch, NetworkSpec, RunRecorder, folder, manifest, metrics, pictures, resuming, write_metrics
+from minigrad.runs.weights import Weights
+
+from . import checkpoints, restore, settings
+from .data import ImageDataModule, SeededOrder
+from .model import LitClassifier
+
+TITLE = "PyTorch Lightning"  # of curves.png
+
+
+class RunFolder(Checkpoint):
+    """Writes the run folder while the Trainer fits, tests and predicts.
+
+    After each epoch it writes history.csv and weights.safetensors, after the
+    training curves.png, after the test metrics.json and pictures, and after
+    a prediction predictions.csv. It is a subclass of `Checkpoint`, so that
+    Lightning calls it after the module has logged the metrics of an epoch.
+
+    Args:
+        out: the run folder, which the caller has claimed.
+        recipe: the recipe that is trained. recipe.yaml and the weights file contain it as it was really used.
+        extra: settings of the training for which a recipe has no keys.
+
+    Attributes:
+        recorder: writes the files that all packages have; None until the Trainer sets the callback up.
+        earlier: the history of the run that continues. A checkpoint may lack its last epoch.
+        metrics: the content of metrics.json; empty before the test.
+
+    Example:
+        trainer = Trainer(max_epochs=10, callbacks=[RunFolder(Path("runs/example"), recipe)])
+    """
+
+    def __init__(self, out: Path, recipe: Recipe, extra: Mapping[str, Any] | None = None) -> None:
+        self.out, self.recipe, self.extra = out, recipe, dict(extra or {})
+        self.recorder: RunRecorder | None = None
+        self.earlier: list[Epoch] = []
+        self.metrics: dict[str, Any] = {}
+        self.digest: str | None = None  # of the data
+        self.fits = False
+        self.began, self.trained, self.validated, self.ended = 0.0, False, False, False
+        self.logits: list[torch.Tensor] = []
+
+    def prepare(
+        self,
+        trainer: Trainer,
+        module: LitClassifier,
+        data: Dataset,
+        files: Sequence[str],
+        *,
+        overwrite: bool = False,
+        checkpoint: Path | None = None,
+        resumes: bool = False,
+    ) -> None:
+        """Check that a checkpoint can be continued, and prepare the folder. Only the first rank calls it, before `fit`.
+
+        Args:
+            trainer: the Trainer that will fit.
+            module: the module that it will train.
+            data: the data with the validation split.
+            files: the files that will be written, relative to the folder.
+            overwrite: remove the files of the earlier run in the folder.
+            checkpoint: the file that training starts from.
+            resumes: whether it continues the run in the folder.
+
+        Raises:
+            UserError: the checkpoint has other settings or data, or the folder cannot be written.
+        """
+        used = settings.on_all_devices(self.recipe, trainer)
+        if checkpoint is not None:
+            settings.refuse_changes(checkpoint, self.out, used, self.extra, data.digest)
+            self.earlier = checkpoints.history_of(checkpoint, self.out)
+            if resumes:
+                resuming.reopen(self.out)
+        datasets.report(data)
+        folder.prepare(self.out, files, overwrite=overwrite)
+        for logger in trainer.loggers:
+            claim_events(self.out, logger)
+        RunRecorder(self.out, module.spec(used, self.extra), TITLE).write_recipe()
+
+    # Training.
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.recorder is None or stage == "fit":
+            self.recorder = RunRecorder(self.out, self._spec(trainer, pl_module), TITLE)
+            self.fits = stage == "fit"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        recorder = self._recorder
+        self._complete_history(trainer.current_epoch)
+        recorder.spec = self._spec(trainer, pl_module)  # after the finders, which change the recipe
+        if trainer.is_global_zero:
+            if isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
+                self.digest = trainer.datamodule.dataset.digest  # type: ignore[attr-defined]
+            recorder.write_recipe()
+        if not recorder.history:
+            return
+        last = recorder.history[-1]
+        # Lightning steps a plateau scheduler after it has saved the checkpoint, so that step is missing.
+        if last.val_loss is not None:
+            for config in trainer.lr_scheduler_configs:
+                if config.reduce_on_plateau:
+                    config.scheduler.step(last.val_loss)  # type: ignore[arg-type]
+        # The checkpoint of the epoch at which early stopping ended the run does not contain that decision either.
+        for stopper in trainer.early_stopping_callbacks:
+            if 0 < stopper.stopped_epoch == last.epoch - 1:
+                trainer.should_stop = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began, self.trained, self.validated = time.perf_counter(), False, False
+        # When a run without a limit of epochs is resumed, Lightning counts its last epoch twice.
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if isinstance(sampler, SeededOrder):
+            sampler.set_epoch(trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Dropout depends on the seed and the epoch only, so that a resumed run drops the same units. Not earlier than
+        # the first batch: the loader draws from the same generator at the start of its epoch.
+        if batch_idx == 0:
+            entropy = [self.recipe.seed_everything, trainer.current_epoch, trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A pass without gradients is not an epoch: StochasticWeightAveraging adds one to update the batch norms.
+        self.trained = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.trained:
+            return
+        means = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        epoch = Epoch(
+            trainer.current_epoch + 1,
+            means["train_loss"],
+            means["train_accuracy"],
+            means.get("val_loss") if self.validated else None,
+            means.get("val_accuracy") if self.validated else None,
+            trainer.optimizers[0].param_groups[0]["lr"],
+            time.perf_counter() - self.began,
+        )
+        self._recorder.add_epoch(epoch, lambda: current_weights(trainer, pl_module), write=trainer.is_global_zero)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.ended = True
+        if trainer.is_global_zero:
+            self._recorder.draw_curves()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        recorder = self._recorder
+        # If a run is resumed after its last epoch, Lightning does not train, and does not call on_train_end. Callbacks
+        # that average weights copy their average to the module there.
+        if recorder.history and not self.ended:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_train_end(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._keep_weights(trainer, pl_module)
+
+    # Test and prediction.
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.logits.append(outputs.float().cpu())
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        test = trainer.datamodule.loaded.test  # type: ignore[attr-defined]
+        logits = self._take_logits()
+        if len(logits) < len(test.labels):  # because of limit_test_batches
+            return
+        parameters = sum(p.numel() for p in pl_module.parameters())
+        if not self.fits:
+            metrics.check_outputs(logits, self.recipe.data.path, weights=self.recipe.model.weights)
+        for path in pictures.draw(self.out, test.images, test.labels, logits):
+            log_picture(trainer.loggers, path)
+        for logger in trainer.loggers:
+            claim_events(self.out, logger)  # a test after the training has an events file of its own
+        if self.fits:
+            self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
+        else:
+            epochs = {"epochs": len(self.history)} if self.history else {}  # known from a checkpoint
+            self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.logits.append(outputs.float().cpu())
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logits, data = self._take_logits(), trainer.datamodule  # type: ignore[attr-defined]
+        metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
+        folder.prepare(self.out, [folder.PREDICTIONS])
+        metrics.write_predictions(self.out / folder.PREDICTIONS, logits, data.names and data.names[: len(logits)])
+        print(f"{len(logits):,} predictions in {self.out / folder.PREDICTIONS}")
+
+    # Checkpoints.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint. It contains the history, so that a resumed run has both of the same epoch."""
+        epochs = [asdict(e) for e in self._recorder.history]
+        recipe = self._recorder.spec.recipe.as_dict()
+        return {"epochs": epochs, "data": self.digest, "recipe": recipe, "beyond": self.extra}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the history from a checkpoint."""
+        self._recorder.history = [Epoch(**e) for e in state_dict["epochs"]]
+
+    # Helpers.
+
+    @property
+    def history(self) -> list[Epoch]:
+        """All epochs of the run so far."""
+        return self._recorder.history
+
+    @property
+    def _recorder(self) -> RunRecorder:
+        assert self.recorder is not None, "no Trainer has set up this callback"
+        return self.recorder
+
+    def _spec(self, trainer: Trainer, module: LightningModule) -> NetworkSpec:
+        assert isinstance(module, LitClassifier)
+        return module.spec(settings.as_used(self.recipe, trainer, module), self.extra)
+
+    def _complete_history(self, done: int) -> None:
+        """Add the epochs of `earlier` that the checkpoint lacks.
+
+        A ModelCheckpoint may save after validation, when the epoch is not in the history yet.
+
+        Args:
+            done: the number of epochs that Lightning has restored.
+        """
+        history = self._recorder.history
+        known = len(history)
+        if known < done <= len(self.earlier) and self.earlier[:known] == history:
+            self._recorder.history = self.earlier[:done]
+
+    def _keep_weights(self, trainer: Trainer, module: LightningModule) -> None:
+        """Give the module the weights that the run keeps, and write them.
+
+        These are the weights of the best epoch under early stopping; otherwise
+        the module's, which are averages if a callback averages them.
+        """
+        assert isinstance(module, LitClassifier)
+        path = self.out / folder.WEIGHTS
+        averaged = any(isinstance(c, StochasticWeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
+        if self.recipe.early_stopping.patience is not None and not averaged and path.exists():
+            module.load_weights(str(path))
+        self._recorder.write_weights(module.weights())
+
+    def _take_logits(self) -> np.ndarray:
+        logits, self.logits = self.logits, []
+        return torch.cat(logits).numpy()
+
+
+def current_weights(trainer: Trainer, module: LightningModule) -> Weights:
+    """Return the network's weights during `fit`: the averages, if a WeightAveraging callback averages them."""
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, module, checkpoint)  # replaces state_dict by the averages
+    prefix = "net."
+    state = checkpoint["state_dict"].items()
+    return restore.to_arrays({name.removeprefix(prefix): t for name, t in state if name.startswith(prefix)})
+
+
+def claim_events(out: Path, logger: Logger) -> None:
+    """Add the files of a TensorBoard logger to the manifest of the run folder `out`, if it writes there."""
+    if not isinstance(logger, TensorBoardLogger) or out.absolute() not in Path(logger.log_dir).absolute().parents:
+        return
+    events = Path(logger.experiment.log_dir)
+    files = [*events.glob(f"events.out.tfevents.*.{os.getpid()}.*"), events / "hparams.yaml"]
+    manifest.add(out, [path.relative_to(out).as_posix() for path in files])
+
+
+def log_picture(loggers: Sequence[Logger], path: Path) -> None:
+    """Add a picture to the TensorBoard logs of the run, if there are any."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(path.stem, np.asarray(Image.open(path).convert("RGB")), dataformats="HWC")

@@ -1,0 +1,283 @@
+"""The Trainer of a run: its default callbacks and options, and `fit`, the entry point from Python."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
+
+from minigrad import recipes
+from minigrad.datasets import Dataset
+from minigrad.recipes import Recipe
+from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+
+from . import settings
+from .checkpoints import BEST, LAST, read_checkpoint
+from .data import ImageDataModule
+from .model import LitClassifier
+from .run_folder import RunFolder
+
+# The samplers of the data module split the images among the ranks.
+DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
+
+# Messages about what this package does on purpose, or about Lightning's own code.
+IGNORED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "The dirpath has changed",
+    "Experiment logs directory .* exists and is not empty",
+    "It is recommended to use .self.log.*sync_dist=True",  # LossAndAccuracy sums over the devices
+    "Total length of `list` across ranks is zero",
+)
+
+
+class NoProfiler(PassThroughProfiler):
+    """No profiler. Lightning's own enters and leaves a generator for each hook of each callback."""
+
+    nothing: AbstractContextManager[None] = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self.nothing
+
+
+class Checkpoints(ModelCheckpoint):
+    """ModelCheckpoint with a cached `state_key`, which Lightning reads at each hook."""
+
+    @cached_property
+    def state_key(self) -> str:  # type: ignore[override]
+        return super().state_key
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint to a draft beside it, then renames the draft.
+
+    Lightning's own drafts are in the system's temporary folder. If that is
+    another file system, the draft is copied, and a run killed during the copy
+    has no readable checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(Path(path)) as draft:
+            torch.save(checkpoint, draft)
+
+
+def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
+    """Return the files that `fit` writes into the run folder, except those for TensorBoard.
+
+    Args:
+        options: arguments of the Trainer; a mapping, or a namespace with `get`.
+        callbacks: class names of the user's callbacks.
+    """
+    files = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS]
+    files += [folder.CONFUSION, folder.MISTAKES]
+    if _saves_checkpoints(options, callbacks):
+        files += [BEST, LAST]
+    if options.get("logger") is None:
+        files += ["metrics.csv", "hparams.yaml"]
+    return files
+
+
+def default_callbacks(
+    run: RunFolder, options: Any, callbacks: Collection[str] = (), *, validated: bool
+) -> list[Callback]:
+    """Return the callbacks of a run that the user has not replaced.
+
+    They write the run folder, stop early as the recipe says, show progress,
+    and save the best and the last checkpoint.
+
+    Args:
+        run: the callback that writes the run folder.
+        options: arguments of the Trainer; a mapping, or a namespace with `get`.
+        callbacks: class names of the user's callbacks.
+        validated: whether there are validation images.
+    """
+    defaults: list[Callback] = [run]
+    if run.recipe.early_stopping.patience is not None and "EarlyStopping" not in callbacks:
+        defaults.append(EarlyStopping("val_loss", patience=run.recipe.early_stopping.patience))
+    has_bar = not {"TQDMProgressBar", "RichProgressBar"}.isdisjoint(callbacks)
+    if not has_bar and options.get("enable_progress_bar") is not False:
+        defaults.append(TQDMProgressBar(refresh_rate=50))
+    if _saves_checkpoints(options, callbacks):
+        common: dict[str, Any] = {"dirpath": run.out, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        # Two callbacks, since `save_last` saves only in epochs that are among the best. The best is saved first, so
+        # that the last contains its score: a run killed between the two repeats the epoch.
+        if validated:
+            defaults.append(Checkpoints(filename="best", monitor="val_loss", **common))
+        defaults.append(Checkpoints(filename="last", **common))
+    return defaults
+
+
+def _saves_checkpoints(options: Any, callbacks: Collection[str]) -> bool:
+    return "ModelCheckpoint" not in callbacks and options.get("enable_checkpointing") is not False
+
+
+def default_options(command: str, out: Path, options: Any, *, tensorboard: bool) -> dict[str, Any]:
+    """Return the Trainer's arguments of a run that the user has not set.
+
+    Args:
+        command: fit, validate, test, predict or export.
+        out: the run folder.
+        options: the user's arguments of the Trainer; a mapping, or a namespace with `get`.
+        tensorboard: whether to log for TensorBoard too.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+    defaults: dict[str, Any] = {"default_root_dir": str(out)}
+    if options.get("profiler") is None:
+        defaults["profiler"] = NoProfiler()
+    if not options.get("plugins"):
+        defaults["plugins"] = [AtomicCheckpointIO()]
+    if options.get("logger") is None:
+        defaults["logger"] = _loggers(out, tensorboard) if command == "fit" else False
+    if options.get("enable_checkpointing") is False:
+        # Lightning counts RunFolder as a checkpoint callback, too. The ones that save checkpoints are left out.
+        defaults["enable_checkpointing"] = True
+    if command in ("test", "predict", "export") and options.get("devices", "auto") == "auto":
+        defaults["devices"] = 1
+    return defaults
+
+
+def _loggers(out: Path, tensorboard: bool) -> list[Any]:
+    if tensorboard:
+        need_tensorboard()
+        keep_tensorflow_out()
+    csv = CSVLogger(str(out), name="", version="")
+    return [csv, TensorBoardLogger(str(out), name="tensorboard", version="")] if tensorboard else [csv]
+
+
+def keep_tensorflow_out() -> None:
+    """Prevent a TensorBoard logger from importing all of TensorFlow, if that is installed.
+
+    TensorBoard uses its own replacement of TensorFlow if this module exists.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+
+
+def ignore_warnings() -> None:
+    """Ignore the warnings that a user cannot act on."""
+    for message in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+def fit(
+    recipe: Recipe | str | Path,
+    data: Dataset | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    **trainer_options: Any,
+) -> TrainingResult:
+    """Train the network of a recipe with Lightning on one device, and test it once.
+
+    It uses the same modules, callbacks and defaults as `python -m lightning_module fit`.
+
+    Args:
+        recipe: a `Recipe`, the name of a built-in one, or the path of a YAML file.
+        data: the data to train, validate and test on. The default None loads those that the recipe names.
+        out: the run folder. The default None creates the next `runs/lightning-N`.
+        resume: continue the run in the folder, if there is one. Default False.
+        overwrite: replace the run in the folder. Default False.
+        tensorboard: also log for TensorBoard, in the run folder. Default False.
+        trainer_options: arguments of `lightning.pytorch.Trainer`, such as `accelerator="cpu"` or `callbacks=[...]`.
+            `max_epochs` replaces that of the recipe.
+
+    Returns:
+        The history (one `Epoch` per epoch), the test metrics and the run folder.
+
+    Raises:
+        UserError: recipe, data, weights and folder do not fit together, or training diverged.
+        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+
+    Example:
+        >>> result = lightning_module.fit("simple", out="runs/example", accelerator="cpu")
+        >>> result.metrics["test_accuracy"]
+    """
+    recipe = recipes.as_recipe(recipe)
+    if "max_epochs" in trainer_options:
+        recipe = recipes.check(replace(recipe, trainer=recipes.Trainer(trainer_options.pop("max_epochs"))))
+    callbacks = trainer_options.pop("callbacks", None) or []
+    callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    files = default_files(trainer_options, _names(callbacks))
+    claim = folder.claim_run(out, "lightning", files, resume=resume, overwrite=overwrite)
+    with claim as path, warnings.catch_warnings():
+        ignore_warnings()
+        checkpoint = _last_checkpoint(path) if resume and folder.holds_run(path) else None
+        seed_everything(recipe.seed_everything, workers=True, verbose=False)
+        data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
+        if data is not None:
+            data_module.dataset = data
+        recipes.refuse_misfit(recipe, data_module.dataset)
+        module = LitClassifier.from_recipe(recipe, data_module.dataset)
+        run = RunFolder(path, recipe, settings.extra_of_trainer(trainer_options, recipe, _names(callbacks)))
+        trainer = _build_trainer(run, data_module, trainer_options, callbacks, tensorboard=tensorboard)
+        continued: dict[str, Any] = {"checkpoint": checkpoint, "resumes": checkpoint is not None}
+        run.prepare(trainer, module, data_module.dataset, files, overwrite=overwrite, **continued)
+        _fit_and_test(trainer, module, data_module, checkpoint)
+    return TrainingResult(run.history, run.metrics, path)
+
+
+def _fit_and_test(trainer: Trainer, module: LitClassifier, data: ImageDataModule, checkpoint: Path | None) -> None:
+    """Train and test. Lightning exits the process after Ctrl-C; raise `Stopped` instead."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint)
+        trainer.test(module, data, verbose=False)
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning has disabled Ctrl-C
+        raise Stopped(
+            f"completed epochs are kept in {trainer.default_root_dir}; fit with resume=True continues"
+        ) from None
+
+
+def _names(callbacks: Sequence[Callback]) -> list[str]:
+    return [type(callback).__name__ for callback in callbacks]
+
+
+def _last_checkpoint(out: Path) -> Path | None:
+    """Return the last checkpoint of the run in `out`; None if the run has no epochs."""
+    if not (out / LAST).exists():
+        resuming.refuse_lost_checkpoint(out, LAST, "resume")
+        return None
+    read_checkpoint(out / LAST)
+    return out / LAST
+
+
+def _build_trainer(
+    run: RunFolder, data: ImageDataModule, options: Mapping[str, Any], callbacks: list[Callback], *, tensorboard: bool
+) -> Trainer:
+    validated = bool(len(data.dataset.validation.labels))
+    defaults = default_options("fit", run.out, options, tensorboard=tensorboard)
+    trainer = Trainer(
+        **{"devices": 1, **DEFAULTS, **options, **defaults, "max_epochs": run.recipe.trainer.max_epochs},
+        callbacks=[*callbacks, *default_callbacks(run, options, _names(callbacks), validated=validated)],
+    )
+    if trainer.world_size > 1:
+        raise UserError(
+            f"devices: {trainer.world_size} in all; expected 1 here, or python -m lightning_module fit for several"
+        )
+    return trainer

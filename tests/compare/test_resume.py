@@ -1,0 +1,124 @@
+"""Resuming: each job runs once, however the command is interrupted, locally or on Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compare import cli
+from minigrad.runs import UserError
+
+TWO = ["--contenders", "minigrad", "by_hand", "--seeds", "2", "--sweep", "width", "--widths", "[4]"]
+
+
+def answers(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Return time of writing and content of each answer."""
+    found = sorted(out.glob("jobs/*/*/*/answer.json"))
+    return {str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+def figures(out: Path) -> list[Any]:
+    """Return what does not depend on the clock in results.json."""
+    results = json.loads((out / "results.json").read_text())
+    assert results["parity"]["passed"] is True
+    return [
+        [row["status"], [(run["seed"], run["test_loss"], run["updates"]) for run in row["runs"]]]
+        for row in results["contenders"]
+    ]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_and_repeats_no_finished_job(base_flags: list[str], tmp_path: Path, kind: int) -> None:
+    command = [sys.executable, "-m", "compare", *base_flags, *TWO, "--out", "o"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while not list(Path("o").glob("jobs/closed/*/42/answer.json")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.send_signal(kind)
+    _, err = running.communicate(timeout=60)
+    if kind == signal.SIGINT:
+        assert running.returncode == 130
+        assert "continue with --out o --resume" in err
+    time.sleep(0.5)  # a worker ends with the command that started it
+    before = answers(Path("o"))
+    assert before
+    assert "jobs/sweep/by_hand/42/answer.json" not in before
+    cli.main([*base_flags, *TWO, "--out", "o", "--resume"])
+    after = answers(Path("o"))
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 6  # two contenders: two seeds and a sweep each
+    cli.main([*base_flags, *TWO, "--out", "whole"])
+    assert figures(Path("o")) == figures(Path("whole"))
+
+
+def test_a_finished_run_accepts_more_seeds_and_repeats_no_finished_job(base_flags: list[str], tmp_path: Path) -> None:
+    one = ["--contenders", "minigrad", "by_hand", "--out", "o"]
+    cli.main([*base_flags, *one])
+    before = answers(Path("o"))
+    cli.main([*base_flags, *one, "--resume", "--seeds", "2"])
+    after = answers(Path("o"))
+    assert {name: after[name] for name in before} == before
+    assert [len(runs) for _, runs in figures(Path("o"))] == [2, 2]
+    swept = [*one, "--resume", "--sweep", "width", "--widths"]
+    for widths in ([4], [4, 8]):  # another question is asked anew
+        cli.main([*base_flags, *swept, str(widths)])
+        rows = json.loads(Path("o/results.json").read_text())["sweep"]["rows"]
+        assert [[point["width"] for point in row["points"]] for row in rows] == [widths, widths]
+    after = answers(Path("o"))
+    with pytest.raises(UserError, match=r"--resume: model\.hidden is \[12\], but the run in o has \[10\]"):
+        cli.main([*base_flags, *one, "--resume", "--model.hidden", "[12]"])
+    with pytest.raises(UserError, match="already holds a run"):
+        cli.main([*base_flags, *one])
+    assert answers(Path("o")) == after
+
+
+def test_overwrite_starts_again(base_flags: list[str], tmp_path: Path) -> None:
+    one = ["--contenders", "minigrad", "--out", "o"]
+    cli.main([*base_flags, *one, "--seeds", "2"])
+    cli.main([*base_flags, *one, "--overwrite", "--model.hidden", "[12]"])
+    assert list(answers(Path("o"))) == ["jobs/closed/minigrad/42/answer.json"]
+
+
+def test_a_killed_command_leaves_no_worker(base_flags: list[str], tmp_path: Path) -> None:
+    import psutil
+
+    long = ["--contenders", "minigrad", "--trainer.max_epochs", "100000", "--out", "o"]
+    running = subprocess.Popen([sys.executable, "-m", "compare", *base_flags, *long], stdout=subprocess.DEVNULL)
+    while not list(Path("o").glob("jobs/closed/*/42/epoch.txt")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    workers = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    running.wait()
+    assert workers
+    psutil.wait_procs(workers, timeout=20)
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_answers_and_resumes(base_flags: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "compare", *base_flags, *TWO, "--engine", "ray", "--out", "o"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True)
+    while not list(Path("o").glob("jobs/closed/*/*/answer.json")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = answers(Path("o"))
+    assert len(before) < 6
+    done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    after = answers(Path("o"))
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 6
+    cli.main([*base_flags, *TWO, "--out", "here"])
+    assert figures(Path("o")) == figures(Path("here"))
