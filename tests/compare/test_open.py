@@ -82,8 +82,8 @@ def test_open_changes_depend_on_the_recipe() -> None:
     torch, lightning = contenders.find("torch"), contenders.find("lightning")
     assert torch.open_changes(simple) == ""  # plain SGD in a bare loop: nothing is quicker
     assert "fused" in torch.open_changes(advanced)
-    assert "channels last" not in torch.open_changes(advanced)
-    assert "channels last" in torch.open_changes(cnn)
+    assert "channels-last" not in torch.open_changes(advanced)
+    assert "channels-last" in torch.open_changes(cnn)
     assert "fused" not in lightning.open_changes(simple)
     assert "barebones" in lightning.open_changes(simple)
     assert "fused" in lightning.open_changes(advanced)

@@ -208,7 +208,7 @@ def test_a_diverged_network_is_shown_as_not_a_number(
     lost.output.bias.data[:] = np.nan
     page = open_pad(recipe, mnist, {"</script><b>lost": lost, **trained})
     page.evaluate("pixels => pad.show(pixels)", mnist.test.images[0].reshape(-1).tolist())
-    expect(page.get_by_text("7: minigrad")).to_contain_text("; </script><b>lost no number")
+    expect(page.get_by_text("7: minigrad")).to_contain_text("; </script><b>lost not a number")
 
 
 def test_the_ten_most_probable_of_many_classes_are_shown(open_pad: Open) -> None:
@@ -398,7 +398,7 @@ def test_it_fits_the_width(open_pad: Open, recipe: Recipe, mnist: Dataset, train
 
 def test_a_sentence_replaces_the_pad_in_print(page: Page) -> None:
     page.emulate_media(media="print")
-    expect(page.get_by_text("opened in a browser")).to_be_visible()
+    expect(page.get_by_text("In a browser, this page")).to_be_visible()
     expect(page.get_by_label("Drawing pad")).to_be_hidden()
     expect(page.get_by_role("table")).to_be_hidden()
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_helpers import BACKEND
+from keras_helpers import (
+    BACKEND,
+    once,
+)
 
 from keras_model.data import CurrentEpoch, Gather, training_data
 from keras_model.model import build_model, compile_model, get_weights, set_weights
@@ -94,7 +97,7 @@ def test_the_length_is_the_number_of_batches(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("begin", [0, 2])
+@pytest.mark.parametrize("begin", [pytest.param(0, marks=once), 2])
 def test_fit_trains_on_these_batches(kind: str, begin: int) -> None:
     """`fit` from epoch `begin` results in the weights of a NumPy loop over the same batches."""
     rng = np.random.default_rng(0)

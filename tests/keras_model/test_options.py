@@ -247,7 +247,10 @@ def test_no_epoch_at_all(easy: str, command: Command) -> None:
 # Half precision.
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param("mixed_bfloat16", marks=once), pytest.param("mixed_float16", marks=pytest.mark.slow)],
+)
 def test_half_precision(precision: str, easy: str, command: Command) -> None:
     """It learns, the weights are saved and tested in float32, and the dtype policy is restored."""
     before = keras.config.dtype_policy().name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import subprocess
 import time
@@ -15,7 +14,6 @@ import pytest
 from keras_helpers import (
     BACKEND,
     CNN,
-    MOST_STEPS,
     Command,
     Result,
     at,
@@ -25,6 +23,7 @@ from keras_helpers import (
     epochs,
     flags,
     moments,
+    once,
     same_model,
     same_run,
     started,
@@ -91,16 +90,17 @@ def advanced(pixels: str) -> list[str]:
 @pytest.fixture(scope="module")
 def processes(folder: Path, easy: str, advanced: list[str]) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """Started together, since most of the time is the start."""
-    calls = math.ceil(150 / MOST_STEPS)  # an epoch
     begun = {
         "fit": started(
             *("fit", *flags(easy, folder / "fit", "--trainer.max_epochs", "1", "--tensorboard")),
             first=TELL.format(path=str(folder / "loaded.json")),
             JAX_ENABLE_COMPILATION_CACHE="false",  # the default
         ),
-        "killed": started(*advanced, str(folder / "killed"), first=DIE.format(number=calls + calls // 2)),
         "endless": started("fit", *flags(easy, folder / "endless", "--trainer.max_epochs", "100000")),
     }
+    if BACKEND == "torch":
+        words = [*advanced, str(folder / "killed")]
+        begun["killed"] = started(*words, first=DIE.format(number=150 + 75))
     yield begun
     ended(begun.values())
 
@@ -166,10 +166,11 @@ def test_fit_loads_one_framework_alone(outcome: Callable[[str], Result], folder:
     assert loaded & {"tensorflow", "torch"} == {BACKEND} - {"jax"}
 
 
+@once
 def test_killed_within_an_epoch_it_can_be_resumed(
     outcome: Callable[[str], Result], folder: Path, advanced: list[str], command: Command
 ) -> None:
-    """SIGKILL in the second epoch of `advanced`; the resumed run equals one that was never killed."""
+    """SIGKILL in the second epoch of `advanced`, which has 150 steps; the resumed run equals one that was never killed."""
     out = str(folder / "killed")
     assert outcome("killed").status == -signal.SIGKILL
     assert len(epochs(out)) == 1
@@ -203,19 +204,16 @@ def test_a_copy_of_the_folder_is_what_sigkill_leaves(name: str, pixels: str, com
     same_model("killed", whole)
 
 
-# The libraries that show in /proc that a backend is being imported.
-LIBRARY = {"tensorflow": "tensorflow", "jax": "jaxlib", "torch": "libtorch"}[BACKEND]
-
-
+@once
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads the libraries of a process from /proc")
 def test_ctrl_c_while_it_starts_is_one_line(easy: str) -> None:
     """Importing a framework takes seconds, in which a user may press Ctrl-C."""
     process = started("fit", *flags(easy, "out"))
     try:
         end = time.monotonic() + DEADLINE
-        while LIBRARY not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
+        while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
             time.sleep(0.02)
-        time.sleep(0.5 if BACKEND == "tensorflow" else 0.1)  # until it writes messages
+        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=DEADLINE)
     finally:

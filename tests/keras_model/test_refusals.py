@@ -141,7 +141,7 @@ def test_a_mistake_creates_no_folder(refused: Callable[..., str]) -> None:
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("validation", ["0", "30"])
+@pytest.mark.parametrize("validation", [pytest.param("0", marks=once), "30"])
 def test_divergence_is_one_sentence(validation: str, easy: str, refused: Callable[..., str]) -> None:
     """The message names the learning rate."""
     text = refused("fit", *flags(easy, "out", "--model.learning_rate", "1e30", "--data.validation_size", validation))
@@ -149,7 +149,7 @@ def test_divergence_is_one_sentence(validation: str, easy: str, refused: Callabl
     assert "smaller" in text
 
 
-@pytest.mark.parametrize("validation", ["0", "30"])
+@pytest.mark.parametrize("validation", [pytest.param("0", marks=once), "30"])
 def test_divergence_in_the_last_step_is_noticed(validation: str, easy: str, command: Command) -> None:
     """The loss of the last step was computed before the step ruined the weights."""
     whole = str(160 - int(validation))

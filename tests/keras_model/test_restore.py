@@ -18,6 +18,7 @@ from keras_helpers import (
     flags,
     measured,
     network,
+    once,
     started,
     stock,
 )
@@ -69,6 +70,7 @@ def test_a_file_of_an_earlier_version_is_read(name: str) -> None:
         np.testing.assert_array_equal(get_weights(read)[key], array)
 
 
+@once
 def test_a_runs_own_files_answer_alike(easy: str, command: Command) -> None:
     """Both files of a run reproduce its metrics.json, also after training in half precision."""
     assert command("fit", *flags(easy, "out", "--trainer.max_epochs", "1", "--precision", "mixed_bfloat16")).status == 0

@@ -153,7 +153,7 @@ def test_without_a_folder_they_are_beside_the_checkpoint(runs: dict[str, Path], 
     Path("out").mkdir()
     Path("out/best.ckpt").write_bytes((runs["mlp"] / "best.ckpt").read_bytes())
     assert call(*exporting(few, "--ckpt_path", "out/best.ckpt")) == 0
-    assert sorted(p.name for p in Path("out").iterdir()) == ["best.ckpt", "best.onnx", "best.pt2", "best.safetensors"]
+    assert sorted(contents("out")) == ["best.ckpt", "best.onnx", "best.pt2", "best.safetensors"]
     assert not Path("runs").exists()
 
 
@@ -162,7 +162,8 @@ def test_overwrite_replaces_these_files_and_no_others(runs: dict[str, Path], few
     for source, target in (("mlp/best.ckpt", "best.ckpt"), ("mlp/history.csv", "history.csv")):
         Path("out").mkdir(exist_ok=True)
         Path("out", target).write_bytes((runs["mlp"].parent / source).read_bytes())
-    Path("out/best.onnx").write_text("mine")
+    Path("out/best.onnx").write_text("of an earlier export")
+    Path("out/.files.json").write_text(json.dumps({"files": ["best.onnx"]}))
     before = contents("out")
     assert call(*exporting(few, "--ckpt_path", "out/best.ckpt", "--overwrite")) == 0
     after = contents("out")
