@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import minigrad
 from minigrad.runs import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
         _run_command(argv[0], argv[1:])
         return
     if list(argv) == ["--version"]:
-        print(version())
+        print(f"compare {minigrad.__version__}")
         return
     from minigrad import recipes
 
@@ -54,18 +55,6 @@ def main(argv: Sequence[str]) -> None:
     )
     if results["parity"] is not None and results["parity"]["passed"] is False:
         raise SystemExit(1)
-
-
-def version() -> str:
-    """Return the version of the distribution."""
-    import minigrad
-
-    installed = getattr(minigrad, "__version__", None)
-    if installed is None:
-        from importlib.metadata import version as distribution_version
-
-        installed = distribution_version("minigrad")
-    return str(installed)
 
 
 def _run_command(name: str, argv: Sequence[str]) -> None:
