@@ -30,6 +30,13 @@ from minigrad.recipes import Model, Recipe
 from minigrad.runs import NetworkSpec, history, weights
 
 BACKEND = keras.backend.backend()
+
+
+def slow_except(*backends: str) -> pytest.MarkDecorator:
+    """Mark an expensive test as slow, except on these backends. `make test` then runs it there only."""
+    return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
+
+
 # For tests whose result doesn't depend on the backend: they run once, on torch, which needs no time to compile.
 once = pytest.mark.skipif(BACKEND != "torch", reason="doesn't depend on the backend: tested on torch")
 # The tolerance of float64 against NumPy: on torch, Keras multiplies matrices in float32 whatever the dtype.

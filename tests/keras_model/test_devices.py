@@ -26,6 +26,7 @@ from keras_helpers import (
     measured,
     once,
     same_run,
+    slow_except,
     started,
     weights_of,
 )
@@ -183,6 +184,7 @@ def alike(a: Path, b: Path, tolerance: float = 1e-6) -> None:
     assert measured(a)["test_loss"] == pytest.approx(measured(b)["test_loss"], rel=10 * tolerance)
 
 
+@slow_except("jax", "torch")
 @several
 def test_batch_norm_sees_the_whole_batch(together: Together, folder: Path, cnn_on_one: Path) -> None:
     """A cnn with shifted images, Adam and a schedule; statistics of half batches would change its losses by a tenth."""

@@ -24,6 +24,7 @@ from keras_helpers import (
     measured,
     once,
     same_run,
+    slow_except,
     weights_of,
 )
 
@@ -104,6 +105,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@slow_except("jax", "torch")
 @pytest.mark.parametrize("name", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_the_average_is_used_and_training_is_unchanged(name: str, easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The average, computed from the steps of a run without it, is what is validated, saved and tested."""
@@ -146,6 +148,7 @@ def test_both_files_hold_the_average(easy: str, command: Command) -> None:
 PRECISIONS = ["mixed_bfloat16", "mixed_float16"]
 
 
+@slow_except("jax", "torch")
 @pytest.mark.parametrize(
     "precision", [pytest.param(p, marks=pytest.mark.slow) for p in ("float32", "mixed_bfloat16")] + ["mixed_float16"]
 )
@@ -266,6 +269,7 @@ def test_half_precision(precision: str, easy: str, command: Command) -> None:
     assert measured("out") == {**measured("again"), "epochs": 3}
 
 
+@slow_except("jax", "torch")
 def test_the_scale_of_float16s_loss_is_kept_from_epoch_to_epoch(easy: str) -> None:
     """Saving the state neither resets the scale nor adds variables to the optimizer."""
     seen: list[list[Any]] = []
