@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from compare import environment
+from compare.results import environment
 from minigrad.runs import write_json
 
 from .harness import THREADS, pin, ratio, show

@@ -26,7 +26,7 @@ from rich.console import Console
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the customary name)
 
-from compare import environment
+from compare.results import environment
 from minigrad import datasets
 from minigrad.runs import write_json
 
