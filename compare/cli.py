@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import minigrad
 from minigrad.runs import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def main(argv: Sequence[str]) -> None:
         _run_command(argv[0], argv[1:])
         return
     if list(argv) == ["--version"]:
-        import minigrad
-
         print(f"compare {minigrad.__version__}")
         return
     from minigrad import recipes

@@ -50,6 +50,9 @@ def fit(
 ) -> TrainingResult:
     """Train the network of a recipe, and test it once.
 
+    Seeds the global random generators of Python, NumPy and the backend with the
+    recipe's seed.
+
     Args:
         recipe: a `Recipe`, the name of a built-in one, or the path of a YAML file.
         data: the data to train, validate and test on. The default None loads those that the recipe names.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_importing_compare_imports_nothing_heavy() -> None:
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--version"])
-    assert capsys.readouterr().out.strip() == f"compare {minigrad.__version__}"
+    assert capsys.readouterr().out == f"compare {importlib.metadata.version(minigrad.DISTRIBUTION)}\n"
 
 
 def test_a_mistyped_command_is_answered_before_anything_slow_is_imported() -> None:

@@ -39,8 +39,8 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "truncated weights": (("--model.weights", "cut.safetensors"), ("cut.safetensors", "not a readable")),
     "weights with NaN": (("--model.weights", "nan.safetensors"), ("nan.safetensors", "NaN", "finite")),
     "NaN in data": (("--data.path", "nan.npz"), ("nan.npz: x_train", "image 3", "NaN")),
-    "label out of range": (("--data.path", "label.npz"), ("label.npz: y_test", "label 7", "0 to 2")),
-    "negative label": (("--data.path", "negative.npz"), ("negative.npz: y_train", "label -1", "from 0")),
+    "label out of range": (("--data.path", "label.npz"), ("label.npz: y_test", "image 5 is 7", "0 to 2")),
+    "negative label": (("--data.path", "negative.npz"), ("negative.npz: y_train", "image 2 is -1", "expected")),
 }
 
 

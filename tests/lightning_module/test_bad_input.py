@@ -119,7 +119,7 @@ def damaged(change: str) -> dict[str, np.ndarray]:
     ("change", "words"),
     [
         ("nan", ("x_train", "image 4", "NaN", "finite")),
-        ("label", ("y_test", "label 7 of image 3", "expected 0 to 2")),
+        ("label", ("y_test", "label of image 3 is 7", "expected 0 to 2")),
         ("missing", ("y_train", "expected")),
         ("counts", ("y_train", "79 labels for 80 images")),
     ],

@@ -230,7 +230,9 @@ def test_floats_for_a_network_of_pixels(simple: Path, test_images: np.ndarray) -
 def test_a_text_file_with_the_suffix_of_a_picture(simple: Path, test_images: np.ndarray) -> None:
     folder = pictures("digits", test_images)
     Path("digits/note.png").write_text("not a picture")
-    refused(predicting(folder, *by_weights(simple)), "digits/note.png", "can't be read", "expected a whole PNG or JPEG")
+    refused(
+        predicting(folder, *by_weights(simple)), "digits/note.png", "cannot be read", "expected a complete PNG or JPEG"
+    )
 
 
 def test_an_empty_folder(simple: Path) -> None:

@@ -16,6 +16,20 @@ from minigrad.classifier import Classifier
 from minigrad.runs import UserError, weights
 
 
+class _OptionalTorch:
+    """PyTorch, imported on first use; a test that uses it is skipped if PyTorch is not installed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # requested by pytest while it collects tests
+            raise AttributeError(name)
+        module = pytest.importorskip("torch")
+        module.set_num_threads(1)
+        return getattr(module, name)
+
+
+torch: Any = _OptionalTorch()
+
+
 def flags(data: str, out: str | Path, *more: str) -> list[str]:
     """The command's words for a small run."""
     return [

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from minigrad_helpers import torch
 
 from minigrad import Tensor
 from minigrad.classifier import Classifier
 from minigrad.recipes import Model, sizes
-
-torch.set_num_threads(1)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 4, 3)).astype(np.uint8)
 
@@ -160,54 +158,57 @@ def test_the_built_in_cnn_on_mnist_has_11274_parameters() -> None:
     assert sum(p.size for p in net.parameters()) == (25 * 8 + 8) + (8 * 25 * 16 + 16) + (784 * 10 + 10) == 11274
 
 
-class Torchs(torch.nn.Module):
+def torch_network(model: Model, shape: tuple[int, ...], classes: int) -> Any:
     """The network of a recipe with torch's layers, in float64."""
 
-    def __init__(self, model: Model, shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        wide: dict[str, Any] = {"dtype": torch.float64}
-        k, bias = model.kernel_size, not model.batch_norm
-        height, width, channels = (*shape, 1)[:3] if len(shape) > 1 else (1, shape[0], 1)
-        self.shape = height, width, channels
-        convolutions = model.channels if model.architecture == "cnn" else []
-        self.conv, self.conv_norm, self.hidden, self.hidden_norm = (torch.nn.ModuleList() for _ in range(4))
-        for c in convolutions:
-            self.conv.append(torch.nn.Conv2d(channels, c, k, padding=k // 2, bias=bias, **wide))
-            channels, height, width = c, height // 2, width // 2
-        size = channels * height * width
-        for h in model.hidden:
-            self.hidden.append(torch.nn.Linear(size, h, bias=bias, **wide))
-            size = h
-        if model.batch_norm:
-            self.conv_norm.extend(torch.nn.BatchNorm2d(c, **wide) for c in convolutions)
-            self.hidden_norm.extend(torch.nn.BatchNorm1d(h, **wide) for h in model.hidden)
-        self.output = torch.nn.Linear(size, classes, **wide)
-        self.activation = getattr(torch, model.activation)
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            wide: dict[str, Any] = {"dtype": torch.float64}
+            k, bias = model.kernel_size, not model.batch_norm
+            height, width, channels = (*shape, 1)[:3] if len(shape) > 1 else (1, shape[0], 1)
+            self.shape = height, width, channels
+            convolutions = model.channels if model.architecture == "cnn" else []
+            self.conv, self.conv_norm, self.hidden, self.hidden_norm = (torch.nn.ModuleList() for _ in range(4))
+            for c in convolutions:
+                self.conv.append(torch.nn.Conv2d(channels, c, k, padding=k // 2, bias=bias, **wide))
+                channels, height, width = c, height // 2, width // 2
+            size = channels * height * width
+            for h in model.hidden:
+                self.hidden.append(torch.nn.Linear(size, h, bias=bias, **wide))
+                size = h
+            if model.batch_norm:
+                self.conv_norm.extend(torch.nn.BatchNorm2d(c, **wide) for c in convolutions)
+                self.hidden_norm.extend(torch.nn.BatchNorm1d(h, **wide) for h in model.hidden)
+            self.output = torch.nn.Linear(size, classes, **wide)
+            self.activation = getattr(torch, model.activation)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = images.reshape(-1, *self.shape) / 255
-        if self.conv:
-            x = x.permute(0, 3, 1, 2)
-            for layer, norm in zip_longest(self.conv, self.conv_norm):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            x = images.reshape(-1, *self.shape) / 255
+            if self.conv:
+                x = x.permute(0, 3, 1, 2)
+                for layer, norm in zip_longest(self.conv, self.conv_norm):
+                    x = layer(x)
+                    x = self.activation(torch.nn.functional.max_pool2d(norm(x) if norm else x, 2))
+            x = x.flatten(1)
+            for layer, norm in zip_longest(self.hidden, self.hidden_norm):
                 x = layer(x)
-                x = self.activation(torch.nn.functional.max_pool2d(norm(x) if norm else x, 2))
-        x = x.flatten(1)
-        for layer, norm in zip_longest(self.hidden, self.hidden_norm):
-            x = layer(x)
-            x = self.activation(norm(x) if norm else x)
-        return self.output(x)
+                x = self.activation(norm(x) if norm else x)
+            return self.output(x)
+
+    return Network()
 
 
-def both(model: Model, shape: tuple[int, ...]) -> tuple[Classifier, Torchs]:
+def both(model: Model, shape: tuple[int, ...]) -> tuple[Classifier, Any]:
     """The two networks in float64 with the same weights."""
-    net, theirs = redrawn(Classifier(model, shape, 3, dtype=np.float64)), Torchs(model, shape, 3)
+    net, theirs = redrawn(Classifier(model, shape, 3, dtype=np.float64)), torch_network(model, shape, 3)
     found = theirs.load_state_dict({k: torch.from_numpy(a) for k, a in net.state_dict().items()}, strict=False)
     assert not found.unexpected_keys
     assert all("num_batches_tracked" in key for key in found.missing_keys)
     return net, theirs
 
 
-def close(found: np.ndarray, expected: torch.Tensor, what: str = "") -> None:
+def close(found: np.ndarray, expected: Any, what: str = "") -> None:
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9, atol=1e-11, err_msg=what)
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,7 @@ def test_commands_that_start_together_leave_whole_runs(easy: str) -> None:
 # Files of another origin.
 
 
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="TensorBoard is not installed")
 def test_overwrite_leaves_what_is_not_the_runs(easy: str, command: Command) -> None:
     mine = ("paper.onnx", "other.ckpt", "checkpoint.d/thesis.tex", "tensorboard/train/events.out.tfevents.mine.0")
     for name in mine:
@@ -264,6 +266,7 @@ def test_a_file_in_the_way_is_refused_before_anything_is_done(
     assert contents() == {name: b"mine"}
 
 
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="TensorBoard is not installed")
 @pytest.mark.usefixtures("drawn")
 def test_the_manifest_lists_all_that_a_run_leaves(easy: str, command: Command) -> None:
     command(*flags(easy, OUT, "--tensorboard"))

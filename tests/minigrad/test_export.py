@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from minigrad_helpers import Command, Result, save_network
 
@@ -20,6 +18,9 @@ import minigrad
 from minigrad import export, predict, recipes
 from minigrad.classifier import ACTIVATIONS
 from minigrad.runs import run_command, weights
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 8, 6)).astype(np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (9, 8, 6, 3)).astype(np.uint8)
@@ -58,11 +59,11 @@ def says(call: Command) -> Callable[..., None]:
     return says
 
 
-def session(path: str) -> onnxruntime.InferenceSession:
+def session(path: str) -> Any:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def exported(call: Command, images: np.ndarray, **model: Any) -> tuple[Any, onnxruntime.InferenceSession]:
+def exported(call: Command, images: np.ndarray, **model: Any) -> tuple[Any, Any]:
     """A network for `images`, and a session of what the command wrote of it."""
     scale = 1 / 255 if images.dtype == np.uint8 else 1.0
     net = save_network(Path(W), images.shape[1:], 4, scale, **model)
@@ -72,7 +73,7 @@ def exported(call: Command, images: np.ndarray, **model: Any) -> tuple[Any, onnx
     return net, session("weights.onnx")
 
 
-def same(net: Any, onnx_session: onnxruntime.InferenceSession, images: np.ndarray) -> None:
+def same(net: Any, onnx_session: Any, images: np.ndarray) -> None:
     (logits,) = onnx_session.run(None, {"images": images})
     expected = net.predict(images)
     assert logits.shape == expected.shape

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from minigrad_helpers import torch
 
 from minigrad import Tensor, nn, no_grad, ops, optim
-
-torch.set_num_threads(1)
 
 
 def net() -> nn.Sequential:

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from minigrad_helpers import torch
 
 from minigrad import Tensor, optim
-
-torch.set_num_threads(1)
 
 GRADIENTS = [0.5, -1.0, 2.0, 0.25, -0.125]
 START, LR = 1.5, 0.1

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from minigrad_helpers import Command, complaints, flags
-from tensorboard.backend.event_processing.event_accumulator import STORE_EVERYTHING_SIZE_GUIDANCE, EventAccumulator
-from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as Shown
-from tensorboard.util import tensor_util
 
 from minigrad import train
 from minigrad.runs import Epoch, history
 from minigrad.runs.tensorboard import Histograms
+
+pytest.importorskip("tensorboard")
+
+from tensorboard.backend.event_processing.event_accumulator import STORE_EVERYTHING_SIZE_GUIDANCE, EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as Shown
+from tensorboard.util import tensor_util
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
