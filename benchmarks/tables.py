@@ -100,7 +100,7 @@ def start_time(row: dict[str, Any]) -> str:
     compared = f"{abs(difference):.1f} s {'more' if difference > 0 else 'less'} than importing lightning alone"
     met = "met" if difference <= row["goal_s"] else "missed"
     return (
-        f"From the start of the command to the end of the first step: {row['first_step_s']:.1f} s, {compared}"
+        f"The time from the start of the command to the end of the first step is {row['first_step_s']:.1f} s, {compared}"
         f" (goal: at most {row['goal_s']:.1f} s more, {met})."
     )
 
@@ -143,9 +143,10 @@ def summary_table(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "\n".join(lines),
-            f"Largest difference of an activation, loss, gradient or weight from minigrad, over one epoch in float64: {gaps}.",
-            f"Networks: {networks}. Trained in float32; medians over the seeds; {env['cpu']}, {env['threads']} threads."
-            " Import and memory are those of recipe simple. An empty cell was not measured.",
+            f"Largest difference from minigrad in an activation, loss, gradient or weight, over one epoch in float64: {gaps}.",
+            f"Networks, as numbers of inputs, hidden units and classes: {networks}. All values are medians over the seeds,"
+            f" for training in float32 on {env['cpu']} with {env['threads']} threads."
+            " Import time and peak memory are those of recipe simple. An empty cell was not measured.",
         ]
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import minigrad
 from minigrad.runs import UserError
@@ -71,19 +71,22 @@ def _parser() -> Parser:
 
     from . import contenders, machine
     from .api import FULL_SEEDS, SEEDS
-    from .jobs import runners
 
     parser = recipes.recipe_parser(
         PROG,
-        "Train a recipe's network in every framework, check that they agree step by step, and measure their speed."
-        " Other commands: `python -m compare parity` checks every recipe with every optimizer;"
-        " `python -m compare history RUN RUN` compares two runs; `python -m compare --version`.",
+        "Train the network of a recipe in several frameworks, check that they compute the same, and measure time, accuracy"
+        " and memory. Other commands: `python -m compare parity` checks every recipe with every optimizer;"
+        " `python -m compare history RUN RUN` compares two runs; `python -m compare --version` prints the version.",
     )
     recipes.run_options(parser)
     flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     known = ", ".join(contenders.names())
     parser.add_argument(
-        "--contenders", type=str, nargs="+", default=None, help=f"some of {known}; null: the default ones"
+        "--contenders",
+        type=str,
+        nargs="+",
+        default=None,
+        help=f"some of {known}; null: {', '.join(contenders.DEFAULT)}, and those on a GPU if there is one",
     )
     parser.add_argument(
         "--threads", type=int, default=machine.cores(), help="number of threads of each library in each process"
@@ -92,32 +95,44 @@ def _parser() -> Parser:
         "--seeds",
         type=int | None,
         default=None,
-        help=f"number of seeds; null: {SEEDS}, with --full {FULL_SEEDS}",
+        help=f"number of seeds; each contender trains once per seed; null: {SEEDS}, with --full {FULL_SEEDS}",
     )
     parser.add_argument(
         "--target",
         type=float | None,
         default=None,
-        help="target validation accuracy, such as 0.97, whose time is measured; null: the highest that all reach",
+        help="also report the time to this validation accuracy, such as 0.97; null: the highest whole percent that all reach",
     )
     parser.add_argument(
         "--open",
-        type=str | None,
+        type=Literal["none", "one", "all"] | None,
         default=None,
-        choices=("none", "one", "all", None),
-        help="seeds of the open division, in which each framework uses its fastest settings; null: none, with --full all",
+        help="for how many of the seeds the open division runs, in which each framework trains as its documentation"
+        " recommends for speed; null: none, with --full all",
     )
     parser.add_argument(
-        "--sweep", type=str, default="width", choices=("none", "width"), help="measure the time of a step by width"
+        "--sweep",
+        type=Literal["none", "width"],
+        default="width",
+        help="width: also measure the time of a step at several hidden widths",
     )
     parser.add_argument(
-        "--widths", type=list[int] | None, default=None, help="hidden widths of the sweep; null: 10, 100, 1000"
+        "--widths",
+        type=list[int] | None,
+        default=None,
+        help="hidden widths of the sweep; null: 10, 100 and 1000, with --full more",
     )
     parser.add_argument(
-        "--batch_sizes", type=list[int] | None, default=None, help="batch sizes of the sweep; null: the recipe's"
+        "--batch_sizes",
+        type=list[int] | None,
+        default=None,
+        help="batch sizes of the sweep; null: that of the recipe, with --full 32, 128 and 512",
     )
     parser.add_argument("--full", **flag, help="every installed contender, more seeds, and the whole sweep")
     parser.add_argument(
-        "--engine", type=str, default="local", choices=runners.NAMES, help="where the contenders' processes run"
+        "--engine",
+        type=Literal["local", "ray"],
+        default="local",
+        help="where the contenders' processes run: on this machine, or on a Ray cluster",
     )
     return parser

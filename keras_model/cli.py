@@ -118,7 +118,9 @@ def export_options(parser: Parser) -> None:
     """Add what is written, and where."""
     kinds = "the formats; null writes all that the backend can write, except h5, the weights in Keras's own layout"
     parser.add_argument("--kinds", type=Kind, nargs="+", default=None, help=kinds)
-    parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes that of the weights")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="the folder; null writes the files beside the weights"
+    )
     parser.add_flag("--overwrite", "replace existing files")
 
 

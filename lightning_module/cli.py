@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +95,17 @@ class ClassifierCLI(LightningCLI):
         recipes.add_flag(parser, "--tensorboard", "log for TensorBoard too, in the run folder")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for name in ("input_shape", "classes", "input_scale"):
-            parser.link_arguments("data", f"model.{name}", partial(self._from_data, name), apply_on="instantiate")
+            parser.link_arguments("data", f"model.{name}", self._from_data(name), apply_on="instantiate")
 
-    def _from_data(self, name: str, data: ImageDataModule) -> Any:
-        """Return an argument of the module: from the trained network for `predict` and `export`, else from the data."""
-        return getattr(self.spec or data.loaded, name)
+    def _from_data(self, name: str) -> Callable[[ImageDataModule], Any]:
+        """Return the function that computes an argument of the module: for `predict` and `export` from the trained network,
+        otherwise from the data."""
+
+        def argument(data: ImageDataModule) -> Any:
+            return getattr(self.spec or data.loaded, name)
+
+        argument.__name__ = name  # shown in --help
+        return argument
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)

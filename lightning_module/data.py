@@ -27,8 +27,7 @@ class ImageDataModule(LightningDataModule):
     """Loaders of the training, validation and test images of one data set, and of the images for `predict`.
 
     Args:
-        path: mnist, an .npz or .csv file, or a folder with Kaggle's CSV files or with IDX files. For `predict`, images
-            with or without labels: also a PNG or JPEG, or a folder of them.
+        path: mnist, an .npz file, or a folder with CSV or IDX files; predict accepts images in more formats.
         batch_size: the number of images per step and device.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
             tenth of them, at most 5,000. Tests and predictions do not depend on it.

@@ -20,7 +20,7 @@ from .model import LitClassifier
 
 
 class ExportingTrainer(Trainer):
-    """A Trainer with the method `export`, which LightningCLI turns into a subcommand."""
+    """Lightning's Trainer, with a further method and subcommand `export`."""
 
     overwrite = False
 
@@ -84,7 +84,7 @@ def write(paths: dict[str, Path], model: LitClassifier, images: np.ndarray) -> N
             outputs = exports.outputs_in_fresh_process("lightning_module.restore", draft, images)
             differences[path] = exports.check_outputs(path, outputs, expected)
     for path, difference in differences.items():
-        print(f"{path}: differs from the model by at most {difference:.1e} over {len(images):,} images")
+        print(f"{path}: outputs differ from the network's by at most {difference:.1e} over {len(images):,} images")
 
 
 def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:

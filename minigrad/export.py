@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
     weights_option(parser)
     where = "the file to write; null writes it beside the weights"
     parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=where)
-    parser.add_flag("--overwrite", "replace that file")
+    parser.add_flag("--overwrite", "replace an existing file")
     parser.add_argument(
         "--data.path",
         type=str | None,
@@ -132,7 +132,7 @@ def main(argv: Sequence[str]) -> None:
         _, images = datasets.load_images(path, spec.input_shape, spec.input_scale)
         images = images[: exports.IMAGES]
         measured = export(out, net, spec, images)
-    print(f"{out}: differs from minigrad by at most {measured:.1e} over {len(images):,} images")
+    print(f"{out}: outputs differ from minigrad's by at most {measured:.1e} over {len(images):,} images")
 
 
 if __name__ == "__main__":

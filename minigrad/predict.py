@@ -19,14 +19,14 @@ def main(argv: Sequence[str]) -> None:
     """Write predictions.csv."""
     parser = recipes.Parser(prog=PROG, description="Classify images with a trained network.")
     weights_option(parser)
-    where = f"the folder for {folder.PREDICTIONS}; null takes that of the weights"
+    where = f"the folder for {folder.PREDICTIONS}; null writes it beside the weights"
     parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=where)
-    parser.add_flag("--overwrite", "replace that file")
+    parser.add_flag("--overwrite", "replace an existing file")
     parser.add_argument(
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (its test images), an .npz, a .csv, a PNG or JPEG, or a folder of them",
+        help="the images: mnist (its test images), an .npz, .npy or .csv file, a PNG or JPEG file, or a folder with images",
     )
     options = parser.parse_args(argv)
 

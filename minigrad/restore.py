@@ -17,7 +17,7 @@ def weights_option(parser: Parser) -> None:
         type=str,
         required=True,
         metavar="FILE",
-        help="a weights.safetensors of any of the three packages; it describes its network",
+        help="a weights.safetensors that any of the three packages wrote; it also describes the network",
     )
 
 

@@ -29,7 +29,9 @@ FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.ME
 def main(argv: Sequence[str]) -> None:
     """Train a network, test it once, and write a run folder."""
     keep_freed()
-    parser = recipes.recipe_parser(PROG, "Train the network of a recipe with a hand-built autograd in NumPy.")
+    parser = recipes.recipe_parser(
+        PROG, "Train the network of a recipe with minigrad, the autograd engine in NumPy, and test it."
+    )
     recipes.run_options(parser)
     parser.add_flag("--tensorboard", "write scalars for TensorBoard, if it is installed")
     options = parser.parse_args(recipes.resolve(argv))

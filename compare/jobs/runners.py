@@ -8,8 +8,6 @@ from typing import Protocol
 
 from .job import Job
 
-NAMES = ("local", "ray")
-
 
 class Runner(Protocol):
     """Runs jobs."""
@@ -27,7 +25,7 @@ def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callab
     """Return the runner of that name.
 
     Args:
-        name: one of `NAMES`.
+        name: "local" or "ray".
         shared: the folder that `shared.write` filled.
         answers: the folder of all answers; each job writes to the folder `job.name` in it.
         threads: number of threads of each library in each process.

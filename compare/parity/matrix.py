@@ -102,20 +102,26 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parser() -> recipes.Parser:
-    description = "Compare every recipe with every optimizer in every framework with minigrad, for the first steps."
+    description = "Check that the frameworks agree with minigrad in the first training steps, for every recipe with every optimizer."
     parser = recipes.Parser(prog=PROG, description=description)
     recipes.run_options(parser, resume=False)
     known = ", ".join(contenders.names())
-    parser.add_argument("--steps", type=int, default=24, help="number of steps; the last batch is smaller")
-    parser.add_argument("--recipes", type=str, nargs="+", default=recipes.names(), help="built-in recipes, or files")
+    parser.add_argument(
+        "--steps", type=int, default=24, help="number of training steps; the last one uses a smaller batch"
+    )
+    parser.add_argument(
+        "--recipes", type=str, nargs="+", default=recipes.names(), help="names of built-in recipes, or YAML files"
+    )
     parser.add_argument(
         "--optimizers", type=str, nargs="+", default=list(OPTIMIZERS), help=f"some of {', '.join(OPTIMIZERS)}"
     )
     parser.add_argument(
         "--contenders", type=str, nargs="+", default=None, help=f"some of {known}; null: all that are installed"
     )
-    parser.add_argument("--data", type=str, default="mnist", help="the data set, as in data.path")
-    parser.add_argument("--threads", type=int, default=machine.cores(), help="number of threads of all processes")
+    parser.add_argument("--data", type=str, default="mnist", help="the data set, as in data.path of a recipe")
+    parser.add_argument(
+        "--threads", type=int, default=machine.cores(), help="number of threads, shared by all processes"
+    )
     return parser
 
 
@@ -151,7 +157,7 @@ def run(
         cells: recipes by the name of the cell.
         data: what `first_steps` returned.
         steps: number of steps.
-        threads: number of threads of all processes.
+        threads: number of threads, shared by all processes.
         console: shows the progress.
     """
     missing = {name: why for name in names if (why := contenders.find(name).missing()) is not None}

@@ -66,7 +66,7 @@ def equal_work(results: Results) -> Table:
         ("parameters", whole),
         ("FLOPs", lambda v: f"{v:.3g}"),
     ]
-    columns += [("GFLOP/s", lambda v: f"{v:.1f}"), ("of peak", lambda v: f"{100 * v:.1f} %"), ("as required", str)]
+    columns += [("GFLOP/s", lambda v: f"{v:.1f}"), ("of peak", lambda v: f"{100 * v:.1f} %"), ("same work", str)]
     flops, sweep = results["work"]["flops"], results.get("sweep")
     peak = sweep["flops_per_second"] if sweep else None
     rows = []
@@ -76,7 +76,7 @@ def equal_work(results: Results) -> Table:
         rows.append(
             [row["title"], *counted, speed / 1e9, speed / peak if peak else None, "yes" if row["equal_work"] else "NO"]
         )
-    return Table("Work done, and the speed of its arithmetic over all of training", columns, rows)
+    return Table("Work, and arithmetic speed averaged over the training", columns, rows)
 
 
 def opened(results: Results) -> Table | None:
@@ -117,7 +117,7 @@ def agreement(parity: Parity, titles: dict[str, str]) -> Table:
         for dtype, cell in text.parity_cells(row):
             verdict = f"{'agrees' if cell['passed'] else cell['first']}{outside}"
             rows.append([titles[name], dtype, cell["steps"], text.difference(cell), cell["limit"], verdict, dropout])
-    return Table(f"Each compared with {titles[parity['reference']]}", columns, rows)
+    return Table(f"Largest difference from {titles[parity['reference']]}", columns, rows)
 
 
 def phases(results: Results) -> Table:
@@ -199,7 +199,7 @@ def pairs(results: Results) -> Table | None:
                 _significance(accuracy["differs"], f"{better} is higher"),
             ]
         )
-    return Table("Every two contenders, paired by seed", columns, rows)
+    return Table("Pairs of contenders, compared seed by seed", columns, rows)
 
 
 def _points(value: float) -> str:

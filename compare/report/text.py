@@ -94,7 +94,9 @@ def _speed(results: Results, rows: list[MeasuredContender]) -> str:
     ]
     seeds = len(fastest["runs"])
     return line + (
-        f" Over {seeds} seeds, the difference from it is not significant for {', '.join(same)}." if same else ""
+        f" Over {seeds} seeds, its step time does not differ significantly from that of {', '.join(same)}."
+        if same
+        else ""
     )
 
 
@@ -123,7 +125,7 @@ def equal_work(results: Results) -> str:
     required = f"{work['updates']:,} updates of {work['parameters']:,} parameters"
     other = [row["title"] for row in measured(results) if not row["equal_work"]]
     if other:
-        return f"NOT the same work: {required} were required, and {', '.join(other)} did something else."
+        return f"NOT the same work: {required} were required, but {', '.join(other)} did something else."
     return (
         f"The same work for all: {required}, as counted in each contender"
         f" ({work['samples']:,} samples, {work['flops']:.2e} floating-point operations)."
@@ -155,7 +157,8 @@ def _agreement(parity: Parity, names: dict[str, str]) -> str:
         own = (rounding["max_abs_diff"] if rounding else None) or 0.0
         if 2 * own >= (parity["float32"]["limit"] or math.inf):  # then rounding determines the limit
             line += (
-                f" The float32 limit is twice {own:.1e}, the difference between minigrad's float32 and float64 runs."
+                f" The float32 limit is twice {own:.1e}, by which minigrad's float32 run differs from its float64 run:"
+                " the effect of rounding."
             )
         return line
     for name, row in parity["contenders"].items():
@@ -216,7 +219,6 @@ def conditions(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
     threads = f"{env['threads']} {'thread' if env['threads'] == 1 else 'threads'} on {env['cores']} processors"
     return (
-        f"Closed division: {architecture(results)}, {learning}, {trained}, float32,"
-        f" the same starting weights and batches for all."
-        f" {env['cpu']}, {threads}, {', '.join(env['blas'])}; {versions}."
+        f"Training: {architecture(results)}, {learning}, {trained}, float32. All contenders start from the same weights"
+        f" and use the same batches. Machine: {env['cpu']}, {threads}, {', '.join(env['blas'])}. Versions: {versions}."
     )

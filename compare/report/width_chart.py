@@ -126,7 +126,9 @@ def _crossing(title: str, times: Times, name: str, champion: str, ahead: int | N
     if ahead is None:
         last = widths[-1]
         ratio = table.times(ours[last] / theirs[last])
-        return f"No crossover: at the largest width, {last:,}, {title} takes {ratio} times as long as {numpy}."
+        return (
+            f"{title} is not faster than {numpy}: at the largest width, {last:,}, a step takes {ratio} times as long."
+        )
     if ahead == widths[0]:
         return f"{title} is faster than {numpy} at every width measured."
     return f"{title} is faster than {numpy} from width {ahead:,} on."
@@ -140,10 +142,10 @@ def _reason(sweep: Sweep, size: int, titles: dict[str, str]) -> list[str]:
     least, most = min(floors, key=floors.__getitem__), max(floors, key=floors.__getitem__)
     first, last = min(bounds), max(bounds)
     sentence = (
-        f"Reason: the overhead of a step is {table.micros(floors[least])} µs ({titles[least]}) to"
-        f" {table.micros(floors[most])} µs ({titles[most]}); its arithmetic alone takes {table.micros(bounds[first])} µs"
+        f"Reason: the overhead of a step is between {table.micros(floors[least])} µs ({titles[least]}) and"
+        f" {table.micros(floors[most])} µs ({titles[most]}). The arithmetic alone takes {table.micros(bounds[first])} µs"
         f" at width {first:,} and {table.micros(bounds[last])} µs at width {last:,}."
     )
     if bounds[last] > floors[most]:
-        return [f"{sentence} Overhead dominates in narrow networks, the speed of the arithmetic in wide ones."]
-    return [f"{sentence} Overhead dominates at all of these widths."]
+        return [f"{sentence} Overhead determines the time in narrow networks, and arithmetic in wide ones."]
+    return [f"{sentence} Overhead determines the time at all of these widths."]

@@ -75,7 +75,7 @@ def _in_the_sweep(results: Results, name: str, speedup: float) -> str:
     widths = [w for w in sorted(times[name]) if times["minigrad"].get(w, 0) >= speedup * times[name][w]]
     if widths:
         return f" In the width sweep, it is {speedup:g} times faster than minigrad from width {widths[0]:,} on."
-    return f" In the width sweep, it is at no width up to {max(times[name]):,} {speedup:g} times faster than minigrad."
+    return f" In the width sweep, it is not {speedup:g} times faster than minigrad at any width up to {max(times[name]):,}."
 
 
 ACCURACY_RANGES = {"minigrad": (85, 90), "torch": (87, 92), "keras": (88, 93)}  # percent

@@ -61,7 +61,8 @@ class OtherLoad:
     def share(self) -> float:
         """Return the share since `start`, 0 to 1, of the time of all processors."""
         wall, busy, ours = (now - then for now, then in zip(self._now(), self.before, strict=True))
-        return max(0.0, busy - ours) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
+        share = (busy - ours) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
+        return min(max(share, 0.0), 1.0)  # the system counts in ticks, so that short intervals are inexact
 
     @staticmethod
     def _now() -> tuple[float, float, float]:

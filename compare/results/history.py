@@ -1,4 +1,4 @@
-"""python -m compare history RUN RUN ...: compare runs with the first one, and tell changes from noise."""
+"""python -m compare history RUN RUN ...: compare runs with the first one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         UserError: there are fewer than two runs, or one holds no results of a comparison.
     """
-    parser = recipes.Parser(prog=PROG, description="Compare runs with the first one, and tell changes from noise.")
+    parser = recipes.Parser(
+        prog=PROG,
+        description="Compare runs with the first one: what changed, and which differences are larger than the noise.",
+    )
     parser.add_argument(
         "runs",
         nargs="+",
         type=str,
-        help="run folders, or their results.json; the others are compared with the first",
+        help="two or more run folders, or their results.json files",
     )
     paths = parser.parse_args(list(argv)).runs
     if len(paths) < 2:

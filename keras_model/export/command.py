@@ -120,7 +120,7 @@ def check_logits(path: Path, outputs: np.ndarray, expected: np.ndarray) -> str:
     """
     count = len(outputs) - 1
     difference = exports.check_outputs(path, outputs, expected[:count])
-    return f"differs from the network by at most {difference:.1e} over {count:,} images"
+    return f"outputs differ from the network's by at most {difference:.1e} over {count:,} images"
 
 
 def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None) -> str:
@@ -140,7 +140,7 @@ def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels
     if labels is None:
         result, limit = f"{correct / count:.2%} of {count:,} images classified as by the network", MAX_CHANGED
     else:
-        result, limit = f"accuracy {correct / count:.2%} on {count:,} images, network {network / count:.2%}", MAX_LOSS
+        result, limit = f"accuracy {correct / count:.2%} on {count:,} images (network: {network / count:.2%})", MAX_LOSS
     result = result.replace("%", " %")
     if network - correct > max(1, limit * count):
         raise UserError(f"{path}: {result}; expected at most {100 * limit:g} % less, so nothing was written")

@@ -100,7 +100,11 @@ def add_flag(parser: ArgumentParser, name: str, help: str) -> None:
 def recipe_parser(prog: str, description: str) -> Parser:
     """Return a parser with `--config` and a flag for every key of a recipe."""
     parser = Parser(prog=prog, description=description)
-    parser.add_argument("--config", action=ActionConfigFile, help=f"a recipe: a YAML file, or {' or '.join(names())}")
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        help=f"the recipe: a YAML file, or the built-in {', '.join(names()[:-1])} or {names()[-1]}",
+    )
     defaults = Recipe()
     parser.add_argument(
         "--seed_everything", type=int, default=defaults.seed_everything, help="the seed of all random numbers"
@@ -112,8 +116,10 @@ def recipe_parser(prog: str, description: str) -> Parser:
 
 def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     """Add `--out`, `--overwrite` and, if runs of the command can be continued, `--resume`."""
-    parser.add_argument("--out", type=str | None, default=None, help="the folder; null takes the next runs/NAME-N")
-    add_flag(parser, "--overwrite", "replace the run that is in the folder")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="the run folder; null creates the next runs/NAME-N"
+    )
+    add_flag(parser, "--overwrite", "replace the run in the folder")
     if resume:
         add_flag(parser, "--resume", "continue the run in the folder, if there is one; without --out, the newest run")
 

@@ -122,7 +122,7 @@ def test_the_verdict_reports_a_limit_set_by_rounding() -> None:
     told = {d: {"passed": True, "steps": 9, "max_abs_diff": gap, "limit": 0.5} for d, gap in cells.items()}
     results = {"contenders": [], "parity": {"passed": True, **told, "rounding": {"max_abs_diff": 0.25}}}
     assert (
-        "The float32 limit is twice 2.5e-01, the difference between minigrad's float32 and float64 runs."
+        "The float32 limit is twice 2.5e-01, by which minigrad's float32 run differs from its float64 run: the effect of rounding."
         in text.verdict(results)[0]
     )
     results["parity"]["rounding"] = {"max_abs_diff": 1e-6}

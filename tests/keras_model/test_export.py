@@ -127,7 +127,7 @@ def test_all_kinds_are_there_with_a_line_each(made: Made) -> None:
     for kind in EXPORTED:
         assert made.line(kind).rstrip(")").split()[-1] == "kB"
         if kind != "int8":
-            assert float(made.line(kind).split("differs from the network by at most ")[1].split()[0]) <= 1e-4
+            assert float(made.line(kind).split("outputs differ from the network's by at most ")[1].split()[0]) <= 1e-4
             assert "over 400 images, " in made.line(kind)
 
 
@@ -192,7 +192,7 @@ def test_int8_says_what_it_loses_and_what_it_saves(made: Made, digits: Trained) 
     ]
     small, large = (made.path(kind).stat().st_size / 1000 for kind in ("int8", "litert"))
     assert made.line("int8").removeprefix(f"{made.path('int8')}: ") == (
-        f"accuracy {right[0]:.2f} % on 400 images, network {right[1]:.2f} %, {small:.1f} kB (float32: {large:.1f} kB)"
+        f"accuracy {right[0]:.2f} % on 400 images (network: {right[1]:.2f} %), {small:.1f} kB (float32: {large:.1f} kB)"
     )
     assert right[1] > 90, "an untrained network would make this test trivial"
     assert right[0] >= right[1] - 1
@@ -404,7 +404,7 @@ def test_int8_with_a_lower_accuracy_is_not_written(digits: Trained, monkeypatch:
 
     monkeypatch.setitem(exporting.WRITERS, "int8", twice)
     said = failing(digits, ["int8"])
-    assert " % on 400 images, network " in said
+    assert " % on 400 images (network: " in said
     assert said.endswith("; expected at most 1 % less, so nothing was written")
 
 
@@ -451,14 +451,16 @@ def test_without_labels_int8_is_compared_with_the_network() -> None:
     assert exporting.check_accuracy(Path("x"), expected[:50], expected[:50], labels[:50]).startswith(
         "accuracy 100.00 % on 50 "
     )
-    with pytest.raises(UserError, match=r"accuracy 94.00 % on 100 images, network 100.00 %; expected at most 1 % less"):
+    with pytest.raises(
+        UserError, match=r"accuracy 94.00 % on 100 images \(network: 100.00 %\); expected at most 1 % less"
+    ):
         exporting.check_accuracy(Path("x"), found, expected, labels)
 
 
 @pytest.mark.slow
 def test_an_h5_is_written_on_request(digits: Trained) -> None:
     (line,) = digits.export(Path("out"), ["h5"])
-    assert line.startswith("out/digits.weights.h5: differs from the network by at most ")
+    assert line.startswith("out/digits.weights.h5: outputs differ from the network's by at most ")
     net = wrong(digits.net)
     net.load_weights("out/digits.weights.h5")
     for array, original in zip(net.get_weights(), digits.net.get_weights(), strict=True):

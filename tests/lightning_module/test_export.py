@@ -90,7 +90,7 @@ def test_the_files_are_named_after_what_was_exported(exported: Exported) -> None
     for kind in kinds:
         (line,) = [line for line in lines if line.startswith(f"{exported.path(kind)}: ")]
         assert line.endswith("over 120 images")
-        assert float(line.split("differs from the model by at most ")[1].split()[0]) <= 1e-4
+        assert float(line.split("outputs differ from the network's by at most ")[1].split()[0]) <= 1e-4
 
 
 def test_onnx_has_the_outputs_for_raw_images(exported: Exported) -> None:
@@ -254,4 +254,4 @@ def test_nothing_is_printed_about_files_that_are_not_written(
 
     monkeypatch.setattr(export, "WRITERS", {".safetensors": export.write_weights, ".pt2": wrong})
     sentence("export", *network(easy), "--ckpt_path", str(run / "last.ckpt"), "--trainer.default_root_dir", "out")
-    assert "differs from the model by" not in capsys.readouterr().out
+    assert "outputs differ from the network's by" not in capsys.readouterr().out

@@ -134,7 +134,7 @@ def test_it_says_how_much_it_differs(call: Command) -> None:
     save_network(Path(W), (28, 28), 10, 1 / 255)
     result = call("--model.weights", W, "--out", "a/b/net.onnx")  # the recipe's own data: mnist
     assert result.err == ""
-    assert result.out.startswith("a/b/net.onnx: differs from minigrad by at most ")
+    assert result.out.startswith("a/b/net.onnx: outputs differ from minigrad's by at most ")
     assert result.out.endswith("over 1,000 images\n")
     assert float(result.out.split("at most ")[1].split()[0]) < 1e-5
     assert [p.name for p in Path("a/b").iterdir()] == ["net.onnx"]
