@@ -19,8 +19,8 @@ def main(argv: Sequence[str]) -> None:
     """Write predictions.csv."""
     parser = recipes.Parser(prog=PROG, description="Classify images with a trained network.")
     weights_option(parser)
-    where = f"the folder for {folder.PREDICTIONS}; null takes that of the weights"
-    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=where)
+    out_help = f"the folder for {folder.PREDICTIONS}; null takes the folder of the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=out_help)
     parser.add_flag("--overwrite", "replace that file")
     parser.add_argument(
         "--data.path",

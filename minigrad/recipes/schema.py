@@ -31,7 +31,7 @@ class Model:
         hidden: the number of units in each hidden linear layer.
         activation: the activation after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
-        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
+        batch_norm: normalize each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule; all packages use PyTorch's formula.
         learning_rate: the learning rate; with one_cycle, its maximum.
         momentum: the momentum of sgd.
@@ -62,7 +62,8 @@ class Data:
     """The data to train on.
 
     Args:
-        path: mnist, an .npz or .csv file, or a folder with Kaggle's CSV files or with IDX files.
+        path: mnist, an .npz archive, or a folder with Kaggle's CSV files or with IDX files. To predict, images with or
+            without labels: also an .npy, .csv, PNG or JPEG file, or a folder of images.
         batch_size: the number of images per step.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
             tenth of them, at most 5,000.
