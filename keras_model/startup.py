@@ -18,9 +18,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 class CtrlC:
     """A context in which Ctrl-C is both recorded and raised.
 
-    Python raises KeyboardInterrupt in whatever code is running. If a library
-    catches it with a bare `except`, training continues. `raise_again` then
-    raises it again.
+    Python raises KeyboardInterrupt in the code that is running at that moment.
+    If a library catches it with a bare `except`, training continues.
+    `raise_again` then raises it again.
 
     Args:
         defer: record Ctrl-C without raising it, for code that KeyboardInterrupt would crash. Default False.

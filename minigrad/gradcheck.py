@@ -24,7 +24,7 @@ def numerical_gradient(
         fn: a function of `inputs` that returns a tensor of any shape.
         inputs: the arguments of `fn`.
         i: the position of the input to differentiate with respect to, a tensor.
-        weights: of the shape of the output, or a number; by default 1.
+        weights: an array of the shape of the output, or a number; by default 1.
         step: h.
 
     Returns:

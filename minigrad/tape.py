@@ -45,7 +45,7 @@ FREED = _Freed()  # the edges of a node whose pullbacks were freed
 
 
 class Mode(threading.local):
-    """What operations do besides computing their value; each thread has its own."""
+    """Whether operations are recorded, and whether their values are checked for NaN and infinity, in each thread."""
 
     recording = True
     anomaly = False

@@ -1,4 +1,4 @@
-"""python -m minigrad train: train the network of a recipe with nothing but NumPy."""
+"""python -m minigrad train: train the network of a recipe with NumPy only."""
 
 from __future__ import annotations
 

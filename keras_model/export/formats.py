@@ -145,7 +145,7 @@ def write_int8(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
 
 
 def write_keras(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
-    """Write Keras's format in Keras's own classes, which load without this package, compiled as the recipe says.
+    """Write Keras's format in Keras's own classes, which load without this package, compiled with the recipe's optimizer.
 
     If the network was read from a model.keras, which contains no recipe, the optimizer is the default of a recipe.
     """

@@ -2,7 +2,7 @@
 
 Arguments that all layers share:
     rng: the generator of the initial weights; by default a new, unseeded one.
-    dtype: of the parameters; float32 by default.
+    dtype: the dtype of the parameters; float32 by default.
     init: the name of an initialization in `init.py`; torch's by default.
 """
 

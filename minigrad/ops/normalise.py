@@ -61,7 +61,7 @@ def batch_norm(
         eps: added to the variance.
 
     Raises:
-        ValueError: a shape doesn't match, or a training batch has one value per channel.
+        ValueError: a shape doesn't match, or a training batch has only one value per channel.
     """
     if input.ndim < 2:
         raise ValueError("expected an input (n, channels, ...)")
