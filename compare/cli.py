@@ -1,11 +1,11 @@
-"""The command line. What takes long to import is imported once the command is known."""
+"""The command line. Modules that are slow to import are imported only by the command that needs them."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minigrad.runs import UserError
 
@@ -60,19 +60,14 @@ def version() -> str:
     """Return the version of the distribution."""
     import minigrad
 
-    installed = getattr(minigrad, "__version__", None)
-    if installed is None:
-        from importlib.metadata import version as distribution_version
-
-        installed = distribution_version("minigrad")
-    return str(installed)
+    return minigrad.__version__
 
 
 def _run_command(name: str, argv: Sequence[str]) -> None:
     """Run a subcommand."""
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        similar = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {similar[0]}?" if similar else ""
         raise UserError(f"{name}: no such command; expected {' or '.join(COMMANDS)}, or options, see --help{hint}")
     importlib.import_module(f".{COMMANDS[name]}", __package__).main(argv)
 
@@ -91,7 +86,6 @@ def _parser() -> Parser:
         " `python -m compare history RUN RUN` compares two runs; `python -m compare --version`.",
     )
     recipes.run_options(parser)
-    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     known = ", ".join(contenders.names())
     parser.add_argument(
         "--contenders", type=str, nargs="+", default=None, help=f"some of {known}; null: the default ones"
@@ -109,7 +103,7 @@ def _parser() -> Parser:
         "--target",
         type=float | None,
         default=None,
-        help="target validation accuracy, such as 0.97, whose time is measured; null: the highest that all reach",
+        help="validation accuracy, such as 0.97, to which the time is measured; null: the highest that all reach",
     )
     parser.add_argument(
         "--open",
@@ -127,7 +121,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--batch_sizes", type=list[int] | None, default=None, help="batch sizes of the sweep; null: the recipe's"
     )
-    parser.add_argument("--full", **flag, help="every installed contender, more seeds, and the whole sweep")
+    parser.add_flag("--full", "every installed contender, more seeds, and the whole sweep")
     parser.add_argument(
         "--engine", type=str, default="local", choices=runners.NAMES, help="where the contenders' processes run"
     )
