@@ -1,9 +1,9 @@
-"""python -m benchmarks.engine: minigrad's training step compared with its peers', interleaved in one run.
+"""python -m benchmarks.engine: the training step of minigrad compared with its peers, interleaved in one run.
 
 Every peer trains the same network on the same batches from the same weights.
 Nothing is timed unless their weights agree after the first steps. In each
 round, every peer runs the same steps in turn. The ratio minigrad / peer is
-computed per round, because a slower machine slows both. The medians over the
+computed per round, because a slower phase of the machine affects both. The medians over the
 rounds are printed and written to `benchmarks/results/engine.json`.
 
 `import minigrad` is compared with `import numpy` in the same way, in new
@@ -65,7 +65,11 @@ GOALS = {
 
 
 def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: list[str]) -> list[dict[str, Any]]:
-    """Time one network: one row per peer with its status, microseconds per step and the ratio minigrad / peer."""
+    """Time one network.
+
+    Returns:
+        One row per peer with its status, microseconds per step and the ratio minigrad / peer.
+    """
     start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
     order = np.random.default_rng(0).permutation(len(data.labels))
     batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
@@ -96,10 +100,10 @@ def measure(name: str, model: Model, data: datasets.Split, rounds: int, only: li
     seconds: dict[str, list[float]] = {peer: [] for peer in steps}
     order_of_peers = list(steps)
     for i in range(rounds + 1):
-        stretch = [batches[(i * STEPS[name] + j) % len(batches)] for j in range(STEPS[name])]
+        round_batches = [batches[(i * STEPS[name] + j) % len(batches)] for j in range(STEPS[name])]
         for peer in order_of_peers:
             step, start_time = steps[peer], time.perf_counter()
-            for indices in stretch:
+            for indices in round_batches:
                 step(indices)
             seconds[peer].append((time.perf_counter() - start_time) / STEPS[name])
         order_of_peers = order_of_peers[1:] + order_of_peers[:1]  # so that no peer always follows the same one
@@ -124,24 +128,25 @@ def measure_import(rounds: int) -> list[dict[str, Any]]:
                 subprocess.run([sys.executable, "-c", statement], check=True, cwd=ROOT, env=variables)
                 times.append(time.perf_counter() - start_time)
     bare, numpy, minigrad = (np.array(times[1:]) for times in seconds.values())  # the first round fills the cache
-    start, ours, numpys = np.median(bare), np.median(minigrad), np.median(numpy)
+    start = np.median(bare)
+    minigrad_s, numpy_s = float(np.median(minigrad) - start), float(np.median(numpy) - start)
     row = {"network": "one import", "status": "ok"}
-    spread = ratio(minigrad - bare, numpy - bare)
+    quartiles = ratio(minigrad - bare, numpy - bare)
     return [
-        {**row, "peer": "minigrad", "step_us": float(ours - start) * 1e6, **ratio([1.0], [1.0]), "goal": None},
+        {**row, "peer": "minigrad", "step_us": minigrad_s * 1e6, **ratio([1.0], [1.0]), "goal": None},
         {
             **row,
             "peer": "numpy",
-            "step_us": float(numpys - start) * 1e6,
-            **spread,
-            "ratio": float((ours - start) / (numpys - start)),
+            "step_us": numpy_s * 1e6,
+            **quartiles,
+            "ratio": minigrad_s / numpy_s,
             "goal": IMPORT_GOAL,
         },
     ]
 
 
 def profile(model: Model, data: datasets.Split, steps: int = 400) -> str:
-    """The functions that take most of minigrad's step, excluding their callees, by cProfile, which slows each call."""
+    """Return the functions in which minigrad's step spends most time, without their callees, by cProfile."""
     start = Classifier(model, (28, 28), 10, SCALE, seed=42).state_dict()
     step, _ = minigrad(Case(model, data.images, data.labels, start))
     order = np.random.default_rng(0).permutation(len(data.labels))
@@ -157,7 +162,7 @@ def profile(model: Model, data: datasets.Split, steps: int = 400) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the installed peers that `compare.environment` does not list."""
+    """Return the versions of the installed peers that `compare.results.environment` does not list."""
     installed = {}
     for package in ("autograd", "mygrad", "tinygrad"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -2,7 +2,7 @@
 
 An epoch is training and validation, with accuracy. `keras_model fit` includes
 its callbacks: history, Keras's log, model file, weights file and checkpoint.
-"default fit" is Keras as introductions show it: `fit` on arrays with only a
+"default fit" is Keras as in most introductions: `fit` on arrays, with only a
 batch size. The loop calls a `tf.function` per step. Every trainer runs in its
 own process. The processes take turns, one epoch each, with the same batches
 and the same initial weights. The benchmark fails if their weights differ after
@@ -33,7 +33,7 @@ from .keras_trainers import BATCH, TRAINERS, work
 OUT = Path(__file__).parent / "results" / "keras.json"
 SUBJECT, MAX_DIFFERENCE = "Keras", 1e-3  # of any weight after one epoch, in float32
 OURS, DEFAULT, LOOP = SUBJECT, "default fit", "tf.function loop"
-# The peers of each backend: (backend, trainer, goal: the largest ratio of our time to theirs, or None).
+# The peers of each backend: (backend, trainer, goal: the largest ratio of the times keras_model / peer, or None).
 RACES: dict[str, list[tuple[str, str, float | None]]] = {
     "tensorflow": [("tensorflow", DEFAULT, 0.4), ("tensorflow", LOOP, 1.2)],
     "jax": [("tensorflow", DEFAULT, 0.25), ("jax", DEFAULT, None)],
@@ -47,14 +47,14 @@ SETTINGS: dict[str, list[tuple[int, bool]]] = {
 
 
 class Worker:
-    """A trainer in its own process, which is idle between its epochs."""
+    """A trainer in its own process, which waits between its epochs."""
 
     def __init__(self, backend: str, trainer: str, folder: Path, rounds: int, *setting: Any) -> None:
         self.weights = Path(tempfile.mkstemp(".npz", dir=folder)[1])
-        words = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
-        self.words = [sys.executable, "-m", "benchmarks.keras", "--work", *words]
+        arguments = [trainer, str(self.weights), str(rounds), *(str(int(s)) for s in setting)]
+        self.command = [sys.executable, "-m", "benchmarks.keras", "--work", *arguments]
         self.process = subprocess.Popen(
-            self.words,
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ class Worker:
             if line.startswith("seconds "):
                 self.seconds.append(float(line.split()[1]))
                 return
-        raise SystemExit(f"ended early: {' '.join(self.words)}")
+        raise SystemExit(f"ended early: {' '.join(self.command)}")
 
 
 def run(workers: dict[Any, Worker], rounds: int) -> None:
@@ -87,25 +87,25 @@ def run(workers: dict[Any, Worker], rounds: int) -> None:
     first: dict[Any, dict[str, np.ndarray]] = {key: dict(np.load(w.weights)) for key, w in workers.items()}
     expected = next(iter(first.values()))
     for key, arrays in first.items():
-        far = max(float(np.abs(arrays[name] - expected[name]).max()) for name in expected)
-        if not far < MAX_DIFFERENCE:
-            raise SystemExit(f"{key}: after an epoch a weight differs by {far:.2g}")
+        gap = max(float(np.abs(arrays[name] - expected[name]).max()) for name in expected)
+        if not gap < MAX_DIFFERENCE:
+            raise SystemExit(f"{key}: after an epoch a weight differs by {gap:.2g}")
 
 
 def race(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Time all trainers on all backends."""
-    wanted = {(backend, OURS) for backend in RACES} | {(b, t) for peers in RACES.values() for b, t, _ in peers}
-    workers = {key: Worker(*key, folder, rounds) for key in sorted(wanted)}
+    keys = {(backend, OURS) for backend in RACES} | {(b, t) for peers in RACES.values() for b, t, _ in peers}
+    workers = {key: Worker(*key, folder, rounds) for key in sorted(keys)}
     run(workers, rounds)
     seconds = {key: worker.seconds[1:] for key, worker in workers.items()}
     rows = []
     for backend, peers in RACES.items():
-        ours = seconds[backend, OURS]
-        for place, trainer, goal in [(backend, OURS, None), *peers]:
-            theirs = seconds[place, trainer]
-            row = {"network": f"on {backend}", "status": "ok", "step_us": microseconds(theirs), "goal": goal}
-            peer = trainer if place == backend else f"{trainer} on {place}"
-            rows.append({**row, "peer": peer, **ratio(ours, theirs)})
+        subject_seconds = seconds[backend, OURS]
+        for peer_backend, trainer, goal in [(backend, OURS, None), *peers]:
+            peer_seconds = seconds[peer_backend, trainer]
+            row = {"network": f"on {backend}", "status": "ok", "step_us": microseconds(peer_seconds), "goal": goal}
+            peer = trainer if peer_backend == backend else f"{trainer} on {peer_backend}"
+            rows.append({**row, "peer": peer, **ratio(subject_seconds, peer_seconds)})
     return rows
 
 
@@ -113,12 +113,12 @@ def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Time `fit` without callbacks with each setting."""
     names = ("backend", "steps_per_execution", "jit_compile")
     rows = []
-    for backend, tried in SETTINGS.items():  # per backend: too many processes at once are slow
-        workers = {way: Worker(backend, "setting", folder, rounds, *way) for way in tried}
+    for backend, candidates in SETTINGS.items():  # one backend after another, since too many processes would be slow
+        workers = {setting: Worker(backend, "setting", folder, rounds, *setting) for setting in candidates}
         run(workers, rounds)
-        for way, worker in workers.items():
-            measured = microseconds(worker.seconds[1:])
-            rows.append({**dict(zip(names, (backend, *way), strict=True)), "step_us": measured})
+        for setting, worker in workers.items():
+            step_us = microseconds(worker.seconds[1:])
+            rows.append({**dict(zip(names, (backend, *setting), strict=True)), "step_us": step_us})
     return rows
 
 
@@ -128,15 +128,15 @@ def exports(folder: Path) -> list[str]:
     for recipe in ("simple", "cnn"):
         out = folder / recipe
         weights = out / "weights.safetensors"
-        for words in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
-            command = [sys.executable, "-m", "keras_model", *words]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-        lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in done.stdout.splitlines()]
+        for arguments in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
+            command = [sys.executable, "-m", "keras_model", *arguments]
+            process = subprocess.run(command, check=True, capture_output=True, text=True)
+        lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in process.stdout.splitlines()]
     return lines
 
 
 def microseconds(seconds: list[float]) -> float:
-    """Return the median time per step from times per epoch."""
+    """Return the median time per step in microseconds, from the seconds of each epoch."""
     return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
 
 
@@ -160,21 +160,21 @@ def main(argv: list[str]) -> None:
     described = environment.describe(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         rows = race(Path(folder), options.rounds)
-        tried = settings(Path(folder), options.rounds) if options.settings else []
+        setting_rows = settings(Path(folder), options.rounds) if options.settings else []
         exported = exports(Path(folder)) if options.exports else []
     console.print(
         f"\n784-10-10, batches of {BATCH}; {described['cpu']}, {THREADS} threads; median of {options.rounds} epochs"
     )
     show(rows, SUBJECT, console)
-    for row in tried:
-        how = f"{row['backend']}, {row['steps_per_execution']} steps at once, jit_compile {row['jit_compile']}"
-        console.print(f"{how}: {row['step_us']:.0f} µs")
+    for row in setting_rows:
+        label = f"{row['backend']}, {row['steps_per_execution']} steps per execution, jit_compile {row['jit_compile']}"
+        console.print(f"{label}: {row['step_us']:.0f} µs")
     for line in exported:
         console.print(line, soft_wrap=True)
     options.out.parent.mkdir(exist_ok=True)
     results: dict[str, Any] = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows}
-    if tried:
-        results["settings"] = tried
+    if setting_rows:
+        results["settings"] = setting_rows
     if exported:
         results["exports"] = exported
     write_json(options.out, {"environment": described, **results})

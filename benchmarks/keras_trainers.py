@@ -17,6 +17,7 @@ from minigrad.runs import weights as weights_file
 
 BATCH, SEED, RATE, HIDDEN, HELD_OUT = 128, 42, 0.1, 10, 5000
 Weights = dict[str, np.ndarray]
+# Called with the number of completed epochs, and a function that returns the weights.
 Turn = Callable[[int, Callable[[], Weights]], None]
 
 
@@ -28,7 +29,7 @@ def start() -> Weights:
 
 
 def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """Train with `keras_model fit`; its start and its test are not timed."""
+    """Train with `keras_model fit`. Its start and its test are not timed."""
     import keras
 
     from keras_model import training
@@ -44,13 +45,17 @@ def ours(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder, "start.safetensors")
         weights_file.write(first, start(), {})
-        recipe = recipes.Recipe(model=Model(hidden=[HIDDEN], learning_rate=RATE, weights=str(first)))
-        recipe.trainer.max_epochs, recipe.data.batch_size, recipe.seed_everything = epochs, BATCH, SEED
+        recipe = recipes.Recipe(
+            seed_everything=SEED,
+            model=Model(hidden=[HIDDEN], learning_rate=RATE, weights=str(first)),
+            data=recipes.Data(batch_size=BATCH),
+            trainer=recipes.Trainer(max_epochs=epochs),
+        )
         training.fit(recipe, data, Path(folder, "run"), callbacks=[Turns()])
 
 
 def default(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
-    """Train with `fit` on arrays, as in most introductions; putting them into the shared order is not timed."""
+    """Train with `fit` on arrays, as in most introductions. Sorting them into the shared order is not timed."""
     import keras
 
     from keras_model.model import get_weights, set_weights
@@ -114,7 +119,7 @@ def loop(data: datasets.Dataset, epochs: int, turn: Turn) -> None:
         turn(epoch, lambda: {n: v.numpy().T for n, v in zip(names, variables, strict=True)})
         for batch in datasets.batches(len(data.train.labels), BATCH, SEED, epoch):
             step(tf.constant(batch))
-        _ = [float(figure) for figure in (*validate(), total, correct)]
+        _ = [float(value) for value in (*validate(), total, correct)]  # waits for the end of the epoch
     turn(epochs, dict)
 
 
@@ -163,15 +168,15 @@ def work(trainer: Callable[..., None], weights: Path, epochs: int, *settings: in
     from keras_model.startup import use_one_framework
 
     use_one_framework()
-    began = 0.0
+    start_time = 0.0
 
     def turn(epoch: int, read: Callable[[], Weights]) -> None:
-        nonlocal began
+        nonlocal start_time
         if epoch:
-            print(f"\nseconds {time.perf_counter() - began}", flush=True)
+            print(f"\nseconds {time.perf_counter() - start_time}", flush=True)
         if epoch == 1:
             np.savez(weights, **read())  # type: ignore[arg-type]
         sys.stdin.readline()
-        began = time.perf_counter()
+        start_time = time.perf_counter()
 
     trainer(datasets.load("mnist", HELD_OUT, SEED), epochs, turn, *settings)

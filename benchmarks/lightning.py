@@ -1,12 +1,12 @@
-"""python -m benchmarks.lightning: epochs of `lightning_module` compared with a bare torch loop, in one process.
+"""python -m benchmarks.lightning: the time per epoch of `lightning_module` and of a bare torch loop, in one process.
 
 The Trainer is that of `python -m lightning_module fit`, with its progress
 bar, metrics, history, checkpoints and weights file. Between its epochs the
 bare loop trains the same network from the same weights on the same batches,
 and computes the same loss and accuracy. If their weights differ after the
-first epoch, the benchmark fails. It prints, and writes to
-`benchmarks/results/lightning.json`, the medians over the epochs, and the
-median time from the start of the command to the end of the first step.
+first epoch, the benchmark fails. The medians over the epochs, and the median
+time from the start of the command to the end of the first step, are printed
+and written to `benchmarks/results/lightning.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from minigrad import datasets
 from minigrad.runs import write_json
 
 from .harness import THREADS, pin, ratio, show
-from .tables import start_time
+from .tables import start_time as describe_start
 
 OUT = Path(__file__).parent / "results" / "lightning.json"
 SUBJECT, FIRST = "Lightning", "first step ended at "
@@ -72,7 +72,7 @@ class Bare:
         return float(total) / len(self.labels), int(correct) / len(self.labels)
 
     def difference(self, weights: dict[str, Any]) -> float:
-        """Return the largest difference between two weights."""
+        """Return the largest difference of a weight from `weights`."""
         own = dict(zip(self.names, (p.detach().numpy() for p in self.net.parameters()), strict=True))
         return max(float(np.abs(own[name] - weights[name]).max()) for name in self.names)
 
@@ -88,7 +88,7 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
     class Turns(Callback):
         """Runs an epoch of the bare loop before each epoch of the Trainer."""
 
-        began = 0.0
+        start = 0.0
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
             self.stop()
@@ -98,17 +98,17 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
                 raise SystemExit(
                     f"{name}: after an epoch a weight differs by {self.loop.difference(module.weights()):.2g}"
                 )
-            began = time.perf_counter()
+            start = time.perf_counter()
             self.loop.epoch(trainer.current_epoch)
-            bare.append(time.perf_counter() - began)
-            self.began = time.perf_counter()
+            bare.append(time.perf_counter() - start)
+            self.start = time.perf_counter()
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
             self.stop()
 
         def stop(self) -> None:
-            if self.began:
-                trained.append(time.perf_counter() - self.began)
+            if self.start:
+                trained.append(time.perf_counter() - self.start)
 
     class CLI(ClassifierCLI):
         def instantiate_trainer(self, **options: Any) -> Any:
@@ -134,16 +134,16 @@ def start(rounds: int) -> dict[str, Any]:
     imports, first = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds + 1):
-            began = time.time()
+            start_time = time.time()
             subprocess.run([sys.executable, "-c", "import lightning"], check=True, capture_output=True)
-            imports.append(time.time() - began)
-            began = time.time()
+            imports.append(time.time() - start_time)
+            start_time = time.time()
             options = ["fit", "--config", "simple", "--trainer.max_steps", "1", "--trainer.default_root_dir", folder]
             options += ["--overwrite", "--trainer.callbacks+=benchmarks.lightning.FirstStep"]
-            ended = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-m", "lightning_module", *options], check=True, capture_output=True, text=True
             )
-            first.append(float(ended.stdout.partition(FIRST)[2].split()[0]) - began)  # the bar may precede it
+            first.append(float(process.stdout.partition(FIRST)[2].split()[0]) - start_time)  # the bar may precede it
     return {
         "import_s": float(np.median(imports[1:])),  # the first round fills the file cache
         "first_step_s": float(np.median(first[1:])),
@@ -170,18 +170,18 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     torch.set_num_threads(THREADS)
-    machine = environment.describe(THREADS)
+    described = environment.describe(THREADS)
     console = Console(highlight=False)
     results = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds}
     if options.starts:
         results["start"] = start(options.starts)
     rows = [row for name in options.networks for row in epochs(name, options.rounds)]
-    console.print(f"\n{machine['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
+    console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
     show(rows, SUBJECT, console)
     if options.starts:
-        console.print(start_time(results["start"]))
+        console.print(describe_start(results["start"]))
     options.out.parent.mkdir(exist_ok=True)
-    write_json(options.out, {"environment": machine, **results, "rows": rows})
+    write_json(options.out, {"environment": described, **results, "rows": rows})
     console.print(f"written to {options.out}")
 
 

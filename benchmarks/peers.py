@@ -36,14 +36,14 @@ class Case:
     start: Weights
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The scaled images, (n, 784) float32, in the way that is fastest in NumPy."""
+        """Return the scaled images, (n, 784) float32, computed in the fastest way in NumPy."""
         x = self.images.take(indices, axis=0).reshape(len(indices), -1).astype(np.float32)
         x *= SCALE
         return x
 
     @property
     def is_simple(self) -> bool:
-        """Whether it has one hidden layer and plain SGD, as the peers without layers or optimizers implement it."""
+        """Whether the network has one hidden layer and plain SGD, which is what the peers without layers implement."""
         return self.model.architecture == "mlp" and len(self.model.hidden) == 1 and self.model.optimizer == "sgd"
 
 
@@ -74,7 +74,7 @@ def by_hand(case: Case) -> Peer | None:
 
 
 def floor(case: Case) -> Peer | None:
-    """No training: only the gather and the two products with the input, which every step needs."""
+    """Compute only the gather and the two products with the input, which are part of every step; trains nothing."""
     if case.model.architecture != "mlp":
         return None
     w = np.array(case.start["hidden.0.weight"], order="F")
@@ -102,9 +102,11 @@ def torch(case: Case) -> Peer:
         names.append(name)
         layers += [nn.Linear(*case.start[f"{name}.weight"].shape[::-1]), nn.ReLU()]
     net = nn.Sequential(*layers[:-1])
-    holders = [layer for layer in net if hasattr(layer, "weight")]
+    trained = [layer for layer in net if hasattr(layer, "weight")]
     named = {
-        f"{n}.{part}": getattr(h, part) for n, h in zip(names, holders, strict=True) for part in ("weight", "bias")
+        f"{name}.{part}": getattr(layer, part)
+        for name, layer in zip(names, trained, strict=True)
+        for part in ("weight", "bias")
     }
     with torch.no_grad():
         for name, p in named.items():
@@ -114,8 +116,9 @@ def torch(case: Case) -> Peer:
     images, labels = torch.from_numpy(case.images)[:, None], torch.from_numpy(case.labels)
 
     def step(indices: np.ndarray) -> None:
-        at = torch.from_numpy(indices)
-        loss = nn.functional.cross_entropy(net(images.index_select(0, at).float() * SCALE), labels.index_select(0, at))
+        rows = torch.from_numpy(indices)
+        logits = net(images.index_select(0, rows).float() * SCALE)
+        loss = nn.functional.cross_entropy(logits, labels.index_select(0, rows))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

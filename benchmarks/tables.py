@@ -88,7 +88,7 @@ def benchmark_table(results: dict[str, Any]) -> str:
 
 
 def goal(row: dict[str, Any]) -> str:
-    """Return the largest ratio to the peer that is a goal, and whether it was met."""
+    """Return the goal, which is the largest ratio to the peer, and whether it was met."""
     if row["goal"] is None:
         return ""
     return f"{row['goal']:.2f}, {'met' if row['ratio'] <= row['goal'] else 'missed'}"
@@ -124,7 +124,7 @@ def settings_table(rows: list[dict[str, Any]]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """Return accuracy and step time of every contender with every recipe, and how far the contenders differ."""
+    """Return accuracy and step time of every contender with every recipe, and the largest differences between them."""
     simple: Results = results["simple"]
     rows = {name: {row["name"]: row for row in schema.measured(results[name])} for name in SUMMARIZED}
     head = " | ".join(f"{name}: accuracy | µs per step" for name in SUMMARIZED)

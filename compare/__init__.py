@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .api import run
-
 __all__ = ["run"]
 
+if TYPE_CHECKING:
+    from .api import run
+else:  # hidden from type checkers, which would otherwise accept any name
 
-def __getattr__(name: str) -> Any:
-    if name == "run":
-        from .api import run
+    def __getattr__(name: str) -> Any:
+        if name == "run":
+            from .api import run
 
-        return run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return run
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

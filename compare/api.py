@@ -23,7 +23,7 @@ OpenDivision = Literal["none", "one", "all"]
 
 @dataclass(frozen=True)
 class _Arguments:
-    """The arguments of `run`, other than the recipe."""
+    """The arguments of `run` that determine the plan, except the recipe."""
 
     contenders: Sequence[str] | None
     seeds: int | None
@@ -61,9 +61,11 @@ def run(
 
     Args:
         recipe: name of a built-in recipe, path of a YAML file, or a recipe. It is not modified.
-        contenders: names such as `["minigrad", "torch"]`. None: the default ones, and those on a GPU of this machine.
+        contenders: names such as `["minigrad", "torch"]`. None: the default ones, and those that can use a GPU of this
+            machine.
         seeds: number of seeds of the closed division. None: 3, with `full` 5.
-        target: validation accuracy, such as 0.97, whose time is measured. None: the highest whole percent all reach.
+        target: the validation accuracy, such as 0.97, to which the time is measured. None: the highest whole percent that
+            all contenders reach.
         open_division: for how many seeds the open division runs. None: "none", with `full` "all".
         sweep: "width" also measures the time of a step by hidden width.
         widths: hidden widths of the sweep. None: 10, 100 and 1000, with `full` more.
@@ -128,16 +130,18 @@ def _check(recipe: Recipe, arguments: _Arguments) -> None:
 
 
 def _select_contenders(arguments: _Arguments) -> list[str]:
-    """Return the contenders that were asked for, in the usual order."""
+    """Return the requested contenders, in the order of `contenders.names`."""
     known = all_contenders.names()
     if arguments.contenders is not None:
         return select("--contenders", arguments.contenders, known)
-    usual = [*all_contenders.DEFAULT, *all_contenders.on_this_gpu()]
-    return [name for name in known if name in usual or (arguments.full and all_contenders.find(name).missing() is None)]
+    default = [*all_contenders.DEFAULT, *all_contenders.on_this_gpu()]
+    return [
+        name for name in known if name in default or (arguments.full and all_contenders.find(name).missing() is None)
+    ]
 
 
-def _plan(recipe: Recipe, arguments: _Arguments, able: tuple[str, ...]) -> Plan:
-    """Return the plan for the contenders that are able to take part."""
+def _plan(recipe: Recipe, arguments: _Arguments, available: tuple[str, ...]) -> Plan:
+    """Return the plan for the contenders that can take part."""
     full = arguments.full
     count = arguments.seeds or (FULL_SEEDS if full else SEEDS)
     seeds = tuple(recipe.seed_everything + i for i in range(count))
@@ -147,7 +151,7 @@ def _plan(recipe: Recipe, arguments: _Arguments, able: tuple[str, ...]) -> Plan:
     points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
     return Plan(
         recipe=recipe,
-        contenders=able,
+        contenders=available,
         seeds=seeds,
         open_seeds=seeds[:open_count],
         points=points if arguments.sweep == "width" else (),

@@ -1,11 +1,11 @@
-"""The command line. What takes long to import is imported once the command is known."""
+"""The command line. Modules that are slow to import are imported only by the command that needs them."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import minigrad
 from minigrad.runs import UserError
@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> None:
 def _run_command(name: str, argv: Sequence[str]) -> None:
     """Run a subcommand."""
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        similar = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {similar[0]}?" if similar else ""
         raise UserError(f"{name}: no such command; expected {' or '.join(COMMANDS)}, or options, see --help{hint}")
     importlib.import_module(f".{COMMANDS[name]}", __package__).main(argv)
 
@@ -79,7 +79,6 @@ def _parser() -> Parser:
         " `python -m compare history RUN RUN` compares two runs; `python -m compare --version` prints the version.",
     )
     recipes.run_options(parser)
-    flag: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
     known = ", ".join(contenders.names())
     parser.add_argument(
         "--contenders",
@@ -128,7 +127,7 @@ def _parser() -> Parser:
         default=None,
         help="batch sizes of the sweep; null: that of the recipe, with --full 32, 128 and 512",
     )
-    parser.add_argument("--full", **flag, help="every installed contender, more seeds, and the whole sweep")
+    parser.add_flag("--full", "every installed contender, more seeds, and the whole sweep")
     parser.add_argument(
         "--engine",
         type=Literal["local", "ray"],

@@ -1,4 +1,4 @@
-"""This machine: its processors, memory and GPU, and the settings that each contender's process gets."""
+"""This machine: its processors, memory and GPU, and the environment variables of the contenders' processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from minigrad.runs import UserError
 from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
-# Environment of a contender on the CPU, also where there is a GPU.
+# Environment of a contender on the CPU, so that it does not use a GPU if there is one.
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 # Part of the description of a contender on the GPU: float32 arithmetic as on a CPU.
 PRECISION = {"precision": "float32, TF32 off"}
@@ -27,13 +27,13 @@ THREADS = (
     "TF_NUM_INTEROP_THREADS",
     "PJRT_NPROC",  # for JAX, which otherwise counts processors
 )
-# By default glibc returns freed blocks above 128 kB to the system until a larger one has been freed. Fetching them
-# again page by page costs small networks in NumPy more than their arithmetic. All contenders keep freed memory instead.
+# By default glibc returns freed blocks above 128 kB to the system until a larger one has been freed. In small networks in
+# NumPy, allocating them again takes longer than the arithmetic. Therefore all contenders keep freed memory.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD), "MALLOC_TRIM_THRESHOLD_": str(TRIM_THRESHOLD)}
 
 
 def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment variables of every contender: number of threads and behaviour of the allocator."""
+    """Return the environment variables of every contender: number of threads and behavior of the allocator."""
     return dict.fromkeys(THREADS, str(threads)) | ALLOCATOR
 
 
@@ -59,11 +59,11 @@ def gpu() -> str | None:
         return None
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    names = done.stdout.splitlines()
-    return names[0].strip() if done.returncode == 0 and names else None
+    names = process.stdout.splitlines()
+    return names[0].strip() if process.returncode == 0 and names else None
 
 
 def processor() -> str:

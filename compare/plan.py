@@ -1,4 +1,4 @@
-"""What a comparison runs, and in which order."""
+"""The jobs of a comparison, and their order."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FULL_WIDTHS, FULL_BATCHES = (10, 32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """The contenders, seeds and sweep points of a comparison.
 
     Attributes:
-        recipe: what all contenders train.
+        recipe: the recipe that all contenders train.
         contenders: those that can take part, in order.
-        seeds: of the closed division. Each seed has its own weights, batches and dropout.
-        open_seeds: of the open division; may be empty.
+        seeds: the seeds of the closed division. Each seed has its own weights, batches and dropout.
+        open_seeds: the seeds of the open division; may be empty.
         points: (width, batch size) pairs of the sweep; may be empty.
         target: the validation accuracy to be reached; None means the highest whole percent that all reach.
     """
@@ -49,12 +49,12 @@ class Plan:
         return [self._job("parity", name, self.seeds[0]) for name in names]
 
     def trainings(self, division: Division) -> list[Job]:
-        """Return the jobs of a division, interleaved: seed by seed all contenders, starting with another one each time."""
+        """Return the jobs of a division, interleaved: for each seed all contenders, each time starting with another one."""
         seeds = self.seeds if division == "closed" else self.open_seeds
         return [
             self._job(division, name, seed)
-            for turn, seed in enumerate(seeds)
-            for name in _rotated(self._names(division), turn)
+            for i, seed in enumerate(seeds)
+            for name in _rotated(self._names(division), i)
         ]
 
     def sweep(self) -> list[Job]:
@@ -62,10 +62,11 @@ class Plan:
         if not self.points:
             return []
         narrow = replace(self.recipe, model=replace(self.recipe.model, hidden=[1]))
-        able = [name for name in self.contenders if not contenders.find(name).unsupported(narrow)]
+        supported = [name for name in self.contenders if not contenders.find(name).unsupported(narrow)]
         # The first job also measures the speed of the machine.
         return [
-            self._job("sweep", name, self.seeds[0], points=self.points, products=i == 0) for i, name in enumerate(able)
+            self._job("sweep", name, self.seeds[0], points=self.points, products=i == 0)
+            for i, name in enumerate(supported)
         ]
 
     def files(self) -> list[str]:

@@ -30,13 +30,13 @@ class ComparisonRun:
     """One run of a comparison.
 
     Args:
-        plan: what is measured.
-        data: loaded and checked.
+        plan: the plan of the comparison.
+        data: the data set, already checked.
         out: the run folder.
         threads: number of threads of each library in each process.
         runner: one of `runners.NAMES`.
-        unavailable: for each contender that cannot take part, a sentence that says why.
-        names: all contenders that were asked for, in order.
+        unavailable: for each contender that cannot take part, a sentence with the reason.
+        names: all requested contenders, in order.
         quiet: whether nothing is printed.
     """
 

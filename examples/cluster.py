@@ -1,4 +1,4 @@
-"""The option --address and the connection to Ray, for both scripts."""
+"""The option --address and the connection to Ray, for `ray_train.py` and `sweep.py`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def connect(address: str, processors: int | None = None) -> Any:
     """Connect to Ray.
 
     Args:
-        address: of a cluster; auto or local as for --address.
-        processors: number of CPUs that a local Ray assumes; None counts those of the machine.
+        address: the address of a cluster, or auto or local, as for --address.
+        processors: the number of CPUs of a local Ray; None (the default) counts those of the machine.
 
     Returns:
-        A context manager that disconnects when it is left.
+        A context manager that disconnects at its end.
 
     Raises:
         UserError: there is no such cluster.

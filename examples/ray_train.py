@@ -45,7 +45,7 @@ FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES)
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train in one worker: an ordinary Trainer, whose rank is set by Ray."""
+    """Train in one worker, with an ordinary Trainer whose rank is set by Ray."""
     recipe: Recipe = config["recipe"]
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
     seed_everything(recipe.seed_everything, verbose=False)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
     recipes.refuse_misfit(recipe, data)
     datasets.report(data)
     claim = folder.claim_run(options.out, "ray", FILES, overwrite=options.overwrite)
-    # With this number of processors, Ray starts all workers, even if they share a CPU.
+    # A local Ray gets one CPU per worker, so that it starts all workers even if the machine has fewer CPUs.
     with claim as path, connect(options.address, processors=workers):
         out = path.absolute()
         gpus = ray.cluster_resources().get("GPU", 0)

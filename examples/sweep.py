@@ -1,4 +1,4 @@
-"""A sweep over learning rates and widths with Ray Tune: one trial per pair, as many at a time as the machine has room for.
+"""A sweep over learning rates and widths with Ray Tune: one trial per pair, as many at the same time as the machine has CPUs or GPUs for.
 
 On one machine:
 
@@ -12,8 +12,8 @@ ray[default]. `--out` is then a folder that all of them can access, or a URI suc
     ray job submit --address http://HEAD:8265 --working-dir . -- python examples/sweep.py --out /shared/sweep
 
 Every key of a recipe is a flag: --data.path my.npz --trainer.max_epochs 5. Trials are ordered by the validation loss
-after their last epoch; the test images are not used. All trials have the same seed, hence the same batches, so the
-result of a trial does not depend on where it runs. A stopped sweep continues with the same options and --out FOLDER
+after their last epoch; the test images are not used. All trials have the same seed, and therefore the same batches, so
+that the result of a trial does not depend on the machine on which it runs. A stopped sweep continues with the same options and --out FOLDER
 --resume: trials that had ended are kept, the others start again.
 """
 
@@ -137,14 +137,14 @@ def sweep(
         )
     results = tuner.fit()
     reported = [results[i].metrics for i in range(len(results))]
-    ended = [m | m["config"] for m in reported if m and m.get("done")]
-    rows = [{"seconds": m["time_total_s"], **{key: m[key] for key in COLUMNS[:-1]}} for m in ended]
+    finished = [m | m["config"] for m in reported if m and m.get("done")]
+    rows = [{"seconds": m["time_total_s"], **{key: m[key] for key in COLUMNS[:-1]}} for m in finished]
     # The loss of a trial that diverged is NaN; it comes last.
     return sorted(rows, key=lambda row: (math.isnan(row["val_loss"]), row["val_loss"])), results.errors
 
 
 def train(config: dict[str, Any], recipe: Recipe) -> None:
-    """Run one trial, in a process of Ray's."""
+    """Run one trial, in a process that Ray starts."""
     recipe = of_trial(recipe, **config)
     data = data_of(recipe)
     seed_everything(recipe.seed_everything, verbose=False)
@@ -176,7 +176,7 @@ def data_of(recipe: Recipe) -> ImageDataModule:
 
 
 def with_absolute_path(recipe: Recipe) -> Recipe:
-    """Return `recipe` with an absolute data path, since a process of Ray's runs in another folder."""
+    """Return `recipe` with an absolute data path, since a process that Ray starts runs in another folder."""
     data = recipe.data
     return recipe if data.path == "mnist" else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
 
@@ -185,16 +185,16 @@ def refuse_invalid(recipe: Recipe, options: Any) -> None:
     """Check settings that are valid for a single run but not for a sweep.
 
     Raises:
-        UserError: naming the first invalid option.
+        UserError: an option is invalid; the message names the first one.
     """
-    for key, value, fits, expected in (
+    for key, value, is_valid, expected in (
         ("trainer.max_epochs", recipe.trainer.max_epochs, recipe.trainer.max_epochs > 0, "1 or more"),
         ("early_stopping.patience", p := recipe.early_stopping.patience, p is None, "null, for trials of one length"),
         ("model.weights", w := recipe.model.weights, w is None, "null, since a weights file has only one width"),
         ("--cpus", options.cpus, options.cpus > 0, "1 or more"),
         ("--gpus", options.gpus, 0 <= options.gpus < math.inf, "0 or more"),
     ):
-        if not fits:
+        if not is_valid:
             raise UserError(f"{key}: {value}; expected {expected}")
 
 
@@ -202,7 +202,7 @@ def refuse_too_large(options: Any) -> None:
     """Check that this machine can run one trial. A cluster may grow, and is not checked.
 
     Raises:
-        UserError: it has too few CPUs or GPUs.
+        UserError: the machine has too few CPUs or GPUs.
     """
     for flag, count, resource in (("--cpus", options.cpus, "CPU"), ("--gpus", options.gpus, "GPU")):
         if options.address == "local" and count > (available := ray.cluster_resources().get(resource, 0)):
@@ -218,11 +218,11 @@ class PrintTrial(tune.Callback):  # type: ignore[misc]
 
 
 def claim(out: str, content: str, resume: bool) -> None:
-    """Write sweep.json into `out`, or check that it is there and the same.
+    """Write sweep.json into `out`, or check that an existing one has the same content.
 
     Args:
-        out: folder or URI.
-        content: of sweep.json: the recipe, the rates and the widths.
+        out: the folder or URI.
+        content: the content of sweep.json: the recipe, the rates and the widths.
         resume: whether the folder may hold this sweep already.
 
     Raises:

@@ -19,7 +19,8 @@ from minigrad.runs.weights import NetworkSpec
 
 WEIGHTS = "model.weights.h5"
 MEMBERS = {"metadata.json", "config.json", WEIGHTS}
-# Parts of a configuration that don't influence the computation in inference, or, as the precision, not here.
+# Parts of a configuration that don't influence the outputs in inference. The dtype is one of them, because the network is
+# built with the dtype policy of this process.
 IRRELEVANT = {"build_config", "compile_config", "dtype", "shared_object_id"}
 LAYERS = {
     *("InputLayer", "Rescaling", "Reshape", "Permute", "Flatten", "Conv2D", "MaxPooling2D", "Dense", "Activation"),
@@ -34,11 +35,11 @@ def read_config(path: Path) -> Any:
         path: the archive.
 
     Returns:
-        The content of config.json. It is still untrusted: use `network_spec`, and compare it with the
-        configuration of a network built from that.
+        The content of config.json. It is still untrusted: compare it with the configuration of the network that
+        `network_spec` specifies.
 
     Raises:
-        UserError: the file is missing, damaged or not an archive that Keras writes.
+        UserError: the file is missing or damaged, or was not written by Keras.
     """
     try:
         if not path.is_file():
@@ -53,7 +54,7 @@ def read_config(path: Path) -> Any:
                 raise ValueError(f"{damaged} is damaged")
             _check_weights(archive.read(WEIGHTS))
             return json.loads(archive.read("config.json"))
-    except Exception as error:  # readers of archives raise many kinds
+    except Exception as error:  # zipfile, json and h5py raise many kinds of exceptions
         raise UserError(f"model.weights: {path}: {one_line(error)}; expected a model.keras") from error
 
 
@@ -61,7 +62,7 @@ def network_spec(config: Any) -> NetworkSpec:
     """Derive the specification of a network from its configuration.
 
     Args:
-        config: what `read_config` returned.
+        config: the result of `read_config`.
 
     Raises:
         ValueError: a layer or a size is not one of this package's networks. A malformed configuration can also

@@ -53,7 +53,7 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
 
 
 class CSVLogger(keras.callbacks.CSVLogger):
-    """Keras's CSVLogger, but the file is open only while a row is written, so that no end of training leaves it open."""
+    """Keras's CSVLogger, but the file is open only while a row is written, so that it is closed however training ends."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)  # empties the file unless the run is resumed
@@ -73,7 +73,7 @@ class RunFolder(keras.callbacks.Callback):
 
     Args:
         recorder: writes the files of the run.
-        report: shows the steps and epochs.
+        report: prints the steps and epochs.
     """
 
     def __init__(self, recorder: RunRecorder, report: ProgressReport) -> None:
@@ -90,18 +90,18 @@ class RunFolder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        row = Epoch(
+        metrics = Epoch(
             epoch + 1,
             values["loss"],
             values["accuracy"],
             values.get("val_loss"),
             values.get("val_accuracy"),
-            # The shortest text of the float32: 0.1, not 0.10000000149.
+            # Converted by way of text, so that the float32 0.1 becomes 0.1 and not 0.10000000149.
             learning_rate=float(str(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))),
             seconds=time.perf_counter() - self.start,
         )
-        self.recorder.add_epoch(row, lambda: get_weights(self.model))
-        self.report.epoch(row)
+        self.recorder.add_epoch(metrics, lambda: get_weights(self.model))
+        self.report.epoch(metrics)
 
 
 class TerminateOnCtrlC(keras.callbacks.Callback):
@@ -154,8 +154,9 @@ class AveragedWeights(keras.callbacks.Callback):
 
     The trained weights return when the next epoch begins; after the last epoch
     the average stays. Keras's SwapEMAWeights swaps by adding and subtracting,
-    which rounds, and must know the last epoch, which a resumed run can't.
-    This must be the first callback that acts at the end of an epoch.
+    which causes rounding errors, and depends on the number of the last epoch,
+    which can differ in a resumed run. This must be the first callback that
+    acts at the end of an epoch.
 
     Attributes:
         trained: the trained weights while the average is in the model, else empty.
@@ -179,16 +180,17 @@ class AveragedWeights(keras.callbacks.Callback):
     def _swap_in(self) -> None:
         if not self.trained:
             variables = self.model.trainable_variables
-            # Copies, because on some backends an array shares the memory of the variable, ...
+            # Copies, because on some backends an array shares the memory of the variable.
             self.trained = [np.array(v) for v in variables]
             self.model.optimizer.finalize_variable_values(variables)
-            # ... and on JAX the model now shares its memory with the average, which the next step may not donate twice.
+            # On JAX the model now shares its memory with the average. Copies again, because a step must not donate the
+            # same memory twice.
             for variable in variables:
                 variable.assign(np.array(variable))
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes scalars and weight histograms of each epoch, without TensorFlow, which Keras's TensorBoard imports.
+    """Writes scalars and weight histograms of each epoch. Unlike Keras's callback, it does not import TensorFlow.
 
     No file stays open between epochs, so that training may end in any way.
 
@@ -220,7 +222,7 @@ def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool
     Args:
         recipe: the recipe.
         out: the run folder, which gets metrics.csv and model.keras.
-        validated: whether there are validation images; without them, the training loss is monitored.
+        validated: whether there are validation images. Without them, the training loss is monitored.
         resumed: whether the run continues, so that metrics.csv is appended to. Default False.
     """
     monitor = "val_loss" if validated else "loss"

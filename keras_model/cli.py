@@ -31,7 +31,7 @@ class Command(NamedTuple):
     """A command that accepts the keys of a recipe.
 
     Attributes:
-        help: a line about the command.
+        help: one line that describes the command.
         add_options: adds further options to its parser.
         run: runs the command with the parsed options.
     """
@@ -63,7 +63,7 @@ def parse(name: str, argv: Sequence[str]) -> Any:
 
 
 def fit_options(parser: Parser) -> None:
-    """Add the run folder, and the settings of Keras."""
+    """Add the run folder, and the settings of Keras for which a recipe has no keys."""
     recipes.run_options(parser)
     parser.add_class_arguments(Options, skip={"tensorboard"})
     parser.add_flag("--tensorboard", "write scalars and weight histograms for TensorBoard, which must be installed")
@@ -85,7 +85,7 @@ def fit(options: Any) -> None:
 
 
 def use_options(parser: Parser) -> None:
-    """Add the folder of the results."""
+    """Add the folder for the results."""
     recipes.run_options(parser, resume=False)
 
 
@@ -115,7 +115,7 @@ def predict(options: Any) -> None:
 
 
 def export_options(parser: Parser) -> None:
-    """Add what is written, and where."""
+    """Add the formats, the folder and --overwrite."""
     kinds = "the formats; null writes all that the backend can write, except h5, the weights in Keras's own layout"
     parser.add_argument("--kinds", type=Kind, nargs="+", default=None, help=kinds)
     parser.add_argument(

@@ -28,7 +28,7 @@ Shifts = Callable[[int], np.ndarray]
 
 
 class CurrentEpoch(keras.callbacks.Callback):
-    """Holds the current epoch for the data, whose order depends on it alone, so that a resumed run sees the same."""
+    """Stores the number of the current epoch, on which the order of the training data depends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Gather(keras.utils.PyDataset):
     Args:
         split: images (n, ...) and labels (n,).
         order: the index batches of an epoch.
-        current: the callback that holds the epoch.
+        current: the callback that stores the current epoch.
         shifts: the shift of each image in an epoch; None (the default) moves no image.
     """
 
@@ -58,19 +58,19 @@ class Gather(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.drawn != self.current.epoch:
+        if self.drawn_epoch != self.current.epoch:
             self._draw(self.current.epoch)
         indices = self.batches[index]
         images = self.images[indices]
         return images if self.moves is None else shifted(images, self.moves[indices]), self.labels[indices]
 
     def _draw(self, epoch: int) -> None:
-        self.drawn, self.batches = epoch, self.order(epoch)
+        self.drawn_epoch, self.batches = epoch, self.order(epoch)
         self.moves = None if self.shifts is None else self.shifts(epoch)
 
 
 def batch_order(recipe: Recipe, data: Dataset, group: DeviceGroup) -> Order:
-    """Return the function that shuffles an epoch: this process's share of the batches that all packages train on."""
+    """Return the function from an epoch to its index batches: this process's share of the batches of all packages."""
     size, batch_size, seed = len(data.train.labels), recipe.data.batch_size, recipe.seed_everything
 
     def order(epoch: int) -> list[np.ndarray]:
@@ -92,7 +92,7 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
     Args:
         split: images (n, height, width, ...) or vectors (n, features), and labels (n,).
         order: the index batches of an epoch.
-        current: the callback that holds the epoch; it must be among the callbacks of `fit`.
+        current: the callback that stores the current epoch; it must be among the callbacks of `fit`.
         shifts: the shift of each image in an epoch; None (the default) moves no image.
     """
     if keras.backend.backend() != "tensorflow":
@@ -104,7 +104,7 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
     sizes = tf.constant([len(batch) for batch in first], tf.int64)
     starts = tf.cumsum(sizes, exclusive=True)
 
-    def epoch_of(_: Any) -> Any:
+    def epoch_batches(_: Any) -> Any:
         # Called again whenever the iterator of an epoch is created.
         flat = tf.numpy_function(lambda: np.concatenate(order(current.epoch)), [], tf.int64)
         flat.set_shape([None])
@@ -121,7 +121,7 @@ def training_data(split: Split, order: Order, current: CurrentEpoch, shifts: Shi
         batch = tf.gather(images, indices)
         return batch if moves is None else shifted_in_tensorflow(batch, moves), tf.gather(labels, indices)
 
-    data = tf.data.Dataset.range(1).flat_map(epoch_of).map(gather).prefetch(8)
+    data = tf.data.Dataset.range(1).flat_map(epoch_batches).map(gather).prefetch(8)
     return data.apply(tf.data.experimental.assert_cardinality(len(first)))
 
 
@@ -130,8 +130,8 @@ def validation_data(split: Split, current: CurrentEpoch, group: DeviceGroup) -> 
 
     Args:
         split: images and labels; may be empty.
-        current: the callback that holds the epoch.
-        group: the devices, which must share each batch equally.
+        current: the callback that stores the current epoch.
+        group: the devices, each of which gets an equal share of each batch.
 
     Returns:
         A `tf.data.Dataset` on TensorFlow, a `PyDataset` on other backends, or None if `split` is empty.
@@ -144,7 +144,7 @@ def validation_data(split: Split, current: CurrentEpoch, group: DeviceGroup) -> 
         return Gather(split, lambda epoch: [group.share(batch) for batch in batches], current)
     import tensorflow as tf
 
-    # Sliced in advance, since a gather would take longer than the network.
+    # The batches are sliced in advance, since a gather would take longer than the network.
     full = len(split.labels) // size * size
     parts = []
     if full:

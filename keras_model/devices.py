@@ -63,9 +63,9 @@ class DeviceGroup:
     """The devices of a run.
 
     Attributes:
-        scope: returns a context in which the model must be built.
+        scope: returns a context in which the model must be built; default an empty one.
         devices: the number of devices in all processes, default 1.
-        rank: the number of this process, from 0.
+        rank: the number of this process, from 0; default 0.
         processes: the number of processes, default 1.
     """
 
@@ -119,7 +119,7 @@ def on_tensorflow(devices: int, rank: int, processes: int) -> DeviceGroup:
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     if kind == "CPU":
         cpu = tf.config.list_physical_devices("CPU")[0]
-        with suppress(RuntimeError):  # TensorFlow is already initialized, and its devices can't change
+        with suppress(RuntimeError):  # TensorFlow is already initialized, so its devices can't change
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     names = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
     _refuse_fewer(devices, len(names), kind)
@@ -139,7 +139,7 @@ def on_jax(devices: int, rank: int, processes: int) -> DeviceGroup:
     import jax
     import keras
 
-    with suppress(RuntimeError):  # JAX is already initialized, and its devices can't change
+    with suppress(RuntimeError):  # JAX is already initialized, so its devices can't change
         jax.config.update("jax_num_cpu_devices", devices)
     if processes > 1:
         try:

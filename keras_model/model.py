@@ -41,8 +41,8 @@ def build_model(
     A cnn has convolutions with 2x2 max pooling before the dense layers.
 
     Args:
-        model: the recipe's section. The keys that describe the network are used, and `weights`, a file of initial
-            weights.
+        model: the recipe's section `model`. The keys that describe the network are used, and `weights`, a file of
+            initial weights.
         input_shape: the shape of one input: (features,), (height, width) or (height, width, channels). Default (28, 28).
         classes: the number of logits, default 10.
         input_scale: the factor by which the network multiplies its input; the default 1/255 is for uint8 pixels.
@@ -81,10 +81,10 @@ def build_model(
 
 def _convolution(x: Any, model: Model, i: int, channels: int) -> Any:
     """Apply the i-th convolution, pooling, batch normalization if any, and activation."""
-    # Independent of keras.json: images have their channels last, the only layout that TensorFlow's CPU kernels support.
+    # Set explicitly, so that keras.json has no effect. TensorFlow's CPU kernels support only images with channels last.
     layout: Any = {"data_format": "channels_last"}
     window = {"kernel_size": model.kernel_size, "padding": "same"}
-    # Batch normalization has a bias of its own.
+    # No bias before batch normalization, which has its own.
     x = keras.layers.Conv2D(channels, use_bias=not model.batch_norm, name=f"conv_{i}", **window, **layout)(x)
     if model.batch_norm:
         x = BatchNormalization(name=f"conv_norm_{i}")(x)
@@ -115,7 +115,7 @@ def compile_model(
 
     Args:
         net: the model that `build_model` returned.
-        model: the recipe's section.
+        model: the recipe's section `model`.
         steps: the number of steps per epoch.
         epochs: the number of epochs in the whole training, for the schedule. Default 1.
         steps_per_execution: as in `keras.Model.compile`. The default None chooses the fastest value for the backend.

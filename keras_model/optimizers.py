@@ -3,8 +3,8 @@
 Keras's own optimizers use other formulas: the momentum includes the learning
 rate, weight decay is always decoupled, RMSprop adds epsilon under the root,
 Adam adds epsilon before the bias correction, and CosineDecay is computed in
-float32. Since one recipe must mean the same training in all packages, short
-subclasses override the update rule only.
+float32. Since a recipe must give the same training in all packages, the
+subclasses here override the update rule, and nothing else.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def build_schedule(model: Model, total_steps: int) -> Any:
     """Return the learning rate of a recipe: a number, or a schedule over the steps.
 
     Args:
-        model: the recipe's section with `learning_rate` and `schedule`. `reduce_on_plateau` is a callback, see
-            `callbacks.build_callbacks`, so the rate here is a number.
+        model: the recipe's section `model`. For the schedule `reduce_on_plateau`, the learning rate is a number, since a
+            callback reduces it (see `callbacks.build_callbacks`).
         total_steps: the number of optimizer steps in the whole training.
     """
     rate, steps = model.learning_rate, max(total_steps, 2)
@@ -167,7 +167,7 @@ def build_optimizer(model: Model, total_steps: int, **options: Any) -> keras.opt
     """Return the optimizer of a recipe with its learning rate schedule.
 
     Args:
-        model: the recipe's section.
+        model: the recipe's section `model`.
         total_steps: the number of optimizer steps in the whole training, for the schedule.
         **options: further arguments of the Keras optimizer, such as `use_ema`.
     """

@@ -18,10 +18,10 @@ Kind = Literal["savedmodel", "onnx", "litert", "int8", "keras", "safetensors", "
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of training that Keras has and a recipe has no key for.
+    """Settings of training with Keras for which a recipe has no keys.
 
     Args:
-        ema: momentum of an exponential moving average of the weights, such as 0.99; the averaged weights are
+        ema: the momentum of an exponential moving average of the weights, such as 0.99; the averaged weights are
             validated, saved and tested. null (the default) disables it.
         precision: the dtype policy of Keras. The mixed policies compute in half precision and keep the weights in
             float32.

@@ -2,7 +2,7 @@
 
 A weights.safetensors contains numbers and the description of the network.
 From a model.keras, Keras loads only the numbers: the configuration in it is
-read as plain JSON, and must equal that of a network which this package builds,
+read as plain JSON, and must equal that of a network that this package builds,
 in Keras's own classes or in those of this package.
 """
 
@@ -37,7 +37,7 @@ def restore(path: str | None) -> tuple[keras.Model, NetworkSpec]:
         The network, and its specification: recipe, input shape, classes and input scale.
 
     Raises:
-        UserError: the file is missing, damaged or of another origin.
+        UserError: the file is missing or damaged, or was written by another program.
 
     Example:
         net, spec = restore("runs/keras-1/weights.safetensors")
@@ -104,14 +104,14 @@ def _from_keras(path: Path) -> tuple[keras.Model, NetworkSpec]:
         spec = network_spec(config)
         if 4 * sum(math.prod(shape) for shape in spec.shapes().values()) > path.stat().st_size:
             raise ValueError("it holds fewer numbers than its network has")
-        with warnings.catch_warnings(action="ignore"):  # Keras warns of what doesn't fit before it raises
+        with warnings.catch_warnings(action="ignore"):  # Keras warns about misfits before it raises an exception
             net = build_network(spec)
             # Earlier versions saved the network with this package's layers instead of stock layers.
-            expected = [relevant(json.loads(each.to_json())) for each in (with_stock_layers(net), net)]
+            expected = [relevant(json.loads(candidate.to_json())) for candidate in (with_stock_layers(net), net)]
             if relevant(config) not in expected:
                 raise ValueError("its configuration is not that of a network of keras_model")
             net.load_weights(path)
-    except Exception as error:  # a modified file can break anything
+    except Exception as error:  # a modified file can cause any exception
         raise UserError(
             f"model.weights: {path}: {one_line(error)}; expected a model.keras that keras_model wrote with Keras"
             f" {keras.__version__}"

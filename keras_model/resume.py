@@ -1,4 +1,4 @@
-"""The checkpoint from which a resumed run continues to the same end as a run that never stopped."""
+"""The checkpoint, from which a resumed run continues exactly as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResumableState(keras.callbacks.Callback):
     The state is every variable of the model and the optimizer, including the
     seeds of dropout, and the state of the callbacks, which Keras's
     BackupAndRestore doesn't save. This must be the last callback, so that it
-    sees the state of the others at the end of the epoch.
+    saves the state of the others after they have handled the end of the epoch.
 
     Args:
         path: the checkpoint file.
@@ -66,7 +66,7 @@ class ResumableState(keras.callbacks.Callback):
         self.saved_epochs = epoch + 1
 
     def restore(self, model: keras.Model, data: str) -> int:
-        """Restore model and optimizer from the checkpoint; the other callbacks follow when training begins.
+        """Restore model and optimizer from the checkpoint; the other callbacks are restored when training begins.
 
         Args:
             model: the compiled model.
@@ -76,7 +76,7 @@ class ResumableState(keras.callbacks.Callback):
             The number of epochs in the checkpoint.
 
         Raises:
-            UserError: the file is damaged, or of another network, backend, setting or other data.
+            UserError: the file is damaged, or belongs to another network, backend or setting, or to other data.
         """
         arrays, metadata = weights.read(self.path, "--resume")
         try:

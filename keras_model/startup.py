@@ -16,21 +16,22 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class CtrlC:
-    """A context in which Ctrl-C is remembered as well as raised.
+    """A context in which Ctrl-C is both recorded and raised.
 
-    Python raises KeyboardInterrupt wherever the program happens to be. If a
-    library catches it with a bare `except`, it is lost and training continues
-    for hours. `raise_again` raises it once more.
+    Python raises KeyboardInterrupt in the code that is running at that moment.
+    If a library catches it with a bare `except`, training continues.
+    `raise_again` then raises it again.
 
     Args:
-        defer: only remember Ctrl-C, for code that KeyboardInterrupt would crash. Default False.
+        defer: record Ctrl-C without raising it, for code that KeyboardInterrupt would crash. Default False.
     """
 
     def __init__(self, *, defer: bool = False) -> None:
         self.defer, self.pressed = defer, False
 
     def __enter__(self) -> CtrlC:
-        self.in_main_thread = threading.current_thread() is threading.main_thread()  # others can't set handlers
+        # Other threads can't set signal handlers.
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
         if self.in_main_thread:
             self.previous = signal.signal(signal.SIGINT, self._handle)
         return self

@@ -30,7 +30,8 @@ def stock_copy(net: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras
     stock = with_stock_layers(net)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     stock.compile(stock_optimizer(optimizer), loss, metrics=["accuracy"])
-    stock.optimizer.build(stock.trainable_variables)  # or Keras warns at loading that the file has no state
+    # Without its variables, Keras would warn at loading that the file has no optimizer state.
+    stock.optimizer.build(stock.trainable_variables)
     compile_config = stock.get_compile_config
     stock.get_compile_config = lambda: portable(compile_config())
     copy_weights(net, stock)

@@ -79,12 +79,12 @@ def fit(
         keras.utils.set_random_seed(recipe.seed_everything)
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
         recipes.refuse_misfit(recipe, data)
-        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # refuses a batch that is too large
+        datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # checks the batch size
         group = devices.reserve(options.devices)
         devices.refuse_misfit(group, recipe, len(data.validation.labels))
         resume = resume and folder.holds_run(run)
-        with group.scope(), dtype_policy(options.precision), devices.own_folder(group, run, resume) as own:
-            net, recorder = _train(recipe, data, own, options, group, callbacks, resume, overwrite)
+        with group.scope(), dtype_policy(options.precision), devices.own_folder(group, run, resume) as path:
+            net, recorder = _train(recipe, data, path, options, group, callbacks, resume, overwrite)
         if group.rank:
             return TrainingResult(recorder.history, {}, run)
         if group.devices > 1 or options.precision != "float32":
@@ -105,8 +105,8 @@ def _train(
     order, epochs = batch_order(recipe, data, group), recipe.trainer.max_epochs
     net = _compiled(recipe, data, options, len(order(0)))
     averaged = [AveragedWeights()] if options.ema is not None else []
-    by_recipe = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
-    state = ResumableState(out / CHECKPOINT, [*averaged, *by_recipe], options, data.digest)
+    recipe_callbacks = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
+    state = ResumableState(out / CHECKPOINT, [*averaged, *recipe_callbacks], options, data.digest)
     past = _restore(recipe, out, net, state) if resume else []
     if group.rank == 0:
         datasets.report(data)
@@ -121,7 +121,7 @@ def _train(
         print(f"{size}: {skipped} skipped per epoch, chosen by the shuffle")
     ctrl_c, current = CtrlC(), CurrentEpoch()
     boards = [TensorBoard(out, recorder.history)] if options.tensorboard else []
-    ours = [*averaged, TerminateOnNaN(recorder), RunFolder(recorder, report), *boards, *by_recipe, state]
+    own = [*averaged, TerminateOnNaN(recorder), RunFolder(recorder, report), *boards, *recipe_callbacks, state]
     try:
         with report, ctrl_c:
             net.fit(
@@ -131,7 +131,7 @@ def _train(
                 verbose=0,
                 shuffle=False,  # `order` has shuffled
                 validation_data=validation_data(data.validation, current, group),
-                callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *ours],
+                callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *own],
             )
     except KeyboardInterrupt:
         kept = f"{state.saved_epochs} completed epochs are kept in {out}"
@@ -183,7 +183,7 @@ def logits(net: keras.Model, images: np.ndarray, batch_size: int = 1000) -> np.n
 
 
 def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
-    """Return the network on one device in float32, as a reader of the weights file builds it."""
+    """Return the network on one device in float32, as it is built from the weights file."""
     copy = build_network(spec)
     set_weights(copy, get_weights(net))
     return copy
@@ -191,7 +191,7 @@ def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
 
 def _test(net: keras.Model, split: Split, recorder: RunRecorder) -> TrainingResult:
     outputs = logits(net, split.images)
-    if np.isfinite(outputs).all():  # the recorder refuses others
+    if np.isfinite(outputs).all():  # the recorder raises an error for other outputs
         pictures.draw(recorder.out, split.images, split.labels, outputs)
     return recorder.test(outputs, split.labels, count_parameters(net))
 
@@ -203,7 +203,7 @@ def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
         net: the network.
         split: the test images and labels.
         out: the folder to write to.
-        recipe: its paths of data and weights appear in the message of an error.
+        recipe: gives the paths of data and weights, for the message of an error.
 
     Raises:
         UserError: an output is NaN or infinite.
@@ -222,7 +222,7 @@ def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: 
         images: raw inputs, (n, *input_shape).
         names: the file of each image; None if the images are from one file.
         out: the folder to write to.
-        recipe: its paths of data and weights appear in the message of an error.
+        recipe: gives the paths of data and weights, for the message of an error.
 
     Raises:
         UserError: an output is NaN or infinite.

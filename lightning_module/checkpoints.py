@@ -62,12 +62,12 @@ def is_first_rank() -> bool:
 def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], claims: ExitStack) -> Choice:
     """Choose the folder and the checkpoint. The first rank claims the folder; the other ranks use the same.
 
-    An explicit folder always wins. Without one, a checkpoint inside a run
-    folder continues that run; any other checkpoint starts a new run.
+    An explicit folder takes precedence. Without one, a checkpoint inside a
+    run folder continues that run; any other checkpoint starts a new run.
 
     Args:
         command: the subcommand.
-        config: its config.
+        config: the config of the subcommand.
         recipe: the recipe in the config.
         files: the files that `fit` will write.
         claims: keeps the folder claimed until it is closed.
@@ -123,7 +123,7 @@ def _for_fit(config: Any, recipe: Recipe, files: Sequence[str], claims: ExitStac
 
 
 def _for_others(command: str, config: Any, out: Path, claims: ExitStack) -> Choice:
-    """The choice for `test`, `predict`, `export` and `validate`; the last one writes nothing."""
+    """Return the choice for `test`, `predict`, `export` and `validate`; `validate` writes no files."""
     root, checkpoint = config.trainer.default_root_dir, find_checkpoint(command, out, config)
     if command == "validate":
         return Choice(out, checkpoint, False)
@@ -199,7 +199,7 @@ def history_of(checkpoint: Path, out: Path) -> list[Epoch]:
     """Return the history of the run that a checkpoint belongs to.
 
     Args:
-        checkpoint: the file. The run is the one around it, or else the one in `out`.
+        checkpoint: the file. If it is in a run folder, that is the run; otherwise the run is the one in `out`.
         out: the run folder of the command.
 
     Returns:
@@ -240,7 +240,7 @@ def state_of_run(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
-    """Read what the checkpoint or the weights file of a command says about its network.
+    """Read the specification of the network from the checkpoint or the weights file of a command.
 
     Args:
         config: the config of `validate`, `test`, `predict` or `export`.
@@ -255,12 +255,12 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
         UserError: `required`, and the weights file cannot be read or has no specification.
     """
     if config.ckpt_path is not None:
-        h = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
-        if not {"input_shape", "classes", "input_scale"} <= h.keys():
+        hparams = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
+        if not {"input_shape", "classes", "input_scale"} <= hparams.keys():
             return None
-        return NetworkSpec(Recipe(), tuple(h["input_shape"]), h["classes"], h["input_scale"])
+        return NetworkSpec(Recipe(), tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"])
     if config.model.weights is not None:
-        # If it is not required, loading the weights reports the error.
+        # If the specification is not required, an error is reported later, when the weights are loaded.
         with contextlib.nullcontext() if required else contextlib.suppress(UserError):
             return weights.read_spec(config.model.weights)
     return None

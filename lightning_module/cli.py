@@ -21,6 +21,7 @@ from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import NetworkSpec, Stopped, UserError, folder
 from minigrad.runs.memory import keep_freed
+from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import checkpoints, settings
 from .__main__ import COMMANDS, DESCRIPTION, PROG
@@ -35,7 +36,6 @@ from .trainer import (
     default_files,
     default_options,
     ignore_warnings,
-    keep_tensorflow_out,
 )
 
 CONFIG = "config.yaml"  # in the run folder
@@ -46,11 +46,11 @@ class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc
 
 
 class ClassifierCLI(LightningCLI):
-    """fit, validate, test, predict and export, configured by a recipe or by any YAML of Lightning's.
+    """LightningCLI with the subcommand `export`, configured by a recipe or by any YAML file that LightningCLI accepts.
 
     Args:
         command: the only subcommand to build a parser for, since each parser takes a tenth of a second; None builds all.
-        prog: name of the command in its help.
+        prog: the name of the command in its help.
         claims: keeps the run folder claimed until it is closed.
     """
 
@@ -74,8 +74,8 @@ class ClassifierCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        every = {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
-        return every if self.command is None else {self.command: every[self.command]}
+        subcommands = {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+        return subcommands if self.command is None else {self.command: subcommands[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -114,7 +114,7 @@ class ClassifierCLI(LightningCLI):
         checkpoints.settle_flags(config)
         self.recipe = settings.to_recipe(config)
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
-        # Lightning's trial runs write no files.
+        # The trial runs of Lightning (fast_dev_run, barebones) write no files.
         self.writes_files = not (config.trainer.fast_dev_run or config.trainer.barebones)
         if self.writes_files:
             self._choose_folder(command, config)
@@ -131,7 +131,7 @@ class ClassifierCLI(LightningCLI):
             settings.refuse_finders(config)
 
     def _use_trained_network(self, command: str, config: Any) -> None:
-        """Let the weights file, which describes its network, replace the recipe's section `model`.
+        """Replace the recipe's section `model` by that in the weights file, which describes its network.
 
         Lightning does the same with the hyperparameters in a checkpoint.
         """
@@ -256,7 +256,7 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     inherited = checkpoints.FOLDER in os.environ
     try:
         with ExitStack() as claims:
-            # A shell completes a command of one word.
+            # Shell completion needs a command of one word.
             prog = "lightning_module" if "--print_completion" in argv else PROG
             cli(argv[0] if argv and argv[0] in COMMANDS else None, prog, claims)
     except MisconfigurationException as error:

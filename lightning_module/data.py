@@ -19,7 +19,7 @@ from .network import shifted
 
 Batch = tuple[Tensor, ...]
 
-# Needed for each batch, but drawn once per epoch.
+# The shifts are needed for each batch, but are drawn only once per epoch.
 epoch_shifts = lru_cache(maxsize=1)(datasets.epoch_shifts)
 
 
@@ -63,21 +63,21 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def loaded(self) -> datasets.Dataset:
-        """The data. They have a validation split only if `dataset` has been used before."""
+        """The data, with a validation split only if `dataset` has been used before."""
         return self.__dict__.get("dataset") or self._unsplit
 
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The data with the validation split, for training."""
         data = self._unsplit.hold_out(self.validation_size, self.seed)
-        del self._unsplit  # it would keep the training images in memory twice
+        del self._unsplit  # otherwise the training images would be in memory twice
         datasets.steps_per_epoch(len(data.train.labels), self.batch_size)
         return data
 
     def images_for(self, module: LightningModule) -> datasets.Unlabelled:
         """Load the images at `path` for `predict`, in the shape and scale that `module` was trained on."""
-        h: Any = module.hparams
-        return datasets.load_images(self.path, tuple(h.input_shape), h.input_scale)
+        hparams: Any = module.hparams
+        return datasets.load_images(self.path, tuple(hparams.input_shape), hparams.input_scale)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         split = self.dataset.train
@@ -110,7 +110,7 @@ class ImageDataModule(LightningDataModule):
         return loader(data, Share(data, *self._ranks()), self.batch_size)
 
     def _ranks(self) -> tuple[int, int]:
-        """This process's rank and the number of ranks."""
+        """Return the rank of this process and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
@@ -131,8 +131,8 @@ class InMemory(Dataset[Any]):
         return tuple(array[index] for array in self.arrays)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        at = torch.from_numpy(np.array(indices))
-        return tuple(array.index_select(0, at) for array in self.arrays)
+        selected = torch.from_numpy(np.array(indices))
+        return tuple(array.index_select(0, selected) for array in self.arrays)
 
 
 class WithShifts(InMemory):
@@ -144,7 +144,7 @@ class WithShifts(InMemory):
 
     Args:
         split: the training images and labels.
-        order: its seed and epoch determine the shifts.
+        order: the sampler, whose seed and epoch determine the shifts.
     """
 
     def __init__(self, split: datasets.Split, order: SeededOrder) -> None:
@@ -166,10 +166,10 @@ class SeededOrder(Sampler[int]):
     skipped in this epoch.
 
     Args:
-        size: number of training images.
-        seed: of the order.
-        rank: of this process.
-        ranks: number of processes.
+        size: the number of training images.
+        seed: the seed of the order.
+        rank: the rank of this process.
+        ranks: the number of processes.
     """
 
     def __init__(self, size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
@@ -191,8 +191,8 @@ class Share(SequentialSampler):
 
     Args:
         data: its length is the number of indices.
-        rank: of this process.
-        ranks: number of processes.
+        rank: the rank of this process.
+        ranks: the number of processes.
     """
 
     def __init__(self, data: InMemory, rank: int = 0, ranks: int = 1) -> None:
@@ -208,7 +208,7 @@ class Share(SequentialSampler):
 
 def loader(data: InMemory, sampler: Sampler[int], batch_size: int) -> DataLoader[Any]:
     """Return a loader of batches of `data` in the order of `sampler`."""
-    # Workers would only add the cost of sending batches between processes: the data are in memory.
+    # No workers: since the data are in memory, they would only add the cost of sending batches between processes.
     return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=whole, num_workers=0)
 
 

@@ -10,9 +10,9 @@ from torchmetrics import Metric
 class LossAndAccuracy(Metric):
     """Mean loss and accuracy over all images of an epoch, on all devices together.
 
-    One metric for both, which sums on the device and checks no inputs: the
-    two metrics of torchmetrics together cost as much as a training step of a
-    small network.
+    One metric computes both, sums on the device and does not check its
+    inputs, because two metrics of torchmetrics together take as long as a
+    training step of a small network.
     """
 
     loss: Tensor
@@ -28,7 +28,7 @@ class LossAndAccuracy(Metric):
         """Add a batch.
 
         Args:
-            loss: its mean loss, a scalar.
+            loss: the mean loss of the batch, a scalar.
             logits: the network's outputs, (n, classes).
             labels: the classes, (n,) int64.
         """

@@ -38,7 +38,7 @@ class LitClassifier(LightningModule):
         hidden: the number of units in each hidden linear layer.
         activation: the activation after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
-        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
+        batch_norm: normalize each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule.
         learning_rate: the learning rate; with one_cycle, its maximum.
         momentum: the momentum of sgd.
@@ -47,9 +47,9 @@ class LitClassifier(LightningModule):
             rises to learning_rate in the first 30 % of the steps, then falls. reduce_on_plateau: it is divided by 10
             whenever the validation loss has not fallen by 0.0001 for 3 epochs.
         weights: a weights.safetensors file to start from; null starts from random weights.
-        input_shape: the shape of one input: (length,), (height, width) or (height, width, channels).
+        input_shape: the shape of one input: (features,), (height, width) or (height, width, channels).
         classes: the number of logits.
-        input_scale: the factor applied to the input, 1/255 for uint8 pixels.
+        input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
 
     Raises:
         UserError: the input of a cnn is not an image, or the weights file does not fit the network.
@@ -96,8 +96,8 @@ class LitClassifier(LightningModule):
         """Return the module for a recipe and its data.
 
         Args:
-            recipe: its section `model` has the hyperparameters.
-            data: has the shape and the scale of the input, and the number of classes.
+            recipe: its section `model` gives the hyperparameters.
+            data: gives the shape and the scale of the input, and the number of classes.
 
         Raises:
             UserError: as for the class.
@@ -157,14 +157,15 @@ class LitClassifier(LightningModule):
             recipe: the recipe that the network was trained with.
             extra: settings of the training for which a recipe has no keys.
         """
-        h: Any = self.hparams
-        return NetworkSpec(recipe, tuple(h.input_shape), h.classes, h.input_scale, extra or {})
+        hparams: Any = self.hparams
+        return NetworkSpec(recipe, tuple(hparams.input_shape), hparams.classes, hparams.input_scale, extra or {})
 
     def recipe(self) -> Recipe:
-        """Return a recipe whose section `model` has the hyperparameters; the rest of a recipe is not known here."""
-        h: Any = self.hparams
-        values = {name: getattr(h, name) for name in vars(recipes.Model()) if name in h}
-        return Recipe(model=recipes.Model(**values | {"channels": list(h.channels), "hidden": list(h.hidden)}))
+        """Return a recipe whose section `model` has the hyperparameters; its other sections have their defaults."""
+        hparams: Any = self.hparams
+        values = {name: getattr(hparams, name) for name in vars(recipes.Model()) if name in hparams}
+        values |= {name: list(values[name]) for name in ("channels", "hidden")}
+        return Recipe(model=recipes.Model(**values))
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
@@ -176,7 +177,7 @@ class LitClassifier(LightningModule):
         return cast(LossAndAccuracy, self.metrics[f"{stage}_"])
 
     def _log_epoch(self, stage: str) -> None:
-        """Log the means of a stage. Once per epoch: logging each step would cost more than the step."""
+        """Log the means of a stage, once per epoch, because logging each step would take longer than the step."""
         metric = self._metric(stage)
         self.log_dict({f"{stage}_{name}": value for name, value in metric.compute().items()}, prog_bar=stage == "val")
         metric.reset()

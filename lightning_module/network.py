@@ -26,9 +26,9 @@ class Network(nn.Module):
 
     Args:
         model: the recipe's section `model`.
-        input_shape: shape of one input: (length,), (height, width) or (height, width, channels).
-        classes: number of logits.
-        input_scale: factor applied to the input, 1/255 for uint8 pixels.
+        input_shape: the shape of one input: (features,), (height, width) or (height, width, channels).
+        classes: the number of logits.
+        input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
 
     Raises:
         UserError: the input of a cnn is not an image, or too small.

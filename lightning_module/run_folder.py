@@ -32,14 +32,14 @@ TITLE = "PyTorch Lightning"  # of curves.png
 class RunFolder(Checkpoint):
     """Writes the run folder while the Trainer fits, tests and predicts.
 
-    After each epoch it writes history.csv and weights.safetensors, after the
-    training curves.png, after the test metrics.json and pictures, and after
-    a prediction predictions.csv. It is a subclass of `Checkpoint`, so that
+    It writes history.csv and weights.safetensors after each epoch, curves.png
+    after training, metrics.json and pictures after the test, and
+    predictions.csv after a prediction. It is a subclass of `Checkpoint`, so that
     Lightning calls it after the module has logged the metrics of an epoch.
 
     Args:
         out: the run folder, which the caller has claimed.
-        recipe: the recipe that is trained. recipe.yaml and the weights file contain it as it was really used.
+        recipe: the recipe of the command. recipe.yaml and the weights file contain the values that are really used.
         extra: settings of the training for which a recipe has no keys.
 
     Attributes:
@@ -58,7 +58,7 @@ class RunFolder(Checkpoint):
         self.metrics: dict[str, Any] = {}
         self.digest: str | None = None  # of the data
         self.fits = False
-        self.began, self.trained, self.validated, self.ended = 0.0, False, False, False
+        self.start_time, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
 
     def prepare(
@@ -81,7 +81,7 @@ class RunFolder(Checkpoint):
             files: the files that will be written, relative to the folder.
             overwrite: remove the files of the earlier run in the folder.
             checkpoint: the file that training starts from.
-            resumes: whether it continues the run in the folder.
+            resumes: whether training continues the run in the folder.
 
         Raises:
             UserError: the checkpoint has other settings or data, or the folder cannot be written.
@@ -127,7 +127,7 @@ class RunFolder(Checkpoint):
                 trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.began, self.trained, self.validated = time.perf_counter(), False, False
+        self.start_time, self.trained, self.validated = time.perf_counter(), False, False
         # When a run without a limit of epochs is resumed, Lightning counts its last epoch twice.
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, SeededOrder):
@@ -158,7 +158,7 @@ class RunFolder(Checkpoint):
             means.get("val_loss") if self.validated else None,
             means.get("val_accuracy") if self.validated else None,
             trainer.optimizers[0].param_groups[0]["lr"],
-            time.perf_counter() - self.began,
+            time.perf_counter() - self.start_time,
         )
         self._recorder.add_epoch(epoch, lambda: current_weights(trainer, pl_module), write=trainer.is_global_zero)
 
@@ -197,7 +197,7 @@ class RunFolder(Checkpoint):
         if self.fits:
             self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
         else:
-            epochs = {"epochs": len(self.history)} if self.history else {}  # known from a checkpoint
+            epochs = {"epochs": len(self.history)} if self.history else {}  # restored from a checkpoint
             self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
@@ -213,7 +213,7 @@ class RunFolder(Checkpoint):
     # Checkpoints.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for a checkpoint. It contains the history, so that a resumed run has both of the same epoch."""
+        """Return the state for a checkpoint, with the history, so that both are restored from the same epoch."""
         epochs = [asdict(e) for e in self._recorder.history]
         recipe = self._recorder.spec.recipe.as_dict()
         return {"epochs": epochs, "data": self.digest, "recipe": recipe, "beyond": self.extra}
@@ -247,12 +247,12 @@ class RunFolder(Checkpoint):
             done: the number of epochs that Lightning has restored.
         """
         history = self._recorder.history
-        known = len(history)
-        if known < done <= len(self.earlier) and self.earlier[:known] == history:
+        count = len(history)
+        if count < done <= len(self.earlier) and self.earlier[:count] == history:
             self._recorder.history = self.earlier[:done]
 
     def _keep_weights(self, trainer: Trainer, module: LightningModule) -> None:
-        """Give the module the weights that the run keeps, and write them.
+        """Load the weights that the run keeps into the module, and write them.
 
         These are the weights of the best epoch under early stopping; otherwise
         the module's, which are averages if a callback averages them.

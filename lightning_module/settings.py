@@ -46,7 +46,7 @@ NO_LIMIT = (None, -1)  # values of Lightning's max_epochs that are not a number 
 def to_recipe(config: Any) -> Recipe:
     """Return the checked recipe in the config of a subcommand.
 
-    Without a limit of epochs it has Lightning's own limit, 1000.
+    If the config has no limit of epochs, the recipe has Lightning's default limit, 1000.
 
     Raises:
         UserError: a value is invalid.
@@ -122,8 +122,8 @@ def as_used(recipe: Recipe, trainer: Trainer, module: LightningModule) -> Recipe
 
     Args:
         recipe: the recipe of the command.
-        trainer: its data module has the batch size, which a BatchSizeFinder may have changed.
-        module: its hyperparameters have the learning rate, which a LearningRateFinder may have changed.
+        trainer: its data module holds the batch size, which a BatchSizeFinder may have changed.
+        module: its hyperparameters contain the learning rate, which a LearningRateFinder may have changed.
 
     Returns:
         A recipe whose batch size is that of all devices together.
@@ -163,7 +163,7 @@ def refuse_changes(path: Path, out: Path, used: Recipe, extra: Mapping[str, Any]
         digest: the digest of the data now.
 
     Raises:
-        UserError: naming the first difference.
+        UserError: a setting or the data differ; the message names the first difference.
     """
     checkpoint, config = read_checkpoint(path), path.parent / "config.yaml"
     state = state_of_run(checkpoint)
@@ -182,8 +182,8 @@ def refuse_changes(path: Path, out: Path, used: Recipe, extra: Mapping[str, Any]
 
 def _from_hyperparameters(checkpoint: Mapping[str, Any], used: Recipe) -> Recipe:
     """Return `used` with the hyperparameters of a checkpoint that was saved without the RunFolder callback."""
-    h = checkpoint.get("hyper_parameters", {})
-    model = {name: h[name] for name in vars(used.model) if name in h}
+    hparams = checkpoint.get("hyper_parameters", {})
+    model = {name: hparams[name] for name in vars(used.model) if name in hparams}
     model |= {name: list(model[name]) for name in ("channels", "hidden") if name in model}
     return replace(used, model=replace(used.model, **model))
 

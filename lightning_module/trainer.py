@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-import types
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +23,7 @@ from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import settings
 from .checkpoints import BEST, LAST, read_checkpoint
@@ -32,7 +31,7 @@ from .data import ImageDataModule
 from .model import LitClassifier
 from .run_folder import RunFolder
 
-# The samplers of the data module split the images among the ranks.
+# No distributed sampler, because the samplers of the data module split the images among the ranks.
 DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler": False}
 
 # Messages about what this package does on purpose, or about Lightning's own code.
@@ -47,12 +46,12 @@ IGNORED_WARNINGS = (
 
 
 class NoProfiler(PassThroughProfiler):
-    """No profiler. Lightning's own enters and leaves a generator for each hook of each callback."""
+    """A profiler that does nothing. Lightning's own one runs a generator for each hook of each callback."""
 
-    nothing: AbstractContextManager[None] = nullcontext()
+    context: AbstractContextManager[None] = nullcontext()
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        return self.nothing
+        return self.context
 
 
 class Checkpoints(ModelCheckpoint):
@@ -64,11 +63,11 @@ class Checkpoints(ModelCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a draft beside it, then renames the draft.
+    """Writes a checkpoint to a temporary file in the same folder, then renames that file.
 
-    Lightning's own drafts are in the system's temporary folder. If that is
-    another file system, the draft is copied, and a run killed during the copy
-    has no readable checkpoint.
+    Lightning's own temporary files are in the system's temporary folder. If
+    that is another file system, the file is copied, and a run killed during
+    the copy has no readable checkpoint.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -99,10 +98,10 @@ def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
 def default_callbacks(
     run: RunFolder, options: Any, callbacks: Collection[str] = (), *, validated: bool
 ) -> list[Callback]:
-    """Return the callbacks of a run that the user has not replaced.
+    """Return the default callbacks of a run, except those that the user has replaced.
 
-    They write the run folder, stop early as the recipe says, show progress,
-    and save the best and the last checkpoint.
+    They write the run folder, apply the recipe's early stopping, show
+    progress, and save the best and the last checkpoint.
 
     Args:
         run: the callback that writes the run folder.
@@ -131,7 +130,7 @@ def _saves_checkpoints(options: Any, callbacks: Collection[str]) -> bool:
 
 
 def default_options(command: str, out: Path, options: Any, *, tensorboard: bool) -> dict[str, Any]:
-    """Return the Trainer's arguments of a run that the user has not set.
+    """Return the default arguments of the Trainer, except those that the user has set.
 
     Args:
         command: fit, validate, test, predict or export.
@@ -150,7 +149,8 @@ def default_options(command: str, out: Path, options: Any, *, tensorboard: bool)
     if options.get("logger") is None:
         defaults["logger"] = _loggers(out, tensorboard) if command == "fit" else False
     if options.get("enable_checkpointing") is False:
-        # Lightning counts RunFolder as a checkpoint callback, too. The ones that save checkpoints are left out.
+        # Lightning rejects False, because RunFolder is a subclass of Checkpoint. The callbacks that save checkpoints are
+        # left out instead.
         defaults["enable_checkpointing"] = True
     if command in ("test", "predict", "export") and options.get("devices", "auto") == "auto":
         defaults["devices"] = 1
@@ -163,14 +163,6 @@ def _loggers(out: Path, tensorboard: bool) -> list[Any]:
         keep_tensorflow_out()
     csv = CSVLogger(str(out), name="", version="")
     return [csv, TensorBoardLogger(str(out), name="tensorboard", version="")] if tensorboard else [csv]
-
-
-def keep_tensorflow_out() -> None:
-    """Prevent a TensorBoard logger from importing all of TensorFlow, if that is installed.
-
-    TensorBoard uses its own replacement of TensorFlow if this module exists.
-    """
-    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
 
 
 def ignore_warnings() -> None:
@@ -239,7 +231,7 @@ def fit(
 
 
 def _fit_and_test(trainer: Trainer, module: LitClassifier, data: ImageDataModule, checkpoint: Path | None) -> None:
-    """Train and test. Lightning exits the process after Ctrl-C; raise `Stopped` instead."""
+    """Train and test. After Ctrl-C, raise `Stopped` instead of Lightning's SystemExit."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)

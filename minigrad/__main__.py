@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def command(argv: Sequence[str]) -> int:
-    """`main`, with its errors as one sentence on stderr; returns the exit status."""
+    """Call `main`, print an error as one sentence on stderr, and return the exit status."""
     name = argv[0] if argv else ""
     return run_command(f"{PROG} {name}" if name in COMMANDS else PROG, main, argv, extra=EXTRAS.get(name))
 

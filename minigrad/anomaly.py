@@ -12,7 +12,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 (pathlib is slow t
 
 
 def caller() -> str:
-    """`file:line` of the nearest caller outside this package."""
+    """Return `file:line` of the nearest caller outside this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -42,7 +42,7 @@ def check_gradient(op: str, gradient: Any, incoming: Any, line: str | None) -> N
 
 
 def _first(x: Any) -> str:
-    """The first `nan`, `inf` or `-inf` in `x`, with its index; empty if `x` is finite or not floating."""
+    """Return the first `nan`, `inf` or `-inf` in `x` with its index; empty if `x` is finite or not floating."""
     array = np.asarray(x)
     if array.dtype.kind not in "fc":
         return ""

@@ -40,6 +40,10 @@ def save(path: Path, epoch: int, state: TrainingState, digest: str) -> None:
 def load(path: Path, state: TrainingState) -> tuple[int, str | None]:
     """Restore `state` from a checkpoint.
 
+    Args:
+        path: the file.
+        state: built for the same network; changed in place.
+
     Returns:
         The number of epochs trained, and the digest of the data; None in a file of an earlier version.
 

@@ -12,8 +12,9 @@ from .tape import no_grad
 from .tensor import Tensor
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
-# The third element of a seed sequence, so that the random streams are independent.
-_INITIAL, _DROPOUT = 0, 1
+# The second element of a seed sequence, which distinguishes the network from the data (see `datasets.order`), and the
+# third one. Different elements give independent random streams.
+_NETWORK, _INITIAL, _DROPOUT = 2, 0, 1
 
 
 class Classifier(nn.Module):
@@ -25,7 +26,7 @@ class Classifier(nn.Module):
         classes: the number of logits.
         scale: the factor for the input; 1/255 (the default) for uint8 pixels.
         seed: the seed of the initial weights and of the dropout in each epoch.
-        dtype: of the parameters and the computation, float32 (the default) or float64.
+        dtype: the dtype of the parameters and the computation, float32 (the default) or float64.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Classifier(nn.Module):
         dtype: Any = np.float32,
     ) -> None:
         sizes, norm = recipes.sizes(model, input_shape, classes), model.batch_norm
-        shared: Any = {"rng": np.random.default_rng([seed, 2, _INITIAL]), "dtype": dtype}
+        shared: Any = {"rng": np.random.default_rng([seed, _NETWORK, _INITIAL]), "dtype": dtype}
         # A layer before batch normalization needs no bias, because the normalization has one.
         window: Any = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
         self.conv = [nn.Conv2d(a, b, **window, **shared) for a, b in sizes.conv]
@@ -52,7 +53,7 @@ class Classifier(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Seed the dropout from the seed and `epoch` only, so that a resumed run drops the same units."""
-        self.dropout.rng = np.random.default_rng([self.seed, 2, _DROPOUT, epoch])
+        self.dropout.rng = np.random.default_rng([self.seed, _NETWORK, _DROPOUT, epoch])
 
     def forward(self, images: np.ndarray) -> Tensor:
         """Compute the logits (n, classes) of raw images (n, *input_shape)."""
@@ -80,7 +81,7 @@ class Classifier(nn.Module):
 
         Args:
             images: (n, *input_shape) raw images.
-            batch_size: the number of images per forward pass.
+            batch_size: the number of images per forward pass, by default 512.
 
         Returns:
             An array (n, classes).

@@ -21,11 +21,19 @@ ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.
 OPSET, IR = 17, 8  # of 2022, so that older runtimes can read the file
 
 
+def _parameter_names(name: str, layer: Any) -> list[str]:
+    return [f"{name}.weight", f"{name}.bias"][: 1 if layer.bias is None else 2]
+
+
 def to_onnx(net: Classifier, spec: NetworkSpec) -> Any:
     """Convert a network to ONNX.
 
     The graph is `Classifier.forward` in evaluation mode, line by line, so it
     has no dropout. Weights and metadata are named as in weights.safetensors.
+
+    Args:
+        net: the network, in evaluation mode.
+        spec: its specification.
 
     Returns:
         An `onnx.ModelProto` from `images`, uint8 pixels or float32, (n, *input_shape), to `logits`, (n, classes).
@@ -44,10 +52,7 @@ def to_onnx(net: Classifier, spec: NetworkSpec) -> Any:
         nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
-    def weighted(name: str, layer: Any) -> list[str]:
-        return [f"{name}.weight", f"{name}.bias"][: 1 if layer.bias is None else 2]
-
-    def normalised(x: str, name: str, norm: Any) -> str:
+    def normalized(x: str, name: str, norm: Any) -> str:
         if norm is None:
             return x
         names = [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
@@ -61,14 +66,14 @@ def to_onnx(net: Classifier, spec: NetworkSpec) -> Any:
         x = add("Reshape", x, constant("shape", [-1, height, width, channels]))
         x = add("Transpose", x, perm=[0, 3, 1, 2])
         for i, (layer, norm) in enumerate(zip_longest(net.conv, net.conv_norm)):
-            x = add("Conv", x, *weighted(f"conv.{i}", layer), pads=[layer.padding] * 4)
-            x = normalised(x, f"conv_norm.{i}", norm)
+            x = add("Conv", x, *_parameter_names(f"conv.{i}", layer), pads=[layer.padding] * 4)
+            x = normalized(x, f"conv_norm.{i}", norm)
             x = add(activation, add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
     x = add("Flatten", x)
     for i, (linear, norm) in enumerate(zip_longest(net.hidden, net.hidden_norm)):
-        x = add("Gemm", x, *weighted(f"hidden.{i}", linear), transB=1)
-        x = add(activation, normalised(x, f"hidden_norm.{i}", norm))
-    add("Gemm", x, *weighted("output", net.output), transB=1, output="logits")
+        x = add("Gemm", x, *_parameter_names(f"hidden.{i}", linear), transB=1)
+        x = add(activation, normalized(x, f"hidden_norm.{i}", norm))
+    add("Gemm", x, *_parameter_names("output", net.output), transB=1, output="logits")
 
     kind = TensorProto.FLOAT if spec.input_scale == 1 else TensorProto.UINT8
     images = helper.make_tensor_value_info("images", kind, ["n", *spec.input_shape])

@@ -41,13 +41,13 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
         numbers = (argnums,) if isinstance(argnums, int) else argnums
         tensors = list(args)
         for i in numbers:
-            tensors[i] = _each(_leaf, args[i])
+            tensors[i] = _map_arrays(_leaf, args[i])
         value = fn(*tensors, **options)
         if isinstance(value, (list, tuple, dict)):
             raise TypeError(f"grad: the function returned a {type(value).__name__}; expected a tensor of one element")
         if isinstance(value, Node) and value.requires_grad:
             Tensor.backward(value)  # type: ignore[arg-type]
-        gradients = tuple(_each(_gradient, tensors[i]) for i in numbers)
+        gradients = tuple(_map_arrays(_gradient, tensors[i]) for i in numbers)
         return unwrap(value), gradients[0] if isinstance(argnums, int) else gradients
 
     return call
@@ -55,15 +55,15 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
 
 def grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Create a function that returns d fn / d args[argnums]; see `value_and_grad`."""
-    both = value_and_grad(fn, argnums)
-    return lambda *args, **options: both(*args, **options)[1]
+    value_and_gradient = value_and_grad(fn, argnums)
+    return lambda *args, **options: value_and_gradient(*args, **options)[1]
 
 
-def _each(fn: Callable[[Any], Any], x: Any) -> Any:
+def _map_arrays(fn: Callable[[Any], Any], x: Any) -> Any:
     """Apply `fn` to each array in a list, tuple or dict, and keep the structure."""
     if isinstance(x, dict):
-        return {key: _each(fn, value) for key, value in x.items()}
-    return type(x)([_each(fn, value) for value in x]) if type(x) in (list, tuple) else fn(x)
+        return {key: _map_arrays(fn, value) for key, value in x.items()}
+    return type(x)([_map_arrays(fn, value) for value in x]) if type(x) in (list, tuple) else fn(x)
 
 
 def _leaf(x: Any) -> Tensor:

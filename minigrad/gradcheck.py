@@ -19,18 +19,28 @@ def numerical_gradient(
     (f(x + h) - f(x - h)) / 2h has an error of O(h^2) from the third-order
     Taylor term and of O(eps / h) from rounding; h = 1e-6 is close to the
     optimum for float64.
+
+    Args:
+        fn: a function of `inputs` that returns a tensor of any shape.
+        inputs: the arguments of `fn`.
+        i: the position of the input to differentiate with respect to, a tensor.
+        weights: an array of the shape of the output, or a number; by default 1.
+        step: h.
+
+    Returns:
+        An array of the shape of inputs[i], float64.
     """
     x = np.array(inputs[i].data, np.float64)
     out = np.zeros_like(x)
-    for at in np.ndindex(x.shape):
+    for index in np.ndindex(x.shape):
         sides = []
         for h in (step, -step):
-            moved = x.copy()
-            moved[at] += h
+            shifted = x.copy()
+            shifted[index] += h
             with no_grad():
-                y = fn(*inputs[:i], Tensor(moved), *inputs[i + 1 :])
+                y = fn(*inputs[:i], Tensor(shifted), *inputs[i + 1 :])
             sides.append(np.sum(weights * y.data))
-        out[at] = (sides[0] - sides[1]) / (2 * step)
+        out[index] = (sides[0] - sides[1]) / (2 * step)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Operations: a rule of calculus over plain arrays, made into a function over tensors.
+"""Operations: a rule of calculus over plain arrays, turned into a function over tensors.
 
 A rule returns its value and one pullback per operand. `operation` adds what
 all rules need: it unwraps the tensors, keeps float32 from becoming float64,

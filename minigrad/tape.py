@@ -45,7 +45,7 @@ FREED = _Freed()  # the edges of a node whose pullbacks were freed
 
 
 class Mode(threading.local):
-    """What operations do besides computing their value; each thread has its own."""
+    """Whether operations are recorded, and whether their values are checked for NaN and infinity, in each thread."""
 
     recording = True
     anomaly = False
@@ -103,7 +103,7 @@ class Node:
 
 
 def unwrap(x: Any) -> Any:
-    """The array of a node; anything else unchanged."""
+    """Return the array of a node; anything else unchanged."""
     return x.data if isinstance(x, Node) else x
 
 
@@ -132,7 +132,7 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
         ValueError: `gradient` is missing or has another shape.
     """
     gradients = {root._order: _root_gradient(root, gradient)}
-    owned: set[int] = set()  # nodes whose gradient is a buffer of this pass alone, so it is added to in place
+    owned: set[int] = set()  # nodes whose gradient is a buffer that only this pass uses: it is added to in place
     queue, leaves = [(-root._order, root)], []
     checked = mode.anomaly
     while queue:
@@ -173,7 +173,7 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
 
 
 def _root_gradient(root: Node, gradient: Any) -> np.ndarray:
-    """`gradient` as an array of root's shape and dtype, or the 1 from which a scalar starts."""
+    """Return `gradient` as an array of root's shape and dtype; by default 1 for a scalar."""
     if not root.requires_grad:
         raise RuntimeError("backward: this tensor does not require a gradient; nothing was recorded")
     shape = root.data.shape
@@ -190,7 +190,7 @@ def _root_gradient(root: Node, gradient: Any) -> np.ndarray:
 
 
 def _call_hooks(node: Node, g: np.ndarray) -> np.ndarray:
-    """The gradient after the node's hooks. Each gets a copy, since other nodes may still read the buffer.
+    """Return the gradient after the node's hooks. Each hook gets a copy, since other nodes may still read the buffer.
 
     Raises:
         ValueError: a hook returned another shape.
@@ -205,7 +205,10 @@ def _call_hooks(node: Node, g: np.ndarray) -> np.ndarray:
 
 
 def _add_to_leaves(leaves: list[Node], gradients: dict[int, np.ndarray], owned: set[int]) -> None:
-    """Add the gradients to the leaves' `grad`, at the end of the pass, so that an error before leaves each unchanged."""
+    """Add the gradients to the leaves' `grad`.
+
+    This happens at the end of the pass, so that an earlier error changes no `grad`.
+    """
     for leaf in leaves:
         if leaf._edges is FREED:
             raise RuntimeError(

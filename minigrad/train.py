@@ -1,4 +1,4 @@
-"""python -m minigrad train: train the network of a recipe with nothing but NumPy."""
+"""python -m minigrad train: train the network of a recipe with NumPy only."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def fit(
         The history, the test metrics and the run folder.
 
     Raises:
-        UserError: recipe, data, weights and folder do not fit together; training diverged; or TensorBoard was asked for
-            and is not installed.
+        UserError: recipe, data, weights and folder do not fit together; training diverged; or `tensorboard` is True
+            and TensorBoard is not installed.
         Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
 
     Example:
@@ -89,9 +89,9 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     scalars = Scalars(out) if tensorboard else None
 
     def restore() -> int:
-        done, trained_on = checkpoint.load(out / checkpoint.NAME, state)
-        resuming.refuse_other_data(trained_on, data.digest, recipe.data.path)
-        return done
+        epochs, digest = checkpoint.load(out / checkpoint.NAME, state)
+        resuming.refuse_other_data(digest, data.digest, recipe.data.path)
+        return epochs
 
     epochs = resuming.take_up(out, recipe, checkpoint.NAME, restore) if resume else []
     datasets.report(data)
@@ -102,13 +102,13 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     parameters = sum(p.size for p in state.net.parameters())
     progress, saved = ProgressReport(recipe, data, parameters, steps), len(epochs)
     try:
-        # An overflow shows in the loss, which the recorder checks.
+        # An overflow makes the loss infinite or NaN, which the recorder checks.
         with progress, np.errstate(over="ignore", invalid="ignore"):
             if scalars:
                 scalars.start(epochs)
             while saved < recipe.trainer.max_epochs and not state.is_over:
                 epoch = _train_epoch(saved, recipe, data, state, progress)
-                # The checkpoint last: if the history is one epoch ahead of it, resuming removes that epoch.
+                # The checkpoint is written last: resuming removes epochs from the history that it does not contain.
                 recorder.add_epoch(epoch, state.net.state_dict)
                 checkpoint.save(out / checkpoint.NAME, epoch.epoch, state, data.digest)
                 saved = epoch.epoch
@@ -125,19 +125,19 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
 
 def _train_epoch(epoch: int, recipe: Recipe, data: Dataset, state: TrainingState, progress: ProgressReport) -> Epoch:
     """Train for one more epoch, numbered from 0, and validate."""
-    began, size, seed = time.perf_counter(), len(data.train.labels), recipe.seed_everything
+    start, size, seed = time.perf_counter(), len(data.train.labels), recipe.seed_everything
     state.net.begin_epoch(epoch)
     batches = datasets.batches(size, recipe.data.batch_size, seed, epoch)
     shifts = datasets.epoch_shifts(size, seed, epoch) if recipe.data.augment == "shift" else None
     loss, accuracy = train_epoch(
         state.net, state.optimizer, *data.train, batches, state.schedule, progress.step, shifts
     )
-    trained = Epoch(epoch + 1, loss, accuracy, None, None, state.optimizer.lr, 0.0)
+    metrics_of_epoch = Epoch(epoch + 1, loss, accuracy, None, None, state.optimizer.lr, 0.0)
     if len(data.validation.labels) and np.isfinite(loss):
         score = metrics.score(state.net.predict(data.validation.images), data.validation.labels)
-        trained = replace(trained, val_loss=score["loss"], val_accuracy=score["accuracy"])
+        metrics_of_epoch = replace(metrics_of_epoch, val_loss=score["loss"], val_accuracy=score["accuracy"])
         state.after_epoch(score["loss"])
-    return replace(trained, seconds=time.perf_counter() - began)
+    return replace(metrics_of_epoch, seconds=time.perf_counter() - start)
 
 
 if __name__ == "__main__":

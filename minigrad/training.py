@@ -31,7 +31,13 @@ def build_optimizer(parameters: Iterable[Tensor], model: Model) -> optim.Optimiz
 
 
 class Schedule:
-    """The learning-rate schedule of the recipe: constant, updated per step, or by the validation loss per epoch."""
+    """The learning-rate schedule of a recipe: constant, updated after each step, or after each epoch.
+
+    Args:
+        name: the recipe's `model.schedule`.
+        optimizer: the optimizer whose learning rate is updated.
+        total_steps: the number of steps in the whole training.
+    """
 
     def __init__(self, name: str, optimizer: optim.Optimizer, total_steps: int) -> None:
         self.name, steps = name, max(total_steps, 2)
@@ -74,7 +80,7 @@ class BestEpoch:
 
 @dataclass
 class TrainingState:
-    """All that changes while a network is trained, and that a checkpoint therefore contains."""
+    """Everything that changes while a network is trained, and therefore the content of a checkpoint."""
 
     net: Classifier
     optimizer: optim.Optimizer
@@ -83,7 +89,7 @@ class TrainingState:
 
     @classmethod
     def start(cls, spec: NetworkSpec, total_steps: int) -> TrainingState:
-        """Build the network of `spec`, with the recipe's weights or random ones, and what trains it.
+        """Build the network of `spec`, with the recipe's weights or random ones, its optimizer and its schedule.
 
         Args:
             spec: the network and its recipe.
@@ -106,7 +112,7 @@ class TrainingState:
         return self.best is not None and self.best.is_over
 
     def after_epoch(self, validation_loss: float) -> None:
-        """Let the schedule and early stopping see the validation loss."""
+        """Update the schedule and early stopping with the validation loss of an epoch."""
         self.schedule.after_epoch(validation_loss)
         if self.best is not None:
             self.best.update(validation_loss, self.net)
@@ -140,7 +146,7 @@ def train_epoch(
         shifts: (n, 2), by which the images are moved, as `datasets.epoch_shifts` returns them.
 
     Returns:
-        The mean loss and the accuracy over the epoch's images, measured while the weights change.
+        The mean loss and the accuracy over the images of the epoch, each computed before the step on its batch.
     """
     net.train()
     total, correct, seen = 0.0, 0, 0

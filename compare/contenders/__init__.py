@@ -20,8 +20,8 @@ DEFAULT = ("minigrad", "by_hand", "torch", "lightning", "keras")
 
 def names() -> list[str]:
     """Return the names of all contenders: the default ones in order, then the others."""
-    found = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "base")
-    return [*DEFAULT, *(name for name in found if name not in DEFAULT)]
+    modules = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "base")
+    return [*DEFAULT, *(name for name in modules if name not in DEFAULT)]
 
 
 def on_this_gpu() -> list[str]:
@@ -35,6 +35,6 @@ def find(name: str) -> type[Contender]:
 
 
 def unavailable(names: Iterable[str], recipe: Recipe) -> dict[str, str]:
-    """Return the contenders that cannot take part, each with a sentence that says why."""
+    """Return the contenders that cannot take part, each with a sentence with the reason."""
     reasons = {name: find(name).unsupported(recipe) or find(name).missing() for name in names}
     return {name: reason for name, reason in reasons.items() if reason is not None}

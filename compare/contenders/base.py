@@ -1,4 +1,4 @@
-"""The interface of a contender: all that `compare` needs of a framework."""
+"""The interface of a contender: everything that `compare` needs from a framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .. import machine
 
 Weights = Mapping[str, np.ndarray]
 
-# Batch size of `predict`. It is the same for all, since it decides how much memory a convolutional network takes.
+# Batch size of `predict`, the same for all contenders, since it determines the memory of a convolutional network.
 PREDICT_BATCH = 1024
 # Names of lists of layers with weights, numbered from 0.
 LAYER_LISTS = ("conv", "conv_norm", "hidden", "hidden_norm")
@@ -40,7 +40,7 @@ class Observer:
     every_step = False
 
     def wants_gradients(self) -> bool:
-        """Whether the gradients of the next step are needed."""
+        """Return whether the gradients of the next step are needed."""
         return False
 
     def after_steps(
@@ -124,8 +124,8 @@ def mask_source(masks: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
 class Contender:
     """One framework.
 
-    The methods are called in the order of this class. They import the
-    framework inside, so that this module can be imported without it.
+    The methods are called in the order in which this class defines them. They
+    import the framework, so that the module can be imported without it.
 
     Attributes:
         title: name in tables.
@@ -138,7 +138,7 @@ class Contender:
         step_code: references to the code of a training step and its loop, as
             the report shows it; see `results.source_code`.
         user_code: references to the code that a user of the framework writes for a recipe.
-        outside_verdict: whether its parity is reported but does not count for the verdict.
+        outside_verdict: whether the parity of the contender is reported but does not count for the verdict.
         accepts_masks: whether dropout masks can be set with `use_masks`.
     """
 
@@ -189,7 +189,7 @@ class Contender:
         raise TypeError(f"{type(self).__name__} has no build")
 
     def state(self) -> Weights:
-        """Return copies of the current weights and running statistics; empty if the framework does not give them."""
+        """Return copies of the current weights and running statistics; empty if the framework does not provide them."""
         return {}
 
     def trace(self, images: np.ndarray) -> Weights:
@@ -201,13 +201,13 @@ class Contender:
         Returns:
             Arrays with channels first, in forward order: `scaled`, the input of the first layer; `conv.0`,
             `conv_norm.0`, `conv.0 pooled`, `conv.0 activation`, and likewise
-            for `hidden`; `output`, the logits that the loss gets. Empty if
-            the framework does not give them.
+            for `hidden`; `output`, the logits, which are the input of the
+            loss. Empty if the framework does not provide them.
         """
         return {}
 
     def use_masks(self, masks: Sequence[np.ndarray]) -> None:
-        """Make dropout multiply by these masks instead of drawing its own. Called only if `accepts_masks`.
+        """Make the dropout layers multiply by these masks instead of random ones. Called only if `accepts_masks`.
 
         Args:
             masks: (steps, batch, units) per hidden layer.
@@ -221,9 +221,9 @@ class Contender:
     def fit_open(self, batches: Batches, observer: Observer) -> None:
         """Train as the framework's documentation recommends for speed.
 
-        The batches may be others of the same images, equal in number. The
-        network, its starting weights, the optimizer, the batch size and
-        float32 are those of `fit`. `observer.after_steps` is called at least
+        The images may be in another order, but the number of batches is the
+        same. The network, its starting weights, the optimizer, the batch size
+        and the dtype float32 are those of `fit`. `observer.after_steps` is called at least
         at each epoch's end; gradients need not be available.
         """
         self.fit(batches, observer)

@@ -1,4 +1,4 @@
-"""NumPy with back-propagation written by hand. The difference from `minigrad` is what autograd costs."""
+"""NumPy with back-propagation written by hand. The difference from `minigrad` is the cost of autograd."""
 
 from __future__ import annotations
 

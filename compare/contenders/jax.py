@@ -20,7 +20,7 @@ LAYOUT = ("NHWC", "OIHW", "NHWC")  # of a convolution: weights as in torch, imag
 
 
 class State(NamedTuple):
-    """All that a step changes.
+    """Everything that a step changes.
 
     Attributes:
         weights: parameters by name.
@@ -105,9 +105,9 @@ class Contender(base.Contender):
 
         def train(data: Any, key: Any, state: State, batches: Any, last: Any) -> tuple[State, Any]:
             """Train one epoch: stacked batches of one size, and a smaller last batch or None."""
-            one = partial(step, self.recipe.model, self.network, data, key)
-            state, losses = jax.lax.scan(lambda state, batch: one(state, *batch), state, batches)
-            return (state, losses[-1]) if last is None else one(state, *last)
+            one_step = partial(step, self.recipe.model, self.network, data, key)
+            state, losses = jax.lax.scan(lambda state, batch: one_step(state, *batch), state, batches)
+            return (state, losses[-1]) if last is None else one_step(state, *last)
 
         compiled = jax.jit(train, donate_argnums=2)
         data, key = jax.device_put(tuple(batches.train)), jax.random.key(batches.seed)
@@ -152,7 +152,7 @@ def _copies(arrays: Arrays) -> base.Weights:
 def step(
     model: Model, network: Any, data: Any, key: Any, state: State, order: Any, shifts: Any, rate: Any
 ) -> tuple[State, Any]:
-    """Do one training step on the images of the indices `order`; return the new state and the loss."""
+    """Train one step on the images of the indices `order`; return the new state and the loss."""
     (value, gradients), (running, correct) = loss_and_gradients(network, data, key, state, order, shifts)
     weights, moments = update(model, state, gradients, rate)
     tallies = state.steps + 1, state.loss + value * len(order), state.correct + correct
@@ -164,8 +164,8 @@ def loss_and_gradients(network: Any, data: Any, key: Any, state: State, order: A
     import jax
 
     batch, dropout_key = gather(data, order, shifts), jax.random.fold_in(key, state.steps)
-    graded = jax.value_and_grad(partial(loss, network), has_aux=True)
-    (value, auxiliary), gradients = graded(state.weights, state.running, *batch, dropout_key)
+    loss_and_grad = jax.value_and_grad(partial(loss, network), has_aux=True)
+    (value, auxiliary), gradients = loss_and_grad(state.weights, state.running, *batch, dropout_key)
     return (value, gradients), auxiliary
 
 
@@ -209,7 +209,7 @@ def network(
     activation = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[model.activation]
     updated = dict(running)
 
-    def normalised(x: Any, name: str) -> Any:
+    def normalized(x: Any, name: str) -> Any:
         if not model.batch_norm:
             return x + weights[f"{name}.bias"]
         name = name.replace(".", "_norm.")
@@ -218,8 +218,8 @@ def network(
             axes, n = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
             old, mean = (mean, variance), x.mean(axes)
             variance = jnp.square(x - mean).mean(axes)
-            for part, was, now in zip(("mean", "var"), old, (mean, variance * (n / (n - 1))), strict=True):
-                updated[f"{name}.running_{part}"] = was + 0.1 * (now - was)
+            for part, average, new in zip(("mean", "var"), old, (mean, variance * (n / (n - 1))), strict=True):
+                updated[f"{name}.running_{part}"] = average + 0.1 * (new - average)
         return (x - mean) / jnp.sqrt(variance + 1e-5) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     x = images.reshape(len(images), -1).astype(dtype) * scale
@@ -228,10 +228,10 @@ def network(
         x = x.reshape(-1, height, width, channels)
         for i in range(len(model.channels)):
             x = jax.lax.conv_general_dilated(x, weights[f"conv.{i}.weight"], (1, 1), "SAME", dimension_numbers=LAYOUT)
-            x = activation(pooled(normalised(x, f"conv.{i}")))
+            x = activation(pooled(normalized(x, f"conv.{i}")))
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
     for i in range(len(model.hidden)):
-        x = activation(normalised(x @ weights[f"hidden.{i}.weight"].T, f"hidden.{i}"))
+        x = activation(normalized(x @ weights[f"hidden.{i}.weight"].T, f"hidden.{i}"))
         if key is not None and model.dropout:
             keep = 1 - model.dropout
             mask = jax.random.bernoulli(
@@ -279,7 +279,7 @@ def rmsprop(model: Model, g: Any, moments: Any, t: Any) -> tuple[Any, tuple[Any,
 
 def adam(model: Model, g: Any, moments: Any, t: Any) -> tuple[Any, tuple[Any, ...]]:
     m, v = moments[0] + 0.1 * (g - moments[0]), 0.999 * moments[1] + 0.001 * g * g
-    # Computed in float64 also with float32 weights, since 1 - 0.999^t would lose four digits in the first steps.
+    # Computed in float64 even if the weights are float32, in which 1 - 0.999^t would lose four digits in the first steps.
     first, second = ((1 - beta**t).astype(g.dtype) for beta in (0.9, 0.999))
     return m / first / ((v / second) ** 0.5 + 1e-8), (m, v)
 

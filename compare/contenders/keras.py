@@ -137,7 +137,7 @@ class Contender(base.Contender):
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
                 if observer.every_step:
-                    self.model.reset_metrics()  # makes the loss that of this step instead of a running mean
+                    self.model.reset_metrics()  # so that `loss` is that of this step and not a running mean
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 last = min(batch, steps - 1)

@@ -1,4 +1,4 @@
-"""PyTorch with a plain training loop. The difference from `lightning` is what Lightning costs."""
+"""PyTorch with a plain training loop. The difference from `lightning` is the cost of Lightning."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ class Contender(base.Contender):
         with torch.no_grad():
             for name, t in self._state().items():
                 t.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
-        self.optimizer = self._optimizer()  # not in `fit`, since the first optimizer imports torch modules for a second
+        self.optimizer = (
+            self._optimizer()
+        )  # not in `fit`, since creating the first optimizer imports modules for about a second
 
     def state(self) -> base.Weights:
         return self._weights()
@@ -121,7 +123,7 @@ class Contender(base.Contender):
             shifts = batches.shifts(epoch)
             moves = None if shifts is None else torch.from_numpy(shifts).to(self.torch_device)
             for indices in order.split(batches.batch_size):
-                # index_select is faster than labels[indices] by the time of a small network's forward pass.
+                # labels[indices] would be slower by about the duration of a small network's forward pass.
                 expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
                 if moves is not None:
                     batch = shifted(batch, moves.index_select(0, indices))

@@ -13,7 +13,7 @@ class Contender(torch.Contender):
     title = "torch on the GPU"
     environment = {}
     device, torch_device = "gpu", "cuda"
-    outside_verdict = True  # the order of its sums is not deterministic
+    outside_verdict = True  # on a GPU, the order of sums is not deterministic
 
     def load(self) -> None:
         start()

@@ -1,1 +1,1 @@
-"""A job, the worker process that does it, and the runners that start these processes, here or on Ray."""
+"""A job, the worker process that runs it, and the runners that start these processes, locally or on Ray."""

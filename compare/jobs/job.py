@@ -1,4 +1,4 @@
-"""One job: a stage of one contender with one seed. It runs in a process of its own and leaves its answer in files."""
+"""One job: a stage of one contender with one seed. It runs in a process of its own and writes its answer to files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stage = Literal["parity", "matrix", "closed", "open", "sweep"]
 ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
 NETWORK, LOGITS = "network.npz", "logits.npz"
 RECORDINGS = ("float64.npz", "float32.npz", "masked.npz")
-FILES = (JOB, ANSWER, LOG, EPOCH, NETWORK, LOGITS, *RECORDINGS)  # all that a job's folder can hold
+FILES = (JOB, ANSWER, LOG, EPOCH, NETWORK, LOGITS, *RECORDINGS)  # all files that a job's folder can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def remove(out: Path) -> None:
 
 
 def read_answer(folder: Path, job: Job) -> dict[str, Any] | None:
-    """Return a job's answer, or None if it has none, or only one to other options."""
+    """Return a job's answer, or None if there is none or it was given for other options."""
     out = folder / job.name
     if not (out / ANSWER).exists():
         return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .job import ANSWER, EPOCH, LOG, Job, remove
 
-POLL_SECONDS = 0.5  # between two checks of a running process; each check disturbs the measurement a little
+POLL_SECONDS = 0.5  # time between two checks of a running process; each check disturbs the measurement slightly
 
 
 class LocalRunner:
@@ -79,7 +79,7 @@ def _ended(running: dict[Job, subprocess.Popen[bytes]], timeout: float | None) -
 
 
 def failure(out: Path, status: int) -> str | None:
-    """Return None if a process that ended with `status` left its answer, else a sentence with the last line of its log."""
+    """Return None if a process that ended with `status` wrote its answer, else a sentence with the last line of its log."""
     if not status and (out / ANSWER).exists():
         return None
     lines = [line.strip() for line in (out / LOG).read_text(errors="replace").splitlines() if line.strip()]

@@ -61,7 +61,7 @@ class RayRunner:
 
 
 def run_job(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
-    """Run one job in a process on a machine of the cluster; return its files, and how it failed."""
+    """Run one job in a process on a machine of the cluster; return its files, and a sentence if it failed."""
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         shared, out = Path(folder) / "shared", Path(folder) / "out"
         write_files(shared, data)
@@ -79,7 +79,7 @@ def read_files(folder: Path) -> Files:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write the files, the answer last, since its presence means that the others are complete."""
+    """Write the files, the answer last, because its existence shows that the others are complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == ANSWER):
         with whole_file(folder / name) as draft:

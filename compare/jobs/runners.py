@@ -1,4 +1,4 @@
-"""Runners start the jobs' processes, on this machine or on a Ray cluster. Both leave the same answers."""
+"""Runners start the jobs' processes, on this machine or on a Ray cluster. Both produce the same answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Runner(Protocol):
         """Run `jobs` in this order, `at_once` at the same time.
 
         Yields:
-            Each job when it has ended, with None, or a sentence that says how it failed.
+            Each job when it has ended, with None, or with a sentence if it failed.
         """
         ...
 
@@ -29,7 +29,7 @@ def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callab
         shared: the folder that `shared.write` filled.
         answers: the folder of all answers; each job writes to the folder `job.name` in it.
         threads: number of threads of each library in each process.
-        on_epoch: called from time to time with a job and the number of epochs it has done.
+        on_epoch: called repeatedly with a running job and the number of epochs that it has completed.
 
     Raises:
         UserError: Ray is not installed.

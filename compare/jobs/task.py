@@ -14,7 +14,7 @@ from ..contenders.base import Contender, Weights
 
 @dataclass(frozen=True)
 class Task:
-    """What a stage gets.
+    """The arguments of a stage.
 
     Attributes:
         contender: loaded, not yet built.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-BEGAN = time.perf_counter()  # before NumPy is loaded, which every contender needs
+START_TIME = time.perf_counter()  # before NumPy is loaded, which every contender needs
 
 import ctypes
 import json
@@ -40,7 +40,7 @@ STAGES: dict[jobs.Stage, Callable[[Task], Any]] = {
 
 
 def end_with_parent() -> None:
-    """Let the system end this process when its parent ends for any reason. Linux only."""
+    """Make the system end this process when its parent ends for any reason. Linux only."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -52,7 +52,7 @@ def main(path: Path) -> None:
     job = json.loads(path.read_text(encoding="utf-8"))
     contender = contenders.find(job["contender"])()
     contender.load()
-    import_seconds = time.perf_counter() - BEGAN
+    import_seconds = time.perf_counter() - START_TIME
 
     recipe, folder = Recipe.from_dict(job["recipe"]), Path(job["shared"])
     if recipe.model.schedule == "reduce_on_plateau":  # needs a validation loss, and the contenders do not validate

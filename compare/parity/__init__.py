@@ -1,1 +1,1 @@
-"""Checks that the contenders compute the same: their first epochs are recorded and compared step by step."""
+"""Checks that the contenders compute the same values: their first epochs are recorded and compared step by step."""

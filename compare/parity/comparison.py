@@ -1,10 +1,11 @@
 """Compares each contender's recording of its first epoch with minigrad's, step by step.
 
-All contenders train with their own training loop from the same weights over the same
-batches. Compared are the weights before the first step, the output of each
-layer for the first batch, the loss of every step, the gradients of the first
-steps, and the weights after the first five steps, each power of two, and the
-last two steps. `tolerances` says how large a difference may be.
+All contenders train with their own training loop from the same weights over
+the same batches. The comparison includes the weights before the first step,
+the output of each layer for the first batch, the loss of every step, the
+gradients of the first steps, and the weights after the first five steps, each
+power of two, and the last two steps. `tolerances` defines how large a
+difference may be.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def compare(reference: Path, other: Path, limit: float, recipe: Recipe | None = 
         reference: minigrad's recording.
         other: the contender's recording.
         limit: the largest difference allowed.
-        recipe: what both trained; needed to explain a divergence.
+        recipe: the recipe that both trained; needed to explain a divergence.
     """
     expected, actual = Recording.read(reference), Recording.read(other)
     first = divergence.first_divergence(expected, actual, recipe, limit)
@@ -71,10 +72,10 @@ def compare_contender(
 
     Args:
         reference, other: folders of minigrad's and the contender's recordings.
-        recipe: what both trained.
+        recipe: the recipe that both trained.
         rounding: the largest difference between minigrad's float32 and float64 runs.
         accepts_masks: whether the contender accepts dropout masks.
-        prefix: of the file names.
+        prefix: the prefix of the file names.
     """
     allowed = limits(recipe, rounding)
     double, single = (
@@ -89,8 +90,10 @@ def compare_contender(
 def compare_dropout(reference: Path, other: Path, recipe: Recipe, accepts_masks: bool) -> DropoutCheck:
     """Compare recordings with dropout.
 
-    `said` is "off" if the recipe has no dropout, "same masks: 3e-15" if all
-    dropped the same units, and "excluded: ..." if a contender accepts no masks.
+    Returns:
+        The result; its `said` is "off" if the recipe has no dropout, "same
+        masks: 3e-15" (the largest difference) if the contender agrees, and
+        "excluded: ..." if it accepts no masks.
     """
     if not (recipe.model.dropout and recipe.model.hidden):
         return {"passed": None, "said": "off"}
@@ -106,7 +109,7 @@ def compare_all(recipe: Recipe, folders: Mapping[str, Path], failures: Mapping[s
     """Compare every contender with the reference.
 
     Args:
-        recipe: what all trained.
+        recipe: the recipe that all trained.
         folders: the folder of recordings by contender, the reference included.
         failures: a sentence for each contender whose process failed.
     """
@@ -145,7 +148,7 @@ def summarise(rows: dict[str, ParityRow], counted: Collection[str], rounding: Ro
     passed = double["passed"] and single["passed"] and not dropout_failed
     return {
         "reference": REFERENCE,
-        "passed": passed if inside else None,  # a single contender proves nothing
+        "passed": passed if inside else None,  # there is nothing to compare with the reference
         "float64": double,
         "float32": single,
         "rounding": rounding,

@@ -2,9 +2,9 @@
 
 The tensors of a step are compared in the order in which they are computed: the
 output of each layer, the loss, the gradients from the output backwards, the
-new weights. The first one that differs identifies the operation. The mistake
-is not guessed: each one in `mistakes` is replayed, and is reported only if it
-reproduces the recorded numbers.
+new weights. The first one that differs identifies the operation. Then each
+known mistake in `mistakes` is replayed. It is reported only if it reproduces
+the recorded numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Divergence:
     Attributes:
         step: counted from 1; 0 is before the first step.
         tensor: `loss`, `weight of NAME`, `gradient of NAME`, or the name of a layer for its output.
-        operation: what computed the tensor.
+        operation: the operation that computed the tensor.
         gap: the largest difference; None if a value is not a number, or the shapes differ.
         found: the contender's value where the difference is largest.
         expected: minigrad's value there.
@@ -150,13 +150,13 @@ def _describe(
 def _divergence(
     step: int, tensor: str, operation: str, gap: float | None, values: tuple[str, str], message: str, why: str | None
 ) -> Divergence:
-    place = "" if operation == "batches" else f"step {step}, {tensor}, {operation}: "
-    sentence = f"{place}{message}." + (f" {why}" if why else "")
+    location = "" if operation == "batches" else f"step {step}, {tensor}, {operation}: "
+    sentence = f"{location}{message}." + (f" {why}" if why else "")
     return Divergence(step, tensor, operation, gap, *values, why, sentence)
 
 
 def _operation(pair: TensorPair, recipe: Recipe | None, traced: bool) -> str:
-    """Return what computed the tensor that differs."""
+    """Return the operation that computed the tensor that differs."""
     layer = re.sub(r"\.[a-z_]+$", "", pair.name)
     if pair.phase == "loading":
         return "loading the weights"
@@ -196,7 +196,7 @@ def _values(pair: TensorPair) -> tuple[str, str, str]:
     gaps = np.abs(pair.actual - pair.expected)
     index = np.unravel_index(int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps))), gaps.shape)
     actual, expected = (f"{float(a[index]):.3g}" for a in (pair.actual, pair.expected))
-    at = f" at [{', '.join(map(str, index))}]" if gaps.ndim else ""
+    position = f" at [{', '.join(map(str, index))}]" if gaps.ndim else ""
     if actual == expected or gaps[index] < 1e-3 * abs(pair.expected[index]):
-        return actual, expected, f"differs by {gaps[index]:.2g}{at}"
-    return actual, expected, f"{actual}{at} where minigrad has {expected}"
+        return actual, expected, f"differs by {gaps[index]:.2g}{position}"
+    return actual, expected, f"{actual}{position} where minigrad has {expected}"

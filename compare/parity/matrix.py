@@ -30,7 +30,7 @@ from . import comparison
 
 PROG = "python -m compare parity"
 FILE = "parity.json"
-# The keys of the recipe that each one sets. Together they cover every schedule.
+# The keys of `model` that each optimizer sets. Together they cover every schedule.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant"},
     "momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "schedule": "cosine"},
@@ -41,7 +41,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 class MatrixRow(TypedDict):
-    """One contender in one cell. `passed` is None if `excluded` says why it took no part."""
+    """One contender in one cell. `passed` is None if it did not take part; `excluded` is then the reason."""
 
     passed: bool | None
     excluded: NotRequired[str]
@@ -155,16 +155,16 @@ def run(
     Args:
         names: contenders.
         cells: recipes by the name of the cell.
-        data: what `first_steps` returned.
+        data: the result of `first_steps`.
         steps: number of steps.
         threads: number of threads, shared by all processes.
         console: shows the progress.
     """
     missing = {name: why for name in names if (why := contenders.find(name).missing()) is not None}
-    able = [comparison.REFERENCE, *(name for name in names if name not in (*missing, comparison.REFERENCE))]
+    available = [comparison.REFERENCE, *(name for name in names if name not in (*missing, comparison.REFERENCE))]
     with tempfile.TemporaryDirectory(prefix="compare-") as temporary, console.status("starting") as status:
         answers, failed = Path(temporary) / "answers", dict[str, str]()
-        planned = _jobs(able, cells)
+        planned = _jobs(available, cells)
         shared.write(Path(temporary), data, {job.seed: {} for job in planned})
         runner = runners.start("local", Path(temporary), answers, threads, lambda job, epochs: None)
         for i, (job, sentence) in enumerate(runner.run(planned, min(threads, len(planned)))):
@@ -256,8 +256,10 @@ def summary(matrix: Matrix) -> list[str]:
             first, count = next(iter(sentences)), f"{len(sentences)} of {len(rows)}"
             outside = " (does not count for the verdict)" if kind.outside_verdict else ""
             lines.append(f"{kind.title}{outside}, {check}: differs in {count}, first in {first}: {sentences[first]}")
-    every = [item for cell in matrix["cells"] for item in cell["contenders"].items()]
-    masked = dict.fromkeys(contenders.find(name).title for name, row in every if row.get("dropout", {}).get("passed"))
+    all_rows = [item for cell in matrix["cells"] for item in cell["contenders"].items()]
+    masked = dict.fromkeys(
+        contenders.find(name).title for name, row in all_rows if row.get("dropout", {}).get("passed")
+    )
     if masked:
         lines.append(f"With the same dropout masks: {', '.join(masked)} agree.")
     agreed = f"The contenders agree: {len(matrix['cells'])} trainings of {matrix['steps']} steps each."

@@ -30,9 +30,9 @@ _MASK_STREAM = 4  # second word of the random generator's seed; minigrad uses 0 
 class Recorder(Observer):
     """Records every step's loss, the weights at some steps, and the first gradients.
 
-    All weights at all steps would take hundreds of megabytes, and an error at
-    any step also shows in every later step. Also records what is needed to
-    explain a divergence: the weights before the first step, the output of
+    The weights at all steps would take hundreds of megabytes, and an error at
+    one step also affects every later step. For the explanation of a
+    divergence, it also records the weights before the first step, the output of
     each layer for the first batch, and the batches of the first steps and the
     last one.
 
@@ -87,16 +87,16 @@ class Recorder(Observer):
 
 
 def run_parity(task: Task) -> dict[str, list[str]]:
-    """Stage `parity`: record the job's recipe; the answer names the files."""
+    """Stage `parity`: record the job's recipe; the answer contains the file names."""
     return {"recorded": record(task.contender, task.recipe, task.data, task.weights, task.out)}
 
 
 def run_matrix(task: Task) -> dict[str, dict[str, list[str] | str]]:
     """Stage `matrix`: record many recipes in one process, each from minigrad's starting weights.
 
-    The option `cells` gives each recipe under the prefix of its file names.
-    The answer names the files of each recipe, or holds a sentence if the
-    contender does not support it.
+    The option `cells` contains the recipes by the prefix of their file names.
+    The answer contains the file names of each recipe, or a sentence if the
+    contender does not support the recipe.
     """
     answer: dict[str, list[str] | str] = {}
     for name, values in task.options["cells"].items():
@@ -114,12 +114,12 @@ def record(
     """Record one epoch in each dtype, and some steps with dropout masks if the recipe has dropout.
 
     Args:
-        contender: loaded.
-        recipe: what is trained.
+        contender: the contender, loaded.
+        recipe: the recipe that is trained.
         data: the data set.
         weights: the starting weights.
         out: the folder of the recordings.
-        prefix: of the file names.
+        prefix: the prefix of the file names.
 
     Returns:
         The names of the files in `out`.

@@ -14,7 +14,7 @@ FIRST_STEPS = 5
 
 
 def is_weight_step(step: int, total: int) -> bool:
-    """Whether the weights after this step (from 1) are recorded: the first five, powers of two, and the last two."""
+    """Return whether the weights after a step (from 1) are recorded: the first five, powers of two, and the last two."""
     return step <= FIRST_STEPS or step & (step - 1) == 0 or step >= total - 1
 
 

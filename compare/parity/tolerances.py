@@ -1,18 +1,18 @@
-"""How large a difference from minigrad may be.
+"""The largest allowed difference from minigrad.
 
 In float64, another order of summation causes differences of 1e-16 per step,
-and 1e-12 leaves room for hundreds of steps. In float32 they are 1e-7 per
-step, so that SGD stays within 1e-4. Adam and RMSprop divide a gradient by its
-own magnitude: where a gradient is no larger than its rounding error, one
-framework may step up where another steps down, so that their limit is wider by
-two learning rates.
+and 1e-12 is enough for hundreds of steps. In float32 the differences are 1e-7
+per step, so that SGD stays within 1e-4. Adam and RMSprop divide a gradient by
+its own magnitude. If a gradient is not larger than its rounding error, one
+framework may increase a weight and another may decrease it, so the limit is
+larger by two learning rates.
 
 A deep network amplifies such a difference in each following step. The
 difference between minigrad's float32 and float64 runs, which is due to
-rounding alone, measures how much. Two float32 runs may be twice as far apart;
-if that is more than the limit above, it is the limit in float32.
+rounding alone, measures by how much. Two float32 runs may differ by twice
+that; if this is more than the limit above, it is the limit in float32.
 
-Batch norm has a wider limit in float64. torch sums the values of a channel one
+Batch norm has a larger limit in float64. torch sums the values of a channel one
 after another, 100,000 of them for 128 small images, so that its rounding
 errors begin at 1e-13. In addition, a shift before batch norm has no effect:
 its gradient is nothing but rounding error, which Adam and RMSprop divide by

@@ -20,7 +20,7 @@ class TestImage:
     """One test image.
 
     Attributes:
-        index: in the test set.
+        index: its index in the test set.
         label: its class.
         answers: (predicted class, titles of the contenders that predict it) pairs.
         uri: the image as a data: URI.
@@ -45,7 +45,7 @@ def embed(digits: list[Digit], data: Dataset, titles: Mapping[str, str]) -> list
 
 
 def drawable(data: Dataset) -> bool:
-    """Whether a sample is an image: (height, width), or (height, width, channels) with 1 or 3 channels."""
+    """Return whether a sample is an image: (height, width), or (height, width, channels) with 1 or 3 channels."""
     shape = data.input_shape
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
 

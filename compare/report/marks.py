@@ -1,4 +1,4 @@
-"""The colour and the marker of each contender in all charts."""
+"""The color and the marker of each contender in all charts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-# For the light and the dark theme. Neighbours in the order of the contenders are distinguishable with colour blindness.
+# For the light and the dark theme. Neighbors in the order of the contenders are distinguishable with color blindness.
 COLORS = {
     "minigrad": ("#c6411f", "#f2805f"),
     "by_hand": ("#a87900", "#e0b23c"),
@@ -33,12 +33,12 @@ SHAPES = (
 
 
 def color(name: str) -> str:
-    """Return the CSS variable of a contender's colour."""
+    """Return the CSS variable of a contender's color."""
     return f"var(--contender-{name})"
 
 
 def variables(names: Iterable[str], dark: bool) -> Markup:
-    """Return the declarations of the colours for the page's :root."""
+    """Return the declarations of the colors for the page's :root."""
     return Markup("").join(Markup("--contender-{}: {}; ").format(name, COLORS.get(name, OTHER)[dark]) for name in names)
 
 

@@ -29,7 +29,7 @@ def payload(
     is unknown), no networks, or networks too large for a page.
 
     Args:
-        recipe: what all networks were trained by; its seed selects the test images.
+        recipe: the recipe of all networks; its seed selects the test images.
         data: gives the shape, (height, width) or (height, width, 1), the
             number of classes, and test images to click on.
         networks: trained weights by the contender's title, in torch's layout,

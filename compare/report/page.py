@@ -31,8 +31,8 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
         path: the file.
         results: as in results.json. Parts that a stopped comparison, or one
             without agreement, lacks are left out.
-        recipe: what was trained.
-        data: its test images are shown.
+        recipe: the recipe that was trained.
+        data: the data set, of which test images are shown.
         networks: trained weights by contender, for the drawing pad.
     """
     templates = Environment(
@@ -63,7 +63,7 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
 def _figures(
     results: Results, recipe: Recipe, data: Dataset, networks: Networks, titles: dict[str, str]
 ) -> dict[str, Any]:
-    """Return all that the page shows of the measurements."""
+    """Return the tables, charts and images of the measurements, as the template needs them."""
     digits = results.get("digits") or {"disagree": [], "hardest": [], "disputed": 0}
     return {
         "overview": page_tables.overview(results),

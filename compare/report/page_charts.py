@@ -32,7 +32,7 @@ class Chart:
         panels: (heading, plot) pairs.
         table: the data of the chart.
         legend: contenders in the legend.
-        keys: further entries of the legend: (CSS class or colour, meaning).
+        keys: further entries of the legend: (CSS class or color, meaning).
         note: added to the caption.
     """
 

@@ -32,8 +32,8 @@ class Scale:
 
     def fraction(self, value: float) -> float:
         """Return the fraction of the axis at a value."""
-        low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        return (at - low) / (high - low)
+        low, high, position = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return (position - low) / (high - low)
 
     def ticks(self, most: int = 5) -> list[float]:
         """Return at most `most` round values on the axis; powers of ten on a long logarithmic axis."""
@@ -69,11 +69,11 @@ def label_width(labels: Iterable[str]) -> int:
 
 
 class Plot:
-    """A pair of axes and what is drawn in them.
+    """A pair of axes and the elements drawn in them.
 
     Args:
         x, y: the scales.
-        height: of the plotting area, in pixels.
+        height: the height of the plotting area, in pixels.
         left, right, top, bottom: margins for labels, in pixels.
     """
 
@@ -98,9 +98,9 @@ class Plot:
     def x_axis(self, name: str, ticks: Sequence[float] | None = None) -> None:
         """Draw ticks with vertical lines, and the name of the axis."""
         for value in self.x.ticks() if ticks is None else ticks:
-            at = self.across(value)
-            self.parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="0" y2="{self.height}"/>')
-            self.text(at, self.height + 17, number(value), "middle", "soft")
+            x = self.across(value)
+            self.parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{self.height}"/>')
+            self.text(x, self.height + 17, number(value), "middle", "soft")
         self.text("50%", self.height + 37, name, "middle", "soft")
 
     def y_axis(self, ticks: Sequence[float] | None = None) -> None:
@@ -150,9 +150,10 @@ class Plot:
 
     def upright(self, x: float, row: int, length: float, color: str = "var(--ink)") -> None:
         """Draw a short vertical line in a row, for example for a median."""
-        at, y = self.across(x), self.down(row)
+        position, y = self.across(x), self.down(row)
         self.parts.append(
-            f'<line style="stroke:{color}" class="median" x1="{at}" x2="{at}" y1="{y - length / 2}" y2="{y + length / 2}"/>'
+            f'<line style="stroke:{color}" class="median" x1="{position}" x2="{position}" y1="{y - length / 2}"'
+            f' y2="{y + length / 2}"/>'
         )
 
     def line_titles(self, ends: Mapping[str, float], titles: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ HEADINGS = ("contender", "parity", "accuracy", "µs per step", "seconds", "now")
 class LiveTable:
     """A live table with one row per contender. If the output is not a terminal, prints one line per finished job.
 
-    It is drawn at most once per second, since drawing takes processor time from what is measured.
+    It is drawn at most once per second, since drawing uses processor time and affects the measurements.
 
     Args:
         results: the results; `contenders` and `environment` are read.
@@ -42,7 +42,7 @@ class LiveTable:
         self.cells: dict[str, dict[str, str]] = defaultdict(dict)
         self.stage, self.remaining = "", list[Job]()
         self.durations = defaultdict[str, list[float]](list)
-        self.began: dict[Job, float] = {}
+        self.start_times: dict[Job, float] = {}
         self.drawn = 0.0
         self.live = (
             Live(get_renderable=self._table, console=self.console, auto_refresh=False, transient=True)
@@ -68,8 +68,8 @@ class LiveTable:
         self._draw()
 
     def epoch(self, job: Job, done: int) -> None:
-        """Show that a running job has done this many epochs."""
-        self.began.setdefault(job, time.monotonic())
+        """Show the number of epochs that a running job has completed."""
+        self.start_times.setdefault(job, time.monotonic())
         activity = f"seed {job.seed}"
         if job.stage in ("closed", "open"):
             activity += f", epoch {done} of {job.recipe.trainer.max_epochs}"
@@ -86,8 +86,8 @@ class LiveTable:
             answer: its answer, if any.
         """
         self.remaining = [other for other in self.remaining if other.name != job.name]
-        if job in self.began:
-            self.durations[job.stage].append(time.monotonic() - self.began.pop(job))
+        if job in self.start_times:
+            self.durations[job.stage].append(time.monotonic() - self.start_times.pop(job))
         cells = self.cells[job.contender]
         cells["now"] = failed or ""
         prefix = f"  {job.stage:7} {self._title(job.contender):14}"
@@ -140,7 +140,7 @@ class LiveTable:
         durations = self.durations[self.stage]
         if not durations or not self.remaining:
             return ""
-        running = sum(time.monotonic() - began for began in self.began.values())
+        running = sum(time.monotonic() - start for start in self.start_times.values())
         left = max(0.0, len(self.remaining) * sum(durations) / len(durations) - running)
         return f", about {left:.0f} s left"
 

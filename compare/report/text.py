@@ -60,7 +60,7 @@ def cells(row: MeasuredContender) -> list[str]:
 
 
 def verdict(results: Results) -> list[str]:
-    """Return the main results: whether the contenders agree, which accuracy they reach, and which is fastest."""
+    """Return sentences: whether the contenders agree, which accuracy they reach, and which one is fastest."""
     if results["parity"] is None:
         return ["Parity: not checked, since the comparison was stopped."]
     lines = [_agreement(results["parity"], titles(results))]
@@ -80,7 +80,7 @@ def verdict(results: Results) -> list[str]:
 
 
 def _speed(results: Results, rows: list[MeasuredContender]) -> str:
-    """Say which contender is fastest, how much longer the others take, and which differences the seeds cannot show."""
+    """Return sentences on the fastest contender, the relative times of the others, and insignificant differences."""
     fastest, *others = sorted(rows, key=lambda row: row["step_us"])
     line = f"Fastest: {fastest['title']}, {fastest['step_us']:,.0f} µs per step."
     if others:
@@ -120,7 +120,7 @@ def seconds_or_never(seconds: float | None) -> str:
 
 
 def equal_work(results: Results) -> str:
-    """Say how much work each contender did, and whether it is the work that was asked for."""
+    """Return a sentence on the work that each contender did, and whether it is the required work."""
     work = results["work"]
     required = f"{work['updates']:,} updates of {work['parameters']:,} parameters"
     other = [row["title"] for row in measured(results) if not row["equal_work"]]
@@ -133,12 +133,12 @@ def equal_work(results: Results) -> str:
 
 
 def busy_now(load: float) -> str:
-    """Warn before the comparison that other processes will affect the times."""
+    """Return the warning, before the comparison, that other processes will affect the times."""
     return f"Warning: other processes are using {100 * load:.0f} % of the CPU. The measured times will not be reliable."
 
 
 def busy_during(share: float) -> str:
-    """Warn after the comparison that other processes have affected the times."""
+    """Return the warning, after the comparison, that other processes have affected the times."""
     return f"Warning: other processes used {100 * share:.0f} % of the CPU. The measured times are not reliable."
 
 

@@ -1,4 +1,4 @@
-"""The width sweep: its chart, and sentences on where one contender becomes faster than another."""
+"""The width sweep: its chart, and sentences on the width from which on one contender is faster than another."""
 
 from __future__ import annotations
 
@@ -112,26 +112,30 @@ def sentences(results: Results) -> list[tuple[int, list[str]]]:
         return []
     groups = []
     for size in sweep["batch_sizes"]:
-        times, ahead = _times(sweep, size), sweep["crossovers"][str(size)]
-        lines = [_crossing(titles[name], times, name, sweep["champion"], ahead[name]) for name in ahead if times[name]]
+        times, crossovers = _times(sweep, size), sweep["crossovers"][str(size)]
+        lines = [
+            _crossing(titles[name], times, name, sweep["champion"], crossover)
+            for name, crossover in crossovers.items()
+            if times[name]
+        ]
         if lines:
             groups.append((size, [*lines, *_reason(sweep, size, titles)]))
     return groups
 
 
-def _crossing(title: str, times: Times, name: str, champion: str, ahead: int | None) -> str:
-    ours, theirs = times[name], times[champion]
-    widths = [width for width in ours if width in theirs]
+def _crossing(title: str, times: Times, name: str, champion: str, crossover: int | None) -> str:
+    own, reference = times[name], times[champion]
+    widths = [width for width in own if width in reference]
     numpy = "hand-written NumPy" if champion == "by_hand" else champion
-    if ahead is None:
+    if crossover is None:
         last = widths[-1]
-        ratio = table.times(ours[last] / theirs[last])
+        ratio = table.times(own[last] / reference[last])
         return (
             f"{title} is not faster than {numpy}: at the largest width, {last:,}, a step takes {ratio} times as long."
         )
-    if ahead == widths[0]:
+    if crossover == widths[0]:
         return f"{title} is faster than {numpy} at every width measured."
-    return f"{title} is faster than {numpy} from width {ahead:,} on."
+    return f"{title} is faster than {numpy} from width {crossover:,} on."
 
 
 def _reason(sweep: Sweep, size: int, titles: dict[str, str]) -> list[str]:

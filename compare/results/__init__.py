@@ -1,1 +1,1 @@
-"""results.json: its schema, how it is put together from the jobs' answers, and what is computed from it."""
+"""results.json: its schema, its collection from the jobs' answers, and what is computed from it."""

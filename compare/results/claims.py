@@ -61,7 +61,7 @@ def _faster_than_numpy(name: str, low: float, high: float) -> Callable[[Results]
 
 
 def _in_the_sweep(results: Results, name: str, speedup: float) -> str:
-    """Say from which width on, if any, contender `name` is `speedup` times faster than minigrad."""
+    """Return a sentence on the width from which on contender `name` is `speedup` times faster than minigrad."""
     sweep = results.get("sweep")
     if not sweep:
         return ""

@@ -30,11 +30,11 @@ from .schema import (
 
 
 def fill(results: Results, plan: Plan, folder: Path, data: Dataset) -> None:
-    """Fill `results` with all that the finished jobs answered.
+    """Fill `results` from the answers of the finished jobs.
 
     Args:
         results: with `recipe`, `contenders` and `parity`; the other keys are written.
-        plan: what was asked for.
+        plan: the plan of the comparison.
         folder: the folder of the jobs' answers.
         data: the data set.
     """

@@ -11,7 +11,7 @@ from .. import machine
 from .schema import Environment
 
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
-# Prefixes of environment variables that change a library's kernels, and so its speed and last digits.
+# Prefixes of environment variables that select a library's kernels, which affects its speed and its rounding errors.
 KERNEL_PREFIXES = ("OPENBLAS_", "MKL_", "OMP_", "ONEDNN_", "TF_ENABLE_", "XLA_", "NPY_")
 
 
@@ -52,7 +52,7 @@ def describe(threads: int) -> Environment:
 
 
 class OtherLoad:
-    """Measures the share of the processors' time that other processes use while the jobs run."""
+    """Measures the share of processor time that other processes use while the jobs run."""
 
     def start(self) -> None:
         """Start the measurement."""
@@ -60,8 +60,8 @@ class OtherLoad:
 
     def share(self) -> float:
         """Return the share since `start`, 0 to 1, of the time of all processors."""
-        wall, busy, ours = (now - then for now, then in zip(self._now(), self.before, strict=True))
-        share = (busy - ours) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
+        wall, busy, own = (now - then for now, then in zip(self._now(), self.before, strict=True))
+        share = (busy - own) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
         return min(max(share, 0.0), 1.0)  # the system counts in ticks, so that short intervals are inexact
 
     @staticmethod
@@ -71,8 +71,8 @@ class OtherLoad:
 
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
-        ours = os.times()
-        return time.perf_counter(), busy, sum(ours[:4])
+        own = os.times()
+        return time.perf_counter(), busy, sum(own[:4])
 
 
 def load() -> float:

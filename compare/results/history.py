@@ -80,21 +80,21 @@ class Change:
 def compare_contenders(before: Results, after: Results) -> list[Change]:
     """Return the change of each contender that both runs measured."""
     old_rows = {row["name"]: row for row in schema.measured(before)}
-    found = []
+    result = []
     for row in schema.measured(after):
         if (old := old_rows.get(row["name"])) is None:
             continue
         # Results of earlier versions have no runs, only their median.
-        ours, theirs = ([run["step_us"] for run in side.get("runs", [side])] for side in (row, old))
+        new_times, old_times = ([run["step_us"] for run in side.get("runs", [side])] for side in (row, old))
         difference = row["test_accuracy"] - old["test_accuracy"]
         low, high = row["accuracy_interval"]
         verdict = "the same" if not difference else "noise" if abs(difference) <= (high - low) / 2 else "changed"
-        found.append(Change(old, row, statistics.unpaired_ratio(ours, theirs), verdict))
-    return found
+        result.append(Change(old, row, statistics.unpaired_ratio(new_times, old_times), verdict))
+    return result
 
 
 def verdict(time: Ratio) -> str:
-    """Say whether two runs' step times differ."""
+    """Return in words whether the step times of two runs differ."""
     if time["differs"] is None:
         return "one seed"
     if not time["differs"]:

@@ -97,7 +97,7 @@ class Measurements(TypedDict):
 
 
 class Contender(TypedDict):
-    """A contender that was asked for. `status` is "ok", a sentence that says why it has no measurements, or None."""
+    """A requested contender. `status` is "ok", a sentence that gives the reason for missing measurements, or None."""
 
     name: str
     title: str
@@ -108,13 +108,13 @@ class Contender(TypedDict):
 
 
 class MeasuredContender(Contender, Measurements):
-    """A contender that was timed in the closed division. `equal_work`: it did the work that was asked for."""
+    """A contender that was timed in the closed division. `equal_work`: whether it did the required work."""
 
     equal_work: bool
 
 
 class OpenContender(Measurements):
-    """A contender that was timed in the open division. `open_by` says what it does differently there."""
+    """A contender that was timed in the open division. `open_by` describes its changes there."""
 
     name: str
     title: str
@@ -232,7 +232,7 @@ class Sweep(TypedDict):
 
 
 class Ratio(TypedDict):
-    """A ratio of step times with its 95 % interval. `differs` is None if one seed cannot tell."""
+    """A ratio of step times with its 95 % interval. `differs` is None if there is only one seed."""
 
     ratio: float
     low: float | None
@@ -241,7 +241,7 @@ class Ratio(TypedDict):
 
 
 class Difference(TypedDict):
-    """A difference of accuracies with its 95 % interval. `differs` is None if one seed cannot tell."""
+    """A difference of accuracies with its 95 % interval. `differs` is None for one seed, unless they are equal."""
 
     difference: float
     low: float | None
@@ -268,7 +268,7 @@ class Digit(TypedDict):
 
 
 class Digits(TypedDict):
-    """How many test images the contenders predict differently, some of them, and those with the largest loss."""
+    """The number of test images that the contenders predict differently, some of them, and those with the largest loss."""
 
     disputed: int
     disagree: list[Digit]
@@ -284,7 +284,7 @@ class Claim(TypedDict):
 
 
 class PlanSettings(TypedDict):
-    """What was asked for, other than the recipe."""
+    """The plan of the comparison, other than the recipe."""
 
     contenders: list[str]
     seeds: list[int]
@@ -306,7 +306,7 @@ class DataInfo(TypedDict):
 
 
 class Environment(TypedDict):
-    """What the measurements were made on; see `results.environment.describe`."""
+    """The machine and software of the measurements; see `results.environment.describe`."""
 
     python: str
     versions: dict[str, str | None]
@@ -343,7 +343,7 @@ class Results(TypedDict):
 
 
 def is_measured(contender: Contender | MeasuredContender) -> TypeGuard[MeasuredContender]:
-    """Whether a contender was timed."""
+    """Return whether a contender was timed."""
     return "step_us" in contender
 
 
@@ -358,7 +358,7 @@ def titles(results: Results) -> dict[str, str]:
 
 
 def agreed(results: Results) -> bool:
-    """Whether the parity stage has ended, and has not failed."""
+    """Return whether the parity stage has ended, and has not failed."""
     return results["parity"] is not None and results["parity"]["passed"] is not False
 
 

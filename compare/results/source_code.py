@@ -1,4 +1,4 @@
-"""Source code of the contenders, read from its files and counted.
+"""The source code of the contenders, read from its files, and its number of lines.
 
 A reference is `module:name`, for example
 `lightning_module.model:LitClassifier.training_step`. The module is not
@@ -90,7 +90,7 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_about_the_observer(node: ast.AST) -> bool:
-    """Whether a statement's value, or its condition, names an observer."""
+    """Return whether a statement's value, or its condition, contains the name of an observer."""
     if not isinstance(node, ast.Expr | ast.Assign | ast.If):
         return False
     expression = node.test if isinstance(node, ast.If) else node.value

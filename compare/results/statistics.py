@@ -29,38 +29,38 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+def paired_ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
     """Compare times paired by seed.
 
     The interval is that of the mean logarithm, so that "twice" and "half" weigh the same.
 
     Args:
-        ours: times in any unit, one per seed.
-        theirs: times in the same unit, of the same seeds in the same order.
+        first: times in any unit, one per seed.
+        second: times in the same unit, of the same seeds in the same order.
 
     Returns:
-        The geometric mean of ours / theirs with its interval.
+        The geometric mean of first / second with its interval.
     """
-    logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
+    logs = [math.log(a / b) for a, b in zip(first, second, strict=True)]
     interval = mean_interval(logs)
     low, high = (math.exp(bound) for bound in interval) if interval else (None, None)
     differs = None if interval is None else not interval[0] <= 0 <= interval[1]
     return {"ratio": math.exp(float(np.mean(logs))), "low": low, "high": high, "differs": differs}
 
 
-def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
-    """Return the mean of ours - theirs, paired by seed, with its interval."""
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Return the mean of first - second, paired by seed, with its interval."""
+    differences = [a - b for a, b in zip(first, second, strict=True)]
     interval = mean_interval(differences)
     low, high = interval or (None, None)
-    # If all differences are 0, there is none, even with one seed.
+    # If all differences are 0, the accuracies do not differ, even with one seed.
     differs = False if not any(differences) else None if interval is None else not interval[0] <= 0 <= interval[1]
     return {"difference": float(np.mean(differences)), "low": low, "high": high, "differs": differs}
 
 
-def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
     """Return the ratio of the geometric means of two sets of times, with Welch's 95 % interval."""
-    a, b = np.log(ours), np.log(theirs)
+    a, b = np.log(first), np.log(second)
     log_ratio, low, high = float(a.mean() - b.mean()), None, None
     if len(a) > 1 and len(b) > 1:
         bounds = log_ratio, log_ratio  # without any spread, the interval is a point
@@ -81,11 +81,11 @@ def compare_pairs(runs: Mapping[str, Sequence[Run]]) -> list[Pair]:
     """
     pairs: list[Pair] = []
     for a, b in combinations(runs, 2):
-        ours, theirs = ({run["seed"]: run for run in runs[name]} for name in (a, b))
-        seeds = [seed for seed in ours if seed in theirs]
+        first, second = ({run["seed"]: run for run in runs[name]} for name in (a, b))
+        seeds = [seed for seed in first if seed in second]
         if seeds:
-            times = ([side[seed]["step_us"] for seed in seeds] for side in (ours, theirs))
-            accuracies = ([side[seed]["test_accuracy"] for seed in seeds] for side in (ours, theirs))
+            times = ([side[seed]["step_us"] for seed in seeds] for side in (first, second))
+            accuracies = ([side[seed]["test_accuracy"] for seed in seeds] for side in (first, second))
             pairs.append(
                 {
                     "a": a,

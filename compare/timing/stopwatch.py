@@ -17,7 +17,7 @@ class Stopwatch(Observer):
 
     Args:
         epoch_steps: number of steps per epoch.
-        on_epoch: called with the number of epochs done; not timed.
+        on_epoch: called with the number of completed epochs; not timed.
 
     Attributes:
         epochs: per epoch, seconds of training until its end, and the weights then.
@@ -31,7 +31,7 @@ class Stopwatch(Observer):
         self.steps_done = 0
         self.epochs: list[tuple[float, dict[str, np.ndarray]]] = []
         self.paused = 0.0
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     def after_steps(
         self,
@@ -41,7 +41,7 @@ class Stopwatch(Observer):
         gradients: Callable[[], Weights],
     ) -> None:
         now = time.perf_counter()
-        self.times.append(now - self.began - self.paused)
+        self.times.append(now - self.start - self.paused)
         self.steps.append(steps)
         self.steps_done += steps
         if self.steps_done % self.epoch_steps == 0:
@@ -51,7 +51,7 @@ class Stopwatch(Observer):
 
     def seconds(self) -> float:
         """Return the seconds of training so far, without pauses."""
-        return time.perf_counter() - self.began - self.paused
+        return time.perf_counter() - self.start - self.paused
 
     def first_step(self) -> float:
         """Return the seconds from the start of training to the first call, including set-up and compilation."""
@@ -74,6 +74,6 @@ class Stopwatch(Observer):
 @contextmanager
 def timed(durations: list[float]) -> Iterator[None]:
     """Append the seconds that the block takes to `durations`."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     yield
-    durations.append(time.perf_counter() - began)
+    durations.append(time.perf_counter() - start)

@@ -18,7 +18,8 @@ from .stopwatch import Stopwatch, timed
 from .work import flops_per_sample
 
 EPOCHS = 3  # the first one includes set-up and is not counted
-# Lower and upper limit of steps per epoch. The work that a framework does per epoch must not weigh more than in a real one.
+# Lower and upper limit of steps per epoch. With few steps, the work that a framework does once per epoch would count too
+# much.
 STEPS = (20, 250)
 FLOPS = 5e10  # approximate number per epoch, within the limits of STEPS
 
@@ -30,7 +31,7 @@ def run(task: Task) -> dict[str, Any]:
     is hardly any arithmetic, so that overhead remains.
 
     Returns:
-        `points`, `floor_us`, and `flops_per_second` if the job asked for `products`.
+        `points`, `floor_us`, and `flops_per_second` if the option `products` is set.
     """
     points = [_point(task, width, batch_size) for width, batch_size in task.options["points"]]
     smallest = 2 if task.recipe.model.batch_norm else 1  # a variance needs two samples

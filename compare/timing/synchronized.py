@@ -10,12 +10,12 @@ from ..contenders.base import Observer, Weights
 class SynchronizedObserver(Observer):
     """Waits for the device, then passes the call on to another observer.
 
-    Where a step is only queued when its call returns, a time measured then
-    means nothing. This waits for the device after the first step and at each
-    epoch's end, or after each step if the other observer needs every step.
+    If a call returns when its step is only queued, a time measured then is
+    meaningless. This observer waits for the device after the first step and at
+    each epoch's end, or after each step if the other observer needs every step.
 
     Args:
-        observer: gets the calls.
+        observer: the observer that is called.
         epoch_steps: number of steps per epoch.
         wait: returns when the device has done all queued work.
     """

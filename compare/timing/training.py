@@ -25,7 +25,7 @@ WARM_UP = 5  # calls that are not counted
 
 
 def run_closed(task: Task) -> Run:
-    """Train by the recipe in float32 with each phase timed, then measure latency, memory and the saved file."""
+    """Train with the recipe in float32, time each phase, and measure latency, memory and the saved file."""
     contender = task.contender
     run, stopwatch = _train(task, contender.fit)
     run["latency"] = {str(n): _latency(contender, task.data.test.images, n, count) for n, count in LATENCY.items()}
@@ -49,9 +49,9 @@ def _train(task: Task, fit: Callable[[Batches, Observer], None]) -> tuple[Run, S
     contender, recipe, data = task.contender, task.recipe, task.data
     seed, epochs = recipe.seed_everything, recipe.trainer.max_epochs
     batches = Batches(data.train, recipe.data.batch_size, seed, epochs, recipe.data.augment)
-    began = time.perf_counter()
+    start = time.perf_counter()
     contender.build(recipe, data, task.weights, "float32")
-    build = time.perf_counter() - began
+    build = time.perf_counter() - start
 
     def on_epoch(epoch: int) -> None:
         (task.out / EPOCH).write_bytes(b"." * epoch)  # the runner reads the number of epochs from the file's size
@@ -59,9 +59,9 @@ def _train(task: Task, fit: Callable[[Batches, Observer], None]) -> tuple[Run, S
     stopwatch = Stopwatch(batches.steps // epochs, on_epoch)
     fit(batches, stopwatch)
     train = stopwatch.seconds()
-    began = time.perf_counter()
+    start = time.perf_counter()
     logits = contender.predict(data.test.images)
-    evaluate = time.perf_counter() - began
+    evaluate = time.perf_counter() - start
 
     metrics.check_outputs(logits, recipe.data.path, learning_rate=recipe.model.learning_rate)
     save_arrays(task.out / NETWORK, stopwatch.epochs[-1][1])
@@ -91,8 +91,8 @@ def _curve(task: Task, stopwatch: Stopwatch) -> list[CurvePoint]:
     """Return the validation accuracy after each epoch; empty without a validation set.
 
     minigrad evaluates the weights of all contenders, so that all accuracies
-    are computed the same way. This comes last, since its memory is not the
-    contender's.
+    are computed the same way. It runs after the memory is measured, because
+    its own memory is not the contender's.
     """
     recipe, data = task.recipe, task.data
     if not len(data.validation.labels):

@@ -16,8 +16,8 @@ def flops_per_sample(recipe: Recipe, input_shape: tuple[int, ...], classes: int)
     A linear layer of n inputs and m outputs takes 2 n m operations forward, 2 n m for the
     gradient of its weight and 2 n m for that of its input; a convolution takes
     that many per output pixel. The input of the first layer needs no
-    gradient. Elementwise operations are not counted; they are fewer by about
-    the factor of a layer's width.
+    gradient. Elementwise operations are not counted: their number is smaller
+    by about a factor of the layer's width.
 
     Args:
         recipe: gives the network.

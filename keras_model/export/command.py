@@ -21,8 +21,8 @@ from .formats import SUFFIXES, WRITERS, writable_kinds
 from .reader import predictor
 
 READER = "keras_model.export.reader"
-# The accuracy that int8 may lose; without labels, the share of images that it may classify differently. That is larger,
-# because labels would show which of two similar logits is right.
+# The accuracy that int8 may lose; without labels, the fraction of images that it may classify differently. The latter is
+# larger, because a different class is not always a wrong one.
 MAX_LOSS, MAX_CHANGED = 0.01, 0.05
 
 
@@ -39,7 +39,7 @@ def export(
     source: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a trained network to `out`/`stem`.onnx and so on, all files or none, and print a line for each.
+    """Write a trained network to `out`/`stem`.onnx and so on, all files or none, and print one line per file.
 
     An exported file maps any number of raw images to logits. Before it is
     renamed into place, its logits in a fresh process are compared with those of
@@ -48,14 +48,14 @@ def export(
     Args:
         net: a network that `build_model` built, in float32.
         spec: the specification of the network.
-        images: raw images for the check, (n, *input_shape): the first `exports.IMAGES`, and all of them for int8.
+        images: raw images for the check, (n, *input_shape): all of them for int8, else the first `exports.IMAGES`.
         labels: the labels of the images, (n,), for the accuracy of int8; with None it is compared with the network.
         out: the folder.
         stem: the beginning of the file names.
         kinds: keys of `formats.SUFFIXES`. The default None writes all that this backend can write, except h5
             and `source`.
-        calibration: training images, a few of which show the int8 converter the range of values. Test images would
-            make its accuracy look better than it is.
+        calibration: training images, (m, *input_shape), from which the int8 converter determines the range of values.
+            With test images, the measured accuracy would be too high.
         source: the file from which the network was read.
         overwrite: replace existing files. Default False.
 
@@ -66,7 +66,7 @@ def export(
     paths = {kind: Path(out, stem + SUFFIXES[kind]) for kind in writable_kinds(kinds)}
     if kinds is None and source is not None:
         paths = {kind: path for kind, path in paths.items() if path.resolve() != source.resolve()}
-    use_one_framework()  # Keras looks for TensorFlow when it saves a model
+    use_one_framework()  # Keras tries to import TensorFlow when it saves a model
     claim = folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite)
     with claim, tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as temporary:
         drafts = {kind: Path(temporary, path.name) for kind, path in paths.items()}
@@ -80,7 +80,7 @@ def export(
                 return check_accuracy(paths[kind], outputs(drafts[kind], images, spec)[:-1], expected, labels)
             return check_logits(paths[kind], outputs(drafts[kind], images[: exports.IMAGES], spec), expected)
 
-        # Two at a time, since each process takes seconds to start, on one core.
+        # Two at a time, because each process needs one core for several seconds to start.
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(check, paths))
         lines = [f"{paths[kind]}: {result}{sizes(kind, drafts)}" for kind, result in zip(paths, results, strict=True)]
@@ -135,8 +135,8 @@ def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels
     Raises:
         UserError: the file loses more than `MAX_LOSS` (or, without labels, `MAX_CHANGED`), and more than one image.
     """
-    right, count = expected.argmax(-1) if labels is None else labels, len(expected)
-    correct, network = (int((logits.argmax(-1) == right).sum()) for logits in (outputs, expected))
+    targets, count = expected.argmax(-1) if labels is None else labels, len(expected)
+    correct, network = (int((logits.argmax(-1) == targets).sum()) for logits in (outputs, expected))
     if labels is None:
         result, limit = f"{correct / count:.2%} of {count:,} images classified as by the network", MAX_CHANGED
     else:
@@ -148,19 +148,19 @@ def check_accuracy(path: Path, outputs: np.ndarray, expected: np.ndarray, labels
 
 
 def sizes(kind: str, drafts: dict[str, Path]) -> str:
-    """Return the end of a line about a file: its size, and for int8 that of the float32 file."""
+    """Return the end of the line about a file: its size, and for int8 also the size of the float32 file."""
 
     def kilobytes(path: Path) -> str:
         return f"{sum(p.stat().st_size for p in (path, *path.rglob('*')) if p.is_file()) / 1000:,.1f} kB"
 
-    own = f", {kilobytes(drafts[kind])}"
+    size = f", {kilobytes(drafts[kind])}"
     if kind == "int8" and "litert" in drafts:
-        return f"{own} (float32: {kilobytes(drafts['litert'])})"
-    return own
+        return f"{size} (float32: {kilobytes(drafts['litert'])})"
+    return size
 
 
 def move(drafts: dict[str, Path], paths: dict[str, Path], temporary: Path, out: Path) -> None:
-    """Rename the drafts, which are in the folder `temporary`, into place, and enter them in the manifest of `out`."""
+    """Rename the drafts, which are in the folder `temporary`, into place, and add them to the manifest of `out`."""
     manifest.add(out, [f.relative_to(temporary).as_posix() for f in temporary.rglob("*") if f.is_file()])
     for kind, path in paths.items():
         if path.is_dir():  # a folder can't be replaced in one step, as a file can

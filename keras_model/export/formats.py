@@ -106,7 +106,7 @@ def write_onnx(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
     for value in (images, logits):
         value.name = names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = "n"
-    del graph.value_info[:]  # they use other names for n
+    del graph.value_info[:]  # it contains other names of the dimension n
     onnx.helper.set_model_props(exported, spec.metadata())
     onnx.checker.check_model(exported, full_check=True)
     onnx.save(exported, path)
@@ -124,9 +124,9 @@ def write_int8(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
     examples = calibration[:CALIBRATION_IMAGES].astype(np.float32)
     options: dict[str, Any] = {}
     if net.input.dtype == "uint8":
-        # The same layers with a float input: the converter changes the input to uint8 itself, whereas a cast within
-        # the network would remain a float operation. One example contains both ends of the range, so that pixels are
-        # quantized with scale 1, which leaves them raw.
+        # The same layers with a float input, because the converter itself changes the input to uint8, whereas a cast in
+        # the network would remain a float operation. One example contains 0 and 255, so that the scale of the input is
+        # 1 and raw pixels are accepted.
         examples[0].flat[:2] = 0, 255
         options["inference_input_type"] = tf.uint8
         x = pixels = keras.Input(net.input.shape[1:], name="images")
@@ -145,7 +145,7 @@ def write_int8(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
 
 
 def write_keras(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
-    """Write Keras's format in Keras's own classes, which load without this package, compiled as the recipe says.
+    """Write Keras's format in Keras's own classes, which load without this package, compiled with the recipe's optimizer.
 
     If the network was read from a model.keras, which contains no recipe, the optimizer is the default of a recipe.
     """

@@ -32,7 +32,7 @@ def load_litert(path: Path) -> Predict:
     """Load a .tflite file with the LiteRT interpreter.
 
     Raises:
-        ValueError: the file quantizes its input with another scale than 1.
+        ValueError: the scale with which the file quantizes its input is not 1.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -100,7 +100,7 @@ LOADERS: dict[str, Callable[..., Predict]] = {
 
 
 def main(argv: Sequence[str]) -> None:
-    """Save the outputs of an exported file for all images together, and for the first one alone."""
+    """Save the outputs of an exported file for all images in one batch, and for the first image alone."""
     exports.serve(LOADERS, argv)
 
 

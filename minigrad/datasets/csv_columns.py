@@ -142,9 +142,7 @@ def layout_for_pixels(edges: np.ndarray, columns: int, largest: int, pixels: int
     """Return the layout of a file without a header whose number of pixels is known.
 
     Args:
-        edges: as for `layout_from_values`.
-        columns: as for `layout_from_values`.
-        largest: as for `layout_from_values`.
+        edges, columns, largest: as for `layout_from_values`.
         pixels: the number of pixels per image.
 
     Returns:

@@ -1,6 +1,6 @@
 """All random choices about the data: which images are held out, the order of each epoch, and how images are shifted.
 
-Each choice depends only on the seed and the epoch. Therefore all packages see
+Each choice depends only on the seed and the epoch. Therefore all packages use
 the same batches, and a resumed run does not need the state of a generator.
 """
 
@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..runs.errors import UserError
 
-# Added to the seed, so that the random streams are independent. The network's initial weights use 2.
+# The second element of a seed sequence, so that the random streams are independent. `minigrad.classifier` uses 2.
 _HELD_OUT, _ORDER, _SHIFT = 0, 1, 3
 MAX_SHIFT = 1  # pixels
 MAX_DEFAULT_VALIDATION_SIZE = 5000
@@ -81,7 +81,7 @@ def epoch_shifts(size: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def shifted(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Return shifted copies of images; the pixels that become free are 0.
+    """Return shifted copies of images, filled with zeros.
 
     Args:
         images: (n, height, width) or (n, height, width, channels), any dtype.

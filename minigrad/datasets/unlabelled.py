@@ -23,7 +23,7 @@ class Unlabelled(NamedTuple):
     """Images without labels.
 
     Attributes:
-        names: the file name of each image if each one has a file, else None.
+        names: the file name of each image if each image is a file, else None.
         images: (n, *input_shape) uint8 or float32.
     """
 

@@ -66,8 +66,8 @@ def draw(tensor: Node, names: Mapping[str, Any] | None = None) -> Drawing:
     if not tensor.requires_grad:
         raise RuntimeError("draw: this tensor does not require a gradient; nothing was recorded")
     labels: dict[int, list[str]] = {}
-    for name, named in (names or {}).items():
-        labels.setdefault(id(named), []).append(name)
+    for name, named_tensor in (names or {}).items():
+        labels.setdefault(id(named_tensor), []).append(name)
     nodes, height = _reach(tensor)
     boxes = {i: _box(node, height[i], labels.get(i, [])) for i, node in nodes.items()}
     last = max(height.values())
@@ -75,14 +75,14 @@ def draw(tensor: Node, names: Mapping[str, Any] | None = None) -> Drawing:
         box.row = last - box.row
     boxes[id(tensor)].kind += " root"
     operands = {i: [id(operand) for operand, _ in node._edges] for i, node in nodes.items()}
-    rows, gaps, far = lay_out(boxes, operands)
+    rows, gaps, long_edges = lay_out(boxes, operands)
     operations = sum(bool(node._edges) for node in nodes.values())
     description = f"{tensor._op}, {operations} operations, {len(nodes) - operations} leaves"
-    return Drawing(to_svg(rows, gaps, far, description), description)
+    return Drawing(to_svg(rows, gaps, long_edges, description), description)
 
 
 def _reach(root: Node) -> tuple[dict[int, Node], dict[int, int]]:
-    """The nodes of the graph by id, first operands first, and the length of the longest path from each to `root`."""
+    """Return the nodes of the graph by id, first operands first, and the longest path from each node to `root`."""
     nodes: dict[int, Node] = {}
     stack = [root]
     while stack:
@@ -103,7 +103,7 @@ def _reach(root: Node) -> tuple[dict[int, Node], dict[int, int]]:
 
 
 def _box(node: Node, row: int, names: list[str]) -> Box:
-    """The box of a node, with its text and the size that the text needs."""
+    """Return the box of a node, with its text and the size that the text needs."""
     kind = "op" if node._edges else "leaf"
     title = " = ".join([*names, *([node._op] if node._edges or not names else [])])
     text = [("t", _clean(title)), ("s", f"{node.data.shape} {node.data.dtype}")]
@@ -113,8 +113,8 @@ def _box(node: Node, row: int, names: list[str]) -> Box:
         few = node.grad.size <= FEW
         norm = np.linalg.norm(node.grad.astype(np.float64).ravel())
         text.append(("g", f"grad {_numbers(node.grad)}" if few else f"|grad| {norm:.4g}"))
-    wide = max(_columns(line) * CHARACTER * (TITLE if style == "t" else SMALL) for style, line in text)
-    return Box(kind, row, text, round(wide) + 2 * PAD, LINE * len(text) + PAD)
+    width = max(_columns(line) * CHARACTER * (TITLE if style == "t" else SMALL) for style, line in text)
+    return Box(kind, row, text, round(width) + 2 * PAD, LINE * len(text) + PAD)
 
 
 def _clean(text: str) -> str:

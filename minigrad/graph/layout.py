@@ -7,8 +7,8 @@ The layout has four steps. None is recursive, so the depth is unlimited.
    from the same box share them, so that a weight that is used a thousand
    times is one line.
 3. Order: row by row, down and up again, each box moves to the mean of its
-   neighbours. The order with the fewest crossings is kept.
-4. Coordinates: as close to the neighbours' as possible, without overlap.
+   neighbors. The order with the fewest crossings is kept.
+4. Coordinates: as close to the neighbors as possible, without overlap.
 """
 
 from __future__ import annotations
@@ -55,26 +55,26 @@ def lay_out(
         long edges that have no bends.
     """
     last = max(box.row for box in boxes.values())
-    gaps, far = _connect(operands, boxes, last)
+    gaps, long_edges = _connect(operands, boxes, last)
     rows: list[list[Box]] = [[] for _ in range(last + 1)]
     for box in [*boxes.values(), *(lower for gap in gaps for _, lower, _ in gap if lower.kind == "bend")]:
         rows[box.row].append(box)
     _order_rows(rows, gaps)
     _set_coordinates(rows, gaps)
-    return rows, gaps, far
+    return rows, gaps, long_edges
 
 
 def _connect(
     operands: dict[int, list[int]], boxes: dict[int, Box], last: int
 ) -> tuple[list[list[Edge]], list[tuple[Box, Box]]]:
-    """Per row, the edges to the next row, with new bends for longer edges; and the long edges that have no bends."""
+    """Return, per row, the edges to the next row, with new bends for longer edges; and the long edges without bends."""
     users: dict[int, list[tuple[int, float]]] = {i: [] for i in boxes}
-    for i, above in operands.items():
-        for k, operand in enumerate(above):
-            users[operand].append((i, (k + 1) / (len(above) + 1)))
-    reach = {i: max((boxes[user].row for user, _ in to), default=0) - boxes[i].row for i, to in users.items()}
+    for i, keys in operands.items():
+        for k, operand in enumerate(keys):
+            users[operand].append((i, (k + 1) / (len(keys) + 1)))
+    reach = {i: max((boxes[user].row for user, _ in ports), default=0) - boxes[i].row for i, ports in users.items()}
     gaps: list[list[Edge]] = [[] for _ in range(last)]
-    far: list[tuple[Box, Box]] = []
+    long_edges: list[tuple[Box, Box]] = []
     bends = 0
     for i in sorted(users, key=lambda i: reach[i]):  # the longest edges last
         path = {boxes[i].row: boxes[i]}
@@ -89,8 +89,8 @@ def _connect(
             if start:
                 gaps[box.row - 1].append((start, box, port))
             else:
-                far.append((boxes[i], box))
-    return gaps, far
+                long_edges.append((boxes[i], box))
+    return gaps, long_edges
 
 
 def _order_rows(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
@@ -108,7 +108,7 @@ def _order_rows(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
                 targets.setdefault(lower if down else upper, []).append(
                     upper.column if down else lower.column + port - 0.5
                 )
-            # A box without neighbours on this side keeps its position; the others are sorted.
+            # A box without neighbors on this side keeps its position; the others are sorted.
             moving = iter(sorted((b for b in rows[r] if b in targets), key=lambda b: sum(targets[b]) / len(targets[b])))
             rows[r] = [next(moving) if box in targets else box for box in rows[r]]
             _set_columns(rows[r])
@@ -126,7 +126,7 @@ def _set_columns(row: list[Box]) -> None:
 
 
 def _crossings(gaps: list[list[Edge]]) -> int:
-    """The number of pairs of edges that cross: pairs whose ends are in the opposite order of their starts."""
+    """Count the pairs of edges that cross: pairs whose ends are in the opposite order of their starts."""
     total = 0
     for gap in gaps:
         ends: list[int] = []
@@ -137,7 +137,7 @@ def _crossings(gaps: list[list[Edge]]) -> int:
 
 
 def pull(upper: Box, lower: Box) -> float:
-    """The weight with which an edge is straightened: the largest for long edges, the smallest for edges of leaves."""
+    """Return the weight with which an edge is straightened: largest for long edges, smallest for edges of leaves."""
     if upper.kind == "leaf":
         return 0.001
     return 8.0 if upper.kind == lower.kind == "bend" else 1.0
@@ -184,7 +184,7 @@ def _spread(row: list[Box], wanted: list[float], weights: list[float]) -> None:
 
 
 def apart(wanted: list[float], weights: list[float], steps: list[float]) -> list[float]:
-    """The positions closest to `wanted` by weighted least squares, with at least steps[i] from the i-th to the next.
+    """Return the positions closest to `wanted` by weighted least squares, at least steps[i] from the i-th to the next.
 
     After subtraction of the steps, the positions must not decrease: this is
     isotonic regression, solved by the pool-adjacent-violators algorithm.
@@ -201,7 +201,7 @@ def apart(wanted: list[float], weights: list[float], steps: list[float]) -> list
 
 
 def _straighten(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
-    """Align the bends of a long edge vertically, over as many rows as there is room."""
+    """Align the bends of each long edge vertically, over as many rows as possible without overlap."""
     following = {upper: lower for gap in gaps for upper, lower, _ in gap if upper.kind == lower.kind == "bend"}
     for box in [b for row in rows for b in row if b.kind == "bend"]:
         if box not in following:
@@ -222,7 +222,7 @@ def _straighten(rows: list[list[Box]], gaps: list[list[Edge]]) -> None:
 
 
 def _room(row: list[Box], bend: Box) -> tuple[float, float]:
-    """The smallest and the largest x that a bend can have."""
+    """Return the smallest and the largest x that a bend can have."""
     before, after = row[bend.column - 1 : bend.column], row[bend.column + 1 : bend.column + 2]
     left = max((b.x + b.width / 2 + BESIDE for b in before), default=-math.inf)
     return left, min((b.x - b.width / 2 - BESIDE for b in after), default=math.inf)

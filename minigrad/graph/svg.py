@@ -24,17 +24,17 @@ STYLE = """
 
 
 def escape(text: str) -> str:
-    """`text` as XML character data. `xml.sax.saxutils.escape` is the same, but slow to import."""
+    """Return `text` as XML character data. `xml.sax.saxutils.escape` does the same, but is slow to import."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], far: list[tuple[Box, Box]], description: str) -> str:
-    """The picture of a graph that `lay_out` arranged; `description` is its title."""
+def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], long_edges: list[tuple[Box, Box]], description: str) -> str:
+    """Return the picture of a graph that `lay_out` arranged; `description` is its title."""
     boxes = [box for row in rows for box in row]
     width = round(max(b.x + b.width / 2 for b in boxes) + MARGIN)
     height = round(max(b.y + b.height for b in boxes) + MARGIN)
     lines, heads = [], []
-    for upper, lower, x in _ends([*((u, l) for gap in gaps for u, l, _ in gap), *far]):
+    for upper, lower, x in _ends([*((u, l) for gap in gaps for u, l, _ in gap), *long_edges]):
         top, bottom = upper.y + upper.height, lower.y - (0 if lower.kind == "bend" else 5)
         reach = (bottom - top) * 0.55
         curve = f"C{upper.x:.1f} {top + reach:.1f} {x:.1f} {bottom - reach:.1f} {x:.1f} {bottom:.1f}"
@@ -59,7 +59,10 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], far: list[tuple[Box, B
 
 
 def _ends(edges: list[tuple[Box, Box]]) -> Iterator[tuple[Box, Box, float]]:
-    """Each edge with the x at which it enters its lower box: vertical if possible, and without two edges at one x."""
+    """Yield each edge with the x at which it enters its lower box.
+
+    Edges are vertical where possible, and no two edges enter a box at the same x.
+    """
     into: dict[Box, list[Box]] = {}
     for upper, lower in edges:
         into.setdefault(lower, []).append(upper)

@@ -2,7 +2,7 @@
 
 Arguments that all layers share:
     rng: the generator of the initial weights; by default a new, unseeded one.
-    dtype: of the parameters; float32 by default.
+    dtype: the dtype of the parameters; float32 by default.
     init: the name of an initialization in `init.py`; torch's by default.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..ops.image import Pair
 from ..tensor import Tensor
-from . import init as initialisation
+from . import init as initialization
 from .module import Module
 
 
@@ -26,7 +26,7 @@ def _parameter(array: np.ndarray, dtype: Any) -> Tensor:
 
 def _bias(rng: np.random.Generator, weight: Tensor, dtype: Any) -> Tensor:
     """Uniform in [-b, b], b = 1/sqrt(fan_in of the weight), as in torch."""
-    bound = 1 / math.sqrt(max(initialisation.fans(weight.shape)[0], 1))
+    bound = 1 / math.sqrt(max(initialization.fans(weight.shape)[0], 1))
     return _parameter(rng.uniform(-bound, bound, weight.shape[0]), dtype)
 
 
@@ -48,7 +48,7 @@ class Linear(Module):
         init: str = "default",
     ) -> None:
         rng = rng or np.random.default_rng()
-        weight = initialisation.draw(init, rng, (out_features, in_features))
+        weight = initialization.draw(init, rng, (out_features, in_features))
         self.weight = _parameter(np.asfortranarray(weight), dtype)
         self.bias = _bias(rng, self.weight, dtype) if bias else None
 
@@ -87,7 +87,7 @@ class Conv2d(Module):
             )
         rng = rng or np.random.default_rng()
         window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        weight = initialisation.draw(init, rng, (out_channels, in_channels // groups, *window))
+        weight = initialization.draw(init, rng, (out_channels, in_channels // groups, *window))
         self.weight = _parameter(weight, dtype)
         self.bias = _bias(rng, self.weight, dtype) if bias else None
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups

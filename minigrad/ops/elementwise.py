@@ -195,7 +195,7 @@ def arctan(a: Array):
 
 @functools.cache
 def _best_erf() -> Callable[[Any], Any]:
-    """SciPy's erf if SciPy is installed, otherwise `math.erf`, element by element."""
+    """Return SciPy's erf if SciPy is installed, otherwise `math.erf` applied element by element."""
     try:
         from scipy.special import erf
     except ImportError:

@@ -27,7 +27,7 @@ def _statistics(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     return mean, np.mean(d * d, axes, keepdims=True)
 
 
-def _through(d: np.ndarray, unit: np.ndarray, s: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def _input_gradient(d: np.ndarray, unit: np.ndarray, s: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """dL/dx by the formula above, for x^ = unit."""
     out = d - np.mean(d, axes, keepdims=True)
     out -= unit * np.mean(d * unit, axes, keepdims=True)
@@ -56,12 +56,12 @@ def batch_norm(
             running += momentum (batch - running), with the unbiased variance (n - 1).
             None: the statistics of the batch are always used.
         weight, bias: (channels,); by default 1 and 0.
-        training: whether to use and record the statistics of the batch.
+        training: whether to use the statistics of the batch and update the running ones.
         momentum: see above.
         eps: added to the variance.
 
     Raises:
-        ValueError: a shape doesn't match, or a training batch has one value per channel.
+        ValueError: a shape doesn't match, or a training batch has only one value per channel.
     """
     if input.ndim < 2:
         raise ValueError("expected an input (n, channels, ...)")
@@ -89,7 +89,7 @@ def batch_norm(
 
     def dx(g: np.ndarray) -> np.ndarray:
         d = g if weight is None else g * weight.reshape(shape)
-        return _through(d, unit, s, axes) if use_batch else d / s
+        return _input_gradient(d, unit, s, axes) if use_batch else d / s
 
     return y, dx, lambda g: np.sum(g * unit, axes), lambda g: np.sum(g, axes)
 
@@ -133,7 +133,7 @@ def layer_norm(
     others = tuple(range(leading))
     return (
         y,
-        lambda g: _through(g if weight is None else g * weight, unit, s, axes),
+        lambda g: _input_gradient(g if weight is None else g * weight, unit, s, axes),
         lambda g: np.sum(g * unit, others),
         lambda g: np.sum(g, others),
     )

@@ -54,8 +54,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f", see line {mark.line + 1}" if mark else ""
-        raise UserError(f"--config {path}: cannot be read as YAML{where}; expected a recipe") from error
+        line = f", see line {mark.line + 1}" if mark else ""
+        raise UserError(f"--config {path}: cannot be read as YAML{line}; expected a recipe") from error
     if not isinstance(content, dict):
         raise UserError(
             f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"

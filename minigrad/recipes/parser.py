@@ -49,7 +49,10 @@ def resolve(argv: Sequence[str]) -> list[str]:
 
 
 def _refuse_override(before: Sequence[str], config: str, after: Sequence[str]) -> None:
-    """Check that no flag precedes a file that sets its key, unless it is repeated: to jsonargparse the last one counts."""
+    """Check that no flag precedes a file that sets its key, since jsonargparse uses the last value.
+
+    A flag that is repeated after the file is allowed.
+    """
     keys = list(_keys(read_yaml(find(config))))
     repeated = {argument.split("=")[0] for argument in after}
     for argument in before:
@@ -160,9 +163,9 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
     return text
 
 
-def _unknown(what: str, key: str, keys: Sequence[str]) -> str:
+def _unknown(problem: str, key: str, keys: Sequence[str]) -> str:
     similar = difflib.get_close_matches(key, keys, 1)
-    return f"{what}; expected {'perhaps ' + similar[0] if similar else 'a key of the recipe, see --help'}"
+    return f"{problem}; expected {'perhaps ' + similar[0] if similar else 'a key of the recipe, see --help'}"
 
 
 def _type_in_words(types: str) -> str:

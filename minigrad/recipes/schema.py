@@ -31,7 +31,7 @@ class Model:
         hidden: the number of units in each hidden linear layer.
         activation: the activation after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
-        batch_norm: normalise each convolution and each hidden layer over the batch, before its activation.
+        batch_norm: normalize each convolution and each hidden layer over the batch, before its activation.
         optimizer: the update rule; all packages use PyTorch's formula.
         learning_rate: the learning rate; with one_cycle, its maximum.
         momentum: the momentum of sgd.

@@ -99,5 +99,5 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
     if recipe.model.batch_norm and min(batch, size % batch or batch) == 1:
         raise UserError(
             f"data.batch_size: {batch} leaves a batch of one of {size} training images, which batch_norm cannot"
-            " normalise; expected another size"
+            " normalize; expected another size"
         )

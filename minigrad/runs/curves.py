@@ -21,7 +21,8 @@ PANELS = (
     ("learning rate", {"rate": "learning_rate"}),
 )
 SINGLE_RUN_COLORS = {"training": "#9a9a9a", "validation": "#1f6feb", "rate": "#24292f"}
-# The palette of Okabe and Ito, which is safe for colour-blind readers, and more; with nine markers, 90 runs differ.
+# Seven colors of Okabe and Ito, which are safe for color-blind readers, and three more. With nine markers, the lines of
+# 90 runs are different.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#000000", "#8c5a2b", "#332288")
 MARKERS = "os^DvP<X>"
 MAX_NAME_LENGTH = 48  # characters of a run's name in the legend
@@ -31,7 +32,7 @@ FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf"
 
 
 def draw(path: Path, history: list[Epoch], title: str) -> None:
-    """Draw the curves of one run, training in grey and validation in blue.
+    """Draw the curves of one run, training in gray and validation in blue.
 
     Args:
         path: the file to write; its suffix, one of `FORMATS`, selects the format.
@@ -42,7 +43,7 @@ def draw(path: Path, history: list[Epoch], title: str) -> None:
 
 
 def draw_runs(path: Path, runs: Mapping[str, list[Epoch]], title: str = "") -> None:
-    """Draw the curves of several runs, one colour per run, training dashed and validation solid.
+    """Draw the curves of several runs, one color per run, training dashed and validation solid.
 
     A single run is drawn as by `draw`.
 

@@ -13,7 +13,7 @@ BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
 class UserError(Exception):
     """An input of the user cannot be used.
 
-    The message is one sentence that names the thing, the value and what was
+    The message is one sentence that names the input, its value and what was
     expected. A command prints it and exits with status 2, without a traceback.
     """
 

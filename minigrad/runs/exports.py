@@ -14,7 +14,7 @@ from .errors import UserError
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
-IMAGES = 1000  # that are compared
+IMAGES = 1000  # the number of images that are compared
 LIMIT = 1e-4  # the largest difference between logits
 
 
@@ -37,14 +37,14 @@ def outputs_in_fresh_process(
         UserError: the process cannot load the file.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        given, outputs = Path(temporary, "images.npy"), Path(temporary, "outputs.npy")
-        np.save(given, images)
-        command = [sys.executable, "-m", module, *map(str, (path, given, outputs, *more))]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if ended.returncode:
-            reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+        images_file, outputs_file = Path(temporary, "images.npy"), Path(temporary, "outputs.npy")
+        np.save(images_file, images)
+        command = [sys.executable, "-m", module, *map(str, (path, images_file, outputs_file, *more))]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if process.returncode:
+            reason = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"{path.name}: a fresh process cannot load it ({reason}), so nothing was written")
-        return np.asarray(np.load(outputs))
+        return np.asarray(np.load(outputs_file))
 
 
 def serve(loaders: Mapping[str, Callable[..., Predict]], arguments: Sequence[str]) -> None:
@@ -52,21 +52,31 @@ def serve(loaders: Mapping[str, Callable[..., Predict]], arguments: Sequence[str
 
     Args:
         loaders: per suffix, a function from the file (and further files) to a function from images to logits.
-        arguments: the command's: the file, the images (.npy), where the outputs go (.npy), and further files.
+        arguments: those of the command: the file, the images (.npy), the file for the outputs (.npy), and further files.
     """
-    path, given, outputs, *more = map(Path, arguments)
-    predict, images = loaders[path.suffix](path, *more), np.load(given)
-    np.save(outputs, and_first_alone(predict, images))
+    path, images_file, outputs_file, *more = map(Path, arguments)
+    predict, images = loaders[path.suffix](path, *more), np.load(images_file)
+    np.save(outputs_file, and_first_alone(predict, images))
 
 
 def and_first_alone(predict: Predict, images: np.ndarray) -> np.ndarray:
-    """Return the logits of all images in one batch, then of the first alone: a file may have fixed the batch size."""
+    """Return the logits of all images in one batch, then of the first image alone.
+
+    The second batch shows whether an exported file accepts only one batch size.
+    """
     return np.concatenate([predict(images), predict(images[:1])])
 
 
 def difference(outputs: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference between logits, both (n, classes), divided by the largest expected one if that is
-    above 1. A NaN counts as a difference."""
+    """Return the largest difference between logits, relative to the largest expected logit if that is above 1.
+
+    Args:
+        outputs: (n, classes).
+        expected: (n, classes).
+
+    Returns:
+        The difference; NaN if an output is NaN.
+    """
     return float(np.abs(outputs - expected).max() / max(1.0, np.abs(expected).max()))
 
 
@@ -75,8 +85,8 @@ def check_outputs(path: Path, outputs: np.ndarray, expected: np.ndarray) -> floa
 
     Args:
         path: the exported file, for the message.
-        outputs: of the file, (n + 1, classes), as `outputs_in_fresh_process` returns them.
-        expected: of the trained network, (n, classes).
+        outputs: the logits of the file, (n + 1, classes), as `outputs_in_fresh_process` returns them.
+        expected: the logits of the trained network, (n, classes).
 
     Raises:
         UserError: the difference is above `LIMIT`, or the network's own outputs are not finite.

@@ -34,7 +34,7 @@ _held: set[Path] = set()
 
 
 def newest(kind: str) -> Path:
-    """Return the newest `runs/KIND-N`, or the first if there is none."""
+    """Return the newest `runs/KIND-N`, or `runs/KIND-1` if there is none."""
     return Path("runs") / f"{kind}-{max(_taken(kind), default=1)}"
 
 
@@ -66,7 +66,7 @@ def claim_run(
     Args:
         out: the folder; None takes the next free `runs/KIND-N`, or with `resume` the newest.
         kind: KIND in that default.
-        files: what the run will write, relative to the folder.
+        files: the files that the run will write, relative to the folder.
         resume: continue the run in the folder, if there is one.
         overwrite: the run in the folder may be replaced.
         flags: the command's options for `out` and `resume`, for the messages.
@@ -105,7 +105,7 @@ def claim_files(
     Args:
         out: the folder; None takes the next free `runs/KIND-N`.
         kind: KIND in that default.
-        files: what the command will write, relative to the folder.
+        files: the files that the command will write, relative to the folder.
         overwrite: files of these names may be replaced if this package wrote them.
         flag: the command's option for `out`, for the messages.
 
@@ -160,7 +160,7 @@ def claim_file(
     """
     path = expand(default if out is None else out)
     in_run = out is None and holds_run(path.parent)
-    _refuse_no_path(path, "--out", "a file")
+    _check_path(path, "--out", "a file")
     if path.is_dir():
         raise UserError(f"--out {path}: is a folder; expected a file to write")
     if os.path.lexists(path) and not (overwrite or (redraw and in_run)):
@@ -197,7 +197,7 @@ def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]
     """Create and lock the next `runs/KIND-N`. Commands that start at the same time get different numbers."""
     runs = Path("runs")
     _refuse_unwritable(runs, runs, flag)
-    made, number = _missing(runs), max(_taken(kind), default=0)
+    missing, number = _missing(runs), max(_taken(kind), default=0)
     while True:
         number += 1
         folder = runs / f"{kind}-{number}"
@@ -211,12 +211,12 @@ def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]
                 f"{flag} {folder}: can't be written ({error.strerror}); expected a writable folder"
             ) from error
         if lock is not None:
-            return folder, [folder, *made], lock
+            return folder, [folder, *missing], lock
 
 
 def _lock_folder(folder: Path, flag: str) -> tuple[Path, list[Path], FileLock | None]:
     """Create the folder if it does not exist, and lock it unless this process already holds it."""
-    _refuse_no_path(folder, flag, "a folder")
+    _check_path(folder, flag, "a folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{flag} {folder}: is a file; expected a folder for the run")
     _refuse_unwritable(folder, folder, flag)
@@ -271,7 +271,7 @@ def _refuse_loss(folder: Path, files: Iterable[str], flag: str, *, replace: bool
             raise UserError(f"{flag} {folder}: already holds {name}; expected another folder or --overwrite")
 
 
-def _refuse_no_path(path: Path, flag: str, expected: str) -> None:
+def _check_path(path: Path, flag: str, expected: str) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -16,8 +16,8 @@ WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predicti
 CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 RESULTS = "results.json"
 
-# Runs of earlier versions have no manifest. A folder with a recipe and one of EARLIER_SIGNS holds such a run, and EARLIER
-# are the names of its files.
+# Runs of earlier versions have no manifest. A folder with a recipe and one of the files EARLIER_SIGNS holds such a run.
+# EARLIER lists the files that those versions wrote.
 EARLIER_SIGNS = (HISTORY, WEIGHTS, METRICS, RESULTS, "config.yaml", "jobs/plan.json")
 EARLIER = (
     *(RECIPE, HISTORY, CURVES, WEIGHTS, METRICS, PREDICTIONS, CONFUSION, MISTAKES, RESULTS),
@@ -50,8 +50,8 @@ def owned(folder: Path) -> set[str]:
     """
     path = folder / NAME
     if not path.exists():
-        signs = (folder / RECIPE).is_file() and any((folder / name).exists() for name in EARLIER_SIGNS)
-        return {*EARLIER, *_earlier_jobs(folder)} if signs else set()
+        is_earlier_run = (folder / RECIPE).is_file() and any((folder / name).exists() for name in EARLIER_SIGNS)
+        return {*EARLIER, *_earlier_jobs(folder)} if is_earlier_run else set()
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["files"]
         if not isinstance(names, list) or not all(isinstance(name, str) and _is_inside(name) for name in names):

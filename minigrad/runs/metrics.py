@@ -25,9 +25,9 @@ def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | Non
     """Check that training has not diverged.
 
     Args:
-        loss: of the epoch or of one of its steps.
-        epoch: its number, counted from 1.
-        learning_rate: the recipe's, for the message.
+        loss: the loss of the epoch, or of one of its steps.
+        epoch: the number of the epoch, from 1.
+        learning_rate: the learning rate of the recipe, for the message.
         weights: the file that training started from, if any, for the message.
 
     Raises:
@@ -46,8 +46,8 @@ def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, lear
     Args:
         logits: the outputs, (n, classes).
         data: the file that the images are from.
-        weights: the file that the weights are from; None if the network was initialised at random.
-        learning_rate: of the training that has just ended; None if the network was not trained by this command.
+        weights: the file that the weights are from; None if the network was initialized at random.
+        learning_rate: the learning rate of the training that has just ended; None if the network was not trained by this command.
 
     Raises:
         UserError: an output is NaN or infinite. The message names the probable cause: the learning rate, else the

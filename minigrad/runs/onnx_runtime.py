@@ -11,7 +11,7 @@ import numpy as np
 
 
 def load() -> Any:
-    """Import onnxruntime with its telemetry off, which it would send at import."""
+    """Import onnxruntime with telemetry switched off; otherwise it sends telemetry at import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""The answers of a package's command line that need no framework: the overview, the version and unknown commands."""
+"""The parts of a command line that need no framework: the overview, the version and the error for unknown commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def overview(
     read_on: str = "",
     own_options: bool = False,
 ) -> bool:
-    """Answer a command line that needs no framework, so that the answer is immediate.
+    """Handle a command line that needs no framework, without importing one.
 
     Prints the overview if `argv` is empty or starts with --help, and the
     version if it starts with --version.
@@ -34,7 +34,7 @@ def overview(
             the command. If False (the default), such an option is an error.
 
     Returns:
-        True if `argv` has been answered; False if it starts with a command
+        True if `argv` has been handled; False if it starts with a command
         (or with one of the package's own options), which the caller must run.
 
     Raises:
@@ -65,6 +65,6 @@ def overview(
 def _text(prog: str, description: str, commands: Mapping[str, str], read_on: str) -> str:
     width = max(map(len, commands))
     lines = [f"usage: {prog} COMMAND [OPTIONS]", "", description, "", "commands:"]
-    lines += [f"  {name:<{width}}  {words}" for name, words in commands.items()]
+    lines += [f"  {name:<{width}}  {summary}" for name, summary in commands.items()]
     lines += ["", f"{prog} COMMAND --help lists the options of a command; {prog} --version prints the version."]
     return "\n".join([*lines, read_on] if read_on else lines)

@@ -59,7 +59,7 @@ def draw(out: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) 
 
 
 def draw_confusion(path: Path, counts: np.ndarray) -> None:
-    """Draw a confusion matrix: correct predictions in grey, wrong ones in red, with counts for up to 20 classes.
+    """Draw a confusion matrix: correct predictions in gray, wrong ones in red, with counts for up to 20 classes.
 
     Args:
         path: the PNG file to write.
@@ -109,7 +109,7 @@ def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, logits: np
     for axes in panels:
         axes.set_axis_off()
     largest = 255 if images.dtype == np.uint8 else None
-    if largest is None and images.ndim == 4:  # matplotlib clips colours outside 0 to 1
+    if largest is None and images.ndim == 4:  # matplotlib clips colors outside 0 to 1
         low, high = images[shown].min(), images[shown].max()
         images = (images - low) / (high - low or 1)
     for axes, i in zip(panels, shown, strict=False):

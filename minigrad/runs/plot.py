@@ -12,7 +12,7 @@ from .files import expand
 
 
 def main(argv: Sequence[str], prog: str = "python -m minigrad plot") -> None:
-    """Run the command `plot`, which keras_model offers, too, under its own name `prog`."""
+    """Run the command `plot`. keras_model has the same command, with another name `prog` in messages."""
     parser = Parser(prog=prog, description="Draw loss, accuracy and learning rate of runs, side by side.")
     parser.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run folder of any of the three packages")
     parser.add_argument(

@@ -49,8 +49,8 @@ class ProgressReport:
         self.task = self.progress.add_task("", total=steps, epoch=1, loss=0.0)
 
         model = recipe.model
-        learning = f"{model.optimizer} at {model.learning_rate}, batches of {recipe.data.batch_size}"
-        self.console.print(f"{network(recipe, data)}, {parameters:,} parameters, {learning}")
+        training = f"{model.optimizer} at {model.learning_rate}, batches of {recipe.data.batch_size}"
+        self.console.print(f"{network(recipe, data)}, {parameters:,} parameters, {training}")
         counts = [f"{len(split.labels):,}" for split in (data.train, data.validation, data.test)]
         self.console.print("{}: {} to train, {} to validate, {} to test".format(recipe.data.path, *counts))
         if recipe.trainer.max_epochs:

@@ -1,4 +1,4 @@
-"""What a training run of any of the three packages writes into its folder."""
+"""Writes the files of a training run, for all three packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .weights import NetworkSpec, Weights
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What the `fit` function of each package returns.
+    """The result of the `fit` function of each package.
 
     Attributes:
         history: the training and validation metrics of every epoch.
@@ -76,7 +76,7 @@ class RunRecorder:
         Args:
             epoch: the epoch that has ended.
             read_weights: returns the network's weights; it is called only if they are written.
-            write: False only keeps the epoch, on the processes of a distributed training that write no files.
+            write: False keeps the epoch but writes no file, for the other processes of a distributed training.
 
         Raises:
             UserError: a loss is NaN or infinite.

@@ -25,7 +25,7 @@ def epochs_recorded(out: Path) -> int:
 
 
 def is_complete(out: Path, recipe: Recipe) -> bool:
-    """Return whether the run in `out` has ended and `recipe` asks for no more epochs; if so, print this.
+    """Return whether the run in `out` has ended and `recipe` asks for no more epochs; if so, print a message.
 
     Raises:
         UserError: the run's recipe or history is damaged.
@@ -95,7 +95,7 @@ def refuse_difference(
         done: the number of epochs that the run has.
         expected: what the message recommends.
         flag: the command's option for resuming, for the messages.
-        extra: the settings for which a recipe has no keys, when the run was started and now.
+        extra: (before, now): the settings for which a recipe has no keys, when the run was started and now.
 
     Raises:
         UserError: a key differs, or the length may not be changed.

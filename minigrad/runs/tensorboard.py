@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 
 from . import manifest
-from .errors import UserError
+from .errors import need_tensorboard
 from .history import Epoch
 
 PREFIX = "events.out.tfevents."
 BUCKETS = 30  # as in Keras's histograms
 FOLDER = "tensorboard"  # in the run folder
+
+
+def keep_tensorflow_out() -> None:
+    """Prevent TensorBoard from importing TensorFlow, if that is installed.
+
+    TensorBoard uses its own replacement of TensorFlow if a module `tensorboard.compat.notf` exists.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
 
 
 class Events:
@@ -33,15 +41,11 @@ class Events:
     """
 
     def __init__(self, run: Path) -> None:
-        # If this module exists, TensorBoard does not import TensorFlow.
-        sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
-        try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer.record_writer import RecordWriter
-        except ModuleNotFoundError as error:
-            raise UserError(
-                "--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first"
-            ) from error
+        need_tensorboard()
+        keep_tensorflow_out()
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
         self.run, self.folder, self.files = run, run / FOLDER, dict[str, Path]()
         self._record_writer: Any = RecordWriter
         self._event, self._summary = event_pb2, summary_pb2
@@ -73,7 +77,7 @@ class Scalars(Events):
     """
 
     def start(self, past: list[Epoch]) -> None:
-        """Delete the files that this run has written before, and write the past epochs again.
+        """Delete the files that this run wrote earlier, and write the past epochs again.
 
         Args:
             past: the epochs before the first one to train; empty for a new run.

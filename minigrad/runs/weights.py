@@ -32,7 +32,7 @@ SCALES = {"1": 1.0, "1/255": 1 / 255}  # as the metadata write them
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What is needed to build a network: its recipe, and the data that it accepts.
+    """The specification of a network: its recipe, and the data that it accepts.
 
     Attributes:
         recipe: the recipe that the network is trained with.
@@ -80,7 +80,7 @@ def load(path: str | Path) -> tuple[NetworkSpec, Weights]:
         path: a `weights.safetensors` of any of the three packages.
 
     Returns:
-        The network's specification, and its arrays by name, of the shapes that the specification asks for.
+        The network's specification, and its arrays by name, of the shapes in the specification.
 
     Raises:
         UserError: the file is missing or damaged, does not describe its network, or its arrays do not fit it.
@@ -165,7 +165,7 @@ def _scale_text(scale: float) -> str:
 
 
 def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
-    """Parse what `NetworkSpec.metadata` wrote."""
+    """Parse the metadata that `NetworkSpec.metadata` returned."""
     from ..recipes import NOT_IN_RECIPE, from_metadata
 
     if KEY not in metadata:

@@ -20,6 +20,11 @@ IMAGES = RNG.integers(0, 256, (256, 28, 28)).astype(np.uint8)
 LABELS = RNG.integers(0, 10, 256)
 
 
+@pytest.mark.parametrize("module", ["engine", "keras", "lightning", "tables"])
+def test_every_benchmark_can_be_imported(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import benchmarks.{module}"], check=True, cwd=ROOT)
+
+
 @pytest.mark.parametrize("network", engine.NETWORKS)
 @pytest.mark.parametrize("peer", ["hand-written NumPy", "torch eager", "JAX jit"])
 def test_a_peer_takes_the_same_steps_as_minigrad(network: str, peer: str) -> None:

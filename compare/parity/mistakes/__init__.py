@@ -1,4 +1,4 @@
-"""Known mistakes, by the phase of a step in which they first show. In each phase the most specific come first."""
+"""Known mistakes, by the phase of a step in which they first have an effect. The most specific ones come first."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from .case import Case, Numbers, cross_entropy
 
 
 def other_batch(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """Another batch than that of this step, or its images with the labels of another batch."""
+    """The batch is that of another step, or its images have the labels of another batch."""
     key, batches = f"loss {case.step}", case.reference.batches()
     images, labels = case.reference.batch(case.step)
     for step, (other_images, other_labels) in batches.items():
@@ -52,7 +52,7 @@ def padded(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def other_count(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """Another number of steps. The recorded losses must explain it."""
+    """The number of steps differs. The explanation must agree with the recorded losses."""
     actual, expected = len(case.other.losses), len(case.reference.losses)
     size, full = len(case.reference.batch(expected)[1]), case.recipe.data.batch_size
     if actual == expected - 1:

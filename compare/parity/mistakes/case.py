@@ -3,8 +3,8 @@
 A mistake is a function of a `Case` that yields sentences, each with the
 numbers that the mistake would cause, by their keys in a recording. The first
 sentence whose numbers are those of the contender's recording is the
-explanation. A mistake that needs an array that is not recorded raises KeyError, and
-one that has another shape ValueError; such a mistake is skipped.
+explanation. A mistake raises KeyError if it needs an array that is not
+recorded, and ValueError if an array has another shape; it is then skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Case:
     Attributes:
         reference: minigrad's recording.
         other: the contender's recording.
-        recipe: what both trained.
+        recipe: the recipe that both trained.
         step: the step of the divergence, counted from 1; 0 is before the first.
         name: the weight, gradient or layer; "loss" for a loss.
         limit: the largest difference allowed.
@@ -61,7 +61,7 @@ class Case:
         return None
 
     def matches(self, key: str, value: Any) -> bool:
-        """Whether the contender's recording has this value at this key, apart from rounding."""
+        """Return whether the contender's recording has this value at this key, apart from rounding."""
         kind, *rest = key.split(" ")
         actual = self.other.losses[int(rest[0]) - 1] if kind == "loss" else self.other.arrays[key]
         if np.shape(value) != np.shape(actual):
@@ -100,7 +100,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def times(case: Case, factor: float) -> str:
-    """Describe a factor of the loss."""
+    """Describe a factor by which the loss or its gradient is multiplied."""
     size = len(case.reference.batch(case.step)[1])
     if np.isclose(factor, size, rtol=1e-5):
         return f"{size} times as large: it is summed over the batch instead of averaged."

@@ -65,7 +65,7 @@ def badly_scaled(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def wrong_layer(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """A layer computes something else from the right input."""
+    """A layer computes another output from the correct input."""
     actual, expected = case.other.at("trace", 1), case.reference.at("trace", 1)
     before = list(expected)[: list(expected).index(case.name)]
     key, x = f"trace {case.name} 1", actual[before[-1]] if before and before[-1] in actual else None
@@ -83,7 +83,10 @@ def wrong_layer(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def _in_float32(case: Case, actual: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Check whether the contender's values are float32 numbers. They cannot be replayed, since sums depend on their order."""
+    """Check whether the contender's values are float32 numbers.
+
+    A computation in float32 cannot be replayed, since the order of its sums is unknown.
+    """
     if case.limit < COARSE and case.gap < COARSE * max(1.0, float(np.abs(actual).max(initial=0))):
         yield FLOAT32, actual.astype(np.float32).astype(np.float64)
         shape = (-1, *[1] * (actual.ndim - 2))
@@ -143,11 +146,11 @@ def _norms(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, n
     shape, axes = (1, -1, *[1] * (x.ndim - 2)), (0, *range(2, x.ndim))
     w, b = w.reshape(shape), b.reshape(shape)
     yield "The running statistics are used instead of those of the batch.", x / np.sqrt(1 + 1e-5) * w + b
-    centred, var = x - x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    centered, var = x - x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
     for eps in (1e-3, 1e-4, 1e-6, 1e-7, 1e-8, 0.0):
-        yield f"Its epsilon is {eps:g} where minigrad has 1e-05.", centred / np.sqrt(var + eps) * w + b
+        yield f"Its epsilon is {eps:g} where minigrad has 1e-05.", centered / np.sqrt(var + eps) * w + b
     n = x.size // x.shape[1]
     yield (
         "The variance of the batch is divided by n - 1 instead of n.",
-        centred / np.sqrt(var * n / (n - 1) + 1e-5) * w + b,
+        centered / np.sqrt(var * n / (n - 1) + 1e-5) * w + b,
     )

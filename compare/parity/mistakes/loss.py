@@ -35,7 +35,7 @@ def scaled_loss(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def smoothed(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """Label smoothing: loss = (1 - a) CE + a mean(-ln p). One loss gives a, and the gradient must then fit."""
+    """Label smoothing: loss = (1 - a) CE + a mean(-ln p). The loss determines a, and the gradient must agree with it."""
     step, (images, labels) = case.step, case.reference.batch(case.step)
     logits = case.logits(images, step)
     uniform = float(-np.asarray(ops.log_softmax(logits, 1)).mean())

@@ -21,7 +21,7 @@ DECAYS = (0.0, 1e-4, 5e-4, 1e-3, 4e-3, 0.01, 0.1)  # common values, and defaults
 
 
 def replay(case: Case, make: MakeOptimizer, rates: list[float] | None = None) -> dict[str, np.ndarray]:
-    """Return the weights after each of the first steps, by their keys, if `make` had created the optimizer.
+    """Return the weights after each of the first steps, by their keys, with the optimizer that `make` creates.
 
     Args:
         case: the recordings.
@@ -42,7 +42,7 @@ def replay(case: Case, make: MakeOptimizer, rates: list[float] | None = None) ->
         optimizer.lr = rates[step - 1]
         optimizer.step()
         updated |= {f"weight {name} {step}": p.data.copy() for name, p in zip(names, parameters, strict=True)}
-    if f"weight {case.name} {case.step}" not in updated:  # the gradients of so late a step are not recorded
+    if f"weight {case.name} {case.step}" not in updated:  # the gradients of this step are not recorded
         raise KeyError(case.step)
     return updated
 
@@ -105,7 +105,7 @@ def decays(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def rate(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """Another schedule or learning rate. Every optimizer's step is proportional to the rate, so one step gives the rate."""
+    """Another schedule or learning rate. One step determines the rate, since every optimizer's step is proportional to it."""
     model, key = case.recipe.model, f"weight {case.name} {case.step}"
     rates = learning_rates(model, len(case.reference.losses))
     if model.schedule != "constant":
