@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import minigrad
 from minigrad.runs import UserError
@@ -16,6 +16,46 @@ if TYPE_CHECKING:
 PROG = "python -m compare"
 # Subcommands, each a module with a `main`.
 COMMANDS = {"parity": "parity.matrix", "history": "results.history"}
+# Name, type, default and help.
+OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
+    (
+        "--target",
+        float | None,
+        None,
+        "also report the time to this validation accuracy, such as 0.97; null: the highest whole percent that all reach",
+    ),
+    (
+        "--open",
+        Literal["none", "one", "all"] | None,
+        None,
+        "for how many of the seeds the open division runs, in which each framework trains as its documentation recommends"
+        " for speed; null: none, with --full all",
+    ),
+    (
+        "--sweep",
+        Literal["none", "width"],
+        "width",
+        "width: also measure the time of a step at several hidden widths",
+    ),
+    (
+        "--widths",
+        list[int] | None,
+        None,
+        "hidden widths of the sweep; null: 10, 100 and 1000, with --full more",
+    ),
+    (
+        "--batch_sizes",
+        list[int] | None,
+        None,
+        "batch sizes of the sweep; null: that of the recipe, with --full 32, 128 and 512",
+    ),
+    (
+        "--engine",
+        Literal["local", "ray"],
+        "local",
+        "where the contenders' processes run: on this machine, or on a Ray cluster",
+    ),
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -79,59 +119,19 @@ def _parser() -> Parser:
         " `python -m compare history RUN RUN` compares two runs; `python -m compare --version` prints the version.",
     )
     recipes.run_options(parser)
-    known = ", ".join(contenders.names())
-    parser.add_argument(
-        "--contenders",
-        type=str,
-        nargs="+",
-        default=None,
-        help=f"some of {known}; null: {', '.join(contenders.DEFAULT)}, and those on a GPU if there is one",
-    )
-    parser.add_argument(
-        "--threads", type=int, default=machine.cores(), help="number of threads of each library in each process"
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int | None,
-        default=None,
-        help=f"number of seeds; each contender trains once per seed; null: {SEEDS}, with --full {FULL_SEEDS}",
-    )
-    parser.add_argument(
-        "--target",
-        type=float | None,
-        default=None,
-        help="also report the time to this validation accuracy, such as 0.97; null: the highest whole percent that all reach",
-    )
-    parser.add_argument(
-        "--open",
-        type=Literal["none", "one", "all"] | None,
-        default=None,
-        help="for how many of the seeds the open division runs, in which each framework trains as its documentation"
-        " recommends for speed; null: none, with --full all",
-    )
-    parser.add_argument(
-        "--sweep",
-        type=Literal["none", "width"],
-        default="width",
-        help="width: also measure the time of a step at several hidden widths",
-    )
-    parser.add_argument(
-        "--widths",
-        type=list[int] | None,
-        default=None,
-        help="hidden widths of the sweep; null: 10, 100 and 1000, with --full more",
-    )
-    parser.add_argument(
-        "--batch_sizes",
-        type=list[int] | None,
-        default=None,
-        help="batch sizes of the sweep; null: that of the recipe, with --full 32, 128 and 512",
-    )
+    known, default = ", ".join(contenders.names()), ", ".join(contenders.DEFAULT)
+    names = f"some of {known}; null: {default}, and those on a GPU if there is one"
+    parser.add_argument("--contenders", type=str, nargs="+", default=None, help=names)
+    for name, kind, value, text in (
+        ("--threads", int, machine.cores(), "number of threads of each library in each process"),
+        (
+            "--seeds",
+            int | None,
+            None,
+            f"number of seeds; each contender trains once per seed; null: {SEEDS}, with --full {FULL_SEEDS}",
+        ),
+        *OPTIONS,
+    ):
+        parser.add_argument(name, type=kind, default=value, help=text)
     parser.add_flag("--full", "every installed contender, more seeds, and the whole sweep")
-    parser.add_argument(
-        "--engine",
-        type=Literal["local", "ray"],
-        default="local",
-        help="where the contenders' processes run: on this machine, or on a Ray cluster",
-    )
     return parser
