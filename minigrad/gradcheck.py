@@ -54,7 +54,8 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
         fn: gets one tensor per floating input and returns a tensor of any
             shape. Other inputs are passed unchanged.
         inputs: arrays, without points at which `fn` has a kink, such as 0 for relu.
-        rtol, atol: |gradient - expected| <= atol + rtol |expected| is required.
+        rtol: relative tolerance; |gradient - expected| <= atol + rtol |expected| is required.
+        atol: absolute tolerance.
         step: the step of the finite differences.
 
     Returns:

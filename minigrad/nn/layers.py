@@ -124,8 +124,10 @@ class BatchNorm1d(Module):
     evaluation.
 
     Attributes:
-        weight, bias: (num_features,) parameters, initially 1 and 0.
-        running_mean, running_var: (num_features,) buffers, initially 0 and 1.
+        weight: a parameter (num_features,), initially 1.
+        bias: a parameter (num_features,), initially 0.
+        running_mean: a buffer (num_features,), initially 0.
+        running_var: a buffer (num_features,), initially 1.
     """
 
     dimensions: tuple[int, ...] = (2, 3)
@@ -157,7 +159,8 @@ class LayerNorm(Module):
     """Normalization of each sample over its last axes, of shape `normalized_shape`; see `ops.layer_norm`.
 
     Attributes:
-        weight, bias: parameters of normalized_shape, initially 1 and 0.
+        weight: a parameter of normalized_shape, initially 1.
+        bias: a parameter of normalized_shape, initially 0.
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: Any = np.float32) -> None:

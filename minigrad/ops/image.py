@@ -113,7 +113,9 @@ def conv2d(
         input: x, (n, c, height, width).
         weight: W, (o, c / groups, kernel height, kernel width).
         bias: b, (o,); by default none.
-        stride, padding, dilation: an int, or one for the height and one for the width.
+        stride: an int, or one for the height and one for the width.
+        padding: likewise.
+        dilation: likewise.
         groups: the number of channel groups; each is the input of o / groups outputs.
 
     Raises:
@@ -171,7 +173,9 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
 
     Args:
         input: (n, c, height, width).
-        kernel_size, stride, padding: an int, or one for the height and one for the width; stride defaults to kernel_size.
+        kernel_size: an int, or one for the height and one for the width.
+        stride: likewise; by default kernel_size.
+        padding: likewise.
 
     Raises:
         ValueError: the window is larger than the padded image, or a setting is out of range.
@@ -198,7 +202,9 @@ def avg_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
 
     Args:
         input: (n, c, height, width).
-        kernel_size, stride, padding: an int, or one for the height and one for the width; stride defaults to kernel_size.
+        kernel_size: an int, or one for the height and one for the width.
+        stride: likewise; by default kernel_size.
+        padding: likewise.
 
     Raises:
         ValueError: the window is larger than the padded image, or a setting is out of range.

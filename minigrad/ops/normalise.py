@@ -52,10 +52,11 @@ def batch_norm(
 
     Args:
         input: x, (n, channels) or (n, channels, ...).
-        running_mean, running_var: (channels,) arrays, updated in place in training:
-            running += momentum (batch - running), with the unbiased variance (n - 1).
+        running_mean: an array (channels,), updated in place in training: running += momentum (batch - running).
             None: the statistics of the batch are always used.
-        weight, bias: (channels,); by default 1 and 0.
+        running_var: likewise, with the unbiased variance (n - 1).
+        weight: (channels,); by default 1.
+        bias: (channels,); by default 0.
         training: whether to use the statistics of the batch and update the running ones.
         momentum: see above.
         eps: added to the variance.
@@ -109,7 +110,8 @@ def layer_norm(
     Args:
         input: x, (..., *normalized_shape).
         normalized_shape: the shape of the last axes.
-        weight, bias: of normalized_shape; by default 1 and 0.
+        weight: of normalized_shape; by default 1.
+        bias: of normalized_shape; by default 0.
         eps: added to the variance.
 
     Raises:
