@@ -127,15 +127,12 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 @operation
 def linear(input: Array, weight: Array, bias: Array | None = None):
-    """y = x W^T + b.   dL/dx = g W,  dL/dW = g^T x,  dL/db = 1^T g, the sum over the batch.
+    """y = x W^T + b, (..., out).   dL/dx = g W,  dL/dW = g^T x,  dL/db = 1^T g, the sum over the batch.
 
     Args:
         input: x, (..., in).
         weight: W, (out, in).
         bias: b, (out,); by default none.
-
-    Returns:
-        y, (..., out).
 
     Raises:
         ValueError: the shapes don't match.
