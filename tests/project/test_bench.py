@@ -95,6 +95,7 @@ def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> Non
     assert imported["step_us"] / reference["step_us"] == pytest.approx(reference["ratio"])
 
 
+@pytest.mark.slow
 def test_the_bare_loop_takes_lightnings_steps(tmp_path: Path) -> None:
     out = tmp_path / "lightning.json"
     words = ["--rounds", "1", "--starts", "0", "--networks", "784-10-10", "--out", str(out)]

@@ -56,9 +56,9 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-# Each pair is three processes that load a framework; those left to `make test-all` differ least from the others.
+# Each pair is three processes that load a framework; those left to `make test-slow` differ least from the others.
 PAIRS = [
-    pytest.param(name, network, marks=pytest.mark.slow) if network == "mlp" and name != "minigrad" else (name, network)
+    pytest.param(name, network, marks=pytest.mark.slow) if network == "mlp" else (name, network)
     for name in COMMANDS
     for network in NETWORKS
 ]
