@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import alone
 
 EPOCHS, STEPS = 8, 10  # 300 images in batches of 32
-NAMES = ("minigrad", "by_hand", "torch", "lightning", "keras", "jax")
+NAMES = (
+    *("minigrad", "by_hand", "torch", "lightning"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("keras", "jax")),  # they take longest to compile
+)
 # Another order of the batches changes the test loss: over ten orders, minigrad's highest is 4 % above the lowest.
 NOISE = 0.08
 # With Adam and shifts, the CNN's loss ends between 0.20 and 0.35 over ten orders, from 1.1 at the start.

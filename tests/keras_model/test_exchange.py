@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import CNN, Command, epochs, flags, measured, once, weights_of
+from keras_helpers import CNN, Command, epochs, flags, measured, once, slow_except, weights_of
 
 from minigrad import train
 
-pytestmark = pytest.mark.usefixtures("_undrawn")
+pytestmark = [pytest.mark.usefixtures("_undrawn"), slow_except("tensorflow", "torch")]
 
 ONE_CYCLE = ("--model.schedule", "one_cycle")
 NEW = ("--model.hidden", "[12, 8]", "--model.activation", "tanh")

@@ -25,6 +25,8 @@ from minigrad import train
 from minigrad.restore import restore as restore_in_minigrad
 from minigrad.runs import NetworkSpec, UserError, exports, manifest, weights
 
+pytestmark = slow_except("tensorflow", "torch")
+
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 if keras.backend.backend() == "tensorflow":

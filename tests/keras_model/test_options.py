@@ -36,6 +36,8 @@ from minigrad import datasets
 from minigrad.recipes import Recipe
 from minigrad.runs import metrics, weights
 
+pytestmark = slow_except("tensorflow", "torch")
+
 EMA = ("--ema", "0.9")
 Arrays = dict[str, np.ndarray]
 

@@ -26,12 +26,13 @@ from keras_helpers import (
     once,
     same_model,
     same_run,
+    slow_except,
     started,
 )
 
 from keras_model import cli
 
-pytestmark = pytest.mark.usefixtures("_undrawn")
+pytestmark = [pytest.mark.usefixtures("_undrawn"), slow_except("torch")]
 
 DEADLINE = 120  # seconds, far more than a run takes
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_helpers import Command, clouds, complaints, contents, flags, once, weights_of
+from keras_helpers import Command, clouds, complaints, contents, flags, once, slow_except, weights_of
 
 from keras_model import cli
 from minigrad.runs import weights
+
+pytestmark = slow_except("tensorflow", "torch")
 
 # The arguments, and the words of the message, which also names the first argument.
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

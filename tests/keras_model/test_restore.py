@@ -19,6 +19,7 @@ from keras_helpers import (
     measured,
     network,
     once,
+    slow_except,
     started,
     stock,
 )
@@ -27,6 +28,8 @@ from keras_model.model import compile_model, get_weights
 from keras_model.restore import restore
 from minigrad.recipes import Model
 from minigrad.runs import weights
+
+pytestmark = slow_except("tensorflow", "torch")
 
 OTHERS = sorted({"tensorflow", "jax", "torch"} - {BACKEND})
 

@@ -68,6 +68,7 @@ def alone(data: str, row: dict[str, float]) -> float:
     return epochs(f"alone-{rate}-{width}")[-1][3]
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_results_of_single_runs(easy: str) -> None:
     printed = ends(SWEEP, easy, "--rates", "0.01", "0.1", "--widths", "7", "--out", "sweep")
     rows = table("sweep")

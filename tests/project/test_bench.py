@@ -75,6 +75,7 @@ def test_the_profile_names_the_engines_own_functions() -> None:
         assert name in text
 
 
+@pytest.mark.slow
 def test_the_command_writes_ratios_with_their_environment(tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     words = ["--rounds", "2", "--networks", "784-10-10", "--peers", "hand-written NumPy", "floor", "--out", str(out)]
