@@ -149,7 +149,7 @@ def _compiled(recipe: Recipe, data: Dataset, options: Options, steps: int) -> ke
 
 def _restore(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState) -> list[Epoch]:
     """Restore the run in `out` into `net` and `state`; return the epochs that it has completed."""
-    past = resuming.take_up(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
+    past = resuming.continue_run(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
     if (log := out / LOG).exists():  # remove the row of an epoch that will be trained again
         rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
         with whole_file(log) as draft:

@@ -107,7 +107,7 @@ def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -
     with whole_file(path) as draft, np.errstate(over="ignore", invalid="ignore"):
         onnx.save(to_onnx(net, spec), draft)
         onnx.checker.check_model(draft, full_check=True)
-        outputs = exports.and_first_alone(onnx_runtime.predictor(draft), images)
+        outputs = exports.predict_all_and_first(onnx_runtime.predictor(draft), images)
         return exports.check_outputs(path, outputs, net.predict(images))
 
 

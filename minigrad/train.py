@@ -93,7 +93,7 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
         resuming.refuse_other_data(digest, data.digest, recipe.data.path)
         return epochs
 
-    epochs = resuming.take_up(out, recipe, checkpoint.NAME, restore) if resume else []
+    epochs = resuming.continue_run(out, recipe, checkpoint.NAME, restore) if resume else []
     datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
     recorder = RunRecorder(out, spec, f"minigrad, {network(recipe, data)}", epochs)

@@ -56,10 +56,10 @@ def serve(loaders: Mapping[str, Callable[..., Predict]], arguments: Sequence[str
     """
     path, images_file, outputs_file, *more = map(Path, arguments)
     predict, images = loaders[path.suffix](path, *more), np.load(images_file)
-    np.save(outputs_file, and_first_alone(predict, images))
+    np.save(outputs_file, predict_all_and_first(predict, images))
 
 
-def and_first_alone(predict: Predict, images: np.ndarray) -> np.ndarray:
+def predict_all_and_first(predict: Predict, images: np.ndarray) -> np.ndarray:
     """Return the logits of all images in one batch, then of the first image alone.
 
     The second batch shows whether an exported file accepts only one batch size.

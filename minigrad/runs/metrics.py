@@ -75,7 +75,7 @@ def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {f"test_{name}": value for name, value in score(logits, labels).items()}
 
 
-def percent(metrics: Mapping[str, Any]) -> str:
+def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
     """Return the test accuracy as text: "test accuracy 92.50 % (9,250 of 10,000)"."""
     return f"test accuracy {metrics['test_accuracy']:.2%} ({metrics['test_correct']:,} of {metrics['test_images']:,})".replace(
         "%", " %"

@@ -140,5 +140,5 @@ def write_metrics(out: Path, logits: np.ndarray, labels: np.ndarray, **counts: i
     """
     measured = {**metrics.test_metrics(logits, labels), **counts}
     write_json(out / folder.METRICS, measured)
-    print(f"{metrics.percent(measured)}, in {out}")
+    print(f"{metrics.test_accuracy_text(measured)}, in {out}")
     return measured

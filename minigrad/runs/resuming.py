@@ -43,7 +43,7 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
     return False
 
 
-def take_up(out: Path, recipe: Recipe, checkpoint: str, restore: Callable[[], int]) -> list[Epoch]:
+def continue_run(out: Path, recipe: Recipe, checkpoint: str, restore: Callable[[], int]) -> list[Epoch]:
     """Continue the run in `out`.
 
     Args:

@@ -134,7 +134,7 @@ def test_each_built_in_recipe_runs_unchanged(name: str, pixels: str, command: Co
     words = ("--data.path", pixels, "--data.validation_size", "64", "--trainer.max_epochs", "1")
     result = command("fit", "--config", name, *words, "--out", "out")
     assert (result.status, complaints(result.err)) == (0, [])
-    assert result.out.strip().endswith(f"{metrics.percent(measured('out'))}, in out")
+    assert result.out.strip().endswith(f"{metrics.test_accuracy_text(measured('out'))}, in out")
     left, built_in = recipes.load("out/recipe.yaml"), recipes.load(name)
     assert left.model == built_in.model
     assert left.data.batch_size == built_in.data.batch_size
@@ -203,7 +203,7 @@ def test_test_measures_the_weights_given(simple_run: Path, pixels: str, command:
     assert (result.status, complaints(result.err)) == (0, [])
     for name in ("test_accuracy", "test_loss", "test_correct", "test_images", "parameters"):
         assert measured("out")[name] == measured(simple_run)[name]
-    assert metrics.percent(measured("out")) in result.out
+    assert metrics.test_accuracy_text(measured("out")) in result.out
 
 
 def words_for(run: Path, data: str) -> list[str]:

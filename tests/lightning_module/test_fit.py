@@ -60,7 +60,7 @@ def test_the_weights_file_contains_its_recipe(run: Path, easy: str) -> None:
 
 def test_it_prints_the_accuracy_at_the_end(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*flags(easy, "out")) == 0
-    assert f"{metrics.percent(measured('out'))}, in out" in capsys.readouterr().out
+    assert f"{metrics.test_accuracy_text(measured('out'))}, in out" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_run(easy: str) -> None:

@@ -202,7 +202,7 @@ def test_score_counts_and_averages() -> None:
     assert found["loss"] == pytest.approx(-np.log([0.5, 0.8, 0.25, 0.6]).mean(), rel=1e-13)
     named = metrics.test_metrics(logits, np.array([0, 1, 2, 2]))
     assert named == {f"test_{key}": value for key, value in found.items()}
-    assert metrics.percent(named) == "test accuracy 75.00 % (3 of 4)"
+    assert metrics.test_accuracy_text(named) == "test accuracy 75.00 % (3 of 4)"
 
 
 def test_score_does_not_overflow() -> None:

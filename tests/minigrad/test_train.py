@@ -83,7 +83,7 @@ def test_it_learns_and_leaves_a_run_folder(easy: str, command: Command) -> None:
     assert found["test_accuracy"] > 0.8  # chance is a third
     assert found["test_accuracy"] == found["test_correct"] / found["test_images"]
     assert (found["test_images"], found["epochs"], found["parameters"]) == (40, 3, 6 * 10 + 10 + 10 * 3 + 3)
-    assert result.out.strip().endswith(f"{metrics.percent(found)}, in out")
+    assert result.out.strip().endswith(f"{metrics.test_accuracy_text(found)}, in out")
     rows = history.read(Path("out/history.csv"))
     assert [e.epoch for e in rows] == [1, 2, 3]
     assert rows[-1].train_loss < rows[0].train_loss
