@@ -27,7 +27,7 @@ test test-slow test-all: install
 		[ $$status = 5 ] || exit $$status'  # 5: the folder has no such tests
 
 test: MARKS = -m "not slow"
-test-slow: MARKS = -m slow $(FLAGS)
+test-slow: MARKS = -m slow
 
 lint: install
 	$(BIN)/ruff check .
