@@ -18,8 +18,8 @@ compare: install
 	$(BIN)/python -m compare
 
 # torch and TensorFlow must never share a process, so each package's tests run in one of their own, and Keras's in one
-# for each backend; two at a time.
-TESTS = lightning_module compare keras_model:tensorflow keras_model:jax keras_model:torch project minigrad
+# for each backend; two at a time, the longest first.
+TESTS = compare lightning_module keras_model:tensorflow project keras_model:torch minigrad keras_model:jax
 test test-slow test-all: install
 	@printf '%s\n' $(TESTS) | xargs -P 2 -I {} sh -c 'tests={}; log=.venv/tests-$$tests.log; export OMP_NUM_THREADS=1; \
 		case $$tests in *:*) export KERAS_BACKEND=$${tests#*:};; esac; \

@@ -121,7 +121,7 @@ def answered_by(path: Path, digits: Trained) -> Callable[[np.ndarray], np.ndarra
     return reader.LOADERS[path.suffix](path)
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_all_kinds_are_there_with_a_line_each(made: Made) -> None:
     assert sorted(p.name for p in made.folder.iterdir() if p.name != ".files.json") == sorted(
         made.path(kind).name for kind in EXPORTED
@@ -133,7 +133,7 @@ def test_all_kinds_are_there_with_a_line_each(made: Made) -> None:
             assert "over 400 images, " in made.line(kind)
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @pytest.mark.parametrize("kind", [kind for kind in EXPORTED if kind != "int8"])
 def test_each_answers_raw_images_as_minigrad_does(kind: str, made: Made, digits: Trained) -> None:
     answer = answered_by(made.path(kind), digits)
@@ -142,7 +142,7 @@ def test_each_answers_raw_images_as_minigrad_does(kind: str, made: Made, digits:
         np.testing.assert_allclose(answer(images), digits.expected(images), rtol=1e-4, atol=1e-4)
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @on_tensorflow
 def test_weights_are_written_unchanged(made: Made, digits: Trained) -> None:
     written, metadata = weights.read(made.path("safetensors"))
@@ -153,7 +153,7 @@ def test_weights_are_written_unchanged(made: Made, digits: Trained) -> None:
         np.testing.assert_array_equal(written[name], original[name])
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_a_keras_file_is_compiled_and_of_keras_own_classes(made: Made, digits: Trained) -> None:
     """By the recipe in the weights file, so that it can be evaluated and trained further anywhere."""
     net = keras.saving.load_model(made.path("keras"), safe_mode=True)
@@ -164,7 +164,7 @@ def test_a_keras_file_is_compiled_and_of_keras_own_classes(made: Made, digits: T
         assert b"keras_model" not in archive.read("config.json")
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @pytest.mark.skipif("onnx" not in WRITTEN, reason="this backend writes none")
 def test_onnx_is_as_the_other_packages_write_it(made: Made, digits: Trained) -> None:
     import onnx
@@ -178,14 +178,14 @@ def test_onnx_is_as_the_other_packages_write_it(made: Made, digits: Trained) -> 
     assert images.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_no_file_names_a_folder_of_this_machine(made: Made) -> None:
     files = [p for p in made.folder.rglob("*") if p.is_file()]
     here = [str(Path(keras_model.__file__).parents[1]).encode(), str(made.folder.parent).encode()]
     assert [p.name for p in files if any(place in p.read_bytes() for place in here)] == []
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @on_tensorflow
 def test_int8_says_what_it_loses_and_what_it_saves(made: Made, digits: Trained) -> None:
     found = answered_by(made.path("int8"), digits)(digits.images)
@@ -201,7 +201,7 @@ def test_int8_says_what_it_loses_and_what_it_saves(made: Made, digits: Trained) 
     assert small < large
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @on_tensorflow
 def test_int8_computes_in_integers_from_raw_pixels(made: Made) -> None:
     from ai_edge_litert.interpreter import Interpreter

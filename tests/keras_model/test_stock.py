@@ -111,7 +111,7 @@ def found(simple_run: Path, all_run: Path, pixels: str, folder: Path) -> dict[Pa
     return in_another_program(dict.fromkeys((simple_run / "model.keras", all_run / "model.keras"), pixels), folder)
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_another_program_loads_evaluates_and_trains_it_further(found: dict[Path, dict[str, Any]]) -> None:
     for path, result in found.items():
         assert result["warnings"] == [], path
@@ -120,7 +120,7 @@ def test_another_program_loads_evaluates_and_trains_it_further(found: dict[Path,
     assert [result["optimizer"] for result in found.values()] == ["SGD", "LossScaleOptimizer"]
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_it_answers_as_the_trained_network(
     found: dict[Path, dict[str, Any]], simple_run: Path, all_run: Path, pixels: str
 ) -> None:
@@ -137,7 +137,7 @@ def test_it_answers_as_the_trained_network(
     )
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_it_measures_as_the_run_did(found: dict[Path, dict[str, Any]], simple_run: Path) -> None:
     measured = json.loads((simple_run / "metrics.json").read_text())
     result = found[simple_run / "model.keras"]
@@ -145,7 +145,7 @@ def test_it_measures_as_the_run_did(found: dict[Path, dict[str, Any]], simple_ru
     assert result["loss"][0] == pytest.approx(measured["test_loss"], rel=1e-5)
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 def test_its_settings_are_the_trainings(all_run: Path) -> None:
     """The rate is the highest of one_cycle, not the last; and nothing depends on this backend or this package."""
     config = config_of(all_run / "model.keras")
@@ -242,7 +242,7 @@ def test_every_recipe(tmp_path: Path) -> None:
         assert result["loss"][1] < result["loss"][0], path
 
 
-@slow_except("tensorflow", "torch")
+@slow_except("tensorflow")
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend_trains_it_further(backend: str, all_run: Path, pixels: str, folder: Path) -> None:

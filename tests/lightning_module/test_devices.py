@@ -85,6 +85,7 @@ def close(a: str, b: str) -> None:
     np.testing.assert_allclose([e.val_loss for e in x], [e.val_loss for e in y], rtol=1e-5)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_each_image_is_drawn_once_per_epoch_and_an_odd_one_is_skipped(hard: str) -> None:
     output = logged(*flags(hard, "out", "--data.validation_size", "29", *DDP))
     assert output.count("91 images on 2 devices: 1 skipped per epoch, different ones in each") == 1
