@@ -77,7 +77,7 @@ class Classifier(nn.Module):
         return self.output(x)
 
     def predict(self, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
-        """Compute logits in evaluation mode, in batches, without recording.
+        """Compute logits in evaluation mode, in batches, without recording. An overflow gives infinite or NaN logits.
 
         Args:
             images: (n, *input_shape) raw images.
@@ -88,7 +88,7 @@ class Classifier(nn.Module):
         """
         training = self.training
         self.eval()
-        with no_grad():
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             parts = [self(images[i : i + batch_size]).data for i in range(0, len(images), batch_size)]
         self.train(training)
         return np.concatenate(parts)

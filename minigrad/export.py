@@ -104,7 +104,7 @@ def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -
     import onnx
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft, np.errstate(over="ignore", invalid="ignore"):
+    with whole_file(path) as draft:
         onnx.save(to_onnx(net, spec), draft)
         onnx.checker.check_model(draft, full_check=True)
         outputs = exports.predict_all_and_first(onnx_runtime.predictor(draft), images)

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from . import datasets, recipes
 from .restore import restore, weights_option
 from .runs import UserError, expand, folder, metrics, run_command
@@ -36,8 +34,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
     with folder.claim_files(options.out or path.parent, "minigrad", files, overwrite=options.overwrite) as out:
         names, images = datasets.load_images(options.data.path, spec.input_shape, spec.input_scale)
-        with np.errstate(over="ignore", invalid="ignore"):
-            logits = net.predict(images)
+        logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
         folder.prepare(out, files)
         metrics.write_predictions(out / folder.PREDICTIONS, logits, names)

@@ -642,14 +642,19 @@ def test_divergence_is_one_sentence(easy: str, refused: Callable[..., str]) -> N
 
 
 @pytest.mark.parametrize("validation", ["0", "30"])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_divergence_in_the_very_last_step_is_seen_too(validation: str, easy: str, command: Command) -> None:
+def test_divergence_in_the_very_last_step_is_seen_too(validation: str, easy: str, refused: Callable[..., str]) -> None:
     # The training loss was taken before the step that ruined the weights.
     whole = str(160 - int(validation))
     words = ("--data.validation_size", validation, "--data.batch_size", whole, "--trainer.max_epochs", "1")
-    result = command(*flags(easy, "out", *words, "--model.learning_rate", "1e38"))
-    assert result.status == 2
-    assert "model.learning_rate" in result.err
+    assert "model.learning_rate" in refused(*flags(easy, "out", *words, "--model.learning_rate", "1e38"))
+
+
+def test_weights_whose_outputs_overflow_are_named(easy: str, command: Command, refused: Callable[..., str]) -> None:
+    command(*flags(easy, "out"))
+    arrays, metadata = weights.read("out/weights.safetensors")
+    weights.write(Path("big.safetensors"), {name: np.full_like(a, 1e30) for name, a in arrays.items()}, metadata)
+    words = ("--model.weights", "big.safetensors", "--trainer.max_epochs", "0")
+    assert refused(*flags(easy, "tested"), *words).startswith("model.weights: big.safetensors: the network's outputs")
 
 
 # As a process.
