@@ -258,7 +258,9 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
         hparams = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
         if not {"input_shape", "classes", "input_scale"} <= hparams.keys():
             return None
-        return NetworkSpec(Recipe(), tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"])
+        shape, classes, scale = tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"]
+        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like", False)
+        return NetworkSpec(Recipe(), shape, classes, scale, class_names=names, mnist_like=mnist_like)
     if config.model.weights is not None:
         # If the specification is not required, an error is reported later, when the weights are loaded.
         with contextlib.nullcontext() if required else contextlib.suppress(UserError):

@@ -28,7 +28,7 @@ from .__main__ import COMMANDS, DESCRIPTION, PROG
 from .checkpoints import FLAGS, is_first_rank
 from .data import ImageDataModule
 from .export import ExportingTrainer
-from .model import LitClassifier
+from .model import FROM_DATA, LitClassifier
 from .run_folder import RunFolder
 from .trainer import (
     DEFAULTS,
@@ -94,7 +94,7 @@ class ClassifierCLI(LightningCLI):
         recipes.add_flag(parser, "--compile", "compile the network with torch.compile")
         recipes.add_flag(parser, "--tensorboard", "log for TensorBoard too, in the run folder")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        for name in ("input_shape", "classes", "input_scale"):
+        for name in FROM_DATA:
             parser.link_arguments("data", f"model.{name}", self._from_data(name), apply_on="instantiate")
 
     def _from_data(self, name: str) -> Callable[[ImageDataModule], Any]:

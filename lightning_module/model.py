@@ -23,6 +23,8 @@ from .metrics import LossAndAccuracy
 from .network import Network
 
 Batch = tuple[Tensor, Tensor]
+# The arguments that describe the data rather than the network.
+FROM_DATA = ("input_shape", "classes", "input_scale", "class_names", "mnist_like")
 
 
 class LitClassifier(LightningModule):
@@ -50,6 +52,8 @@ class LitClassifier(LightningModule):
         input_shape: the shape of one input: (features,), (height, width) or (height, width, channels).
         classes: the number of logits.
         input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
+        class_names: the name of each class; empty if the classes only have numbers.
+        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST.
 
     Raises:
         UserError: the input of a cnn is not an image, or the weights file does not fit the network.
@@ -77,6 +81,8 @@ class LitClassifier(LightningModule):
         input_shape: Sequence[int] = (28, 28),
         classes: int = 10,
         input_scale: float = 1 / 255,
+        class_names: Sequence[str] = (),
+        mnist_like: bool = False,
     ) -> None:
         super().__init__()
         # Primitives only, so that checkpoints load with weights_only=True. The path of the initial weights is not a
@@ -102,8 +108,7 @@ class LitClassifier(LightningModule):
         Raises:
             UserError: as for the class.
         """
-        shape, classes, scale = data.input_shape, data.classes, data.input_scale
-        return cls(**vars(recipe.model), input_shape=shape, classes=classes, input_scale=scale)
+        return cls(**vars(recipe.model), **{name: getattr(data, name) for name in FROM_DATA})
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits (n, classes) from raw images (n, *input_shape), uint8 or floating point."""
@@ -158,7 +163,9 @@ class LitClassifier(LightningModule):
             extra: settings of the training for which a recipe has no keys.
         """
         hparams: Any = self.hparams
-        return NetworkSpec(recipe, tuple(hparams.input_shape), hparams.classes, hparams.input_scale, extra or {})
+        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like", False)
+        shape, classes, scale = tuple(hparams.input_shape), hparams.classes, hparams.input_scale
+        return NetworkSpec(recipe, shape, classes, scale, extra or {}, names, mnist_like)
 
     def recipe(self) -> Recipe:
         """Return a recipe whose section `model` has the hyperparameters; its other sections have their defaults."""

@@ -14,6 +14,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder, resuming
 
 from .checkpoints import read_checkpoint, state_of_run
+from .model import FROM_DATA
 
 # Arguments of the Trainer that change the training, and their values without effect.
 TRAINER: dict[str, tuple[Any, ...]] = {
@@ -52,7 +53,7 @@ def to_recipe(config: Any) -> Recipe:
         UserError: a value is invalid.
     """
     values: dict[str, Any] = {name: config[name].as_dict() for name in ("model", "data", "early_stopping")}
-    for linked in ("input_shape", "classes", "input_scale"):
+    for linked in FROM_DATA:
         values["model"].pop(linked, None)
     values["data"].pop("seed", None)
     for sizes in ("channels", "hidden"):

@@ -19,6 +19,7 @@ import numpy as np
 from ..runs.errors import UserError
 from ..runs.files import expand
 from . import checks, csv, idx, npz
+from .mnist_like import is_mnist_like
 from .npz import MNIST
 from .order import (
     MAX_SHIFT,
@@ -62,6 +63,7 @@ class Dataset:
         classes: the number of classes, which is the largest training label plus one.
         path: the path that was loaded, for messages.
         notes: one sentence per decision of the reader, for example which column of a CSV file is the label.
+        class_names: the name of each class; empty if the classes only have numbers.
     """
 
     train: Split
@@ -70,6 +72,7 @@ class Dataset:
     classes: int
     path: str = ""
     notes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -80,6 +83,11 @@ class Dataset:
     def input_scale(self) -> float:
         """The factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats."""
         return 1 / 255 if self.train.images.dtype == np.uint8 else 1.0
+
+    @cached_property
+    def mnist_like(self) -> bool:
+        """Whether the training images are light on dark and centered by mass, as in MNIST."""
+        return is_mnist_like(self.train.images)
 
     @cached_property
     def digest(self) -> str:

@@ -40,6 +40,8 @@ class NetworkSpec:
         classes: the number of logits.
         input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
         extra: settings of the training for which a recipe has no keys.
+        class_names: the name of each class; empty if the classes only have numbers.
+        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST.
     """
 
     recipe: Recipe
@@ -47,11 +49,21 @@ class NetworkSpec:
     classes: int
     input_scale: float
     extra: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    mnist_like: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, data: Dataset, extra: Mapping[str, Any] | None = None) -> NetworkSpec:
         """Return the specification of a network that is trained on `data`."""
-        return cls(recipe, data.input_shape, data.classes, data.input_scale, extra or {})
+        return cls(
+            recipe,
+            data.input_shape,
+            data.classes,
+            data.input_scale,
+            extra or {},
+            data.class_names,
+            data.mnist_like,
+        )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array in the weights file, by name."""
@@ -68,6 +80,8 @@ class NetworkSpec:
             "input_shape": list(self.input_shape),
             "classes": self.classes,
             "input_scale": _scale_text(self.input_scale),
+            "class_names": list(self.class_names),
+            "mnist_like": self.mnist_like,
         }
         # safetensors writes several keys in no fixed order; equal runs must give equal files.
         return {KEY: json.dumps(content)}
@@ -176,11 +190,20 @@ def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
     try:
         content = json.loads(metadata[KEY])
         recipe, shape, classes, scale = (content[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
+        names, mnist_like = content.get("class_names", []), content.get("mnist_like", False)  # not in earlier versions
+        names_valid = isinstance(names, list) and len(names) in (0, classes) and all(isinstance(n, str) for n in names)
         sizes_valid = all(type(n) is int and n > 0 for n in [*shape, classes])
         sections_valid = isinstance(recipe, dict) and all(
             isinstance(recipe[key], dict) for key in recipe if key != "seed_everything"
         )
-        if not (shape and sizes_valid and sections_valid and scale in SCALES):
+        if not (
+            shape
+            and sizes_valid
+            and sections_valid
+            and scale in SCALES
+            and names_valid
+            and isinstance(mnist_like, bool)
+        ):
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
@@ -190,7 +213,8 @@ def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
         trained_with = from_metadata(recipe)
     except (UserError, RecursionError) as error:
         raise UserError(f"model.weights: {path}: its recipe is invalid: {error}") from error
-    return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], recipe.get(NOT_IN_RECIPE) or {})
+    extra = recipe.get(NOT_IN_RECIPE) or {}
+    return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], extra, tuple(names), mnist_like)
 
 
 def _shapes(path: str | Path, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:

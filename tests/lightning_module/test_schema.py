@@ -15,7 +15,10 @@ from minigrad.recipes.schema import Data, Model
 
 PAIRS = [(Model, LitClassifier), (Data, ImageDataModule)]
 # Further arguments, which the command links.
-LINKED = {LitClassifier: ["input_shape", "classes", "input_scale"], ImageDataModule: ["seed"]}
+LINKED = {
+    LitClassifier: ["input_shape", "classes", "input_scale", "class_names", "mnist_like"],
+    ImageDataModule: ["seed"],
+}
 
 
 def default(field: dataclasses.Field[Any]) -> Any:

@@ -216,6 +216,8 @@ def changed(path: Path, **changes: Any) -> None:
         *({"input_shape": bad} for bad in ([], 48, [6, -8], [6.0, 8], "68", [True, 8])),
         *({"classes": bad} for bad in (0, "3", [3])),
         *({"input_scale": bad} for bad in (1, "1/256", [1])),
+        *({"class_names": bad} for bad in (1, ["a"], [1, 2, 3])),
+        *({"mnist_like": bad} for bad in (1, "true")),
         *({"recipe": bad} for bad in ([], "simple", {"model": 3})),
     ],
     ids=str,

@@ -123,12 +123,14 @@ def test_weights_are_read_back_to_the_last_bit(given_: dict[str, np.ndarray], fo
 
 def test_weights_say_what_the_network_expects() -> None:
     for scale, said in ((1 / 255, "1/255"), (1.0, "1")):
-        spec = NetworkSpec(Recipe(), (28, 28), 10, scale, {"a": 1})
+        spec = NetworkSpec(Recipe(), (28, 28), 2, scale, {"a": 1}, ("a", "b"), True)
         assert json.loads(spec.metadata()["minigrad"]) == {
             "recipe": {**Recipe().as_dict(), "not_in_recipe": {"a": 1}},
             "input_shape": [28, 28],
-            "classes": 10,
+            "classes": 2,
             "input_scale": said,
+            "class_names": ["a", "b"],
+            "mnist_like": True,
         }
 
 
