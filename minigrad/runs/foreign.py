@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,6 +211,6 @@ def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf
         infinite: whether infinity is accepted. NaN never is.
     """
     valid = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not valid or not abs(value) <= (math.inf if infinite else 1e308) or not low <= value <= high:
+    if not valid or not abs(value) <= (math.inf if infinite else sys.float_info.max) or not low <= value <= high:
         raise Invalid(f"{name} is {shown(value, 40)}; expected a {'' if infinite else 'finite '}number")
     return float(value)
