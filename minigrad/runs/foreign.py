@@ -58,6 +58,18 @@ def parsing(name: object, expected: str, fault: str = "is damaged") -> Iterator[
         raise UserError(f"{name}: {fault} ({reason_of(error)}); expected {expected}") from error
 
 
+@contextmanager
+def part_of_file() -> Iterator[None]:
+    """Turn a `UserError` about values of a file, such as those of its recipe, into `Invalid`.
+
+    The surrounding `parsing` then adds the name of the file.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise Invalid(str(error)) from error
+
+
 def reason_of(error: Exception) -> str:
     """Return the message of an exception on one line of at most 200 characters."""
     if isinstance(error, MemoryError):

@@ -144,9 +144,9 @@ def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[st
     from safetensors import safe_open
 
     file_path = expand(path)
-    if not file_path.exists():
-        raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors")
     with parsing(f"{key}: {path}", "a file such as weights.safetensors", "is not a readable safetensors file"):
+        if not file_path.exists():
+            raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors")
         _check_header(file_path)
         with safe_open(file_path, framework="numpy") as file:
             arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
