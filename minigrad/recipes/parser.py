@@ -123,11 +123,11 @@ def _check_values(arguments: Iterable[Any]) -> None:
     Raises:
         UserError: a value exceeds the limits of `foreign.check_yaml`.
     """
-    name = "command line"
+    flag = "command line"
     for argument in map(str, arguments):
-        flag, separator, value = argument.partition("=") if argument.startswith(("-", "PL_")) else (name, "=", argument)
-        if not separator and argument.startswith("--"):
-            name = argument
+        value = argument
+        if re.match(r"--?[a-z]|PL_", argument, re.IGNORECASE):
+            flag, _, value = argument.partition("=")
         with foreign.parsing(flag, "a shorter and simpler value", "cannot be parsed"):
             foreign.check_yaml(value)
 
