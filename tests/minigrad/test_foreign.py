@@ -108,12 +108,7 @@ def test_an_archive_that_expands_too_far_is_refused() -> None:
     """The archive itself has 160 kB; with bzip2, less than one."""
     images = lambda path: datasets.load_images(path, (4, 4), 1 / 255)  # noqa: E731
     assert "would expand to 167,77" in refused(images, zeros("deflated.npz", 160))
-    assert "compression is not that of NumPy" in refused(images, zeros("bz2.npz", 20, zipfile.ZIP_BZIP2))
-    many = zeros("many.npz", 50)
-    with zipfile.ZipFile(many, "a", zipfile.ZIP_DEFLATED) as archive:
-        for i in range(2):
-            archive.writestr(f"{i}.npy", bytes(50 * 2**20))
-    assert "would expand" in refused(images, many)
+    assert "compression is not that of NumPy" in refused(images, zeros("bz2.npz", 1, zipfile.ZIP_BZIP2))
 
 
 def test_a_data_set_of_equal_images_is_read() -> None:
