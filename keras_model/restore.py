@@ -20,9 +20,10 @@ import numpy as np
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, expand, weights
+from minigrad.runs.foreign import Invalid, parsing, part_of_file
 from minigrad.runs.weights import NetworkSpec
 
-from .archive import network_spec, one_line, read_config, relevant
+from .archive import network_spec, read_config, relevant
 from .model import build_model, get_weights, set_weights
 from .stock import with_stock_layers
 
@@ -99,23 +100,19 @@ def _from_weights(path: Path) -> tuple[keras.Model, NetworkSpec]:
 
 
 def _from_keras(path: Path) -> tuple[keras.Model, NetworkSpec]:
-    config = read_config(path)
-    try:
+    config, name = read_config(path), f"model.weights: {path}"
+    expected = f"a model.keras that keras_model wrote with Keras {keras.__version__}"
+    with parsing(name, expected, "is not a network of keras_model"), part_of_file():
         spec = network_spec(config)
         if 4 * sum(math.prod(shape) for shape in spec.shapes().values()) > path.stat().st_size:
-            raise ValueError("it holds fewer numbers than its network has")
-        with warnings.catch_warnings(action="ignore"):  # Keras warns about misfits before it raises an exception
-            net = build_network(spec)
-            # Earlier versions saved the network with this package's layers instead of stock layers.
-            expected = [relevant(json.loads(candidate.to_json())) for candidate in (with_stock_layers(net), net)]
-            if relevant(config) not in expected:
-                raise ValueError("its configuration is not that of a network of keras_model")
-            net.load_weights(path)
-    except Exception as error:  # a modified file can cause any exception
-        raise UserError(
-            f"model.weights: {path}: {one_line(error)}; expected a model.keras that keras_model wrote with Keras"
-            f" {keras.__version__}"
-        ) from error
+            raise Invalid("it holds fewer numbers than its network has")
+    net = build_network(spec)
+    # Earlier versions saved the network with this package's layers instead of stock layers.
+    known = [relevant(json.loads(candidate.to_json())) for candidate in (with_stock_layers(net), net)]
+    with parsing(name, expected, "is not a network of keras_model"), warnings.catch_warnings(action="ignore"):
+        if relevant(config) not in known:
+            raise Invalid("its configuration is not that of a network of keras_model")
+        net.load_weights(path)  # Keras warns about misfits before it raises an exception
     for name, array in get_weights(net).items():
         if not np.isfinite(array).all():
             raise UserError(f"model.weights: {path}: {name} holds NaN or inf; expected finite numbers")

@@ -34,7 +34,7 @@ from .data import CurrentEpoch, batch_order, epoch_shifts, training_data, valida
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
 from .options import CHECKPOINT, FILES, LOG, Options, check
 from .restore import build_network
-from .resume import ResumableState
+from .resume import ResumableState, refuse_other_network
 from .startup import CtrlC
 
 
@@ -103,6 +103,8 @@ def _train(
     overwrite: bool,
 ) -> tuple[keras.Model, RunRecorder]:
     order, epochs = batch_order(recipe, data, group), recipe.trainer.max_epochs
+    if resume and (out / CHECKPOINT).exists():
+        refuse_other_network(out / CHECKPOINT, NetworkSpec.of(recipe, data))
     net = _compiled(recipe, data, options, len(order(0)))
     averaged = [AveragedWeights()] if options.ema is not None else []
     recipe_callbacks = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)

@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 
 from minigrad.runs import exports, folder, weights, whole_file
 
+from .checkpoints import read_checkpoint
 from .data import ImageDataModule
 from .model import LitClassifier
 
@@ -47,7 +48,7 @@ class ExportingTrainer(Trainer):
         assert model is not None
         assert datamodule is not None
         if ckpt_path is not None:
-            model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+            model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
         images = datamodule.images_for(model).images[: exports.IMAGES]
         stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
         paths = {suffix: Path(self.default_root_dir, stem + suffix) for suffix in WRITERS}

@@ -85,15 +85,21 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     steps = datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     recipes.refuse_misfit(recipe, data)
     spec = NetworkSpec.of(recipe, data)
-    state = TrainingState.start(spec, steps * recipe.trainer.max_epochs)
+    length = steps * recipe.trainer.max_epochs
     scalars = Scalars(out) if tensorboard else None
+    restored: TrainingState | None = None
 
     def restore() -> int:
-        epochs, digest = checkpoint.load(out / checkpoint.NAME, state)
-        resuming.refuse_other_data(digest, data.digest, recipe.data.path)
-        return epochs
+        nonlocal restored
+        # The checkpoint is checked before the network is built, whose size a damaged recipe.yaml could make enormous.
+        content = checkpoint.read(out / checkpoint.NAME, spec)
+        resuming.refuse_other_data(content.digest, data.digest, recipe.data.path)
+        restored = TrainingState.start(spec, length)
+        content.restore(restored)
+        return content.epoch
 
     epochs = resuming.continue_run(out, recipe, checkpoint.NAME, restore) if resume else []
+    state = restored or TrainingState.start(spec, length)
     datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
     recorder = RunRecorder(out, spec, f"minigrad, {network(recipe, data)}", epochs)

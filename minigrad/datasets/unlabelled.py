@@ -11,6 +11,7 @@ import numpy as np
 
 from ..runs.errors import UserError
 from ..runs.files import expand
+from ..runs.foreign import parsing
 from . import checks, csv, idx, npz
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -112,7 +113,7 @@ def _image(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
     if mode is None:
         raise UserError(f"{path}: is an image file; expected arrays of shape {input_shape}, the network's input shape")
     height, width = input_shape[:2]
-    try:
+    with parsing(path, "a complete PNG or JPEG file", "cannot be read"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a very large image, which is an error below
             image = Image.open(path, formats=("PNG", "JPEG"))
@@ -131,5 +132,3 @@ def _image(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
                     f"{path}: has transparent pixels; expected none, because the network's input has no alpha channel"
                 )
             return np.asarray(image.convert(mode)).reshape(input_shape)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read; expected a complete PNG or JPEG file") from error

@@ -1,7 +1,29 @@
 """Recipes, shared by all packages: the keys of a recipe, its file, its command line, and the layer sizes it implies."""
 
-from .files import NOT_IN_RECIPE, as_recipe, dump, find, from_metadata, load, names, read_trained, to_metadata
-from .parser import OneSentence, Parser, add_flag, recipe_parser, resolve, run_options, sentence, to_recipe, with_paths
+from .files import (
+    NOT_IN_RECIPE,
+    as_recipe,
+    checked_extra,
+    dump,
+    find,
+    from_metadata,
+    load,
+    names,
+    read_trained,
+    to_metadata,
+)
+from .parser import (
+    LIMITED_YAML,
+    OneSentence,
+    Parser,
+    add_flag,
+    recipe_parser,
+    resolve,
+    run_options,
+    sentence,
+    to_recipe,
+    with_paths,
+)
 from .schema import (
     ONE_CYCLE,
     PLATEAU,
@@ -18,6 +40,7 @@ from .schema import (
 from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
+    "LIMITED_YAML",
     "NOT_IN_RECIPE",
     "ONE_CYCLE",
     "PLATEAU",
@@ -33,6 +56,7 @@ __all__ = [
     "add_flag",
     "as_recipe",
     "check",
+    "checked_extra",
     "dump",
     "find",
     "flat",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..runs import foreign
 from ..runs.errors import UserError
 from ..runs.files import expand
 from .schema import SECTIONS, Recipe, check
@@ -46,16 +47,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a recipe file without checking its keys.
 
     Raises:
-        UserError: the file is not YAML, or a section is not a mapping.
+        UserError: the file is not YAML, exceeds the limits of `foreign.check_yaml`, or a section is not a mapping.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", see line {mark.line + 1}" if mark else ""
-        raise UserError(f"--config {path}: cannot be read as YAML{line}; expected a recipe") from error
+    with foreign.parsing(f"--config {path}", "a recipe", "cannot be read as YAML"):
+        content = parse_yaml(foreign.read_text(Path(path), foreign.MAX_YAML))
     if not isinstance(content, dict):
         raise UserError(
             f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"
@@ -64,14 +59,31 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         # jsonargparse raises an exception of its own for these.
         if not isinstance(content.get(section, {}), (dict, str)):
             raise UserError(
-                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
+                f"--config {path}: {section}: {foreign.shown(content[section])}; expected keys under it, such as those of --print_config"
             )
     return content
 
 
+def parse_yaml(text: str) -> Any:
+    """Parse YAML within the limits of `foreign.check_yaml`.
+
+    Raises:
+        Invalid: the text is not YAML, or exceeds the limits.
+    """
+    import yaml
+
+    foreign.check_yaml(text)
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        line = f", see line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise foreign.Invalid(f"{error.problem or 'invalid'}{line}") from error
+
+
 def _refuse_extra(path: str, content: dict[str, Any]) -> None:
     if NOT_IN_RECIPE in content:
-        settings = ", ".join(map(str, content[NOT_IN_RECIPE] or ()))
+        extra = content[NOT_IN_RECIPE]
+        settings = ", ".join(map(str, extra)) if isinstance(extra, dict) else foreign.shown(extra)
         raise UserError(
             f"--config {path}: describes a training with settings for which a recipe has no keys ({settings}); expected a"
             " recipe, or for lightning_module the config.yaml beside it"
@@ -113,12 +125,15 @@ def read_trained(path: Path) -> tuple[Recipe, dict[str, Any]]:
     Raises:
         UserError: the file is damaged.
     """
+    expected = "the recipe that the run wrote"
     content = read_yaml(path)
-    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(NOT_IN_RECIPE, None) or {})
+    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content}
+    with foreign.parsing(path, expected):
+        extra |= checked_extra(content.pop(NOT_IN_RECIPE, None))
     try:
         return _from_dict(content), extra
-    except (UserError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run wrote") from error
+    except UserError as error:
+        raise UserError(f"{path}: is damaged ({error}); expected {expected}") from error
 
 
 def to_metadata(recipe: Recipe, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -140,10 +155,30 @@ def from_metadata(values: dict[str, Any]) -> Recipe:
     return _from_dict({key: value for key, value in values.items() if key != NOT_IN_RECIPE})
 
 
-def _from_dict(values: dict[str, Any]) -> Recipe:
+def checked_extra(extra: Any) -> dict[str, Any]:
+    """Return the settings of a training for which a recipe has no keys, which a file contains.
+
+    Raises:
+        Invalid: they are neither null nor a mapping of plain values by name.
+    """
+    if extra is not None and not (isinstance(extra, dict) and all(isinstance(key, str) for key in extra)):
+        raise foreign.Invalid(f"{NOT_IN_RECIPE} is {foreign.shown(extra, 40)}; expected settings by name")
+    foreign.check_values(extra, strings=False)
+    return extra or {}
+
+
+def _from_dict(values: Any) -> Recipe:
     from .parser import recipe_parser, to_recipe
 
-    return to_recipe(recipe_parser("recipe", "").parse_object(values))
+    with foreign.parsing("recipe", "the keys and values of a recipe", "is invalid"):
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise foreign.Invalid("it is not a mapping of sections by name")
+        for name in SECTIONS:
+            if not isinstance(values.get(name, {}), dict):
+                raise foreign.Invalid(f"{name} is {foreign.shown(values[name], 40)}; expected keys and values")
+        foreign.check_values(values)
+        options = recipe_parser("recipe", "").parse_object(values)
+    return to_recipe(options)
 
 
 def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, extra: Mapping[str, Any] | None = None) -> str:

@@ -104,6 +104,8 @@ PLATEAU = {"factor": 0.1, "patience": 2, "threshold": 1e-4}
 # The arguments of torch's OneCycleLR: it starts at 1/25 of the learning rate and ends at 1/10,000 of that.
 ONE_CYCLE = {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
 
+MAX_LAYERS = 100  # hidden layers, and convolutions
+
 SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": EarlyStopping}
 
 
@@ -144,6 +146,9 @@ def check(recipe: Recipe) -> Recipe:
         if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
             raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
+    for key, layers in (("model.hidden", model.hidden), ("model.channels", model.channels)):
+        if len(layers) > MAX_LAYERS:
+            raise UserError(f"{key}: a list of {len(layers):,} numbers; expected at most {MAX_LAYERS}")
     integers = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),

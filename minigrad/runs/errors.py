@@ -10,12 +10,21 @@ from collections.abc import Callable, Sequence
 BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
 
 
+HALF_MESSAGE = 1000  # characters; longer messages are shortened to twice as many
+
+
 class UserError(Exception):
     """An input of the user cannot be used.
 
     The message is one sentence that names the input, its value and what was
     expected. A command prints it and exits with status 2, without a traceback.
+    Since the message may quote a file, control characters in it are escaped,
+    and the middle of a very long message is left out.
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = printable(message)
+        super().__init__(text if len(text) <= 2 * HALF_MESSAGE else f"{text[:HALF_MESSAGE]} … {text[-HALF_MESSAGE:]}")
 
 
 def need_tensorboard() -> None:
@@ -32,7 +41,7 @@ class Stopped(Exception):
     """Ctrl-C ended a run; the message says what is kept and how to continue."""
 
 
-def _printable(message: object) -> str:
+def printable(message: object) -> str:
     """Escape line breaks and control characters, which may come from a file."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
 
@@ -58,7 +67,7 @@ def run_command(
     try:
         main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        print(f"{prog}: error: {_printable(error)}", file=sys.stderr)
+        print(f"{prog}: error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if extra is None:
