@@ -42,7 +42,11 @@ CONFIG = "config.yaml"  # in the run folder
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
-    """Lightning's parser, whose error messages are one sentence."""
+    """Lightning's parser, whose error messages are one sentence, and whose values are never read from other files."""
+
+    def add_class_arguments(self, *args: Any, **options: Any) -> list[str]:
+        # LightningCLI sets `sub_configs`, with which `callbacks: FILE` in a config reads that file, and an error shows it.
+        return super().add_class_arguments(*args, **{**options, "sub_configs": False})  # type: ignore[no-any-return]
 
 
 class ClassifierCLI(LightningCLI):

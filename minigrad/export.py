@@ -12,8 +12,8 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .restore import restore, weights_option
-from .runs import expand, exports, folder, onnx_runtime, run_command, whole_file
+from .restore import restore, weights_option, weights_path
+from .runs import exports, folder, onnx_runtime, run_command, whole_file
 from .runs.weights import NetworkSpec
 
 PROG = "python -m minigrad export"
@@ -130,9 +130,9 @@ def main(argv: Sequence[str]) -> None:
 
     onnx_runtime.load()
 
-    weights_path = expand(options.model.weights)
-    net, spec = restore(weights_path)
-    with folder.claim_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite) as out:
+    weights = weights_path(options)
+    net, spec = restore(weights)
+    with folder.claim_file(options.out, weights.with_suffix(".onnx"), overwrite=options.overwrite) as out:
         path = options.data.path or spec.recipe.data.path
         _, images = datasets.load_images(path, spec.input_shape, spec.input_scale)
         images = images[: exports.IMAGES]

@@ -29,6 +29,8 @@ def find(name: str) -> str:
     Raises:
         UserError: there is no such file or built-in recipe, or the file is not YAML with sections.
     """
+    if not name:
+        raise UserError(f"--config: ''; expected a path or a built-in recipe: {', '.join(names())}")
     path = expand(name)
     try:
         is_file = path.is_file()
@@ -60,13 +62,37 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"
         )
-    for section in SECTIONS:
-        # jsonargparse raises an exception of its own for these.
-        if not isinstance(content.get(section, {}), (dict, str)):
-            raise UserError(
-                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
-            )
+    try:
+        refuse_references(content)
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from error
     return content
+
+
+def refuse_references(content: Mapping[str, Any]) -> None:
+    """Check that the content of a recipe is complete, because a stranger's recipe must not make the parser read other files.
+
+    jsonargparse reads the file that the key `config` names, or that a section
+    names instead of its keys. Keys such as `__path__` are its own.
+
+    Raises:
+        UserError: there is such a key, or a section is not a mapping.
+    """
+    if "config" in content:
+        raise UserError("config: a recipe can't include another file; expected only the keys of a recipe")
+    for section in SECTIONS:
+        # jsonargparse raises an exception of its own for other types than text.
+        if not isinstance(content.get(section, {}), dict):
+            value = content[section]
+            raise UserError(f"{section}: {value}; expected keys under it, such as those of --print_config")
+    _refuse_internal_keys(content)
+
+
+def _refuse_internal_keys(content: Any) -> None:
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if str(key).startswith("__"):
+            raise UserError(f"{key}: is not a key of a recipe; expected those of --print_config")
+        _refuse_internal_keys(value)
 
 
 def _refuse_extra(path: str, content: dict[str, Any]) -> None:
@@ -143,6 +169,7 @@ def from_metadata(values: dict[str, Any]) -> Recipe:
 def _from_dict(values: dict[str, Any]) -> Recipe:
     from .parser import recipe_parser, to_recipe
 
+    refuse_references(values)
     return to_recipe(recipe_parser("recipe", "").parse_object(values))
 
 

@@ -140,8 +140,7 @@ def to_recipe(options: Namespace) -> Recipe:
 def with_paths(recipe: Recipe) -> Recipe:
     """Return `recipe` with a leading `~` in its paths replaced by the home folder."""
     model, data = recipe.model, recipe.data
-    weights = model.weights if model.weights is None else str(expand(model.weights))
-    path = data.path if data.path is None else str(expand(data.path))
+    weights, path = (str(expand(value)) if value else value for value in (model.weights, data.path))
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 

@@ -144,6 +144,8 @@ def check(recipe: Recipe) -> Recipe:
         if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
             raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
+    for name, path in (("model.weights", model.weights), ("data.path", data.path)):
+        _check_path(name, path)
     integers = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),
@@ -176,6 +178,16 @@ def check(recipe: Recipe) -> Recipe:
         )
     _check_combinations(recipe)
     return recipe
+
+
+def _check_path(name: str, path: str | None) -> None:
+    """Check that a path is not empty, and that recipe.yaml can contain it."""
+    if path == "":
+        raise UserError(f"{name}: ''; expected a path")
+    if path is not None and not path.isprintable() and any("\ud800" <= c <= "\udfff" for c in path):
+        raise UserError(
+            f"{name}: {path}: contains bytes that are not UTF-8; expected a path in UTF-8, which recipe.yaml can contain"
+        )
 
 
 def _check_combinations(recipe: Recipe) -> None:
