@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -237,10 +238,17 @@ def quiet_start() -> None:
     """
     ignore_warnings()
     keep_tensorflow_out()
+    threading.excepthook = _report_thread
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
     jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
+
+
+def _report_thread(error: threading.ExceptHookArgs) -> None:
+    """Report an exception in a thread, except that of a full disk, which TensorBoard raises again in the main thread."""
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
