@@ -105,8 +105,9 @@ def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
-        onnx.save(to_onnx(net, spec), draft)
-        onnx.checker.check_model(draft, full_check=True)
+        model = to_onnx(net, spec)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, draft)
         outputs = exports.predict_all_and_first(onnx_runtime.predictor(draft), images)
         return exports.check_outputs(path, outputs, net.predict(images))
 

@@ -133,7 +133,11 @@ def to_recipe(options: Namespace) -> Recipe:
     Raises:
         UserError: a value is invalid.
     """
-    values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
+    # jsonargparse adds `__path__` to a section that is read from a file, as in `--model section.yaml`.
+    sections = {name: options[name].as_dict() for name in SECTIONS}
+    values: dict[str, Any] = {
+        name: {key: value for key, value in section.items() if key != "__path__"} for name, section in sections.items()
+    }
     return check(with_paths(Recipe.from_dict({"seed_everything": options.seed_everything, **values})))
 
 

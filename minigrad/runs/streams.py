@@ -12,21 +12,20 @@ from typing import Any
 
 
 class _Stream(io.FileIO):
-    """A file descriptor to write to; after the first error, what is written is discarded.
+    """A file descriptor to write to; what can't be written is discarded.
 
     Attributes:
-        error: that error; None if everything was written.
+        error: the first error; None if everything was written.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        if self.error is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                self.error = error
-        return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return memoryview(data).nbytes
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def lasting_streams(prog: str) -> Iterator[list[str]]:
 
     Characters that the terminal cannot encode are written as `\\xb5`. If
     nobody reads the output any longer (`| head -1`) or its disk is full, the
-    rest of the output is discarded. A stream that the process was started
+    output is discarded. A stream that the process was started
     without is discarded as well. Streams that are not the process's own, such
     as those of a notebook or of a test, are not changed.
 
