@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException  # 
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import NetworkSpec, Stopped, UserError, folder
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder, whole_file
 from minigrad.runs.memory import keep_freed
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
@@ -194,7 +194,8 @@ class ClassifierCLI(LightningCLI):
         )
         saved = config.clone()
         saved.ckpt_path, saved.overwrite = None, False  # this config starts another run
-        self._parser("fit").save(saved, self.out / CONFIG, skip_unset=False, overwrite=True)
+        with whole_file(self.out / CONFIG) as draft:
+            self._parser("fit").save(saved, draft, skip_unset=False, overwrite=True)
         images, ranks = len(data.train.labels), self.trainer.world_size
         if skipped := images % ranks:
             print(f"{images:,} images on {ranks} devices: {skipped} skipped per epoch, different ones in each")

@@ -82,17 +82,17 @@ def claim_run(
         raise UserError(f"{flags[1]} and --overwrite: one continues a run, the other replaces it; expected one of them")
     if out is None and resume:
         out = newest(kind)
-    with _claim(out, kind, flags[0]) as folder:
-        if holds_run(folder) and not (resume or overwrite):
-            raise UserError(
-                f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite"
-            )
-        _refuse_loss(folder, files, flags[0], replace=resume or overwrite)
-        try:
+    try:
+        with _claim(out, kind, flags[0]) as folder:
+            if holds_run(folder) and not (resume or overwrite):
+                raise UserError(
+                    f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite"
+                )
+            _refuse_loss(folder, files, flags[0], replace=resume or overwrite)
             yield folder
-        except UnwritableError as error:
-            kept = f"; the run's complete files are kept, {flags[0]} {folder} {flags[1]} continues"
-            raise UserError(f"{error}{kept if folder.exists() and holds_run(folder) else ''}") from error
+    except UnwritableError as error:
+        kept = f"; the run's complete files are kept, {flags[0]} {folder} {flags[1]} continues"
+        raise UserError(f"{error}{kept if folder.exists() and holds_run(folder) else ''}") from error
 
 
 @contextmanager
