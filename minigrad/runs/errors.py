@@ -108,7 +108,7 @@ def _status(
     except OSError as error:
         if error.errno not in SYSTEM_ERRORS:
             raise
-        path = "a file can't be read or written" if error.filename is None else error.filename
+        path = "a file can't be read or written" if error.filename is None else os.fsdecode(error.filename)
         print(f"{prog}: error: {printable(path)}: {printable(reason(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

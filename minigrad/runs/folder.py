@@ -191,7 +191,7 @@ def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
         yield folder
     except OSError as error:  # of a library that writes into the folder
         if error.errno in SYSTEM_ERRORS and _is_inside(error.filename, key):
-            raise UnwritableError(folder if error.filename is None else error.filename, error) from error
+            raise UnwritableError(folder if error.filename is None else os.fsdecode(error.filename), error) from error
         raise
     finally:
         if lock is not None:
@@ -206,7 +206,9 @@ def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
 
 def _is_inside(path: object, folder: Path) -> bool:
     """Return whether an OSError about `path` concerns `folder`; if `path` is None, the write to an open file failed."""
-    return path is None or (isinstance(path, str) and Path(path).absolute().is_relative_to(folder))
+    return path is None or (
+        isinstance(path, (str, bytes)) and Path(os.fsdecode(path)).absolute().is_relative_to(folder)
+    )
 
 
 def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]:

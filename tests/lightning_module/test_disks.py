@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from lightning_helpers import call, complaints, flags
 from shared import files_of, largest_file
 
 from lightning_module.checkpoints import BEST
+from lightning_module.run_folder import RunFolder
 from minigrad.runs import folder
 
 SECRET = "root:x:0:0:SECRET"
@@ -65,3 +67,16 @@ def test_an_empty_folder_is_refused(flag: str, easy: str, capsys: pytest.Capture
     index = words.index("--trainer.default_root_dir")
     assert call(*words[:index], flag, "") == 2
     assert f"{flag}: ''; expected a folder" in refusal(capsys)
+
+
+def test_a_folder_that_is_removed_during_training_is_named(
+    easy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning's loggers and checkpoints would create the folder again, without the files of the run."""
+
+    def prepare(*_: object) -> None:
+        shutil.rmtree("run")
+
+    monkeypatch.setattr(RunFolder, "on_validation_end", prepare)
+    assert call(*flags(easy, "run", "--trainer.num_sanity_val_steps", "0")) == 2
+    assert "run: has lost its recipe.yaml during the training" in refusal(capsys)
