@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from minigrad.recipes import PLATEAU, Recipe
-from minigrad.runs import Epoch, RunRecorder
+from minigrad.runs import Epoch, RunRecorder, writing
 from minigrad.runs.progress import ProgressReport
 from minigrad.runs.tensorboard import Histograms, Scalars
 
@@ -39,17 +40,21 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
         self.stock = stock_copy(self.model, self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.draft.unlink(missing_ok=True)  # left by a run that was killed while writing
+        with suppress(OSError):
+            self.draft.unlink(missing_ok=True)  # left by a run that was killed while writing
         trained = self.model
         copy_weights(trained, self.stock)
         self.stock.optimizer.learning_rate = constant_rate(trained.optimizer)
         self.set_model(self.stock)
         try:
-            super().on_epoch_end(epoch, logs)
+            with writing(self.path):
+                super().on_epoch_end(epoch, logs)
+            if self.draft.exists():
+                self.draft.replace(self.path)
         finally:
             self.set_model(trained)
-        if self.draft.exists():
-            self.draft.replace(self.path)
+            with suppress(OSError):
+                self.draft.unlink(missing_ok=True)
 
 
 class CSVLogger(keras.callbacks.CSVLogger):

@@ -127,6 +127,7 @@ def export_options(parser: Parser) -> None:
 def export(options: Any) -> None:
     """Write the network in other formats."""
     recipe = recipes.to_recipe(options)
+    folder.refuse_empty(options.out, "--out", "a folder")
     with starting():
         from . import restore
         from .export.command import export
@@ -138,7 +139,7 @@ def export(options: Any) -> None:
         net,
         spec,
         *data.test,
-        expand(options.out) if options.out else source.parent,
+        source.parent if options.out is None else expand(options.out),
         source.stem,
         options.kinds,
         calibration=data.train.images,

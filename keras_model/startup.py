@@ -53,7 +53,7 @@ class CtrlC:
 
 @contextmanager
 def stderr_held_back() -> Iterator[None]:
-    """Hold back what is written to standard error; show it if an exception is raised.
+    """Hold back what is written to standard error; show it if an exception is raised that is not a `UserError`.
 
     The file descriptor is redirected, since TensorFlow's C++ code writes
     messages before any log level takes effect.
@@ -63,6 +63,8 @@ def stderr_held_back() -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except Exception:
             messages.seek(0)
             os.write(stderr, messages.read())

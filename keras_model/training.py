@@ -153,7 +153,7 @@ def _restore(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState)
     """Restore the run in `out` into `net` and `state`; return the epochs that it has completed."""
     past = resuming.continue_run(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
     if (log := out / LOG).exists():  # remove the row of an epoch that will be trained again
-        rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
+        rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1 if past else 0]
         with whole_file(log) as draft:
             draft.write_bytes(b"".join(rows))
     return past

@@ -47,6 +47,8 @@ def settle_flags(config: Any) -> None:
         UserError: both are set, to different folders.
     """
     out, root = config.pop("out", None), config.trainer.default_root_dir
+    for flag, value in (("--out", out), ("--trainer.default_root_dir", root)):
+        folder.refuse_empty(value, flag, "a folder")
     if None not in (out, root) and expand(out) != expand(root):
         raise UserError(
             f"--out: {out}, but --trainer.default_root_dir is {root}; expected one of them, or the same folder"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException  # 
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import NetworkSpec, Stopped, UserError, folder
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder, whole_file
 from minigrad.runs.memory import keep_freed
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
@@ -42,7 +43,11 @@ CONFIG = "config.yaml"  # in the run folder
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
-    """Lightning's parser, whose error messages are one sentence."""
+    """Lightning's parser, whose error messages are one sentence, and whose values are never read from other files."""
+
+    def add_class_arguments(self, *args: Any, **options: Any) -> list[str]:
+        # LightningCLI sets `sub_configs`, with which `callbacks: FILE` in a config reads that file, and an error shows it.
+        return super().add_class_arguments(*args, **{**options, "sub_configs": False})  # type: ignore[no-any-return]
 
 
 class ClassifierCLI(LightningCLI):
@@ -189,7 +194,8 @@ class ClassifierCLI(LightningCLI):
         )
         saved = config.clone()
         saved.ckpt_path, saved.overwrite = None, False  # this config starts another run
-        self._parser("fit").save(saved, self.out / CONFIG, skip_unset=False, overwrite=True)
+        with whole_file(self.out / CONFIG) as draft:
+            self._parser("fit").save(saved, draft, skip_unset=False, overwrite=True)
         images, ranks = len(data.train.labels), self.trainer.world_size
         if skipped := images % ranks:
             print(f"{images:,} images on {ranks} devices: {skipped} skipped per epoch, different ones in each")
@@ -233,10 +239,17 @@ def quiet_start() -> None:
     """
     ignore_warnings()
     keep_tensorflow_out()
+    threading.excepthook = _report_thread
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
     jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
+
+
+def _report_thread(error: threading.ExceptHookArgs) -> None:
+    """Report an exception in a thread, except that of a full disk, which TensorBoard raises again in the main thread."""
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import ExitStack, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,8 @@ def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
     with warnings.catch_warnings(), redirect_stdout(StringIO()):  # it prints its progress
         warnings.simplefilter("ignore")
         options: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "external_data": False}
-        torch.onnx.export(program, (), path, dynamo=True, verbose=False, **options)
-    exported = onnx.load(path)
+        # In memory, because torch does not report a full disk as Python does.
+        exported = torch.onnx.export(program, (), None, dynamo=True, verbose=False, **options).model_proto  # type: ignore[union-attr]
     onnx.helper.set_model_props(exported, _metadata(model))
     onnx.checker.check_model(exported, full_check=True)
     onnx.save(exported, path)
@@ -105,7 +105,9 @@ def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
 
 def write_program(path: Path, program: Any, model: LitClassifier) -> None:
     """Write a program that torch.export.load reads, without this package."""
-    torch.export.save(program, path, extra_files=_metadata(model))
+    buffer = BytesIO()  # because a full disk would end the process in torch's code
+    torch.export.save(program, buffer, extra_files=_metadata(model))
+    path.write_bytes(buffer.getbuffer())
 
 
 def write_weights(path: Path, program: Any, model: LitClassifier) -> None:

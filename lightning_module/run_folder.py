@@ -19,7 +19,18 @@ from PIL import Image
 from minigrad import datasets
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, NetworkSpec, RunRecorder, folder, manifest, metrics, pictures, resuming, write_metrics
+from minigrad.runs import (
+    Epoch,
+    NetworkSpec,
+    RunRecorder,
+    UserError,
+    folder,
+    manifest,
+    metrics,
+    pictures,
+    resuming,
+    write_metrics,
+)
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
@@ -150,6 +161,10 @@ class RunFolder(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.trained:
             return
+        if trainer.is_global_zero and not (self.out / folder.RECIPE).exists():  # loggers create a lost folder again
+            raise UserError(
+                f"{self.out}: has lost its {folder.RECIPE} during the training; expected a folder that stays"
+            )
         means = {name: value.item() for name, value in trainer.callback_metrics.items()}
         epoch = Epoch(
             trainer.current_epoch + 1,

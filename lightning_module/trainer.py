@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole_file(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            buffer = BytesIO()  # because torch reports a full disk in another way than Python
+            torch.save(checkpoint, buffer)
+            draft.write_bytes(buffer.getbuffer())
 
 
 def default_files(options: Any, callbacks: Collection[str]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import datasets, recipes
-from .restore import restore, weights_option
-from .runs import UserError, expand, folder, metrics, run_command
+from .restore import restore, weights_option, weights_path
+from .runs import UserError, folder, metrics, run_command
 
 PROG = "python -m minigrad predict"
 
@@ -28,11 +28,12 @@ def main(argv: Sequence[str]) -> None:
     )
     options = parser.parse_args(argv)
 
-    path, files = expand(options.model.weights), [folder.PREDICTIONS]
+    path, files = weights_path(options), [folder.PREDICTIONS]
     net, spec = restore(path)
     if options.out is not None and Path(options.out).suffix == ".csv":
         raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
-    with folder.claim_files(options.out or path.parent, "minigrad", files, overwrite=options.overwrite) as out:
+    out = path.parent if options.out is None else options.out
+    with folder.claim_files(out, "minigrad", files, overwrite=options.overwrite) as out:
         names, images = datasets.load_images(options.data.path, spec.input_shape, spec.input_scale)
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)

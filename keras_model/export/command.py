@@ -14,7 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from minigrad.runs import NetworkSpec, UserError, exports, folder, manifest, weights
+from minigrad.runs import NetworkSpec, UserError, exports, folder, manifest, weights, writing
+from minigrad.runs.errors import SYSTEM_ERRORS
 
 from ..startup import stderr_held_back, use_one_framework
 from .formats import SUFFIXES, WRITERS, writable_kinds
@@ -73,7 +74,8 @@ def export(
         with quiet():
             expected = predictor(net)(images)
             for kind, draft in drafts.items():
-                WRITERS[kind](draft, net, spec, calibration)
+                with writing(paths[kind]), tensorflow_errors():
+                    WRITERS[kind](draft, net, spec, calibration)
 
         def check(kind: str) -> str:
             if kind == "int8":
@@ -89,8 +91,21 @@ def export(
 
 
 @contextmanager
+def tensorflow_errors() -> Iterator[None]:
+    """A context in which TensorFlow's error for a full disk becomes the OSError that Python would raise."""
+    try:
+        yield
+    except Exception as error:
+        for code in SYSTEM_ERRORS:
+            if os.strerror(code) in str(error) and not isinstance(error, OSError):
+                raise OSError(code, os.strerror(code)) from error
+        raise
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
-    """A context in which the frameworks print nothing; standard error is shown if they raise an exception."""
+    """A context in which the frameworks print nothing; standard error is shown if they raise an exception that is
+    a bug."""
     with stderr_held_back(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
-from ..runs.errors import UserError
+from ..runs.errors import UnwritableError, UserError
 from ..runs.files import whole_file
 from . import csv_columns
 from .csv_columns import Layout
@@ -198,7 +198,7 @@ def _write_cache(cache_file: Path, table: Table) -> None:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(cache_file) as draft:
             np.savez(draft, wide=table.wide, narrow=table.narrow)
-    except OSError:
+    except (OSError, UnwritableError):
         pass  # without a cache, the file is only parsed again the next time
 
 

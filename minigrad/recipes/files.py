@@ -30,6 +30,8 @@ def find(name: str) -> str:
     Raises:
         UserError: there is no such file or built-in recipe, or the file is not YAML with sections.
     """
+    if not name:
+        raise UserError(f"--config: ''; expected a path or a built-in recipe: {', '.join(names())}")
     path = expand(name)
     try:
         is_file = path.is_file()
@@ -55,12 +57,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"
         )
-    for section in SECTIONS:
-        # jsonargparse raises an exception of its own for these.
-        if not isinstance(content.get(section, {}), (dict, str)):
-            raise UserError(
-                f"--config {path}: {section}: {foreign.shown(content[section])}; expected keys under it, such as those of --print_config"
-            )
+    try:
+        refuse_references(content)
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from error
     return content
 
 
@@ -78,6 +78,34 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", see line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise foreign.Invalid(f"{error.problem or 'invalid'}{line}") from error
+
+
+def refuse_references(content: Mapping[str, Any]) -> None:
+    """Check that the content of a recipe is complete, because a stranger's recipe must not make the parser read other files.
+
+    jsonargparse reads the file that the key `config` names, or that a section
+    names instead of its keys. Keys such as `__path__` are its own.
+
+    Raises:
+        UserError: there is such a key, or a section is not a mapping.
+    """
+    if "config" in content:
+        raise UserError("config: a recipe can't include another file; expected only the keys of a recipe")
+    for section in SECTIONS:
+        # jsonargparse raises an exception of its own for other types than text.
+        if not isinstance(content.get(section, {}), dict):
+            value = content[section]
+            raise UserError(
+                f"{section}: {foreign.shown(value)}; expected keys under it, such as those of --print_config"
+            )
+    _refuse_internal_keys(content)
+
+
+def _refuse_internal_keys(content: Any) -> None:
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if str(key).startswith("__"):
+            raise UserError(f"{key}: is not a key of a recipe; expected those of --print_config")
+        _refuse_internal_keys(value)
 
 
 def _refuse_extra(path: str, content: dict[str, Any]) -> None:
@@ -173,10 +201,8 @@ def _from_dict(values: Any) -> Recipe:
     with foreign.parsing("recipe", "the keys and values of a recipe", "is invalid"):
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise foreign.Invalid("it is not a mapping of sections by name")
-        for name in SECTIONS:
-            if not isinstance(values.get(name, {}), dict):
-                raise foreign.Invalid(f"{name} is {foreign.shown(values[name], 40)}; expected keys and values")
         foreign.check_values(values)
+        refuse_references(values)
         options = recipe_parser("recipe", "").parse_object(values)
     return to_recipe(options)
 

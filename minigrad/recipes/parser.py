@@ -178,15 +178,19 @@ def to_recipe(options: Namespace) -> Recipe:
     Raises:
         UserError: a value is invalid.
     """
-    values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
+    # jsonargparse adds `__path__` to a section that is read from a file, as in `--model section.yaml`.
+    sections = {name: options[name].as_dict() for name in SECTIONS}
+    values: dict[str, Any] = {
+        name: {key: value for key, value in section.items() if key != "__path__"} for name, section in sections.items()
+    }
     return check(with_paths(Recipe.from_dict({"seed_everything": options.seed_everything, **values})))
 
 
 def with_paths(recipe: Recipe) -> Recipe:
     """Return `recipe` with a leading `~` in its paths replaced by the home folder."""
     model, data = recipe.model, recipe.data
-    weights = model.weights if model.weights is None else str(expand(model.weights))
-    path = data.path if data.path is None else str(expand(data.path))
+    weights = str(expand(model.weights)) if model.weights else model.weights
+    path = str(expand(data.path)) if data.path else data.path  # an empty or missing path is refused by `check`
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 

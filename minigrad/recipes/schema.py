@@ -149,6 +149,8 @@ def check(recipe: Recipe) -> Recipe:
     for key, layers in (("model.hidden", model.hidden), ("model.channels", model.channels)):
         if len(layers) > MAX_LAYERS:
             raise UserError(f"{key}: a list of {len(layers):,} numbers; expected at most {MAX_LAYERS}")
+    for name, path in (("model.weights", model.weights), ("data.path", data.path)):
+        _check_path(name, path)
     integers = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),
@@ -181,6 +183,16 @@ def check(recipe: Recipe) -> Recipe:
         )
     _check_combinations(recipe)
     return recipe
+
+
+def _check_path(name: str, path: str | None) -> None:
+    """Check that a path is not empty, and that recipe.yaml can contain it."""
+    if path == "":
+        raise UserError(f"{name}: ''; expected a path")
+    if path is not None and not path.isprintable() and any("\ud800" <= c <= "\udfff" for c in path):
+        raise UserError(
+            f"{name}: {path}: contains bytes that are not UTF-8; expected a path in UTF-8, which recipe.yaml can contain"
+        )
 
 
 def _check_combinations(recipe: Recipe) -> None:

@@ -1,8 +1,8 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
 from . import curves, exports, folder, history, metrics, pictures, weights
-from .errors import Stopped, UserError, need_tensorboard, run_command
-from .files import expand, whole_file, write_json, write_text
+from .errors import Stopped, UnwritableError, UserError, need_tensorboard, run_command
+from .files import expand, spreadsheet_safe, whole_file, write_json, write_text, writing
 from .history import Epoch
 from .recorder import RunRecorder, TrainingResult, write_metrics
 from .weights import NetworkSpec
@@ -13,6 +13,7 @@ __all__ = [
     "RunRecorder",
     "Stopped",
     "TrainingResult",
+    "UnwritableError",
     "UserError",
     "curves",
     "expand",
@@ -23,9 +24,11 @@ __all__ = [
     "need_tensorboard",
     "pictures",
     "run_command",
+    "spreadsheet_safe",
     "weights",
     "whole_file",
     "write_json",
     "write_metrics",
     "write_text",
+    "writing",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
+
+from .streams import lasting_streams
 
 # The extra that installs each of Keras's backends.
 BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
@@ -37,12 +41,38 @@ def need_tensorboard() -> None:
         raise UserError("--tensorboard: true, but TensorBoard is not installed; expected pip install tensorboard first")
 
 
+class UnwritableError(UserError):
+    """A file cannot be written: the disk is full, or its folder was removed or does not permit writing.
+
+    Args:
+        path: the file or folder.
+        error: the system's error.
+    """
+
+    def __init__(self, path: object, error: OSError) -> None:
+        super().__init__(
+            f"{path}: can't be written ({reason(error)}); expected a folder that can be written, with free space"
+        )
+
+
+# The errors of a file system that end a command with one sentence, wherever they occur.
+SYSTEM_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
+}
+
+
+def reason(error: OSError) -> str:
+    """Return why the system refused an operation, such as "No space left on device"."""
+    return error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
+
+
 class Stopped(Exception):
     """Ctrl-C ended a run; the message says what is kept and how to continue."""
 
 
 def printable(message: object) -> str:
-    """Escape line breaks and control characters, which may come from a file."""
+    """Return a text with line breaks, control characters and bytes that are not UTF-8, which a file may contain, escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
 
 
@@ -61,13 +91,34 @@ def run_command(
         extra: the extra that installs the command's optional dependencies, for the message if one is missing.
 
     Returns:
-        0 on success, 2 after a `UserError`, or 130, the shell's number for Ctrl-C, after an interruption. Any other
-        exception is a bug and keeps its traceback.
+        0 on success, 2 after a `UserError`, an error of the file system, or if standard output could not be written, or
+        130, the shell's number for Ctrl-C, after an interruption. Any other exception is a bug and keeps its traceback.
     """
+    status = 0
     try:
+        with lasting_streams(prog) as problems:
+            status = _status(prog, main, argv, extra)
+    except SystemExit as end:  # --help
+        if end.code or not problems:
+            raise
+    return status or (2 if problems else 0)
+
+
+def _status(
+    prog: str, main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, extra: str | None = None
+) -> int:
+    """Call `main(argv)`, print an error as one sentence, and return the exit status."""
+    try:
+        _refuse_lost_folder()
         main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in SYSTEM_ERRORS:
+            raise
+        path = "a file can't be read or written" if error.filename is None else os.fsdecode(error.filename)
+        print(f"{prog}: error: {printable(path)}: {printable(reason(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if extra is None:
@@ -82,3 +133,15 @@ def run_command(
         print(f"\n{prog}: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse_lost_folder() -> None:
+    """Check that the current folder exists, since libraries ask for it.
+
+    Raises:
+        UserError: the folder was removed.
+    """
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise UserError("the current folder no longer exists; expected a folder that exists, see cd") from error

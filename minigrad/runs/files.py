@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from .errors import UnwritableError, UserError, printable
+
 
 def expand(path: str | Path) -> Path:
-    """Return `path` with a leading `~` replaced by the home folder; an unknown user's `~name` stays."""
+    """Return `path` with a leading `~` replaced by the home folder; an unknown user's `~name` stays.
+
+    Raises:
+        UserError: `path` is the empty text, which would be the current folder.
+    """
+    if path == "":
+        raise UserError("'' is not a path; expected the name of a file or a folder")
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
 
 
@@ -21,13 +29,27 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Whenever the process is killed, the old or the new file is there, and never
     a part of one. The suffix is kept, since libraries choose a format by it.
+
+    Raises:
+        UnwritableError: the disk is full, or the folder was removed or does not permit writing.
     """
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield draft
-        draft.replace(path)
+        with writing(path):
+            yield draft
+            draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is read-only by now; it would hide the first error
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A context in which the file or folder `path` is written: an OSError becomes an `UnwritableError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,3 +61,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, completely or not at all; NaN raises a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+# A spreadsheet treats a cell that begins with one of these as a formula; some locales have full-width ones.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return a text from outside, such as a file name, for a cell of a CSV file that may be opened in a spreadsheet.
+
+    A text that a spreadsheet would execute as a formula gets a leading
+    apostrophe, as OWASP recommends against CSV injection. Line breaks, control
+    characters and bytes that are not UTF-8 are escaped, so that the text
+    stays on one line.
+    """
+    cell = printable(text)
+    return f"'{cell}" if cell.lstrip().startswith(FORMULA_SIGNS) else cell

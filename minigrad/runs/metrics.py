@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .files import whole_file
+from .files import spreadsheet_safe, whole_file
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -88,10 +88,11 @@ def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | Non
     Args:
         path: the file to write.
         logits: the network's outputs, (n, classes).
-        names: the files that the images are from; they become a last column `file`.
+        names: the files that the images are from; they become a last column `file`, as `spreadsheet_safe`
+            returns them.
     """
     probabilities = np.exp(log_softmax(logits))
-    files = [[name] for name in names] if names is not None else [[]] * len(logits)
+    files = [[spreadsheet_safe(name)] for name in names] if names is not None else [[]] * len(logits)
     with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         columns = ["index", "label", *(f"probability_{k}" for k in range(logits.shape[1]))]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import curves, folder, history, metrics, weights
+from .errors import printable
 from .files import write_json, write_text
 from .history import Epoch
 from .weights import NetworkSpec, Weights
@@ -140,5 +141,5 @@ def write_metrics(out: Path, logits: np.ndarray, labels: np.ndarray, **counts: i
     """
     measured = {**metrics.test_metrics(logits, labels), **counts}
     write_json(out / folder.METRICS, measured)
-    print(f"{metrics.test_accuracy_text(measured)}, in {out}")
+    print(f"{metrics.test_accuracy_text(measured)}, in {printable(out)}")
     return measured
