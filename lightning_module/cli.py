@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException  # 
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import NetworkSpec, Stopped, UserError, folder
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder, signals
 from minigrad.runs.memory import keep_freed
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
@@ -39,6 +39,7 @@ from .trainer import (
 )
 
 CONFIG = "config.yaml"  # in the run folder
+FIRST_RANK = "MINIGRAD_FIRST_RANK"  # the process that starts the other ranks sets this variable to its number
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
@@ -248,12 +249,15 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
 
     Raises:
         UserError: an argument, a file or the data cannot be used.
-        Stopped: Ctrl-C.
+        Stopped: Ctrl-C, SIGTERM or SIGHUP.
     """
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP starts the other ranks with sys.argv
-    inherited = checkpoints.FOLDER in os.environ
+    if os.environ.get(FIRST_RANK) == str(os.getppid()):
+        signals.follow(os.getppid())
+    before = {name: os.environ.get(name) for name in (FIRST_RANK, checkpoints.FOLDER, checkpoints.CHECKPOINT)}
+    os.environ[FIRST_RANK] = str(os.getpid())
     try:
         with ExitStack() as claims:
             # Shell completion needs a command of one word.
@@ -261,12 +265,18 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
             cli(argv[0] if argv and argv[0] in COMMANDS else None, prog, claims)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            out = os.environ.get(checkpoints.FOLDER)
+    except (KeyboardInterrupt, SystemExit) as end:
+        out = os.environ.get(checkpoints.FOLDER)
+        # Lightning turns the interruption of a Trainer into a SystemExit.
+        interrupted = isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt)
+        if not interrupted and not signals.received():
+            raise
+        if argv[0] == "fit" and out is not None and folder.holds_run(Path(out)):
             raise Stopped(f"completed epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
-        raise
+        raise KeyboardInterrupt from None
     finally:
-        if not inherited:
-            for name in (checkpoints.FOLDER, checkpoints.CHECKPOINT):
+        for name, value in before.items():
+            if value is None:
                 os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -19,7 +19,18 @@ from PIL import Image
 from minigrad import datasets
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, NetworkSpec, RunRecorder, folder, manifest, metrics, pictures, resuming, write_metrics
+from minigrad.runs import (
+    Epoch,
+    NetworkSpec,
+    RunRecorder,
+    folder,
+    manifest,
+    metrics,
+    pictures,
+    resuming,
+    signals,
+    write_metrics,
+)
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
@@ -101,6 +112,7 @@ class RunFolder(Checkpoint):
     # Training.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        signals.reinstall()  # Lightning's own handler of SIGTERM waits for the other ranks, whatever they do
         if self.recorder is None or stage == "fit":
             self.recorder = RunRecorder(self.out, self._spec(trainer, pl_module), TITLE)
             self.fits = stage == "fit"

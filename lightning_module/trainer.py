@@ -200,7 +200,7 @@ def fit(
 
     Raises:
         UserError: recipe, data, weights and folder do not fit together, or training diverged.
-        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+        Stopped: the run was interrupted by Ctrl-C or SIGTERM; the epochs that were completed are kept.
 
     Example:
         >>> result = lightning_module.fit("simple", out="runs/example", accelerator="cpu")
@@ -231,13 +231,13 @@ def fit(
 
 
 def _fit_and_test(trainer: Trainer, module: LitClassifier, data: ImageDataModule, checkpoint: Path | None) -> None:
-    """Train and test. After Ctrl-C, raise `Stopped` instead of Lightning's SystemExit."""
+    """Train and test. After Ctrl-C or SIGTERM, raise `Stopped` instead of Lightning's SystemExit."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
         trainer.test(module, data, verbose=False)
     except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
+        if not isinstance(end.__context__, KeyboardInterrupt) and not trainer.received_sigterm:
             raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning has disabled Ctrl-C

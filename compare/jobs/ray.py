@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from minigrad.runs import UserError, whole_file
 
 from .job import ANSWER, Job
 from .local import failure, start_worker
+from .temporary import temporary_folder
 
 Files = dict[str, bytes]
 
@@ -62,8 +62,8 @@ class RayRunner:
 
 def run_job(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
     """Run one job in a process on a machine of the cluster; return its files, and a sentence if it failed."""
-    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
-        shared, out = Path(folder) / "shared", Path(folder) / "out"
+    with temporary_folder() as folder:
+        shared, out = folder / "shared", folder / "out"
         write_files(shared, data)
         process = start_worker(job, out, shared, threads)
         try:

@@ -1,6 +1,6 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, weights
+from . import curves, exports, folder, history, metrics, pictures, signals, weights
 from .errors import Stopped, UserError, need_tensorboard, run_command
 from .files import expand, whole_file, write_json, write_text
 from .history import Epoch
@@ -23,6 +23,7 @@ __all__ = [
     "need_tensorboard",
     "pictures",
     "run_command",
+    "signals",
     "weights",
     "whole_file",
     "write_json",

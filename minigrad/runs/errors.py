@@ -6,6 +6,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 
+from .signals import Termination
+
 # The extra that installs each of Keras's backends.
 BACKENDS = {"jax": "jax", "torch": "lightning", "tensorflow": "keras"}
 
@@ -29,7 +31,7 @@ def need_tensorboard() -> None:
 
 
 class Stopped(Exception):
-    """Ctrl-C ended a run; the message says what is kept and how to continue."""
+    """Ctrl-C, SIGTERM or SIGHUP ended a run; the message says what is kept and how to continue."""
 
 
 def _printable(message: object) -> str:
@@ -52,24 +54,30 @@ def run_command(
         extra: the extra that installs the command's optional dependencies, for the message if one is missing.
 
     Returns:
-        0 on success, 2 after a `UserError`, or 130, the shell's number for Ctrl-C, after an interruption. Any other
-        exception is a bug and keeps its traceback.
+        0 on success, 2 after a `UserError`, or the shell's number for an interruption: 130 after Ctrl-C, 143 after SIGTERM,
+        129 after SIGHUP. Any other exception is a bug and keeps its traceback.
     """
-    try:
-        main(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        print(f"{prog}: error: {_printable(error)}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if extra is None:
-            raise
-        extra = BACKENDS.get(str(error.name), extra)
-        print(f"{prog}: error: needs {error.name}; expected pip install '.[{extra}]' first", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"\n{prog}: stopped; {stopped}", file=sys.stderr)
-        return 130
-    except KeyboardInterrupt:
-        print(f"\n{prog}: stopped", file=sys.stderr)
-        return 130
-    return 0
+    with Termination() as termination:
+        try:
+            main(sys.argv[1:] if argv is None else argv)
+        except UserError as error:
+            print(f"{prog}: error: {_printable(error)}", file=sys.stderr)
+            return 2
+        except ModuleNotFoundError as error:
+            if extra is None:
+                raise
+            extra = BACKENDS.get(str(error.name), extra)
+            print(f"{prog}: error: needs {error.name}; expected pip install '.[{extra}]' first", file=sys.stderr)
+            return 2
+        except Stopped as stopped:
+            print(f"\n{prog}: stopped; {stopped}", file=sys.stderr)
+            return termination.status
+        except KeyboardInterrupt:
+            print(f"\n{prog}: stopped", file=sys.stderr)
+            return termination.status
+        except Exception:
+            # A library may have turned the interruption into an error of its own.
+            if termination.received is None:
+                raise
+            print(f"\n{prog}: stopped", file=sys.stderr)
+        return 0 if termination.received is None else termination.status

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from . import manifest
 from .errors import UserError
-from .files import expand
+from .files import expand, remove_drafts
 from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
+from .signals import deferred
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -176,21 +177,31 @@ def claim_file(
 
 @contextmanager
 def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
-    folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
-    key = folder.absolute()
-    if lock is not None:
-        _held.add(key)
+    lock = None
     try:
+        # Without an interruption between the creation of the folder and the beginning of the block that removes it.
+        with deferred():
+            folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
+            if lock is not None:
+                _held.add(folder.absolute())
+                remove_drafts(folder, {*manifest.owned(folder), manifest.NAME})
         yield folder
     finally:
         if lock is not None:
-            _held.discard(key)
-            with suppress(OSError):
-                # Before the release: a process that waits for the lock then sees that the file was removed.
-                (folder / LOCK).unlink(missing_ok=True)
-                for path in created:
-                    path.rmdir()  # raises an OSError if the folder is not empty
-            lock.release()
+            with deferred():
+                _release(folder, created, lock)
+
+
+def _release(folder: Path, created: list[Path], lock: FileLock) -> None:
+    _held.discard(folder.absolute())
+    with suppress(OSError):
+        # Before the release: a process that waits for the lock then sees that the file was removed.
+        (folder / LOCK).unlink(missing_ok=True)
+        if folder in created and [path.name for path in folder.iterdir()] == [manifest.NAME]:
+            (folder / manifest.NAME).unlink()  # the command ended before it wrote a file
+        for path in created:
+            path.rmdir()  # raises an OSError if the folder is not empty
+    lock.release()
 
 
 def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]:
