@@ -28,6 +28,7 @@ from .__main__ import COMMANDS, DESCRIPTION, PROG
 from .checkpoints import FLAGS, is_first_rank
 from .data import ImageDataModule
 from .export import ExportingTrainer
+from .interruption import OwnSignals
 from .model import LitClassifier
 from .run_folder import RunFolder
 from .trainer import (
@@ -150,7 +151,10 @@ class ClassifierCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
-        if self.writes_files:
+        self.trainer_defaults: dict[str, Any]
+        if not self.writes_files:
+            self.trainer_defaults = {"callbacks": [OwnSignals()]}
+        else:
             validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
             self.run = RunFolder(self.out, self.recipe, self.extra)
             callbacks = default_callbacks(

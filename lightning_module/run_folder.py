@@ -28,19 +28,19 @@ from minigrad.runs import (
     metrics,
     pictures,
     resuming,
-    signals,
     write_metrics,
 )
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
 from .data import ImageDataModule, SeededOrder
+from .interruption import OwnSignals
 from .model import LitClassifier
 
 TITLE = "PyTorch Lightning"  # of curves.png
 
 
-class RunFolder(Checkpoint):
+class RunFolder(OwnSignals, Checkpoint):
     """Writes the run folder while the Trainer fits, tests and predicts.
 
     It writes history.csv and weights.safetensors after each epoch, curves.png
@@ -112,12 +112,12 @@ class RunFolder(Checkpoint):
     # Training.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        signals.reinstall()  # Lightning's own handler of SIGTERM waits for the other ranks, whatever they do
         if self.recorder is None or stage == "fit":
             self.recorder = RunRecorder(self.out, self._spec(trainer, pl_module), TITLE)
             self.fits = stage == "fit"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         recorder = self._recorder
         self._complete_history(trainer.current_epoch)
         recorder.spec = self._spec(trainer, pl_module)  # after the finders, which change the recipe
