@@ -10,7 +10,6 @@ import pytest
 from keras_helpers import flags, once
 
 from keras_model import cli, training
-from keras_model.startup import CtrlC
 from minigrad.runs import Stopped
 
 pytestmark = once
@@ -28,10 +27,3 @@ def test_a_swallowed_interrupt_is_raised_again(easy: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "build_callbacks", lambda *args, **options: [Swallow(), *real(*args, **options)])
     with pytest.raises(Stopped, match="2 completed epochs are kept in out"):
         cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
-
-
-def test_the_previous_handler_is_restored() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with CtrlC():
-        assert signal.getsignal(signal.SIGINT) != before
-    assert signal.getsignal(signal.SIGINT) == before
