@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from minigrad.runs import UserError, whole_file
+from minigrad.runs import UserError, signals, whole_file
 
 from .job import ANSWER, Job
 from .local import failure, start_worker
@@ -41,6 +41,7 @@ class RayRunner:
             return
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            signals.reinstall()
         task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(run_job)
         data = ray.put(read_files(self.shared))
         waiting = {task.remote(data, job, self.threads): job for job in jobs}
