@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from minigrad.runs import signals
 
@@ -17,7 +15,17 @@ class OwnSignals(Callback):
     exit status 0. SIGUSR1, with which SLURM asks for a requeue, remains Lightning's.
     """
 
-    def on_sanity_check_start(self, *_: Any) -> None:
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         signals.reinstall()
 
-    on_validation_start = on_test_start = on_predict_start = on_train_start = on_sanity_check_start
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.reinstall()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.reinstall()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.reinstall()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.reinstall()

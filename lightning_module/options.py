@@ -115,7 +115,7 @@ def check_batches(trainer: Trainer, data: Dataset, batch_size: int) -> None:
     for part in ("train", "validation", "test"):
         images = len(getattr(data, part).labels) // trainer.world_size
         counts[part] = -(-images // batch_size)
-    overfits = trainer.overfit_batches > 0
+    overfits = trainer.overfit_batches > 0  # type: ignore[attr-defined]
     for name, part in (("train", "train"), ("val", "validation"), ("test", "test")):
         limit = getattr(trainer, f"limit_{name}_batches")
         if isinstance(limit, float) and limit > 0 and counts[part] > 0 and int(limit * counts[part]) == 0:

@@ -40,8 +40,8 @@ class RayRunner:
         if not jobs:
             return
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-            signals.reinstall()
+            with signals.deferred():  # Ray's handler of SIGTERM would end the process with exit status 15
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(run_job)
         data = ray.put(read_files(self.shared))
         waiting = {task.remote(data, job, self.threads): job for job in jobs}

@@ -144,11 +144,11 @@ def _replace(wrap: Callable[[Handler], Handler]) -> dict[int, Handler]:
     """Replace the handlers of Ctrl-C, SIGTERM and SIGHUP that are functions; return the earlier ones."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
-    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
+    before: dict[int, Handler] = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number, handler in before.items():
         signal.signal(number, wrap(handler))
-    return dict(before)
+    return before
 
 
 class Interruption:
