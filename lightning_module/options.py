@@ -68,7 +68,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_epochs(options: Any, recipe: Recipe) -> None:
     least, epochs = options.get("min_epochs"), recipe.trainer.max_epochs
-    if least is not None and least > epochs:
+    if least is not None and least > epochs and options.get("max_epochs") != -1:
         raise UserError(f"trainer.min_epochs: {least}; expected at most trainer.max_epochs, {epochs}")
     for name in ("limit_train_batches", "val_check_interval"):
         value = options.get(name)

@@ -21,18 +21,26 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
 
 
+def abandoned_drafts(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the drafts of the files `names`, relative to `folder`, that killed processes left."""
+    paths = {folder / name for name in names}
+    drafts = []
+    for parent in {path.parent for path in paths}:
+        for draft in parent.glob(".*") if parent.is_dir() else ():
+            match = re.fullmatch(r"\.(.+)\.([1-9][0-9]{0,8})((?:\.[^.]*)?)", draft.name, re.DOTALL)
+            if match and parent / (match[1] + match[3]) in paths and not is_running(int(match[2])):
+                drafts.append(draft)
+    return drafts
+
+
 def remove_drafts(folder: Path, names: Iterable[str]) -> None:
     """Remove the drafts that killed processes left of the files `names`, relative to `folder`.
 
     The caller has locked the folder, and only this package writes those files.
     """
-    paths = {folder / name for name in names}
-    for parent in {path.parent for path in paths}:
-        for draft in parent.glob(".*") if parent.is_dir() else ():
-            match = re.fullmatch(r"\.(.+)\.([1-9][0-9]{0,8})((?:\.[^.]*)?)", draft.name, re.DOTALL)
-            if match and parent / (match[1] + match[3]) in paths and not is_running(int(match[2])):
-                with suppress(OSError):  # it is a folder, or is in use
-                    draft.unlink()
+    for draft in abandoned_drafts(folder, names):
+        with suppress(OSError):  # it is a folder, or is in use
+            draft.unlink()
 
 
 def is_running(process: int) -> bool:
