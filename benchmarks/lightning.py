@@ -1,7 +1,7 @@
 """python -m benchmarks.lightning: the time per epoch of `lightning_module` and of a bare torch loop, in one process.
 
 The Trainer is that of `python -m lightning_module fit`, with its progress
-bar, metrics, history, checkpoints and weights file. Between its epochs the
+lines, metrics, history, checkpoints and weights file. Between its epochs the
 bare loop trains the same network from the same weights on the same batches,
 and computes the same loss and accuracy. If their weights differ after the
 first epoch, the benchmark fails. The medians over the epochs, and the median
