@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from . import contenders
 from .jobs import job as jobs
 from .jobs import runners, shared
 from .jobs.job import Job
+from .jobs.temporary import temporary_folder
 from .parity import comparison
 from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan
 from .report import figures, page, terminal
@@ -80,7 +80,7 @@ class ComparisonRun:
 
         Raises:
             UserError: `resume` of a run with another recipe, data set or number of threads.
-            Stopped: after Ctrl-C; finished jobs are kept.
+            Stopped: after Ctrl-C, SIGTERM or SIGHUP; finished jobs are kept.
         """
         weights = {
             seed: shared.starting_weights(replace(self.plan.recipe, seed_everything=seed), self.data)
@@ -88,11 +88,11 @@ class ComparisonRun:
         }
         self._prepare_folder(resume, overwrite)
         with (
-            tempfile.TemporaryDirectory(prefix="compare-") as temporary,
+            temporary_folder() as temporary,
             terminal.LiveTable(self.results, self.quiet) as self.table,
         ):
-            shared.write(Path(temporary), self.data, weights)
-            self.runner = runners.start(self.runner_name, Path(temporary), self.answers, self.threads, self.table.epoch)
+            shared.write(temporary, self.data, weights)
+            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads, self.table.epoch)
             try:
                 self._run_stages()
             except KeyboardInterrupt:

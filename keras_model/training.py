@@ -27,15 +27,15 @@ from minigrad.runs import (
     write_metrics,
 )
 from minigrad.runs.progress import ProgressReport, network
+from minigrad.runs.signals import Interruption
 
 from . import devices
-from .callbacks import AveragedWeights, RunFolder, TensorBoard, TerminateOnCtrlC, TerminateOnNaN, build_callbacks
+from .callbacks import AveragedWeights, RunFolder, TensorBoard, TerminateOnInterruption, TerminateOnNaN, build_callbacks
 from .data import CurrentEpoch, batch_order, epoch_shifts, training_data, validation_data
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
 from .options import CHECKPOINT, FILES, LOG, Options, check
 from .restore import build_network
 from .resume import ResumableState, refuse_other_network
-from .startup import CtrlC
 
 
 def fit(
@@ -68,7 +68,7 @@ def fit(
 
     Raises:
         UserError: recipe, data, weights, devices and folder don't fit together, or training diverged.
-        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+        Stopped: the run was interrupted, for example by Ctrl-C; the epochs that were completed are kept.
 
     Example:
         result = keras_model.fit("simple", out="runs/example")
@@ -121,11 +121,11 @@ def _train(
     if skipped := len(data.train.labels) % group.devices:
         size = f"{len(data.train.labels):,} images on {group.devices} devices"
         print(f"{size}: {skipped} skipped per epoch, chosen by the shuffle")
-    ctrl_c, current = CtrlC(), CurrentEpoch()
+    interruption, current = Interruption(), CurrentEpoch()
     boards = [TensorBoard(out, recorder.history)] if options.tensorboard else []
     own = [*averaged, TerminateOnNaN(recorder), RunFolder(recorder, report), *boards, *recipe_callbacks, state]
     try:
-        with report, ctrl_c:
+        with report, interruption:
             net.fit(
                 training_data(data.train, order, current, epoch_shifts(recipe, data)),
                 epochs=len(past) if state.stopped_early() else epochs,
@@ -133,7 +133,7 @@ def _train(
                 verbose=0,
                 shuffle=False,  # `order` has shuffled
                 validation_data=validation_data(data.validation, current, group),
-                callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *own],
+                callbacks=[TerminateOnInterruption(interruption), current, *callbacks, *own],
             )
     except KeyboardInterrupt:
         kept = f"{state.saved_epochs} completed epochs are kept in {out}"

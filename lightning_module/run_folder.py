@@ -31,16 +31,18 @@ from minigrad.runs import (
     resuming,
     write_metrics,
 )
+from minigrad.runs.progress import ProgressReport
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
 from .data import ImageDataModule, SeededOrder
+from .interruption import OwnSignals
 from .model import LitClassifier
 
 TITLE = "PyTorch Lightning"  # of curves.png
 
 
-class RunFolder(Checkpoint):
+class RunFolder(OwnSignals, Checkpoint):
     """Writes the run folder while the Trainer fits, tests and predicts.
 
     It writes history.csv and weights.safetensors after each epoch, curves.png
@@ -71,6 +73,8 @@ class RunFolder(Checkpoint):
         self.fits = False
         self.start_time, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
+        self.prints_lines = False  # instead of Lightning's progress bars
+        self.report: ProgressReport | None = None
 
     def prepare(
         self,
@@ -117,6 +121,7 @@ class RunFolder(Checkpoint):
             self.fits = stage == "fit"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         recorder = self._recorder
         self._complete_history(trainer.current_epoch)
         recorder.spec = self._spec(trainer, pl_module)  # after the finders, which change the recipe
@@ -124,6 +129,8 @@ class RunFolder(Checkpoint):
             if isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
                 self.digest = trainer.datamodule.dataset.digest  # type: ignore[attr-defined]
             recorder.write_recipe()
+            if self.prints_lines:
+                self._start_report(trainer, pl_module)
         if not recorder.history:
             return
         last = recorder.history[-1]
@@ -176,6 +183,8 @@ class RunFolder(Checkpoint):
             time.perf_counter() - self.start_time,
         )
         self._recorder.add_epoch(epoch, lambda: current_weights(trainer, pl_module), write=trainer.is_global_zero)
+        if self.report is not None:
+            self.report.epoch(epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.ended = True
@@ -252,6 +261,10 @@ class RunFolder(Checkpoint):
     def _spec(self, trainer: Trainer, module: LightningModule) -> NetworkSpec:
         assert isinstance(module, LitClassifier)
         return module.spec(settings.as_used(self.recipe, trainer, module), self.extra)
+
+    def _start_report(self, trainer: Trainer, module: LightningModule) -> None:
+        data, parameters = trainer.datamodule.dataset, sum(p.numel() for p in module.parameters())  # type: ignore[attr-defined]
+        self.report = ProgressReport(self._recorder.spec.recipe, data, parameters, int(trainer.num_training_batches))
 
     def _complete_history(self, done: int) -> None:
         """Add the epochs of `earlier` that the checkpoint lacks.

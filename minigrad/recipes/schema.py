@@ -105,6 +105,8 @@ PLATEAU = {"factor": 0.1, "patience": 2, "threshold": 1e-4}
 ONE_CYCLE = {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
 
 MAX_LAYERS = 100  # hidden layers, and convolutions
+# Adam multiplies the learning rate by up to 10 at its first step, and the result must be finite in float32.
+LARGEST = 1e37
 
 SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": EarlyStopping}
 
@@ -168,15 +170,13 @@ def check(recipe: Recipe) -> Recipe:
                 + (f", at most {high}" if high < math.inf else "")
             )
     for key, number, top in (
-        ("model.learning_rate", model.learning_rate, math.inf),
+        ("model.learning_rate", model.learning_rate, LARGEST),
         ("model.dropout", model.dropout, 1),
         ("model.momentum", model.momentum, 1),
-        ("model.weight_decay", model.weight_decay, math.inf),
+        ("model.weight_decay", model.weight_decay, LARGEST),
     ):
         if not 0 <= number < top:
-            raise UserError(
-                f"{key}: {number}; expected a number from 0" + (f" to below {top}" if top < math.inf else ", finite")
-            )
+            raise UserError(f"{key}: {number}; expected a number from 0 to below {top:g}")
     if model.kernel_size % 2 == 0:
         raise UserError(
             f"model.kernel_size: {model.kernel_size}; expected an odd number, so that the kernel has a center"
@@ -203,6 +203,11 @@ def _check_combinations(recipe: Recipe) -> None:
     if model.momentum and model.optimizer != "sgd":
         raise UserError(
             f"model.momentum: {model.momentum} with model.optimizer {model.optimizer}; expected 0, since only sgd has momentum"
+        )
+    if model.learning_rate * model.weight_decay >= LARGEST:
+        raise UserError(
+            f"model.weight_decay: {model.weight_decay} with model.learning_rate {model.learning_rate}; expected a product below"
+            f" {LARGEST:g}"
         )
     if recipe.data.validation_size == 0 and watches_validation(recipe):
         raise UserError(

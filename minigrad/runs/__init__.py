@@ -1,6 +1,6 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, weights
+from . import curves, exports, folder, history, metrics, pictures, signals, weights
 from .errors import Stopped, UnwritableError, UserError, need_tensorboard, run_command
 from .files import expand, spreadsheet_safe, whole_file, write_json, write_text, writing
 from .history import Epoch
@@ -24,6 +24,7 @@ __all__ = [
     "need_tensorboard",
     "pictures",
     "run_command",
+    "signals",
     "spreadsheet_safe",
     "weights",
     "whole_file",

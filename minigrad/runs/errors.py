@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from .signals import Termination
 from .streams import lasting_streams
 
 # The extra that installs each of Keras's backends.
@@ -68,7 +69,7 @@ def reason(error: OSError) -> str:
 
 
 class Stopped(Exception):
-    """Ctrl-C ended a run; the message says what is kept and how to continue."""
+    """Ctrl-C, SIGTERM or SIGHUP ended a run; the message says what is kept and how to continue."""
 
 
 def printable(message: object) -> str:
@@ -91,13 +92,14 @@ def run_command(
         extra: the extra that installs the command's optional dependencies, for the message if one is missing.
 
     Returns:
-        0 on success, 2 after a `UserError`, an error of the file system, or if standard output could not be written, or
-        130, the shell's number for Ctrl-C, after an interruption. Any other exception is a bug and keeps its traceback.
+        0 on success; 2 after a `UserError`, an error of the file system, or if standard output could not be written; or the
+        shell's number for an interruption: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a
+        bug and keeps its traceback.
     """
     status = 0
     try:
-        with lasting_streams(prog) as problems:
-            status = _status(prog, main, argv, extra)
+        with lasting_streams(prog) as problems, Termination() as termination:
+            status = _status(prog, main, argv, extra, termination)
     except SystemExit as end:  # --help
         if end.code or not problems:
             raise
@@ -105,7 +107,11 @@ def run_command(
 
 
 def _status(
-    prog: str, main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, extra: str | None = None
+    prog: str,
+    main: Callable[[Sequence[str]], None],
+    argv: Sequence[str] | None,
+    extra: str | None,
+    termination: Termination,
 ) -> int:
     """Call `main(argv)`, print an error as one sentence, and return the exit status."""
     try:
@@ -113,12 +119,6 @@ def _status(
         main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in SYSTEM_ERRORS:
-            raise
-        path = "a file can't be read or written" if error.filename is None else os.fsdecode(error.filename)
-        print(f"{prog}: error: {printable(path)}: {printable(reason(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if extra is None:
@@ -128,11 +128,20 @@ def _status(
         return 2
     except Stopped as stopped:
         print(f"\n{prog}: stopped; {stopped}", file=sys.stderr)
-        return 130
+        return termination.status
     except KeyboardInterrupt:
         print(f"\n{prog}: stopped", file=sys.stderr)
-        return 130
-    return 0
+        return termination.status
+    except Exception as error:
+        if termination.received is not None:  # a library has turned the interruption into an error of its own
+            print(f"\n{prog}: stopped", file=sys.stderr)
+            return termination.status
+        if not isinstance(error, OSError) or error.errno not in SYSTEM_ERRORS:
+            raise
+        path = "a file can't be read or written" if error.filename is None else os.fsdecode(error.filename)
+        print(f"{prog}: error: {printable(path)}: {printable(reason(error))}", file=sys.stderr)
+        return 2
+    return 0 if termination.received is None else termination.status
 
 
 def _refuse_lost_folder() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,44 @@ def expand(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
 
 
+def draft_of(path: Path) -> Path:
+    """Return the path beside `path` at which this process writes that file before it renames it."""
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def abandoned_drafts(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the drafts of the files `names`, relative to `folder`, that killed processes left."""
+    paths = {folder / name for name in names}
+    drafts = []
+    for parent in {path.parent for path in paths}:
+        for draft in parent.glob(".*") if parent.is_dir() else ():
+            match = re.fullmatch(r"\.(.+)\.([1-9][0-9]{0,8})((?:\.[^.]*)?)", draft.name, re.DOTALL)
+            if match and parent / (match[1] + match[3]) in paths and not is_running(int(match[2])):
+                drafts.append(draft)
+    return drafts
+
+
+def remove_drafts(folder: Path, names: Iterable[str]) -> None:
+    """Remove the drafts that killed processes left of the files `names`, relative to `folder`.
+
+    The caller has locked the folder, and only this package writes those files.
+    """
+    for draft in abandoned_drafts(folder, names):
+        with suppress(OSError):  # it is a folder, or is in use
+            draft.unlink()
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process of this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and rename it to `path` if the block succeeds.
@@ -33,7 +72,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         UnwritableError: the disk is full, or the folder was removed or does not permit writing.
     """
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    draft = draft_of(path)
     try:
         with writing(path):
             yield draft

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from . import manifest
 from .errors import SYSTEM_ERRORS, UnwritableError, UserError
-from .files import expand
+from .files import expand, remove_drafts
 from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
+from .signals import deferred
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -183,31 +184,41 @@ def claim_file(
 @contextmanager
 def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
     refuse_empty(out, flag, "a folder")
-    folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
-    key = folder.absolute()
-    if lock is not None:
-        _held.add(key)
+    folder, created, lock = Path(out or ""), list[Path](), None
     try:
+        # Without an interruption between the creation of the folder and the beginning of the block that removes it.
+        with deferred():
+            folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
+            if lock is not None:
+                _held.add(folder.absolute())
+                remove_drafts(folder, {*manifest.owned(folder), manifest.NAME})
         yield folder
     except OSError as error:  # of a library that writes into the folder
-        if error.errno in SYSTEM_ERRORS and _is_inside(error.filename, key):
+        if error.errno in SYSTEM_ERRORS and _is_inside(error.filename, folder):
             raise UnwritableError(folder if error.filename is None else os.fsdecode(error.filename), error) from error
         raise
     finally:
         if lock is not None:
-            _held.discard(key)
-            with suppress(OSError):
-                # Before the release: a process that waits for the lock then sees that the file was removed.
-                (folder / LOCK).unlink(missing_ok=True)
-                for path in created:
-                    path.rmdir()  # raises an OSError if the folder is not empty
-            lock.release()
+            with deferred():
+                _release(folder, created, lock)
+
+
+def _release(folder: Path, created: list[Path], lock: FileLock) -> None:
+    _held.discard(folder.absolute())
+    with suppress(OSError):
+        # Before the release: a process that waits for the lock then sees that the file was removed.
+        (folder / LOCK).unlink(missing_ok=True)
+        if folder in created and [path.name for path in folder.iterdir()] == [manifest.NAME]:
+            (folder / manifest.NAME).unlink()  # the command ended before it wrote a file
+        for path in created:
+            path.rmdir()  # raises an OSError if the folder is not empty
+    lock.release()
 
 
 def _is_inside(path: object, folder: Path) -> bool:
     """Return whether an OSError about `path` concerns `folder`; if `path` is None, the write to an open file failed."""
     return path is None or (
-        isinstance(path, (str, bytes)) and Path(os.fsdecode(path)).absolute().is_relative_to(folder)
+        isinstance(path, (str, bytes)) and Path(os.fsdecode(path)).absolute().is_relative_to(folder.absolute())
     )
 
 
