@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, resuming, weights
+from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, predictions, resuming, weights
 
 # The flags of this command that correspond to --out and --resume of the other packages.
 FLAGS = ("--out", "--ckpt_path last")
@@ -22,7 +22,7 @@ FLAGS = ("--out", "--ckpt_path last")
 FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
 LAST, BEST = "last.ckpt", "best.ckpt"
 # The files that a command adds to an existing folder.
-ADDED = {"test": (folder.METRICS, folder.CONFUSION, folder.MISTAKES), "predict": (folder.PREDICTIONS,)}
+TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
 
 
 class Choice(NamedTuple):
@@ -132,7 +132,8 @@ def _for_others(command: str, config: Any, out: Path, claims: ExitStack) -> Choi
         if source is None:
             raise UserError("export: neither --ckpt_path nor --model.weights is set; expected a trained network")
         root = root if root is not None else str(source.parent)
-    claim = folder.claim_files(root, "lightning", ADDED.get(command, ()), overwrite=config.overwrite)
+    added = {"test": TEST_FILES, "predict": predictions.files(config)}.get(command, ())
+    claim = folder.claim_files(root, "lightning", added, overwrite=config.overwrite)
     return Choice(claims.enter_context(claim), checkpoint, False)
 
 
@@ -259,7 +260,7 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
         if not {"input_shape", "classes", "input_scale"} <= hparams.keys():
             return None
         shape, classes, scale = tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"]
-        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like", False)
+        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like")
         return NetworkSpec(Recipe(), shape, classes, scale, class_names=names, mnist_like=mnist_like)
     if config.model.weights is not None:
         # If the specification is not required, an error is reported later, when the weights are loaded.

@@ -19,7 +19,18 @@ from PIL import Image
 from minigrad import datasets
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, NetworkSpec, RunRecorder, folder, manifest, metrics, pictures, resuming, write_metrics
+from minigrad.runs import (
+    Epoch,
+    NetworkSpec,
+    RunRecorder,
+    folder,
+    manifest,
+    metrics,
+    pictures,
+    predictions,
+    resuming,
+    write_metrics,
+)
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
@@ -46,6 +57,7 @@ class RunFolder(Checkpoint):
         recorder: writes the files that all packages have; None until the Trainer sets the callback up.
         earlier: the history of the run that continues. A checkpoint may lack its last epoch.
         metrics: the content of metrics.json; empty before the test.
+        options: those of `recipes.predict_options`, by name.
 
     Example:
         trainer = Trainer(max_epochs=10, callbacks=[RunFolder(Path("runs/example"), recipe)])
@@ -60,6 +72,7 @@ class RunFolder(Checkpoint):
         self.fits = False
         self.start_time, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
+        self.options: Mapping[str, Any] = {}
 
     def prepare(
         self,
@@ -206,9 +219,9 @@ class RunFolder(Checkpoint):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logits, data = self._take_logits(), trainer.datamodule  # type: ignore[attr-defined]
         metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
-        folder.prepare(self.out, [folder.PREDICTIONS])
-        metrics.write_predictions(self.out / folder.PREDICTIONS, logits, data.names and data.names[: len(logits)])
-        print(f"{len(logits):,} predictions in {self.out / folder.PREDICTIONS}")
+        names, images = data.unlabelled
+        count = len(logits)  # limit_predict_batches may skip images
+        predictions.write(self.out, logits, images[:count], names and names[:count], self.options)
 
     # Checkpoints.
 

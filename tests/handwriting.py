@@ -53,12 +53,16 @@ def coverage(digit: np.ndarray, size: int, stroke: str) -> np.ndarray:
     smooth = Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)
     radius = size / 28 * (0.6 if stroke == "thick" else 0)
     gray = np.asarray(smooth.filter(ImageFilter.GaussianBlur(radius)), np.float64) / 255
-    return np.clip((gray - LEVEL[stroke]) * size / 28 + 0.5, 0, 1).astype(np.float32) if size > 28 else gray.astype(np.float32)
+    return (
+        np.clip((gray - LEVEL[stroke]) * size / 28 + 0.5, 0, 1).astype(np.float32)
+        if size > 28
+        else gray.astype(np.float32)
+    )
 
 
 def lighting(kind: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Return the brightness of the light at each pixel, (height, width), at most 1."""
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     across = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5)  # from about -0.5 to 0.5
     radius = (x - 0.5) ** 2 + (y - 0.5) ** 2
@@ -80,7 +84,9 @@ def render(digit: np.ndarray, scene: Scene, seed: int) -> Image.Image:
     size = max(1, round(min(height, width) * scene.digit))
     room = np.array([height - size, width - size])
     top, left = np.rint(room / 2 * (1 + scene.offset * rng.uniform(-1, 1, 2))).astype(int)
-    ink = np.asarray(Image.fromarray(coverage(digit, size, scene.stroke)).crop((-left, -top, width - left, height - top)))
+    ink = np.asarray(
+        Image.fromarray(coverage(digit, size, scene.stroke)).crop((-left, -top, width - left, height - top))
+    )
     color = np.array(scene.paper) * np.ones((height, width, 1))
     pitch = max(4, round(0.11 * height))
     thickness = max(1, height // 250)

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .picture_files import GRAY
+
 WORKING_SIDE = 256  # pixels; the digit fills about half of them after the picture has been cropped
 LIGHT_SIDE = 64  # pixels; the light varies slowly
 STROKE = 0.4  # of the longer side: no stroke is wider
 DARK = 12.0  # is added to both brightnesses of a ratio, because dark pixels are mostly noise
 MIN_CONTRAST = 0.1  # of the ink and the paper
-GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # the weights of red, green and blue (ITU-R 601-2)
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -68,7 +69,7 @@ def prepare(picture: np.ndarray, height: int, width: int) -> Digit:
         if max(cropped.shape) > 0.7 * max(picture.shape):
             break
         picture = cropped
-    return Digit(place(ink, mask, height, width), is_inverted, is_alone)
+    return Digit(place(ink, height, width), is_inverted, is_alone)
 
 
 def shrink(picture: np.ndarray, side: int) -> np.ndarray:
@@ -265,12 +266,11 @@ def scaled(part: slice, factor: float) -> slice:
     return slice(int(part.start * factor), int(np.ceil(part.stop * factor)))
 
 
-def place(ink: np.ndarray, mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def place(ink: np.ndarray, height: int, width: int) -> np.ndarray:
     """Scale the strokes and put their center of mass at the center, as described for MNIST.
 
     Args:
         ink: (h, w) float32 from 0 to 1.
-        mask: the pixels of the digit, (h, w) bool.
         height: the height of the image.
         width: its width.
 
@@ -279,8 +279,8 @@ def place(ink: np.ndarray, mask: np.ndarray, height: int, width: int) -> np.ndar
     """
     from PIL import Image
 
-    rows, columns = (span(mask.any(axis=axis), margin=0) for axis in (1, 0))
-    crop = ink[rows, columns]
+    top, left, bottom, right = box(ink > 0.25)
+    crop = ink[top:bottom, left:right]
     scale = DIGIT * min(height, width) / max(crop.shape)
     size = [max(1, round(scale * side)) for side in crop.shape]
     resized = Image.fromarray(crop).resize((size[1], size[0]), Image.Resampling.LANCZOS)

@@ -1,7 +1,18 @@
 """Recipes, shared by all packages: the keys of a recipe, its file, its command line, and the layer sizes it implies."""
 
 from .files import NOT_IN_RECIPE, as_recipe, dump, find, from_metadata, load, names, read_trained, to_metadata
-from .parser import OneSentence, Parser, add_flag, recipe_parser, resolve, run_options, sentence, to_recipe, with_paths
+from .parser import (
+    OneSentence,
+    Parser,
+    add_flag,
+    predict_options,
+    recipe_parser,
+    resolve,
+    run_options,
+    sentence,
+    to_recipe,
+    with_paths,
+)
 from .schema import (
     ONE_CYCLE,
     PLATEAU,
@@ -39,6 +50,7 @@ __all__ = [
     "from_metadata",
     "load",
     "names",
+    "predict_options",
     "read_trained",
     "recipe_parser",
     "refuse_misfit",

@@ -1,6 +1,6 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, weights
+from . import curves, exports, folder, history, metrics, pictures, predictions, weights
 from .errors import Stopped, UserError, need_tensorboard, run_command
 from .files import expand, whole_file, write_json, write_text
 from .history import Epoch
@@ -22,6 +22,7 @@ __all__ = [
     "metrics",
     "need_tensorboard",
     "pictures",
+    "predictions",
     "run_command",
     "weights",
     "whole_file",

@@ -41,7 +41,8 @@ class NetworkSpec:
         input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
         extra: settings of the training for which a recipe has no keys.
         class_names: the name of each class; empty if the classes only have numbers.
-        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST.
+        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST; None if the weights
+            file is of an earlier version, which does not say it.
     """
 
     recipe: Recipe
@@ -50,7 +51,7 @@ class NetworkSpec:
     input_scale: float
     extra: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
-    mnist_like: bool = False
+    mnist_like: bool | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, data: Dataset, extra: Mapping[str, Any] | None = None) -> NetworkSpec:
@@ -190,7 +191,7 @@ def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
     try:
         content = json.loads(metadata[KEY])
         recipe, shape, classes, scale = (content[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
-        names, mnist_like = content.get("class_names", []), content.get("mnist_like", False)  # not in earlier versions
+        names, mnist_like = content.get("class_names", []), content.get("mnist_like")  # not in earlier versions
         names_valid = isinstance(names, list) and len(names) in (0, classes) and all(isinstance(n, str) for n in names)
         sizes_valid = all(type(n) is int and n > 0 for n in [*shape, classes])
         sections_valid = isinstance(recipe, dict) and all(
@@ -202,7 +203,7 @@ def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
             and sections_valid
             and scale in SCALES
             and names_valid
-            and isinstance(mnist_like, bool)
+            and isinstance(mnist_like, bool | None)
         ):
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
