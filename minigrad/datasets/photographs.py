@@ -22,7 +22,8 @@ WORKING_SIDE = 256  # pixels; the digit fills about half of them after the pictu
 LIGHT_SIDE = 64  # pixels; the light varies slowly
 STROKE = 0.4  # of the longer side: no stroke is wider
 DARK = 12.0  # is added to both brightnesses of a ratio, because dark pixels are mostly noise
-MIN_CONTRAST = 0.1  # of the ink and the paper
+MIN_CONTRAST = 0.06  # of ink and paper
+MIN_SEPARABILITY = 0.78  # a lower share of the variance is explained by ink and paper if a picture is only noise
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -59,10 +60,12 @@ def prepare(picture: np.ndarray, height: int, width: int) -> Digit:
     Raises:
         NoInkError: the picture is blank, or nothing in it stands out.
     """
+    is_alone = True
     for _ in range(3):  # a small digit on a large sheet is found in the first round, and seen well in the last
         small = shrink(picture, WORKING_SIDE)
         values, is_inverted = contrast(small)
-        ink, mask, is_alone = separate(values)
+        ink, mask, is_only = separate(values)
+        is_alone = is_alone and is_only
         rows, columns = (span(mask.any(axis=axis), margin=0.5) for axis in (1, 0))
         scale = np.array(picture.shape[:2]) / small.shape[:2]
         cropped = picture[scaled(rows, scale[0]), scaled(columns, scale[1])]
@@ -184,7 +187,9 @@ def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         NoInkError: no ink can be told from the paper.
     """
     threshold, paper, full = otsu(values)
-    if full - paper < MIN_CONTRAST:
+    share = float((values > threshold).mean())
+    explained = share * (1 - share) * (full - paper) ** 2
+    if full - paper < MIN_CONTRAST or explained < MIN_SEPARABILITY * float(values.var()):
         raise NoInkError
     mask, is_alone = digit_mask(values > threshold)
     near = largest(np.pad(mask, 1), 1) > 0  # the soft edge of a stroke lies below the threshold
@@ -237,13 +242,15 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     numbers, areas = numbers[order], areas[order]
     if areas[0] < MIN_SHARE * np.count_nonzero(mask):
         raise NoInkError
-    boxes = [box(labels == number) for number in numbers[areas >= MIN_PART * areas[0]]]
-    length = max(boxes[0][2:] - boxes[0][:2])
-    gaps = [max(0, *np.maximum(b[:2] - boxes[0][2:], boxes[0][:2] - b[2:])) for b in boxes]
-    is_near = np.array(gaps) <= MAX_GAP * length
-    digit = np.isin(labels, numbers[: len(boxes)][is_near])
-    tall = [b for b in boxes if b[2] - b[0] >= 0.6 * (boxes[0][2] - boxes[0][0])]
-    is_alone = all(b[1] < boxes[0][3] and b[3] > boxes[0][1] for b in tall)
+    numbers, areas = numbers[areas >= MIN_PART * areas[0]], areas[areas >= MIN_PART * areas[0]]
+    boxes = np.stack([box(labels == number) for number in numbers])
+    starts, ends = boxes[:, :2], boxes[:, 2:]  # (components, 2)
+    lengths = (ends - starts).max(axis=1)
+    gaps = np.maximum(starts - ends[0], starts[0] - ends).max(axis=1)
+    digit = np.isin(labels, numbers[gaps <= MAX_GAP * lengths[0]])
+    is_similar = (areas >= 0.25 * areas[0]) & (abs(np.log(lengths / lengths[0])) <= np.log(1.7))
+    is_beside = (starts[:, 1] >= ends[0, 1]) | (ends[:, 1] <= starts[0, 1])
+    is_alone = not (is_similar & is_beside).any()
     return digit, is_alone
 
 

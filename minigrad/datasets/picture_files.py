@@ -18,7 +18,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MANY_FRAMES = ("PNG", "GIF", "TIFF", "WEBP")  # a JPEG with further frames holds previews
 # Pillow's modes by the number of channels in the network's input.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-MAX_PIXELS = 120_000_000  # per picture, about 500 MB of memory
+MAX_PIXELS = 120_000_000  # per picture; a PNG of this size takes about 1 GB of memory
 SIDE = 1_500  # pixels; larger pictures are reduced while they are read
 ORIENTATION = 0x0112  # the EXIF tag
 GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # the weights of red, green and blue (ITU-R 601-2)
@@ -68,8 +68,8 @@ def read(path: Path) -> Picture:
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (SIDE, SIDE))  # decodes fewer pixels
         is_rotated = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-        upright: Any = ImageOps.exif_transpose(image)
-        eight_bits: Any = _to_8_bits(path, upright) if upright.mode[0] in "IF" else upright
+        ImageOps.exif_transpose(image, in_place=True)
+        eight_bits: Any = _to_8_bits(path, image) if image.mode[0] in "IF" else image
         if eight_bits.mode not in ("L", "RGB", "RGBA"):
             has_color = eight_bits.mode not in ("1", "LA", "La")
             eight_bits = eight_bits.convert("RGBA" if eight_bits.has_transparency_data else "RGB" if has_color else "L")
