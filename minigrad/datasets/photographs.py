@@ -23,7 +23,9 @@ LIGHT_SIDE = 64  # pixels; the light varies slowly
 STROKE = 0.4  # of the longer side: no stroke is wider
 DARK = 12.0  # is added to both brightnesses of a ratio, because dark pixels are mostly noise
 MIN_CONTRAST = 0.06  # of ink and paper
-MIN_SEPARABILITY = 0.78  # a lower share of the variance is explained by ink and paper if a picture is only noise
+MAX_INK = 0.4  # of the pixels
+# Noise is divided into two large classes that explain little of its variance.
+MAX_INK_IN_NOISE, MIN_EXPLAINED = 0.25, 0.78
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -97,12 +99,17 @@ def contrast(picture: np.ndarray) -> tuple[np.ndarray, bool]:
         (h, w) float32 from 0 (paper) to 1, and whether the ink is darker than the paper.
     """
     channel = clearest_channel(picture)
-    small = shrink(channel, LIGHT_SIDE).astype(np.float32)
+    small = coarse(channel)
     is_dark = ink_is_dark(small)
     sign = 1 if is_dark else -1
     paper = sign * enlarged(closing(sign * small), channel.shape)
     channel = channel.astype(np.float32)
     return (ratio(channel, paper) if is_dark else ratio(paper, channel)), is_dark
+
+
+def coarse(channel: np.ndarray) -> np.ndarray:
+    """Return a channel (h, w) uint8 at a low resolution, float32, in which there is little noise."""
+    return shrink(channel, min(LIGHT_SIDE, -(-max(channel.shape) // 2))).astype(np.float32)
 
 
 def clearest_channel(picture: np.ndarray) -> np.ndarray:
@@ -114,7 +121,7 @@ def clearest_channel(picture: np.ndarray) -> np.ndarray:
     channels = [gray, *np.moveaxis(picture, -1, 0)]
     clarity = []
     for channel in channels:
-        small = shrink(channel, LIGHT_SIDE).astype(np.float32)
+        small = coarse(channel)
         clarity.append(ratio(-closing(-small), closing(small)).mean())
     clarity[0] *= 1.5  # it has less noise than the others
     return channels[int(np.argmax(clarity))]
@@ -187,13 +194,14 @@ def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         NoInkError: no ink can be told from the paper.
     """
     threshold, paper, full = otsu(values)
-    share = float((values > threshold).mean())
-    explained = share * (1 - share) * (full - paper) ** 2
-    if full - paper < MIN_CONTRAST or explained < MIN_SEPARABILITY * float(values.var()):
+    share, difference = float((values > threshold).mean()), full - paper
+    explained = share * (1 - share) * difference**2 / max(float(values.var()), 1e-12)
+    is_noise = share > MAX_INK_IN_NOISE and explained < MIN_EXPLAINED
+    if difference < MIN_CONTRAST or share > MAX_INK or is_noise:
         raise NoInkError
     mask, is_alone = digit_mask(values > threshold)
     near = largest(np.pad(mask, 1), 1) > 0  # the soft edge of a stroke lies below the threshold
-    return np.clip((values - paper) / (full - paper), 0, 1) * near, mask, is_alone
+    return np.clip((values - paper) / difference, 0, 1) * near, mask, is_alone
 
 
 def components(mask: np.ndarray) -> np.ndarray:
