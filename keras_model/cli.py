@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Parser
-from minigrad.runs import expand, folder, need_tensorboard, resuming
+from minigrad.runs import expand, folder, metrics, need_tensorboard, predictions, resuming
 from minigrad.runs.overview import overview
 
 from . import devices
@@ -102,16 +102,29 @@ def test(options: Any) -> None:
         training.evaluate(net, data.test, out, recipe)
 
 
+def predict_options(parser: Parser) -> None:
+    """Add the folder for the results, and the options for pictures and predictions.csv."""
+    use_options(parser)
+    recipes.predict_options(parser)
+
+
 def predict(options: Any) -> None:
     """Write predictions.csv."""
     recipe = recipes.to_recipe(options)
-    with folder.claim_files(options.out, "keras", [folder.PREDICTIONS], overwrite=options.overwrite) as out:
+    with folder.claim_files(options.out, "keras", predictions.files(options), overwrite=options.overwrite) as out:
         with starting():
             from . import restore, training
         net, spec = restore.restore(recipe.model.weights)
-        names, images = datasets.load_images(recipe.data.path, spec.input_shape, spec.input_scale)
-        folder.prepare(out, [folder.PREDICTIONS])
-        training.predict(net, images, names, out, recipe)
+        names, images = datasets.load_images(
+            recipe.data.path,
+            spec.input_shape,
+            spec.input_scale,
+            mnist_like=spec.mnist_like,
+            preprocess=options.preprocess,
+        )
+        outputs = training.logits(net, images)
+        metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
+        predictions.write(out, outputs, images, names, options)
 
 
 def export_options(parser: Parser) -> None:
@@ -151,7 +164,9 @@ def export(options: Any) -> None:
 COMMANDS = {
     "fit": Command("train the network of a recipe, test it, and write a run folder", fit_options, fit),
     "test": Command("measure the accuracy of --model.weights on the test images", use_options, test),
-    "predict": Command("write the predictions of --model.weights for the images at --data.path", use_options, predict),
+    "predict": Command(
+        "write the predictions of --model.weights for the images at --data.path", predict_options, predict
+    ),
     "export": Command("write --model.weights in formats for deployment, each checked", export_options, export),
 }
 HELP = {name: command.help for name, command in COMMANDS.items()} | {

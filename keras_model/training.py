@@ -214,22 +214,3 @@ def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
     metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
     pictures.draw(out, split.images, split.labels, outputs)
     write_metrics(out, outputs, split.labels, parameters=count_parameters(net))
-
-
-def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: Path, recipe: Recipe) -> None:
-    """Write the predictions of a trained network to predictions.csv.
-
-    Args:
-        net: the network.
-        images: raw inputs, (n, *input_shape).
-        names: the file of each image; None if the images are from one file.
-        out: the folder to write to.
-        recipe: gives the paths of data and weights, for the message of an error.
-
-    Raises:
-        UserError: an output is NaN or infinite.
-    """
-    outputs = logits(net, images)
-    metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-    metrics.write_predictions(out / folder.PREDICTIONS, outputs, names)
-    print(f"{len(outputs):,} predictions in {out / folder.PREDICTIONS}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_only
 
 from minigrad.recipes import Recipe
-from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, resuming, weights
+from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, predictions, resuming, weights
 from minigrad.runs.foreign import parsing
 
 from . import checkpoint_file
@@ -23,7 +23,7 @@ FLAGS = ("--out", "--ckpt_path last")
 FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
 LAST, BEST = "last.ckpt", "best.ckpt"
 # The files that a command adds to an existing folder.
-ADDED = {"test": (folder.METRICS, folder.CONFUSION, folder.MISTAKES), "predict": (folder.PREDICTIONS,)}
+TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
 
 
 class Choice(NamedTuple):
@@ -135,7 +135,8 @@ def _for_others(command: str, config: Any, out: Path, claims: ExitStack) -> Choi
         if source is None:
             raise UserError("export: neither --ckpt_path nor --model.weights is set; expected a trained network")
         root = root if root is not None else str(source.parent)
-    claim = folder.claim_files(root, "lightning", ADDED.get(command, ()), overwrite=config.overwrite)
+    added = {"test": TEST_FILES, "predict": predictions.files(config)}.get(command, ())
+    claim = folder.claim_files(root, "lightning", added, overwrite=config.overwrite)
     return Choice(claims.enter_context(claim), checkpoint, False)
 
 
@@ -256,7 +257,7 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
         if not {"input_shape", "classes", "input_scale"} <= hparams.keys():
             return None
         shape, classes, scale = tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"]
-        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like", False)
+        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like")
         return NetworkSpec(Recipe(), shape, classes, scale, class_names=names, mnist_like=mnist_like)
     if config.model.weights is not None:
         # If the specification is not required, an error is reported later, when the weights are loaded.

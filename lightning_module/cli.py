@@ -104,6 +104,8 @@ class ClassifierCLI(LightningCLI):
         recipes.add_flag(parser, "--overwrite", "replace the run in the folder")
         recipes.add_flag(parser, "--compile", "compile the network with torch.compile")
         recipes.add_flag(parser, "--tensorboard", "log for TensorBoard too, in the run folder")
+        if self.command == "predict":
+            recipes.predict_options(parser)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for name in FROM_DATA:
             parser.link_arguments("data", f"model.{name}", self._from_data(name), apply_on="instantiate")
@@ -235,11 +237,18 @@ class ClassifierCLI(LightningCLI):
             if self.subcommand in ("validate", "test"):
                 datasets.report_notes(self.datamodule.loaded)
             if self.subcommand == "test":  # the other commands prepare their files when they write them
-                folder.prepare(self.out, checkpoints.ADDED["test"])
+                folder.prepare(self.out, checkpoints.TEST_FILES)
             if config.ckpt_path is None and config.model.weights is None:
                 print("neither --ckpt_path nor --model.weights is set: this network is untrained")
 
-    before_test = before_predict = before_validate
+    before_test = before_validate
+
+    def before_predict(self) -> None:
+        config = self.config.predict
+        self.datamodule.preprocess = config.get("preprocess")
+        if self.writes_files:
+            self.run.options = config
+        self.before_validate()
 
     def before_export(self) -> None:
         self.trainer.overwrite = self.config.export.overwrite  # type: ignore[attr-defined]

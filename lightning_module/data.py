@@ -35,6 +35,10 @@ class ImageDataModule(LightningDataModule):
             each epoch.
         seed: the seed of the validation images, the batch order and the shifts.
 
+    Attributes:
+        preprocess: how `predict` prepares pictures: auto, none, or None for the default of `datasets.load_images`.
+        unlabelled: the images of `predict`, after the predict loader was created.
+
     Raises:
         UserError: on first use, if the data cannot be used, or a batch is larger than the training set.
 
@@ -55,6 +59,8 @@ class ImageDataModule(LightningDataModule):
         self.save_hyperparameters()  # so that checkpoints contain them
         self.path, self.batch_size, self.validation_size, self.seed = path, batch_size, validation_size, seed
         self.augment = augment
+        self.preprocess: datasets.Preprocess | None = None
+        self.unlabelled: datasets.Unlabelled | None = None
 
     @cached_property
     def _unsplit(self) -> datasets.Dataset:
@@ -77,7 +83,13 @@ class ImageDataModule(LightningDataModule):
     def images_for(self, module: LightningModule) -> datasets.Unlabelled:
         """Load the images at `path` for `predict`, in the shape and scale that `module` was trained on."""
         hparams: Any = module.hparams
-        return datasets.load_images(self.path, tuple(hparams.input_shape), hparams.input_scale)
+        return datasets.load_images(
+            self.path,
+            tuple(hparams.input_shape),
+            hparams.input_scale,
+            mnist_like=hparams.get("mnist_like"),
+            preprocess=self.preprocess,
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         split = self.dataset.train
@@ -94,8 +106,8 @@ class ImageDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
-        self.names, images = self.images_for(self.trainer.lightning_module)
-        return self._in_order(InMemory(images))
+        self.unlabelled = self.images_for(self.trainer.lightning_module)
+        return self._in_order(InMemory(self.unlabelled.images))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return tuple(part.to(device, non_blocking=True) for part in batch)

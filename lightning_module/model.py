@@ -54,7 +54,7 @@ class LitClassifier(LightningModule):
         classes: the number of logits.
         input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
         class_names: the name of each class; empty if the classes only have numbers.
-        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST.
+        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST; None if not known.
 
     Raises:
         UserError: the input of a cnn is not an image, or the weights file does not fit the network.
@@ -83,7 +83,7 @@ class LitClassifier(LightningModule):
         classes: int = 10,
         input_scale: float = 1 / 255,
         class_names: Sequence[str] = (),
-        mnist_like: bool = False,
+        mnist_like: bool | None = None,
     ) -> None:
         super().__init__()
         # Primitives only, so that checkpoints load with weights_only=True. The path of the initial weights is not a
@@ -165,7 +165,7 @@ class LitClassifier(LightningModule):
             extra: settings of the training for which a recipe has no keys.
         """
         hparams: Any = self.hparams
-        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like", False)
+        names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like")
         shape, classes, scale = tuple(hparams.input_shape), hparams.classes, hparams.input_scale
         return NetworkSpec(recipe, shape, classes, scale, extra or {}, names, mnist_like)
 

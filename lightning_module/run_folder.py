@@ -28,6 +28,7 @@ from minigrad.runs import (
     manifest,
     metrics,
     pictures,
+    predictions,
     resuming,
     write_metrics,
 )
@@ -59,6 +60,7 @@ class RunFolder(OwnSignals, Checkpoint):
         recorder: writes the files that all packages have; None until the Trainer sets the callback up.
         earlier: the history of the run that continues. A checkpoint may lack its last epoch.
         metrics: the content of metrics.json; empty before the test.
+        options: those of `recipes.predict_options`, by name.
 
     Example:
         trainer = Trainer(max_epochs=10, callbacks=[RunFolder(Path("runs/example"), recipe)])
@@ -75,6 +77,7 @@ class RunFolder(OwnSignals, Checkpoint):
         self.logits: list[torch.Tensor] = []
         self.prints_lines = False  # instead of Lightning's progress bars
         self.report: ProgressReport | None = None
+        self.options: Mapping[str, Any] = {}
 
     def prepare(
         self,
@@ -230,9 +233,9 @@ class RunFolder(OwnSignals, Checkpoint):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logits, data = self._take_logits(), trainer.datamodule  # type: ignore[attr-defined]
         metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
-        folder.prepare(self.out, [folder.PREDICTIONS])
-        metrics.write_predictions(self.out / folder.PREDICTIONS, logits, data.names and data.names[: len(logits)])
-        print(f"{len(logits):,} predictions in {self.out / folder.PREDICTIONS}")
+        names, images = data.unlabelled
+        count = len(logits)  # limit_predict_batches may skip images
+        predictions.write(self.out, logits, images[:count], names and names[:count], self.options)
 
     # Checkpoints.
 

@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> None:
     net, spec = restore(weights)
     with folder.claim_file(options.out, weights.with_suffix(".onnx"), overwrite=options.overwrite) as out:
         path = options.data.path or spec.recipe.data.path
-        _, images = datasets.load_images(path, spec.input_shape, spec.input_scale)
+        _, images = datasets.load_images(path, spec.input_shape, spec.input_scale, mnist_like=spec.mnist_like)
         images = images[: exports.IMAGES]
         measured = export(out, net, spec, images)
     print(f"{out}: outputs differ from minigrad's by at most {measured:.1e} over {len(images):,} images")

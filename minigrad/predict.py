@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import datasets, recipes
 from .restore import restore, weights_option, weights_path
-from .runs import UserError, folder, metrics, run_command
+from .runs import UserError, folder, metrics, predictions, run_command
 
 PROG = "python -m minigrad predict"
 
@@ -24,22 +24,28 @@ def main(argv: Sequence[str]) -> None:
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (its test images), an .npz, .npy or .csv file, a PNG or JPEG file, or a folder with images",
+        help="the images: mnist (its test images), an .npz, .npy or .csv file, a picture, or a folder with pictures",
     )
+    recipes.predict_options(parser)
     options = parser.parse_args(argv)
 
-    path, files = weights_path(options), [folder.PREDICTIONS]
+    path = weights_path(options)
     net, spec = restore(path)
     if options.out is not None and Path(options.out).suffix == ".csv":
         raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
-    out = path.parent if options.out is None else options.out
-    with folder.claim_files(out, "minigrad", files, overwrite=options.overwrite) as out:
-        names, images = datasets.load_images(options.data.path, spec.input_shape, spec.input_scale)
+    files = predictions.files(options)
+    folder_name = path.parent if options.out is None else options.out
+    with folder.claim_files(folder_name, "minigrad", files, overwrite=options.overwrite) as out:
+        names, images = datasets.load_images(
+            options.data.path,
+            spec.input_shape,
+            spec.input_scale,
+            mnist_like=spec.mnist_like,
+            preprocess=options.preprocess,
+        )
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
-        folder.prepare(out, files)
-        metrics.write_predictions(out / folder.PREDICTIONS, logits, names)
-        print(f"{len(logits):,} predictions in {out / folder.PREDICTIONS}")
+        predictions.write(out, logits, images, names, options)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from .order import (
     steps_per_epoch,
 )
 from .review import report, report_notes
-from .unlabelled import Unlabelled, load_images
+from .unlabelled import Preprocess, Unlabelled, load_images
 
 __all__ = [
-    "MAX_SHIFT", "Dataset", "Split", "Unlabelled", "batches", "epoch_order", "epoch_shifts", "load", "load_images",
+    "MAX_SHIFT", "Dataset", "Preprocess", "Split", "Unlabelled", "batches", "epoch_order", "epoch_shifts", "load", "load_images",
     "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
 ]  # fmt: skip
 

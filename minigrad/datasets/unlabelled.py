@@ -1,23 +1,21 @@
-"""Reads images without labels: from all formats of data sets, and from PNG and JPEG files."""
+"""Reads images without labels: from all formats of data sets, and from picture files."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..runs.errors import UserError
 from ..runs.files import expand
-from ..runs.foreign import parsing
-from . import checks, csv, idx, npz
+from . import checks, csv, idx, npz, picture_files
+from .picture_files import Picture
+from .preprocess import preprocess as preprocessed
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-# Pillow's modes by the number of channels in the network's input.
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-SOURCES = "mnist, an .npz, .npy, .csv, PNG or JPEG file, or a folder of images"
+Preprocess = Literal["auto", "none"]
+SOURCES = "mnist, an .npz, .npy or .csv file, a picture, or a folder of pictures"
 
 
 class Unlabelled(NamedTuple):
@@ -32,7 +30,14 @@ class Unlabelled(NamedTuple):
     images: np.ndarray
 
 
-def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: float) -> Unlabelled:
+def load_images(
+    path: str | Path,
+    input_shape: tuple[int, ...],
+    input_scale: float,
+    *,
+    mnist_like: bool | None = False,
+    preprocess: Preprocess | None = None,
+) -> Unlabelled:
     """Load images without labels, as the input of a trained network.
 
     Args:
@@ -41,13 +46,21 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
             - an .npz archive with an array named x_test, images or x or with a
               single array, or an .npy file;
             - a .csv file of pixels, whose labels and row index are ignored;
-            - a PNG or JPEG file;
+            - a PNG, JPEG, BMP, GIF, TIFF or WEBP file;
             - a folder with mnist_test.csv or IDX files, whose test images are
-              loaded, or with PNG and JPEG files, sorted by name.
-        input_shape: the network's input shape. PNG and JPEG files are
-            converted to its number of channels, but not resized.
+              loaded, or with picture files, sorted by name.
+        input_shape: the network's input shape.
         input_scale: the network's input scale: 1/255 for uint8 pixels, 1 for
             floats.
+        mnist_like: whether the network was trained on images that are light on
+            dark and centered by mass, as in MNIST; None if that is not known.
+        preprocess: `auto` brings pictures into the form of the training images
+            and prints what was done: rotates them by their EXIF tag, converts
+            and resizes them, and if `mnist_like`, separates ink from paper,
+            inverts, crops, scales and centers the digit. `none` accepts only
+            pictures of the network's size, and changes only their color mode.
+            None (default) is `auto` for picture files and `none` for arrays
+            and tables.
 
     Returns:
         The images.
@@ -62,73 +75,126 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
         raise UserError(f"data.path: {str(path)!r} is not a valid path; expected {SOURCES}") from error
     if not exists:
         raise UserError(f"data.path: {path} does not exist; expected {SOURCES}")
-    names, array_name, array = _read(file, input_shape)
-    source = f"{path}: {array_name}" if array_name else f"{path}"
-    images = checks.as_images(source, array)
+    expects_pixels, source = input_scale != 1, f"{path}"
+    if array := _read(file, input_shape):
+        source = f"{path}: {array[0]}" if array[0] else source
+        images = checks.as_images(source, as_shape(source, array[1], input_shape))
+        if expects_pixels or preprocess == "auto":
+            images = as_pixels(source, images)
+        if preprocess == "auto":
+            numbered = ((f"image {i}", Picture(image)) for i, image in enumerate(_as_pictures(source, images)))
+            images = preprocessed(source, numbered, input_shape, mnist_like)
+        names = None
+    elif files := picture_files.find(file):
+        names = [picture.name for picture in files]
+        picture_files.mode_of(files[0], input_shape)
+        _check_dtype(source, np.dtype(np.uint8), expects_pixels=expects_pixels or bool(mnist_like))
+        if preprocess == "none":
+            images = np.stack([picture_files.read_exactly(picture, input_shape) for picture in files])
+        else:
+            pictures = ((picture.name, picture_files.read(picture)) for picture in files)
+            images = preprocessed(source, pictures, input_shape, mnist_like)
+    else:
+        raise UserError(
+            f"data.path: the folder {path} contains no images; expected {', '.join(picture_files.SUFFIXES)} files,"
+            f" {csv.FILES['test']} or the IDX files of MNIST"
+        )
     if images.shape[1:] != input_shape:
         raise UserError(
             f"{source}: the images have shape {images.shape[1:]}; expected {input_shape}, the network's input shape"
         )
-    is_pixels, expects_pixels = images.dtype == np.uint8, input_scale != 1
+    if images.dtype == np.uint8 and not expects_pixels and mnist_like:
+        print(f"{source}: pixels are divided by 255, because the network was trained on floats from 0 to 1")
+        images = images / np.float32(255)
+    _check_dtype(source, images.dtype, expects_pixels=expects_pixels)
+    return Unlabelled(names, images)
+
+
+def _read(path: Path, input_shape: tuple[int, ...]) -> tuple[str, np.ndarray] | None:
+    """Return an array or table and its name, which may be empty; None if `path` is a picture or a folder without data."""
+    if path.is_dir():
+        table, idx_file = path / csv.FILES["test"], idx.find_one(path, "x_test")
+        if idx_file:
+            return idx_file.name, idx.read(idx_file)
+        if table.exists():
+            return table.name, csv.read_pixels(table, math.prod(input_shape)).reshape(-1, *input_shape)
+        return None
+    if picture_files.find(path):
+        return None
+    if path.suffix.lower() == ".csv":
+        return "", csv.read_pixels(path, math.prod(input_shape)).reshape(-1, *input_shape)
+    return npz.read_images(path)
+
+
+def as_shape(source: str, array: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
+    """Return images in the network's shape if there is only one way to read their array, and print a note.
+
+    A single image becomes a batch of one. Gray images may have an axis of
+    length 1 for the channel, or be flat, row by row. Other arrays are returned unchanged.
+
+    Args:
+        source: the name of the array, for the note.
+        array: any shape.
+        input_shape: the network's input shape.
+    """
+    is_gray = len(input_shape) == 2 or (len(input_shape) == 3 and input_shape[2] == 1)
+    squeezed = tuple(side for side in input_shape if side > 1)
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        is_flat = is_gray and shape == (math.prod(input_shape),)
+        return shape == input_shape or is_flat or (is_gray and tuple(side for side in shape if side > 1) == squeezed)
+
+    if array.shape[1:] == input_shape:
+        return array
+    if array.ndim and array.size and fits(array.shape[1:]):
+        print(f"{source}: images of shape {array.shape[1:]} are used as {input_shape}")
+        return array.reshape(-1, *input_shape)
+    if array.ndim and array.size and fits(array.shape):
+        print(f"{source}: the array of shape {array.shape} is used as a single image of shape {input_shape}")
+        return array.reshape(1, *input_shape)
+    return array
+
+
+def as_pixels(source: str, images: np.ndarray) -> np.ndarray:
+    """Return floats as uint8 pixels if their range shows how, and print a note; other arrays are returned unchanged.
+
+    Args:
+        source: the name of the array, for the note.
+        images: (n, ...) uint8 or float32.
+    """
+    if images.dtype == np.uint8:
+        return images
+    low, high = float(images.min()), float(images.max())
+    if low >= 0 and 0 < high <= 1:
+        print(f"{source}: floats from {low:g} to {high:g} are multiplied by 255")
+        return np.rint(images * 255).astype(np.uint8)
+    if low >= 0 and high <= 255 and (images == np.rint(images)).all():
+        print(f"{source}: the floats are whole numbers from {low:g} to {high:g} and are used as pixels")
+        return images.astype(np.uint8)
+    return images
+
+
+def _as_pictures(source: str, images: np.ndarray) -> np.ndarray:
+    """Check that an array holds pictures, (n, height, width) or (n, height, width, channels) uint8."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (3, 4))):
+        raise UserError(
+            f"{source}: has shape {images.shape} and dtype {images.dtype}; for --preprocess auto expected pixels of shape"
+            " (n, height, width), with or without channels"
+        )
+    return images
+
+
+def _check_dtype(source: str, dtype: np.dtype, *, expects_pixels: bool) -> None:
+    """Check that images are uint8 pixels or floats, as the network expects.
+
+    Raises:
+        UserError: they are not.
+    """
+    is_pixels = dtype == np.uint8
     if is_pixels != expects_pixels:
         kinds = {True: "uint8 pixels", False: "floats"}
         raise UserError(
             f"{source}: contains {kinds[is_pixels]}; expected {kinds[expects_pixels]}, which the network was trained on"
         )
-    return Unlabelled(names, images)
-
-
-def _read(path: Path, input_shape: tuple[int, ...]) -> tuple[list[str] | None, str, np.ndarray]:
-    """Return the names of PNG and JPEG files or None, the name of the array or table or an empty string, and the array."""
-    if path.is_dir():
-        table, idx_file = path / csv.FILES["test"], idx.find_one(path, "x_test")
-        if idx_file:
-            return None, idx_file.name, idx.read(idx_file)
-        if table.exists():
-            return None, table.name, csv.read_pixels(table, math.prod(input_shape)).reshape(-1, *input_shape)
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-        if not files:
-            raise UserError(
-                f"data.path: the folder {path} contains no images; expected {', '.join(SUFFIXES)} files,"
-                f" {table.name} or the IDX files of MNIST"
-            )
-        return [file.name for file in files], "", np.stack([_image(file, input_shape) for file in files])
-    if path.suffix.lower() in SUFFIXES:
-        return [path.name], "", _image(path, input_shape)[None]
-    if path.suffix.lower() == ".csv":
-        return None, "", csv.read_pixels(path, math.prod(input_shape)).reshape(-1, *input_shape)
-    return None, *npz.read_images(path)
-
-
-def _image(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
-    """Read a PNG or JPEG file as uint8 of `input_shape`, (height, width) or (height, width, channels).
-
-    Raises:
-        UserError: the file is damaged, has another size, more than 8 bits per channel or transparent pixels, or
-            `input_shape` is not the shape of an image.
-    """
-    from PIL import Image
-
-    mode = MODES.get(input_shape[2] if len(input_shape) == 3 else 1) if len(input_shape) in (2, 3) else None
-    if mode is None:
-        raise UserError(f"{path}: is an image file; expected arrays of shape {input_shape}, the network's input shape")
-    height, width = input_shape[:2]
-    with parsing(path, "a complete PNG or JPEG file", "cannot be read"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a very large image, which is an error below
-            image = Image.open(path, formats=("PNG", "JPEG"))
-        with image:
-            if image.size != (width, height):
-                raise UserError(
-                    f"{path}: the size is {image.width}x{image.height} pixels (width x height);"
-                    f" expected {width}x{height}, the network's input size"
-                )
-            if image.mode[0] in "IF":
-                raise UserError(f"{path}: has more than 8 bits per channel; expected 8")
-            # Dropping the alpha channel would turn a black digit on a transparent background into a black square.
-            alpha = np.asarray(image.convert("RGBA"))[..., 3]
-            if mode != "RGBA" and alpha.min() < 255:
-                raise UserError(
-                    f"{path}: has transparent pixels; expected none, because the network's input has no alpha channel"
-                )
-            return np.asarray(image.convert(mode)).reshape(input_shape)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader  # type: ignore[attr-defined]
 
@@ -170,6 +170,25 @@ def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     add_flag(parser, "--overwrite", "replace the run in the folder")
     if resume:
         add_flag(parser, "--resume", "continue the run in the folder, if there is one; without --out, the newest run")
+
+
+def predict_options(parser: ArgumentParser) -> None:
+    """Add the options of `predict` that all packages have."""
+    parser.add_argument(
+        "--preprocess",
+        type=Literal["auto", "none"] | None,
+        default=None,
+        help="auto rotates pictures by their EXIF tag, converts and resizes them, and finds, inverts and centers the digit if"
+        " the network was trained on such images; none accepts only pictures of the network's size; null is auto for picture"
+        " files and none for arrays and tables",
+    )
+    add_flag(parser, "--save_inputs", "write inputs.png and inputs.npz, the images as the network receives them")
+    parser.add_argument(
+        "--format",
+        type=Literal["full", "kaggle"],
+        default="full",
+        help="the columns of predictions.csv: full for index, label and probabilities; kaggle for ImageId and Label",
+    )
 
 
 def to_recipe(options: Namespace) -> Recipe:

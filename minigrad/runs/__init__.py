@@ -1,6 +1,6 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, signals, weights
+from . import curves, exports, folder, history, metrics, pictures, predictions, signals, weights
 from .errors import Stopped, UnwritableError, UserError, need_tensorboard, run_command
 from .files import expand, spreadsheet_safe, whole_file, write_json, write_text, writing
 from .history import Epoch
@@ -23,6 +23,7 @@ __all__ = [
     "metrics",
     "need_tensorboard",
     "pictures",
+    "predictions",
     "run_command",
     "signals",
     "spreadsheet_safe",

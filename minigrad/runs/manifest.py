@@ -14,6 +14,7 @@ NAME = ".files.json"
 RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
 WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
 CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
+INPUTS, INPUT_ARRAYS = "inputs.png", "inputs.npz"
 RESULTS = "results.json"
 
 # Runs of earlier versions have no manifest. A folder with a recipe and one of the files EARLIER_SIGNS holds such a run.

@@ -82,6 +82,19 @@ def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def write_kaggle(path: Path, logits: np.ndarray) -> None:
+    """Write the columns `ImageId, Label`, one row per image, with image numbers from 1, as Kaggle's Digit Recognizer expects.
+
+    Args:
+        path: the file to write.
+        logits: the network's outputs, (n, classes).
+    """
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["ImageId", "Label"])
+        rows.writerows(enumerate(logits.argmax(axis=-1).tolist(), start=1))
+
+
 def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Write the columns `index, label, probability_0, ...`, one row per image.
 

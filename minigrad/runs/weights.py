@@ -44,7 +44,8 @@ class NetworkSpec:
         input_scale: the factor by which the network multiplies its input: 1/255 for uint8 pixels, 1 for floats.
         extra: settings of the training for which a recipe has no keys.
         class_names: the name of each class; empty if the classes only have numbers.
-        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST.
+        mnist_like: whether the training images are light on dark and centered by mass, as in MNIST; None if the weights
+            file is of an earlier version, which does not say it.
     """
 
     recipe: Recipe
@@ -53,7 +54,7 @@ class NetworkSpec:
     input_scale: float
     extra: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
-    mnist_like: bool = False
+    mnist_like: bool | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, data: Dataset, extra: Mapping[str, Any] | None = None) -> NetworkSpec:
@@ -227,19 +228,19 @@ def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
     return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], extra, names, mnist_like)
 
 
-def checked_description(content: Mapping[str, Any], classes: int) -> tuple[tuple[str, ...], bool]:
+def checked_description(content: Mapping[str, Any], classes: int) -> tuple[tuple[str, ...], bool | None]:
     """Return the class names and whether the images are MNIST-like, from a file; earlier versions wrote neither.
 
     Raises:
         Invalid: one of them has another type, or the number of names is not that of the classes.
     """
-    names, mnist_like = content.get("class_names", []), content.get("mnist_like", False)
+    names, mnist_like = content.get("class_names", []), content.get("mnist_like")
     if not isinstance(names, (list, tuple)) or len(names) not in (0, classes):
         raise Invalid(f"class_names is {foreign.shown(names, 40)}; expected one name per class, or none")
     if not all(isinstance(name, str) for name in names):
         raise Invalid("class_names contains something other than text")
-    if not isinstance(mnist_like, bool):
-        raise Invalid(f"mnist_like is {foreign.shown(mnist_like, 40)}; expected true or false")
+    if not isinstance(mnist_like, bool | None):
+        raise Invalid(f"mnist_like is {foreign.shown(mnist_like, 40)}; expected true, false or null")
     return tuple(names), mnist_like
 
 

@@ -6,6 +6,7 @@ import gzip
 import random
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ def same(path: str | Path, expected: np.ndarray, scale: float = PIXELS) -> list[
     return names
 
 
-def says(path: str | Path, *words: str, shape: tuple[int, ...] = (3, 4), scale: float = PIXELS) -> None:
-    text = sentence_of(lambda: load_images(path, shape, scale))
+def says(path: str | Path, *words: str, shape: tuple[int, ...] = (3, 4), scale: float = PIXELS, **options: Any) -> None:
+    text = sentence_of(lambda: load_images(path, shape, scale, **options))
     for word in words:
         assert word in text, text
 
@@ -101,7 +102,7 @@ def test_what_the_network_does_not_take(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=GREY)
     says(tmp_path / "a.npz", "x: the images have shape (3, 4)", "expected (28, 28)", shape=(28, 28))
     says(tmp_path / "a.npz", "x: contains uint8 pixels; expected floats", scale=1.0)
-    np.savez(tmp_path / "a.npz", x=GREY / 255)
+    np.savez(tmp_path / "a.npz", x=GREY / 100)
     says(tmp_path / "a.npz", "x: contains floats; expected uint8 pixels")
     np.savez(tmp_path / "a.npz", x=GREY.astype(int) * 2)
     says(tmp_path / "a.npz", "x: the integers range from", "0 to 255")
@@ -242,10 +243,10 @@ def test_colour_stays_for_a_network_of_coloured_images(tmp_path: Path) -> None:
     same(pictures(tmp_path / "grey", GREY), np.repeat(GREY[..., None], 3, axis=3))
 
 
-def test_a_picture_of_another_size_is_not_resized(tmp_path: Path) -> None:
+def test_a_picture_of_another_size_is_not_resized_without_preprocessing(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "digits", GREY)
     Image.fromarray(GREY[0].T.copy()).save(folder / "2.png")
-    says(folder, "2.png", "size is 3x4 pixels (width x height); expected 4x3")
+    says(folder, "2.png", "size is 3x4 pixels (width x height); expected 4x3", preprocess="none")
 
 
 def test_a_picture_for_a_network_of_vectors(tmp_path: Path) -> None:
@@ -259,45 +260,89 @@ def test_a_picture_for_a_network_of_floats(tmp_path: Path) -> None:
 
 def test_a_picture_of_16_bits_is_refused_rather_than_cut_to_8(tmp_path: Path) -> None:
     Image.fromarray(GREY[0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    says(tmp_path / "deep.png", "deep.png", "more than 8 bits")
+    says(tmp_path / "deep.png", "deep.png", "more than 8 bits", preprocess="none")
 
 
 def test_what_can_be_seen_through_is_refused_and_an_opaque_alpha_is_not(tmp_path: Path) -> None:
     ink = np.zeros((3, 4, 4), np.uint8)
     ink[1, 1, 3] = 255  # one black point on nothing
     Image.fromarray(ink).save(tmp_path / "ink.png")
-    says(tmp_path / "ink.png", "ink.png", "transparent")
+    says(tmp_path / "ink.png", "ink.png", "transparent", preprocess="none")
     same(tmp_path / "ink.png", ink[None])  # a network of four channels sees it as it is
     ink[..., 3] = 255
     Image.fromarray(ink).save(tmp_path / "opaque.png")
     same(tmp_path / "opaque.png", np.zeros((1, 3, 4), np.uint8))
 
 
-def test_a_picture_cut_anywhere_or_with_any_byte_changed(tmp_path: Path) -> None:
-    dice, unexpected = random.Random(0), set()
-    for suffix in (".png", ".jpg"):
-        path = tmp_path / f"a{suffix}"
-        Image.fromarray(GREY[0]).save(path)
-        whole = path.read_bytes()
-        damaged = [whole[:n] for n in range(0, len(whole), 5)]
-        for at in range(len(whole)):
-            changed = bytearray(whole)
-            changed[at] ^= 1 << dice.randrange(8)
-            damaged.append(bytes(changed))
-        assert "cannot be read" in sentence_of(
-            lambda p=path, w=whole: p.write_bytes(w[:30]) and load_images(p, (3, 4), 1)
-        )
-        for content in damaged:
-            path.write_bytes(content)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".bmp", ".tif", ".webp"])
+def test_a_picture_cut_anywhere_or_with_any_byte_changed(suffix: str, tmp_path: Path) -> None:
+    dice, unexpected, path = random.Random(0), set(), tmp_path / f"a{suffix}"
+    Image.fromarray(GREY[0]).save(path)
+    whole = path.read_bytes()
+    damaged = [whole[:n] for n in range(0, len(whole), 1 + len(whole) // 30)]
+    for at in dice.sample(range(len(whole)), min(len(whole), 150)):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << dice.randrange(8)
+        damaged.append(bytes(changed))
+    path.write_bytes(whole[:30])
+    says(path, "cannot be read", "expected a complete PNG, JPEG")
+    for content in damaged:
+        path.write_bytes(content)
+        for preprocess in ("auto", "none"):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
-                    load_images(path, (3, 4), PIXELS)  # a byte that nobody reads may change
+                    load_images(path, (3, 4), PIXELS, preprocess=preprocess)  # a byte that nobody reads may change
             except UserError:
                 pass
             except Exception as error:
                 unexpected.add(repr(error)[:80])
     assert not unexpected
+
+
+# Arrays whose meaning is certain.
+
+
+@pytest.mark.parametrize(
+    ("array", "note"),
+    [
+        (GREY[..., None], "images of shape (3, 4, 1) are used as (3, 4)"),
+        (GREY[:, None], "images of shape (1, 3, 4) are used as (3, 4)"),
+        (GREY.reshape(5, 12), "images of shape (12,) are used as (3, 4)"),
+        (GREY.astype(np.float64), "the floats are whole numbers from 0 to 255 and are used as pixels"),
+        (GREY / 255, "are multiplied by 255"),
+    ],
+)
+def test_an_array_in_another_form(
+    array: np.ndarray, note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "a.npy", array)
+    same(tmp_path / "a.npy", GREY)
+    assert note in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (12,), (3, 4, 1), (1, 3, 4)])
+def test_a_single_image(shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", GREY[0].reshape(shape))
+    same(tmp_path / "a.npy", GREY[:1])
+    assert ("is used as a single image" in capsys.readouterr().out) == (shape != (1, 3, 4))
+
+
+def test_an_array_of_uncertain_meaning(tmp_path: Path) -> None:
+    for array in (COLOUR.reshape(2, 36), np.moveaxis(COLOUR, 3, 1), GREY):  # whether channels come first is not known
+        np.save(tmp_path / "a.npy", array)
+        says(tmp_path / "a.npy", "the images have shape", shape=(3, 4, 3))
+    np.save(tmp_path / "a.npy", GREY.transpose(0, 2, 1))
+    says(tmp_path / "a.npy", "shape (4, 3); expected (3, 4)")
+    np.save(tmp_path / "a.npy", GREY)
+    says(tmp_path / "a.npy", "shape (3, 4); expected (12,)", shape=(12,))
+
+
+def test_pixels_for_a_network_of_floats_from_0_to_1(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", GREY)
+    _, images = load_images(tmp_path / "a.npy", (3, 4), 1.0, mnist_like=True)
+    np.testing.assert_allclose(images, GREY / 255, atol=1e-7)
+    assert images.dtype == np.float32
 
 
 # Paths.

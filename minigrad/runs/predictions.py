@@ -1,0 +1,93 @@
+"""The files of `predict`: predictions.csv and, if the user asks for them, the inputs of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import folder, metrics
+from .files import whole_file
+from .manifest import INPUT_ARRAYS, INPUTS, PREDICTIONS
+
+COLUMNS, MAX_SHOWN = 10, 200  # of inputs.png
+CELL, CAPTION = 112, 30  # pixels
+MAX_LETTERS = 17  # of a file name
+
+
+def files(options: Any) -> list[str]:
+    """Return the names of the files that `write` writes.
+
+    Args:
+        options: a namespace with the options of `recipes.predict_options`.
+    """
+    return [PREDICTIONS, *([INPUTS, INPUT_ARRAYS] if options.get("save_inputs") else [])]
+
+
+def write(out: Path, logits: np.ndarray, images: np.ndarray, names: Sequence[str] | None, options: Any) -> None:
+    """Write the files into the folder `out`, and print where they are.
+
+    Args:
+        out: the folder, which the caller has claimed.
+        logits: the network's outputs, (n, classes).
+        images: the inputs, (n, *input_shape).
+        names: the file of each image; None if the images are from one file.
+        options: a namespace with the options of `recipes.predict_options`.
+    """
+    folder.prepare(out, files(options))
+    if options.get("save_inputs"):
+        write_inputs(out, images, logits.argmax(axis=1), names)
+    if options.get("format") == "kaggle":
+        metrics.write_kaggle(out / PREDICTIONS, logits)
+    else:
+        metrics.write_predictions(out / PREDICTIONS, logits, names)
+    print(f"{len(logits):,} predictions in {out / PREDICTIONS}")
+
+
+def write_inputs(out: Path, images: np.ndarray, labels: np.ndarray, names: Sequence[str] | None) -> None:
+    """Write inputs.npz, which `predict` can read again, and inputs.png if the inputs are images.
+
+    Args:
+        out: the folder.
+        images: the inputs, (n, *input_shape) uint8 or float32.
+        labels: the predicted class of each image, (n,).
+        names: the file of each image; None if the images are from one file.
+    """
+    with whole_file(out / INPUT_ARRAYS) as draft:
+        np.savez(draft, images=images, **({} if names is None else {"names": np.array(names)}))
+    if images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4)):
+        with whole_file(out / INPUTS) as draft:
+            draw_inputs(images, labels, names).save(draft)
+    else:
+        (out / INPUTS).unlink(missing_ok=True)  # from an earlier prediction
+
+
+def draw_inputs(images: np.ndarray, labels: np.ndarray, names: Sequence[str] | None) -> Any:
+    """Return a Pillow image of the first inputs, each with its file or index and the predicted class."""
+    from PIL import Image, ImageDraw
+
+    count = min(len(images), MAX_SHOWN)
+    rows, columns = -(-count // COLUMNS), min(COLUMNS, count)
+    sheet = Image.new("RGBA", (columns * (CELL + 8), rows * (CELL + CAPTION)), "white")
+    text = ImageDraw.Draw(sheet)
+    for i in range(count):
+        x, y = i % COLUMNS * (CELL + 8) + 4, i // COLUMNS * (CELL + CAPTION)
+        image = images[i] if images.ndim == 3 or images.shape[3] > 1 else images[i, ..., 0]
+        picture = Image.fromarray(_as_pixels(image))
+        scale = CELL / max(picture.size)
+        size = [max(1, round(side * scale)) for side in picture.size]
+        sheet.paste(picture.resize((size[0], size[1]), Image.Resampling.NEAREST), (x, y + CAPTION))
+        name = str(i) if names is None else names[i].encode("ascii", "replace").decode()
+        text.text((x, y + 3), name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 2]}..", fill="black")
+        text.text((x, y + 15), f"-> {labels[i]}", fill="black")
+    return sheet
+
+
+def _as_pixels(image: np.ndarray) -> np.ndarray:
+    """Return an image as uint8; floats are scaled from their smallest and largest values."""
+    if image.dtype == np.uint8:
+        return image
+    low, high = float(image.min()), float(image.max())
+    return np.rint((image - low) / ((high - low) or 1) * 255).astype(np.uint8)
