@@ -192,11 +192,11 @@ def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
 def _test(net: keras.Model, split: Split, recorder: RunRecorder) -> TrainingResult:
     outputs = logits(net, split.images)
     if np.isfinite(outputs).all():  # the recorder raises an error for other outputs
-        pictures.draw(recorder.out, split.images, split.labels, outputs)
+        pictures.draw(recorder.out, split.images, split.labels, outputs, recorder.spec.class_names)
     return recorder.test(outputs, split.labels, count_parameters(net))
 
 
-def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
+def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe, class_names: Sequence[str] = ()) -> None:
     """Test a trained network: write metrics.json, confusion.png and mistakes.png, and print the accuracy.
 
     Args:
@@ -204,17 +204,25 @@ def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
         split: the test images and labels.
         out: the folder to write to.
         recipe: gives the paths of data and weights, for the message of an error.
+        class_names: the name of each class; empty if the classes only have numbers.
 
     Raises:
         UserError: an output is NaN or infinite.
     """
     outputs = logits(net, split.images)
     metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-    pictures.draw(out, split.images, split.labels, outputs)
-    write_metrics(out, outputs, split.labels, parameters=count_parameters(net))
+    pictures.draw(out, split.images, split.labels, outputs, class_names)
+    write_metrics(out, outputs, split.labels, class_names, parameters=count_parameters(net))
 
 
-def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: Path, recipe: Recipe) -> None:
+def predict(
+    net: keras.Model,
+    images: np.ndarray,
+    names: list[str] | None,
+    out: Path,
+    recipe: Recipe,
+    class_names: Sequence[str] = (),
+) -> None:
     """Write the predictions of a trained network to predictions.csv.
 
     Args:
@@ -223,11 +231,12 @@ def predict(net: keras.Model, images: np.ndarray, names: list[str] | None, out: 
         names: the file of each image; None if the images are from one file.
         out: the folder to write to.
         recipe: gives the paths of data and weights, for the message of an error.
+        class_names: the name of each class; empty if the classes only have numbers.
 
     Raises:
         UserError: an output is NaN or infinite.
     """
     outputs = logits(net, images)
     metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-    metrics.write_predictions(out / folder.PREDICTIONS, outputs, names)
+    metrics.write_predictions(out / folder.PREDICTIONS, outputs, names, class_names)
     print(f"{len(outputs):,} predictions in {out / folder.PREDICTIONS}")

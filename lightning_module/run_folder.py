@@ -190,7 +190,8 @@ class RunFolder(Checkpoint):
         parameters = sum(p.numel() for p in pl_module.parameters())
         if not self.fits:
             metrics.check_outputs(logits, self.recipe.data.path, weights=self.recipe.model.weights)
-        for path in pictures.draw(self.out, test.images, test.labels, logits):
+        names = self._recorder.spec.class_names
+        for path in pictures.draw(self.out, test.images, test.labels, logits, names):
             log_picture(trainer.loggers, path)
         for logger in trainer.loggers:
             claim_events(self.out, logger)  # a test after the training has an events file of its own
@@ -198,7 +199,7 @@ class RunFolder(Checkpoint):
             self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
         else:
             epochs = {"epochs": len(self.history)} if self.history else {}  # restored from a checkpoint
-            self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
+            self.metrics = write_metrics(self.out, logits, test.labels, names, parameters=parameters, **epochs)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.logits.append(outputs.float().cpu())
@@ -207,7 +208,8 @@ class RunFolder(Checkpoint):
         logits, data = self._take_logits(), trainer.datamodule  # type: ignore[attr-defined]
         metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
         folder.prepare(self.out, [folder.PREDICTIONS])
-        metrics.write_predictions(self.out / folder.PREDICTIONS, logits, data.names and data.names[: len(logits)])
+        files = data.names and data.names[: len(logits)]
+        metrics.write_predictions(self.out / folder.PREDICTIONS, logits, files, self._recorder.spec.class_names)
         print(f"{len(logits):,} predictions in {self.out / folder.PREDICTIONS}")
 
     # Checkpoints.

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
         folder.prepare(out, files)
-        metrics.write_predictions(out / folder.PREDICTIONS, logits, names)
+        metrics.write_predictions(out / folder.PREDICTIONS, logits, names, spec.class_names)
         print(f"{len(logits):,} predictions in {out / folder.PREDICTIONS}")
 
 

@@ -16,6 +16,7 @@ from ..runs.errors import UserError
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+CLASS_NAMES = ("class_names", "classes")  # accepted names of the names of the classes, which are optional
 IMAGES = ("x_test", "images", "x")  # accepted names of images without labels, in order of preference
 
 MNIST = Path(__file__).with_name("mnist.npz")
@@ -28,7 +29,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         path: the archive.
 
     Returns:
-        The arrays by the names in `NAMES`.
+        The arrays by the names in `NAMES`, and `class_names` if the archive contains the names of the classes.
 
     Raises:
         UserError: the file is damaged or not an .npz archive, or an array is missing or contains Python objects.
@@ -43,7 +44,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: the array {missing[0]} is missing; expected {expected},"
                 f" but this one contains {_listed(archive)}"
             )
-        return {name: _array(path, archive, name) for name in NAMES}
+        arrays = {name: _array(path, archive, name) for name in NAMES}
+        if named := next((name for name in CLASS_NAMES if name in archive.files), None):
+            names = _array(path, archive, named)
+            if named == CLASS_NAMES[0] or names.dtype.kind in "US":  # `classes` may be something else, such as a number
+                arrays["class_names"] = names
+        return arrays
 
 
 def read_images(path: Path) -> tuple[str, np.ndarray]:

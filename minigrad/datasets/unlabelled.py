@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runs.errors import UserError
-from ..runs.files import expand
-from . import checks, csv, idx, npz
+from . import checks, csv, layouts, npz, pictures
+from .folders import ClassFolders
+from .idx_files import IdxFiles
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Pillow's modes by the number of channels in the network's input.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-SOURCES = "mnist, an .npz, .npy, .csv, PNG or JPEG file, or a folder of images"
+SOURCES = "mnist, digits, an .npz, .npy, .csv, PNG or JPEG file, or a folder of images"
 
 
 class Unlabelled(NamedTuple):
@@ -54,9 +55,9 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
     Raises:
         UserError: a file or a value in it is invalid, or does not match the network.
     """
-    file = npz.MNIST if str(path) == "mnist" else expand(path)
+    file = layouts.resolve(path)
     try:
-        exists = file.exists()
+        exists = file.exists() or layouts.find_test(file) is not None
     except (OSError, ValueError) as error:  # a name that is too long or contains a zero byte
         raise UserError(f"data.path: {str(path)!r} is not a valid path; expected {SOURCES}") from error
     if not exists:
@@ -79,22 +80,24 @@ def load_images(path: str | Path, input_shape: tuple[int, ...], input_scale: flo
 
 def _read(path: Path, input_shape: tuple[int, ...]) -> tuple[list[str] | None, str, np.ndarray]:
     """Return the names of PNG and JPEG files or None, the name of the array or table or an empty string, and the array."""
+    source = layouts.find_test(path)
+    if isinstance(source, ClassFolders):
+        files = source.test_files()
+        names = [file.relative_to(path).as_posix() for file in files]
+        return names, "", np.stack([_image(file, input_shape) for file in files])
+    if source is not None:
+        return None, *(source.read_test() if isinstance(source, IdxFiles) else source.read_test(input_shape))
     if path.is_dir():
-        table, idx_file = path / csv.FILES["test"], idx.find_one(path, "x_test")
-        if idx_file:
-            return None, idx_file.name, idx.read(idx_file)
-        if table.exists():
-            return None, table.name, csv.read_pixels(table, math.prod(input_shape)).reshape(-1, *input_shape)
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
         if not files:
             raise UserError(
                 f"data.path: the folder {path} contains no images; expected {', '.join(SUFFIXES)} files,"
-                f" {table.name} or the IDX files of MNIST"
+                " mnist_test.csv, the IDX files of MNIST, or one subfolder of pictures per class"
             )
         return [file.name for file in files], "", np.stack([_image(file, input_shape) for file in files])
     if path.suffix.lower() in SUFFIXES:
         return [path.name], "", _image(path, input_shape)[None]
-    if path.suffix.lower() == ".csv":
+    if path.name.lower().endswith((".csv", ".csv.gz")):
         return None, "", csv.read_pixels(path, math.prod(input_shape)).reshape(-1, *input_shape)
     return None, *npz.read_images(path)
 
@@ -115,7 +118,7 @@ def _image(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a very large image, which is an error below
-            image = Image.open(path, formats=("PNG", "JPEG"))
+            image = Image.open(path, formats=pictures.FORMATS)
         with image:
             if image.size != (width, height):
                 raise UserError(

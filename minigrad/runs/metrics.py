@@ -70,9 +70,22 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"accuracy": correct / len(labels), "loss": float(loss), "correct": correct, "images": len(labels)}
 
 
-def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Return `score` of the test set under the names of `metrics.json`."""
-    return {f"test_{name}": value for name, value in score(logits, labels).items()}
+def test_metrics(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return `score` of the test set under the names of `metrics.json`.
+
+    Args:
+        logits: (n, classes) floats.
+        labels: (n,) integers.
+        class_names: the name of each class; if there are names, `test_accuracy_by_class` is added, with None for a class
+            without test images.
+    """
+    measured = {f"test_{name}": value for name, value in score(logits, labels).items()}
+    if class_names:
+        images = np.bincount(labels, minlength=len(class_names)).tolist()
+        correct = np.bincount(labels[logits.argmax(axis=-1) == labels], minlength=len(class_names)).tolist()
+        rows = zip(class_names, correct, images, strict=True)
+        measured["test_accuracy_by_class"] = {name: c / n if n else None for name, c, n in rows}
+    return measured
 
 
 def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
@@ -82,19 +95,29 @@ def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
+def write_predictions(
+    path: Path, logits: np.ndarray, names: Sequence[str] | None = None, class_names: Sequence[str] = ()
+) -> None:
     """Write the columns `index, label, probability_0, ...`, one row per image.
 
     Args:
         path: the file to write.
         logits: the network's outputs, (n, classes).
         names: the files that the images are from; they become a last column `file`.
+        class_names: the name of each class, which is written as the label and in the header; empty writes numbers.
     """
     probabilities = np.exp(log_softmax(logits))
     files = [[name] for name in names] if names is not None else [[]] * len(logits)
+    classes: Sequence[object] = class_names or range(logits.shape[1])
+    labels = [as_cell(str(name)) for name in classes]
     with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        columns = ["index", "label", *(f"probability_{k}" for k in range(logits.shape[1]))]
+        columns = ["index", "label", *(f"probability_{name}" for name in classes)]
         rows.writerow(columns if names is None else [*columns, "file"])
         for index, (label, row, name) in enumerate(zip(logits.argmax(axis=-1), probabilities, files, strict=True)):
-            rows.writerow([index, label, *(f"{p:.6g}" for p in row), *name])
+            rows.writerow([index, labels[label], *(f"{p:.6g}" for p in row), *name])
+
+
+def as_cell(text: str) -> str:
+    """Return a text for a CSV file: with a leading apostrophe if a spreadsheet would evaluate it as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
