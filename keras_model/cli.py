@@ -96,10 +96,10 @@ def test(options: Any) -> None:
         with starting():
             from . import restore, training
         data = datasets.load(recipe.data.path)
+        net, data = restore.restore_for(recipe, data)
         datasets.report_notes(data)
-        net = restore.restore_for(recipe, data)
         folder.prepare(out, RESULT_FILES)
-        training.evaluate(net, data.test, out, recipe)
+        training.evaluate(net, data.test, out, recipe, data.class_names)
 
 
 def predict(options: Any) -> None:
@@ -111,7 +111,7 @@ def predict(options: Any) -> None:
         net, spec = restore.restore(recipe.model.weights)
         names, images = datasets.load_images(recipe.data.path, spec.input_shape, spec.input_scale)
         folder.prepare(out, [folder.PREDICTIONS])
-        training.predict(net, images, names, out, recipe)
+        training.predict(net, images, names, out, recipe, spec.class_names)
 
 
 def export_options(parser: Parser) -> None:
@@ -131,8 +131,7 @@ def export(options: Any) -> None:
         from . import restore
         from .export.command import export
     net, spec = restore.restore(recipe.model.weights)
-    data = datasets.load(recipe.data.path)
-    restore.refuse_misfit(spec, data)
+    data = restore.refuse_misfit(spec, datasets.load(recipe.data.path), recipe.model.weights)
     source = Path(str(recipe.model.weights))
     export(
         net,

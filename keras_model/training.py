@@ -26,6 +26,7 @@ from minigrad.runs import (
     whole_file,
     write_metrics,
 )
+from minigrad.runs.class_order import in_order_of
 from minigrad.runs.progress import ProgressReport, network
 
 from . import devices
@@ -78,6 +79,7 @@ def fit(
     with devices.claim_run(out, resume=resume, overwrite=overwrite) as run:
         keras.utils.set_random_seed(recipe.seed_everything)
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         recipes.refuse_misfit(recipe, data)
         datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # checks the batch size
         group = devices.reserve(options.devices)
