@@ -217,7 +217,9 @@ def _read_cache(cache_file: Path, head: Head) -> Table | None:
             warnings.simplefilter("ignore")
             with cache_file.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 wide, narrow = archive["wide"], archive["narrow"]  # zipfile verifies the CRC of each array
-                texts, column = (archive["texts"], int(archive["text"])) if "texts" in archive.files else (NO_TEXTS, None)
+                texts, column = (
+                    (archive["texts"], int(archive["text"])) if "texts" in archive.files else (NO_TEXTS, None)
+                )
     except Exception:  # NumPy raises many kinds of exceptions for damaged files
         return None
     head = replace(head, text=column)

@@ -26,7 +26,7 @@ def group(folder: Path, pattern: re.Pattern[str]) -> FileSets:
     """
     sets: FileSets = {}
     try:
-        paths = sorted(folder.iterdir())
+        paths = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path))
     except OSError as error:
         raise UserError(f"data.path: {folder}: cannot be read ({error.strerror}); expected a folder") from error
     for path in paths:

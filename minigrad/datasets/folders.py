@@ -46,7 +46,9 @@ class ClassFolders:
         """
         for folder in filter(None, (self.train, self.test)):
             if (beside := _files(folder)) and _subfolders(folder):
-                raise UserError(f"{beside[0]}: is not in the folder of a class; expected pictures only in these folders")
+                raise UserError(
+                    f"{beside[0]}: is not in the folder of a class; expected pictures only in these folders"
+                )
         train, notes = _files_by_class(self.train), []
         if not train:
             raise UserError(f"{self.train}: has no subfolders; expected one subfolder of pictures per class")

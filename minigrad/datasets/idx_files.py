@@ -88,7 +88,9 @@ def find(folder: Path, wanted: str | None = None, names: tuple[str, ...] = tuple
             if (choice := file_sets.choose(members, names, place, wanted))
         }
         if len(chosen) > 1:
-            raise file_sets.several(folder, [place.relative_to(folder).as_posix().removesuffix("/raw") for place in chosen])
+            raise file_sets.several(
+                folder, [place.relative_to(folder).as_posix().removesuffix("/raw") for place in chosen]
+            )
         for place, choice in chosen.items():
             return IdxFiles(place, *choice)
     return None

@@ -77,7 +77,9 @@ def encode(train: Labels, test: Labels | None, class_names: np.ndarray | None = 
         UserError: a label or a name is invalid, there are too many classes, or a test label is no class of the training labels.
     """
     parts = [train] if test is None else [train, test]
-    names = None if class_names is None else _checked_names(class_names)
+    names = (
+        None if class_names is None else _checked_names(f"{train.name.removesuffix('y_train')}class_names", class_names)
+    )
     decoded, notes = [], []
     for part in parts:
         values, note = _decode(part)
@@ -255,9 +257,7 @@ def _as_float(values: np.ndarray) -> np.ndarray:
 def _from_numbers(
     parts: list[Labels], values: list[np.ndarray], names: tuple[str, ...] | None, notes: list[str]
 ) -> Classes:
-    train, *tests = (
-        checks.as_labels(part.name, array, part.count) for part, array in zip(parts, values, strict=True)
-    )
+    train, *tests = (checks.as_labels(part.name, array, part.count) for part, array in zip(parts, values, strict=True))
     test_name, test = (parts[1].name, tests[0]) if tests else ("", train[:0])
     count = checks.count_classes(parts[0].name, train, test_name, test, None if names is None else len(names))
     if count > MAX_CLASSES:
@@ -268,7 +268,9 @@ def _from_numbers(
 def _from_text(
     parts: list[Labels], values: list[np.ndarray], names: tuple[str, ...] | None, notes: list[str]
 ) -> Classes:
-    values = [array.astype(np.str_) for array in values]  # of names such as 0 to 9 and A to Z, a split may have only numbers
+    values = [
+        array.astype(np.str_) for array in values
+    ]  # of names such as 0 to 9 and A to Z, a split may have only numbers
     train = parts[0]
     if names is None:
         unique = sorted_names(np.unique(values[0]).tolist())
@@ -278,9 +280,7 @@ def _from_text(
         number = {name: i for i, name in enumerate(names)}
     if len(names) < 2:
         raise UserError(f"{train.name}: every label is {names[0]!r}; expected at least two classes")
-    numbers = [
-        _numbered(part.name, array, number, train.name) for part, array in zip(parts, values, strict=True)
-    ]
+    numbers = [_numbered(part.name, array, number, train.name) for part, array in zip(parts, values, strict=True)]
     test = numbers[1] if len(numbers) > 1 else numbers[0][:0]
     return Classes(numbers[0], test, len(names), _without_plain_numbers(names), tuple(notes))
 
@@ -296,15 +296,13 @@ def _numbered(name: str, values: np.ndarray, number: dict[str, int], known: str)
     return np.array(numbers, np.int64)[inverse.ravel()]
 
 
-def _checked_names(array: np.ndarray) -> tuple[str, ...]:
+def _checked_names(source: str, array: np.ndarray) -> tuple[str, ...]:
     """Return the names in the array `class_names`."""
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     if array.ndim != 1 or array.dtype.kind != "U" or not len(array):
-        raise UserError(
-            f"class_names: has shape {array.shape} and dtype {array.dtype}; expected one text per class"
-        )
-    return clean_names("class_names", array.tolist())
+        raise UserError(f"{source}: has shape {array.shape} and dtype {array.dtype}; expected one text per class")
+    return clean_names(source, array.tolist())
 
 
 def _without_plain_numbers(names: tuple[str, ...]) -> tuple[str, ...]:

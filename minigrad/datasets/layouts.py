@@ -81,9 +81,7 @@ def find_test(path: Path) -> CsvFiles | IdxFiles | ClassFolders | None:
         return replace(files, paths={"test": path}) if files and known.is_emnist(files.stem) else None
     if not path.is_dir():
         return _by_name(path)
-    return (
-        csv_files.find(path, parts=("test",)) or idx_files.find(path, names=("x_test",)) or folders.find(path)
-    )
+    return csv_files.find(path, parts=("test",)) or idx_files.find(path, names=("x_test",)) or folders.find(path)
 
 
 def _by_name(path: Path) -> CsvFiles | IdxFiles | None:

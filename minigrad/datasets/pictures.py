@@ -94,7 +94,9 @@ def _check_header(path: Path, image: object) -> None:
 def _check_size(path: Path, size: tuple[int, int], expected: tuple[int, int] | None, model: Path | None) -> None:
     height, width = size
     if height * width > MAX_PIXELS:
-        raise UserError(f"{path}: the size is {width}x{height} pixels; expected at most {MAX_PIXELS:,} pixels per picture")
+        raise UserError(
+            f"{path}: the size is {width}x{height} pixels; expected at most {MAX_PIXELS:,} pixels per picture"
+        )
     if expected is not None and size != expected:
         raise UserError(
             f"{path}: the size is {width}x{height} pixels (width x height); expected {expected[1]}x{expected[0]},"
@@ -108,7 +110,9 @@ def _pixels(path: Path, image: object) -> np.ndarray:
     if mode in ("LA", "PA", "RGBA") or "transparency" in info:
         rgba = np.asarray(image.convert("RGBA"))  # type: ignore[attr-defined]
         if rgba[..., 3].min() < 255:
-            raise UserError(f"{path}: has transparent pixels; expected none, because it is not known what is behind them")
+            raise UserError(
+                f"{path}: has transparent pixels; expected none, because it is not known what is behind them"
+            )
         rgb = rgba[..., :3]
     elif mode in ("1", "L"):
         return np.asarray(image.convert("L"))  # type: ignore[attr-defined]

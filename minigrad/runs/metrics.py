@@ -70,7 +70,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"accuracy": correct / len(labels), "loss": float(loss), "correct": correct, "images": len(labels)}
 
 
-def test_metrics(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = ()) -> dict[str, Any]:
+def test_metrics(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """Return `score` of the test set under the names of `metrics.json`.
 
     Args:

@@ -121,7 +121,9 @@ def draw_mistakes(
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][: COLUMNS * ROWS]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(max(3.0, 0.95 * columns), (1.4 if class_names else 1.25) * rows + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(max(3.0, 0.95 * columns), (1.4 if class_names else 1.25) * rows + 0.5), layout="constrained"
+    )
     figure.suptitle("most confident mistakes: prediction (label) and confidence", fontsize=11)
     panels: Any = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
