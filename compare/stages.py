@@ -63,6 +63,7 @@ class ComparisonRun:
                 "test": len(data.test.labels),
                 "input_shape": list(data.input_shape),
                 "classes": data.classes,
+                "class_names": list(data.class_names),
                 "digest": data.digest,
             },
             "environment": {**environment.describe(threads), "others_share": None},

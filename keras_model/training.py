@@ -26,6 +26,7 @@ from minigrad.runs import (
     whole_file,
     write_metrics,
 )
+from minigrad.runs.class_order import in_order_of
 from minigrad.runs.progress import ProgressReport, network
 from minigrad.runs.signals import Interruption
 
@@ -78,6 +79,7 @@ def fit(
     with devices.claim_run(out, resume=resume, overwrite=overwrite) as run:
         keras.utils.set_random_seed(recipe.seed_everything)
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         recipes.refuse_misfit(recipe, data)
         datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # checks the batch size
         group = devices.reserve(options.devices)
@@ -194,11 +196,11 @@ def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
 def _test(net: keras.Model, split: Split, recorder: RunRecorder) -> TrainingResult:
     outputs = logits(net, split.images)
     if np.isfinite(outputs).all():  # the recorder raises an error for other outputs
-        pictures.draw(recorder.out, split.images, split.labels, outputs)
+        pictures.draw(recorder.out, split.images, split.labels, outputs, recorder.spec.class_names)
     return recorder.test(outputs, split.labels, count_parameters(net))
 
 
-def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
+def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe, class_names: Sequence[str] = ()) -> None:
     """Test a trained network: write metrics.json, confusion.png and mistakes.png, and print the accuracy.
 
     Args:
@@ -206,11 +208,12 @@ def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
         split: the test images and labels.
         out: the folder to write to.
         recipe: gives the paths of data and weights, for the message of an error.
+        class_names: the name of each class; empty if the classes only have numbers.
 
     Raises:
         UserError: an output is NaN or infinite.
     """
     outputs = logits(net, split.images)
     metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-    pictures.draw(out, split.images, split.labels, outputs)
-    write_metrics(out, outputs, split.labels, parameters=count_parameters(net))
+    pictures.draw(out, split.images, split.labels, outputs, class_names)
+    write_metrics(out, outputs, split.labels, class_names, parameters=count_parameters(net))

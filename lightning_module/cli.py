@@ -115,10 +115,22 @@ class ClassifierCLI(LightningCLI):
         otherwise from the data."""
 
         def argument(data: ImageDataModule) -> Any:
-            return getattr(self.spec or data.loaded, name)
+            if name != "class_names" or self.spec or not (names := self.trained_names(data)):
+                return getattr(self.spec or data.loaded, name)
+            data.align(names, self.config[self.subcommand].ckpt_path or self.recipe.model.weights)
+            return names
 
         argument.__name__ = name  # shown in --help
         return argument
+
+    def trained_names(self, data: ImageDataModule) -> tuple[str, ...]:
+        """Return the class names of the network in the checkpoint or the weights file.
+
+        Training from weights of other classes is allowed. Then there are no names.
+        """
+        spec = checkpoints.network_spec(self.config[self.subcommand], required=False)
+        names = spec.class_names if spec else ()
+        return names if self.subcommand != "fit" or sorted(names) == sorted(data.loaded.class_names) else ()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)

@@ -217,7 +217,8 @@ class RunFolder(OwnSignals, Checkpoint):
         parameters = sum(p.numel() for p in pl_module.parameters())
         if not self.fits:
             metrics.check_outputs(logits, self.recipe.data.path, weights=self.recipe.model.weights)
-        for path in pictures.draw(self.out, test.images, test.labels, logits):
+        names = self._recorder.spec.class_names
+        for path in pictures.draw(self.out, test.images, test.labels, logits, names):
             log_picture(trainer.loggers, path)
         for logger in trainer.loggers:
             claim_events(self.out, logger)  # a test after the training has an events file of its own
@@ -225,7 +226,7 @@ class RunFolder(OwnSignals, Checkpoint):
             self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
         else:
             epochs = {"epochs": len(self.history)} if self.history else {}  # restored from a checkpoint
-            self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
+            self.metrics = write_metrics(self.out, logits, test.labels, names, parameters=parameters, **epochs)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.logits.append(outputs.float().cpu())
@@ -235,7 +236,8 @@ class RunFolder(OwnSignals, Checkpoint):
         metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
         names, images = data.unlabelled
         count = len(logits)  # limit_predict_batches may skip images
-        predictions.write(self.out, logits, images[:count], names and names[:count], self.options)
+        class_names = self._recorder.spec.class_names
+        predictions.write(self.out, logits, images[:count], names and names[:count], self.options, class_names)
 
     # Checkpoints.
 

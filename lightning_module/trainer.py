@@ -25,6 +25,7 @@ from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+from minigrad.runs.class_order import in_order_of
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import options, settings
@@ -248,6 +249,7 @@ def fit(
         data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
         if data is not None:
             data_module.dataset = data
+        data_module.dataset = in_order_of(data_module.dataset, recipe.model.weights)
         recipes.refuse_misfit(recipe, data_module.dataset)
         module = LitClassifier.from_recipe(recipe, data_module.dataset)
         run = RunFolder(path, recipe, settings.extra_of_trainer(trainer_options, recipe, _names(callbacks)))

@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (its test images), an .npz, .npy or .csv file, a picture, or a folder with pictures",
+        help="the images: mnist or digits (the test images), an .npz, .npy or .csv file, a picture, or a folder with pictures",
     )
     recipes.predict_options(parser)
     options = parser.parse_args(argv)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         )
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
-        predictions.write(out, logits, images, names, options)
+        predictions.write(out, logits, images, names, options, spec.class_names)
 
 
 if __name__ == "__main__":

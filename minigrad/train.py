@@ -15,6 +15,7 @@ from . import checkpoint, datasets, recipes
 from .datasets import Dataset
 from .recipes import Recipe
 from .runs import Epoch, RunRecorder, Stopped, TrainingResult, folder, metrics, resuming, run_command
+from .runs.class_order import in_order_of
 from .runs.memory import keep_freed
 from .runs.progress import ProgressReport, network
 from .runs.tensorboard import Scalars
@@ -78,6 +79,7 @@ def fit(
     recipe = recipes.as_recipe(recipe)
     with folder.claim_run(out, "minigrad", FILES, resume=resume, overwrite=overwrite) as run:
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         return _fit(recipe, data, run, resume and folder.holds_run(run), overwrite, tensorboard)
 
 

@@ -24,7 +24,7 @@ def write(folder: Path, data: Dataset, weights: Mapping[int, Mapping[str, np.nda
             split = getattr(data, part)
             np.save(folder / f"x_{part}.npy", split.images)
             np.save(folder / f"y_{part}.npy", split.labels)
-        (folder / "data.json").write_text(json.dumps({"classes": data.classes}))
+        (folder / "data.json").write_text(json.dumps({"classes": data.classes, "class_names": data.class_names}))
         for seed, arrays in weights.items():
             np.savez(folder / f"weights-{seed}.npz", **arrays)  # type: ignore[arg-type]
 
@@ -33,7 +33,8 @@ def read_data(folder: Path) -> Dataset:
     """Return the data set in `folder`, memory-mapped."""
     mapped = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ARRAYS]
     train, validation, test = (Split(*mapped[i : i + 2]) for i in (0, 2, 4))
-    return Dataset(train, validation, test, int(json.loads((folder / "data.json").read_text())["classes"]))
+    described = json.loads((folder / "data.json").read_text())
+    return Dataset(train, validation, test, described["classes"], class_names=tuple(described["class_names"]))
 
 
 def read_weights(folder: Path, seed: int) -> dict[str, np.ndarray]:

@@ -312,13 +312,14 @@ class PlanSettings(TypedDict):
 
 
 class DataInfo(TypedDict):
-    """Sizes of the data set, and a digest of its content."""
+    """Sizes of the data set, the names of its classes (empty without names), and a digest of its content."""
 
     train: int
     validation: int
     test: int
     input_shape: list[int]
     classes: int
+    class_names: NotRequired[list[str]]
     digest: str
 
 

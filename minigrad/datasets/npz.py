@@ -20,6 +20,7 @@ from ..runs.errors import UserError
 from ..runs.foreign import Invalid, parsing
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+CLASS_NAMES = ("class_names", "classes")  # accepted names of the names of the classes, which are optional
 IMAGES = ("x_test", "images", "x")  # accepted names of images without labels, in order of preference
 
 MNIST = Path(__file__).with_name("mnist.npz")
@@ -39,7 +40,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         path: the archive.
 
     Returns:
-        The arrays by the names in `NAMES`.
+        The arrays by the names in `NAMES`, and `class_names` if the archive contains the names of the classes.
 
     Raises:
         UserError: the file is damaged or not an .npz archive, or an array is missing or contains Python objects.
@@ -55,7 +56,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise UserError(
                 f"{path}: the array {missing[0]} is missing; expected {expected}, but this one contains {_listed(names)}"
             )
-        return {name: read_member(path, archive, name) for name in NAMES}
+        arrays = {name: read_member(path, archive, name) for name in NAMES}
+        if named := next((name for name in CLASS_NAMES if name in names), None):
+            class_names = read_member(path, archive, named)
+            if named == CLASS_NAMES[0] or class_names.dtype.kind in "US":  # `classes` may be a number, for example
+                arrays["class_names"] = class_names
+        return arrays
 
 
 def read_images(path: Path) -> tuple[str, np.ndarray]:
