@@ -230,6 +230,7 @@ def run(counts: dict[str, int]) -> None:
     reports = []
     for name, (file, read, files) in readers().items():
         reports.append(fuzz(name, read, Path("damaged", file), copy.copy(files), counts[name]))
+        print(reports[-1].row(), flush=True)
     require(reports, sum(counts.values()))
 
 
