@@ -12,7 +12,7 @@ compared by their ratio, which does not depend on the light.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def prepare(picture: np.ndarray, height: int, width: int) -> Digit:
         values, is_inverted = contrast(small)
         ink, mask, is_only = separate(values)
         is_alone = is_alone and is_only
-        rows, columns = (span(mask.any(axis=axis), margin=0.5) for axis in (1, 0))
+        rows, columns = (span(np.any(mask, axis=axis), margin=0.5) for axis in (1, 0))
         scale = np.array(picture.shape[:2]) / small.shape[:2]
         cropped = picture[scaled(rows, scale[0]), scaled(columns, scale[1])]
         if max(cropped.shape) > 0.7 * max(picture.shape):
@@ -155,7 +155,7 @@ def enlarged(small: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return a picture (h, w) float32 in a larger size, by linear interpolation."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(small).resize(shape[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(small).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
 def largest(image: np.ndarray, radius: int) -> np.ndarray:
@@ -264,11 +264,11 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def box(mask: np.ndarray) -> np.ndarray:
     """Return the bounding box of a mask: first row, first column, and the ends of both."""
-    rows, columns = (span(mask.any(axis=axis), margin=0) for axis in (1, 0))
+    rows, columns = (span(np.any(mask, axis=axis), margin=0) for axis in (1, 0))
     return np.array([rows.start, columns.start, rows.stop, columns.stop])
 
 
-def span(occupied: np.ndarray, margin: float) -> slice:
+def span(occupied: Any, margin: float) -> slice:
     """Return the range of the True values, extended by `margin` times its length on both sides."""
     indices = np.flatnonzero(occupied)
     first, last = int(indices[0]), int(indices[-1]) + 1

@@ -16,8 +16,8 @@ LISTED = 5  # names per message
 
 NOT_CENTERED = "not inverted or centered, because the network's training images were not light digits at the center"
 UNKNOWN = (
-    "not inverted or centered, because the weights file is of an earlier version and does not say whether the training"
-    " images were; to write it again, train with the same recipe, --model.weights and --trainer.max_epochs 0"
+    "not inverted or centered, because the weights file does not say whether the training images were, like those of an"
+    " earlier version; train with the same recipe, --model.weights and --trainer.max_epochs 0 to write one that does"
 )
 
 

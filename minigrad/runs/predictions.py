@@ -64,9 +64,9 @@ def write_inputs(out: Path, images: np.ndarray, labels: Sequence[str], names: Se
         labels: the number or name of the predicted class of each image.
         names: the file of each image; None if the images are from one file.
     """
+    arrays: dict[str, Any] = {"images": images} if names is None else {"images": images, "names": np.array(names)}
     with whole_file(out / INPUT_ARRAYS) as draft:
-        arrays = {"images": images} if names is None else {"images": images, "names": np.array(names)}
-        np.savez(draft, **arrays)  # type: ignore[arg-type]
+        np.savez(draft, **arrays)
     if images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4)):
         with whole_file(out / INPUTS) as draft:
             draw_inputs(images, labels, names).save(draft)

@@ -236,6 +236,19 @@ def test_predict_writes_a_row_per_image(simple_run: Path, pixels: str, command: 
 
 
 @once
+def test_predict_has_the_options_of_all_packages(simple_run: Path, pixels: str, command: Command) -> None:
+    """The inputs are saved, and the columns are Kaggle's."""
+    options = ("--save_inputs", "--format", "kaggle", "--preprocess", "none")
+    assert command("predict", *words_for(simple_run, pixels), *options).status == 0
+    test = datasets.load(pixels).test
+    with np.load("out/inputs.npz") as saved:
+        np.testing.assert_array_equal(saved["images"], test.images)
+    rows = rows_of(Path("out/predictions.csv"))
+    assert list(rows[0]) == ["ImageId", "Label"]
+    assert [int(row["ImageId"]) for row in rows] == list(range(1, 401))
+
+
+@once
 def test_an_untrained_network_is_reported(easy: str, command: Command) -> None:
     """A message says that the network is untrained."""
     result = command("test", "--data.path", easy, "--data.validation_size", "30", "--out", "out")

@@ -213,7 +213,24 @@ def refused(words: list[str], *expected: str) -> None:
 def test_pictures_of_another_size(simple: Path, test_images: np.ndarray) -> None:
     folder = pictures("scans", test_images)
     Image.fromarray(test_images[0].T.copy()).save("scans/tall.png")
-    refused(predicting(folder, *by_weights(simple)), "scans/tall.png", "4x5", "expected 5x4")
+    strict = ("--preprocess", "none")
+    refused(predicting(folder, *by_weights(simple), *strict), "scans/tall.png", "4x5", "expected 5x4")
+
+
+def test_pictures_are_preprocessed_and_the_inputs_are_saved(
+    simple: Path, test_images: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures("scans", np.repeat(np.repeat(test_images, 2, axis=1), 2, axis=2))
+    options = ("--save_inputs", "--format", "kaggle")
+    assert call(*predicting(folder, *by_weights(simple), *options)) == 0
+    assert "10 pictures: resized to 5x4; not inverted or centered" in capsys.readouterr().out
+    with np.load("out/inputs.npz") as saved:
+        logits = in_numpy(simple)[0].predict(saved["images"])
+    assert Path("out/inputs.png").exists()
+    header, rows = table("out/predictions.csv")
+    assert header == ["ImageId", "Label"]
+    assert rows == [[str(i), str(label)] for i, label in enumerate(logits.argmax(axis=1), start=1)]
+    refused(predicting(folder, *by_weights(simple), *options), "already holds predictions.csv")
 
 
 def test_an_archive_of_another_size(simple: Path, test_images: np.ndarray) -> None:
@@ -223,16 +240,14 @@ def test_an_archive_of_another_size(simple: Path, test_images: np.ndarray) -> No
 
 
 def test_floats_for_a_network_of_pixels(simple: Path, test_images: np.ndarray) -> None:
-    np.savez("images.npz", images=test_images / 255)
+    np.savez("images.npz", images=test_images / 100)
     refused(predicting("images.npz", *by_weights(simple)), "images.npz", "floats", "expected uint8 pixels")
 
 
 def test_a_text_file_with_the_suffix_of_a_picture(simple: Path, test_images: np.ndarray) -> None:
     folder = pictures("scans", test_images)
     Path("scans/note.png").write_text("not a picture")
-    refused(
-        predicting(folder, *by_weights(simple)), "scans/note.png", "cannot be read", "expected a complete PNG or JPEG"
-    )
+    refused(predicting(folder, *by_weights(simple)), "scans/note.png", "cannot be read", "expected a complete PNG")
 
 
 def test_an_empty_folder(simple: Path) -> None:

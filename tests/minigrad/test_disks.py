@@ -130,7 +130,7 @@ def test_other_commands_say_the_same(capsys: pytest.CaptureFixture[str], easy: s
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1, lines
         assert "can't be written (File too large)" in lines[0]
-    assert files_of(Path()) == {"w.safetensors", "p/.files.json"}
+    assert files_of(Path()) == {"w.safetensors"}
 
 
 @pytest.mark.parametrize("code", ["ENOSPC", "EACCES", "ENOENT"])

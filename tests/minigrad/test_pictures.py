@@ -188,7 +188,7 @@ def test_a_picture_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         pictures.draw(tmp_path, *some(classes=4))
     assert (tmp_path / "confusion.png").read_bytes() == before
     assert names(tmp_path) == BOTH
