@@ -20,7 +20,7 @@ from ..runs.errors import UserError
 from . import checks, labels, layouts
 from .labels import align_classes
 from .mnist_like import is_mnist_like
-from .npz import MNIST
+from .npz import MNIST as MNIST
 from .order import (
     MAX_SHIFT,
     batches,

@@ -1,4 +1,4 @@
-"""Parses CSV files of whole numbers, except for labels that are text, and caches the result in the user's cache folder, never next to the data."""
+"""Parses CSV files of whole numbers and labels, and caches the result in the user's cache folder, never next to the data."""
 
 from __future__ import annotations
 

@@ -70,22 +70,22 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"accuracy": correct / len(labels), "loss": float(loss), "correct": correct, "images": len(labels)}
 
 
-def test_metrics(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Return `score` of the test set under the names of `metrics.json`.
+def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return `score` of the test set under the names of `metrics.json`."""
+    return {f"test_{name}": value for name, value in score(logits, labels).items()}
+
+
+def accuracy_by_class(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float | None]:
+    """Return the accuracy of each class by its name, or None for a class without images.
 
     Args:
-        logits: (n, classes) floats.
+        logits: the outputs, (n, classes).
         labels: (n,) integers.
-        class_names: the name of each class; if there are names, `test_accuracy_by_class` is added, with None for a class
-            without test images.
+        class_names: the name of each class.
     """
-    measured = {f"test_{name}": value for name, value in score(logits, labels).items()}
-    if class_names:
-        images = np.bincount(labels, minlength=len(class_names)).tolist()
-        correct = np.bincount(labels[logits.argmax(axis=-1) == labels], minlength=len(class_names)).tolist()
-        rows = zip(class_names, correct, images, strict=True)
-        measured["test_accuracy_by_class"] = {name: c / n if n else None for name, c, n in rows}
-    return measured
+    images = np.bincount(labels, minlength=len(class_names)).tolist()
+    correct = np.bincount(labels[logits.argmax(axis=-1) == labels], minlength=len(class_names)).tolist()
+    return {name: c / n if n else None for name, c, n in zip(class_names, correct, images, strict=True)}
 
 
 def test_accuracy_text(metrics: Mapping[str, Any]) -> str:

@@ -139,10 +139,13 @@ def write_metrics(
         out: a run folder.
         logits: outputs for the test images, (n, classes), all finite.
         labels: their labels, (n,) integers.
-        class_names: the name of each class; empty if the classes only have numbers.
+        class_names: the name of each class; empty if the classes only have numbers. With names, the accuracy of each class
+            is written too.
         counts: further numbers for the file.
     """
-    measured = {**metrics.test_metrics(logits, labels, class_names), **counts}
+    measured = {**metrics.test_metrics(logits, labels), **counts}
+    if class_names:
+        measured["test_accuracy_by_class"] = metrics.accuracy_by_class(logits, labels, class_names)
     write_json(out / folder.METRICS, measured)
     print(f"{metrics.test_accuracy_text(measured)}, in {out}")
     return measured

@@ -112,10 +112,10 @@ def test_it_stands_beside_the_weights_or_where_it_was_asked_for(weights_file: Pa
 
 
 def test_pictures_are_listed_with_their_files(weights_file: Path, answer: Command) -> None:
-    Path("digits").mkdir()
+    Path("scans").mkdir()
     for name, image in zip("cab", IMAGES, strict=False):
-        Image.fromarray(image).save(f"digits/{name}.png")
-    assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p").status == 0
+        Image.fromarray(image).save(f"scans/{name}.png")
+    assert answer("--model.weights", weights_file, "--data.path", "scans", "--out", "p").status == 0
     assert [row["file"] for row in rows("p/predictions.csv")] == ["a.png", "b.png", "c.png"]
     net, _ = restore.restore(weights_file)
     check("p/predictions.csv", net, IMAGES[[1, 2, 0]])
