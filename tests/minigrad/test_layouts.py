@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from minigrad import datasets
 from minigrad.datasets import known, load_images
 from minigrad.datasets.idx_files import KEYS
+from minigrad.datasets.layouts import BUILT_IN
 
 X = np.random.default_rng(0).integers(0, 256, (60, 6, 6)).astype(np.uint8)
 Y = np.arange(60) % 3
@@ -475,6 +477,8 @@ def test_classes_in_the_order_of_a_network(tmp_path: Path) -> None:
 
 
 def test_the_built_in_digits() -> None:
+    digest = hashlib.sha256(BUILT_IN["digits"].read_bytes()).hexdigest()
+    assert f"SHA-256: {digest}" in BUILT_IN["digits"].with_name("DIGITS.md").read_text()
     data = datasets.load("digits")
     assert (data.input_shape, data.classes, data.class_names) == ((8, 8), 10, ())
     assert [len(split.labels) for split in (data.train, data.test)] == [1437, 360]
