@@ -117,7 +117,7 @@ def hold_out_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def align_classes(data: Dataset, names: Sequence[str], source: object) -> Dataset:
     """Return a data set with its classes in the order that a network was trained with.
 
-    If the network or the data has no names, nothing can be compared, and the data set is returned unchanged.
+    If the network or the data has no names, nothing can be compared, and the numbers of the classes stay the same.
 
     Args:
         data: the data set.
@@ -127,8 +127,11 @@ def align_classes(data: Dataset, names: Sequence[str], source: object) -> Datase
     Raises:
         UserError: the network was trained on classes with other names.
     """
-    if not names or not data.class_names or tuple(names) == data.class_names:
+    if not names or tuple(names) == data.class_names:
         return data
+    if not data.class_names:
+        note = f"{data.path} has no class names: its class numbers are assumed to be those of {source}"
+        return replace(data, notes=(*data.notes, note))
     if sorted(names) != sorted(data.class_names):
         only_data, only_network = (
             [name for name in one if name not in set(other)]

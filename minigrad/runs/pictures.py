@@ -144,8 +144,9 @@ def draw_mistakes(
 
 
 def short(name: str, length: int) -> str:
-    """Return a name, with its end replaced by "…" if it is longer than `length` characters."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """Return a name, with its middle replaced by "…" if it is longer than `length` characters."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"
 
 
 def _save(figure: Any, path: Path) -> None:

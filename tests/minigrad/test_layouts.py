@@ -460,6 +460,8 @@ def test_classes_in_the_order_of_a_network(tmp_path: Path) -> None:
     data = npz(tmp_path / "a.npz", np.array(["a", "b", "c"])[Y]).hold_out(5, 0)
     assert datasets.align_classes(data, (), "w") is data
     assert datasets.align_classes(data, ("a", "b", "c"), "w") is data
+    unnamed = npz(tmp_path / "b.npz", Y)
+    assert "has no class names" in same(datasets.align_classes(unnamed, ("a", "b", "c"), "w"))[0]
     aligned = datasets.align_classes(data, ("c", "a", "b"), "w")
     for before, after in (
         (data.train, aligned.train),
