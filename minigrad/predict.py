@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (its test images), an .npz, .npy or .csv file, a PNG or JPEG file, or a folder with images",
+        help="the images: mnist or digits (the test images), an .npz, .npy or .csv file, a PNG or JPEG file, or a folder with images",
     )
     options = parser.parse_args(argv)
 

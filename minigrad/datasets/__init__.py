@@ -170,7 +170,7 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
         )
     empty = Split(x_train[:0], classes.train[:0])
     all_notes = (*notes, *classes.notes)
-    data = Dataset(parts[0], empty, parts[1], classes.count, str(path), all_notes, classes.names)
+    data = Dataset(parts[0], empty, parts[1], classes.classes, str(path), all_notes, classes.names)
     return data.hold_out(validation_size, seed)
 
 

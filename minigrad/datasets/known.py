@@ -48,9 +48,12 @@ def describe(arrays: dict[str, np.ndarray], stem: str, folder: Path, place: str 
         One sentence per change.
     """
     if not is_emnist(stem):
-        names = {"fashion-mnist": FASHION, "fashionmnist": FASHION, "kmnist": KUZUSHIJI}.get((stem or place).lower())
-        if names and "y_train" in arrays and arrays["y_train"].max(initial=0) == len(names) - 1:
-            arrays["class_names"] = np.array(names)
+        published = {"fashion-mnist": FASHION, "fashionmnist": FASHION, "kmnist": KUZUSHIJI}.get(
+            (stem or place).lower()
+        )
+        y_train = arrays["y_train"]
+        if published and y_train.dtype.kind in "iu" and y_train.max(initial=0) == len(published) - 1:
+            arrays["class_names"] = np.array(published)
         return []
     notes = [f"{stem}: rows and columns of all images are exchanged, because EMNIST stores them transposed"]
     for name in ("x_train", "x_test"):
@@ -59,7 +62,7 @@ def describe(arrays: dict[str, np.ndarray], stem: str, folder: Path, place: str 
     split = stem.lower().removeprefix("emnist-")
     mapping = _mapping(folder / f"{stem}-mapping.txt")
     labels = [arrays[name] for name in ("y_train", "y_test") if name in arrays]
-    if not labels:
+    if any(y.dtype.kind not in "iu" for y in labels):  # a CSV file with names as labels
         return notes
     first = FIRST_LETTER if split == "letters" or (mapping and min(mapping) == FIRST_LETTER) else 0
     names = tuple(mapping[label] for label in sorted(mapping)) if mapping else tuple(EMNIST.get(split, ()))

@@ -32,12 +32,12 @@ class Labels(NamedTuple):
     Attributes:
         name: the name of the array, for messages.
         values: (n,) or (n, 1) numbers or text, or (n, classes) one-hot rows.
-        count: the number of images.
+        images: the number of images.
     """
 
     name: str
     values: np.ndarray
-    count: int
+    images: int
 
 
 class Classes(NamedTuple):
@@ -46,14 +46,14 @@ class Classes(NamedTuple):
     Attributes:
         train: the labels of the training images, (n,) int64.
         test: the labels of the test images, (m,) int64; empty if there are none.
-        count: the number of classes.
+        classes: the number of classes.
         names: the name of each class; empty if the classes only have numbers.
         notes: one sentence per decision.
     """
 
     train: np.ndarray
     test: np.ndarray
-    count: int
+    classes: int
     names: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -260,7 +260,7 @@ def _as_float(values: np.ndarray) -> np.ndarray:
 def _from_numbers(
     parts: list[Labels], values: list[np.ndarray], names: tuple[str, ...] | None, notes: list[str]
 ) -> Classes:
-    train, *tests = (checks.as_labels(part.name, array, part.count) for part, array in zip(parts, values, strict=True))
+    train, *tests = (checks.as_labels(part.name, array, part.images) for part, array in zip(parts, values, strict=True))
     test_name, test = (parts[1].name, tests[0]) if tests else ("", train[:0])
     count = checks.count_classes(parts[0].name, train, test_name, test, None if names is None else len(names))
     if count > MAX_CLASSES:

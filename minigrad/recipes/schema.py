@@ -62,7 +62,8 @@ class Data:
     """The data to train on.
 
     Args:
-        path: mnist, an .npz file, or a folder with CSV or IDX files; predict accepts images in more formats.
+        path: mnist, digits, an .npz file, or a folder with CSV files, IDX files or one subfolder of pictures per class;
+            predict accepts images in more formats.
         batch_size: the number of images per step.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
             tenth of them, at most 5,000.
