@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     for key, value in (("--workers", workers), ("trainer.max_epochs", recipe.trainer.max_epochs)):
         if value < 1:
             raise UserError(f"{key}: {value}; expected 1 or more")
-    if recipe.data.path != "mnist":  # a worker runs in another folder
+    if recipe.data.path not in datasets.BUILT_IN:  # a worker runs in another folder
         recipe = replace(recipe, data=replace(recipe.data, path=str(Path(recipe.data.path).absolute())))
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset
     recipes.refuse_misfit(recipe, data)

@@ -178,7 +178,11 @@ def data_of(recipe: Recipe) -> ImageDataModule:
 def with_absolute_path(recipe: Recipe) -> Recipe:
     """Return `recipe` with an absolute data path, since a process that Ray starts runs in another folder."""
     data = recipe.data
-    return recipe if data.path == "mnist" else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
+    return (
+        recipe
+        if data.path in datasets.BUILT_IN
+        else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
+    )
 
 
 def refuse_invalid(recipe: Recipe, options: Any) -> None:

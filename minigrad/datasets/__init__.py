@@ -19,6 +19,7 @@ import numpy as np
 from ..runs.errors import UserError
 from . import checks, labels, layouts
 from .labels import align_classes
+from .layouts import BUILT_IN
 from .mnist_like import is_mnist_like
 from .npz import MNIST as MNIST
 from .order import (
@@ -35,8 +36,8 @@ from .review import report, report_notes
 from .unlabelled import Unlabelled, load_images
 
 __all__ = [
-    "MAX_SHIFT", "Dataset", "Split", "Unlabelled", "align_classes", "batches", "epoch_order", "epoch_shifts", "load", "load_images",
-    "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
+    "BUILT_IN", "MAX_SHIFT", "Dataset", "Split", "Unlabelled", "align_classes", "batches", "epoch_order", "epoch_shifts",
+    "load", "load_images", "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
 ]  # fmt: skip
 
 

@@ -82,5 +82,6 @@ def _is_unlabelled(test: Path, train: Path) -> bool:
     head, labelled = csv_table.read_head(test), csv_table.read_head(train)
     if head.layout is not None:
         named = head.layout.label is None and not csv_columns.is_consecutive(head.names or [])
-        return named and labelled.layout is not None and labelled.layout.label is not None
-    return labelled.layout is not None and len(labelled.narrow) == head.columns
+        return named and (labelled.layout is None or labelled.layout.label is not None)
+    # The files of a pair have the same columns, except for the label.
+    return head.columns == (labelled.columns - 1 if labelled.layout is None else len(labelled.narrow))

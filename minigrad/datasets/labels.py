@@ -134,7 +134,7 @@ def align_classes(data: Dataset, names: Sequence[str], source: object) -> Datase
         return replace(data, notes=(*data.notes, note))
     if sorted(names) != sorted(data.class_names):
         only_data, only_network = (
-            [name for name in one if name not in set(other)]
+            [clean(name) for name in one if name not in set(other)]
             for one, other in ((data.class_names, names), (names, data.class_names))
         )
         raise UserError(

@@ -14,6 +14,7 @@ from .csv_files import CsvFiles
 from .folders import ClassFolders
 from .idx_files import IdxFiles
 
+# The files of the data sets that are included in the package, by their names in `data.path`.
 BUILT_IN = {name: Path(__file__).with_name(f"{name}.npz") for name in ("mnist", "digits")}
 SOURCES = "mnist, digits, an .npz file, or a folder with CSV files, IDX files or one subfolder of pictures per class"
 

@@ -100,6 +100,13 @@ def test_a_competition_without_test_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_images(folder, (6, 6), 1 / 255).images, X[:7])
 
 
+@pytest.mark.parametrize("header", [(True, False), (False, False), (False, True)])
+def test_a_competition_with_missing_headers(tmp_path: Path, header: tuple[bool, bool]) -> None:
+    write(tmp_path / "train.csv", table(Y, X, header[0]))
+    write(tmp_path / "test.csv", table(None, X[:7], header[1]))
+    assert "test.csv has no labels" in datasets.load(tmp_path).notes[-2]
+
+
 def test_several_pairs(tmp_path: Path) -> None:
     folder = pair(pair(tmp_path / "csv", "a_"), "b-", 2 - Y)
     says(folder, "contains several data sets, a and b", f"--data.path {folder / 'a'}")
