@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from PIL import Image
 
-from minigrad.runs import metrics, pictures
+from minigrad.runs import UserError, metrics, pictures
 
 BOTH = ["confusion.png", "mistakes.png"]
 
