@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from compare.results import environment
 from minigrad import datasets
 from minigrad.classifier import Classifier
 from minigrad.recipes import Model
-from minigrad.runs import write_json
+from minigrad.runs import run_command, write_json
 
 from .harness import THREADS, pin, ratio, show
 from .peers import PEERS, SCALE, Case, minigrad
@@ -170,7 +171,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.engine", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="measured rounds, after one warm-up round")
@@ -213,4 +214,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     pin("benchmarks.engine")
-    main(sys.argv[1:])
+    sys.exit(run_command("python -m benchmarks.engine", main))

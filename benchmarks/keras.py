@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 from rich.console import Console
 
 from compare.results import environment
-from minigrad.runs import write_json
+from minigrad.runs import run_command, write_json
 
 from .harness import THREADS, pin, ratio, show
 from .keras_trainers import BATCH, TRAINERS, work
@@ -140,7 +141,7 @@ def microseconds(seconds: list[float]) -> float:
     return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.keras", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="the number of timed epochs, after one to warm up")
@@ -183,4 +184,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     pin("benchmarks.keras")
-    main(sys.argv[1:])
+    sys.exit(run_command("python -m benchmarks.keras", main))

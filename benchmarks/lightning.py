@@ -1,7 +1,7 @@
 """python -m benchmarks.lightning: the time per epoch of `lightning_module` and of a bare torch loop, in one process.
 
 The Trainer is that of `python -m lightning_module fit`, with its progress
-bar, metrics, history, checkpoints and weights file. Between its epochs the
+lines, metrics, history, checkpoints and weights file. Between its epochs the
 bare loop trains the same network from the same weights on the same batches,
 and computes the same loss and accuracy. If their weights differ after the
 first epoch, the benchmark fails. The medians over the epochs, and the median
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from torch.nn import functional as F  # noqa: N812 (the customary name)
 
 from compare.results import environment
 from minigrad import datasets
-from minigrad.runs import write_json
+from minigrad.runs import run_command, write_json
 
 from .harness import THREADS, pin, ratio, show
 from .tables import start_time as describe_start
@@ -158,7 +159,7 @@ class FirstStep(Callback):
         print(f"{FIRST}{time.time()}")
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.lightning", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=11, help="epochs to measure, after one that is not measured")
@@ -187,4 +188,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     pin("benchmarks.lightning")
-    main(sys.argv[1:])
+    sys.exit(run_command("python -m benchmarks.lightning", main))

@@ -8,7 +8,6 @@ README.md and in docs/**/*.md. NAME is a file of benchmarks/results; KIND is
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 from compare import contenders
 from compare.report import text, width_chart
-from compare.results import claims, schema
+from compare.results import claims, schema, typed
 from compare.results.schema import Results
 from minigrad.recipes import Recipe
-from minigrad.runs import write_text
+from minigrad.runs import foreign, write_text
+from minigrad.runs.foreign import parsing
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -171,7 +171,15 @@ def fill(page: str, results: dict[str, Any]) -> str:
 
 def committed() -> dict[str, Any]:
     """Return the committed results by name."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    return {path.stem: _read(path) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def _read(path: Path) -> Any:
+    """Read the results of a comparison, or those of another benchmark, which have the key `rows`."""
+    with parsing(path, "the results of a benchmark"):
+        content = typed.escaped(foreign.read_json(path))
+        is_benchmark = "rows" in content
+    return content if is_benchmark else schema.read(str(path))
 
 
 def pages() -> Iterator[Path]:

@@ -10,6 +10,7 @@ from typing import Literal
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder
+from minigrad.runs.class_order import in_order_of
 
 from . import contenders as all_contenders
 from . import machine
@@ -103,6 +104,7 @@ def _run(
     plan = _plan(recipe, arguments, tuple(name for name in names if name not in unavailable))
     with folder.claim_run(out, "compare", plan.files(), resume=resume, overwrite=overwrite) as path:
         data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
         recipes.refuse_misfit(recipe, data)
         if plan.target is not None and not len(data.validation.labels):

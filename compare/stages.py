@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
-from minigrad.runs import Stopped, UserError, folder, write_json, write_text
+from minigrad.runs import Stopped, UserError, folder, foreign, write_json, write_text
+from minigrad.runs.foreign import parsing
 
 from . import contenders
 from .jobs import job as jobs
 from .jobs import runners, shared
 from .jobs.job import Job
+from .jobs.temporary import temporary_folder
 from .parity import comparison
 from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan
 from .report import figures, page, terminal
-from .results import collect, environment, schema, source_code
-from .results.schema import Contender, Parity, Results
+from .results import collect, environment, schema, source_code, typed
+from .results.schema import Contender, Parity, ParityStage, Results
 
 NOT_TIMED = "not timed, since the contenders do not agree"
 
@@ -62,6 +63,7 @@ class ComparisonRun:
                 "test": len(data.test.labels),
                 "input_shape": list(data.input_shape),
                 "classes": data.classes,
+                "class_names": list(data.class_names),
                 "digest": data.digest,
             },
             "environment": {**environment.describe(threads), "others_share": None},
@@ -79,7 +81,7 @@ class ComparisonRun:
 
         Raises:
             UserError: `resume` of a run with another recipe, data set or number of threads.
-            Stopped: after Ctrl-C; finished jobs are kept.
+            Stopped: after Ctrl-C, SIGTERM or SIGHUP; finished jobs are kept.
         """
         weights = {
             seed: shared.starting_weights(replace(self.plan.recipe, seed_everything=seed), self.data)
@@ -87,11 +89,11 @@ class ComparisonRun:
         }
         self._prepare_folder(resume, overwrite)
         with (
-            tempfile.TemporaryDirectory(prefix="compare-") as temporary,
+            temporary_folder() as temporary,
             terminal.LiveTable(self.results, self.quiet) as self.table,
         ):
-            shared.write(Path(temporary), self.data, weights)
-            self.runner = runners.start(self.runner_name, Path(temporary), self.answers, self.threads, self.table.epoch)
+            shared.write(temporary, self.data, weights)
+            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads, self.table.epoch)
             try:
                 self._run_stages()
             except KeyboardInterrupt:
@@ -116,11 +118,13 @@ class ComparisonRun:
         }
         path = self.answers / SETTINGS
         if resume and path.exists():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            with parsing(path, "the settings of this comparison"):
+                earlier = foreign.read_json(path)
+                typed.check(earlier, dict[str, Any])
             for key, value in settings.items():
                 if earlier.get(key) != value:
                     raise UserError(
-                        f"--resume: {key} is {value}, but the run in {self.out} has {earlier.get(key)};"
+                        f"--resume: {key} is {value}, but the run in {self.out} has {foreign.shown(earlier.get(key), 60)};"
                         f" expected --config {self.out / folder.RECIPE}, or another --out"
                     )
             folder.prepare(self.out, self.plan.files())
@@ -166,7 +170,9 @@ class ComparisonRun:
         planned = self.plan.parity()
         names = [job.contender for job in planned]
         if path.exists():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            with parsing(path, "the result of the parity stage"):
+                earlier = typed.escaped(foreign.read_json(path))
+                typed.check(earlier, ParityStage)
             if earlier["names"] == names:
                 return earlier["parity"]  # type: ignore[no-any-return]
         waiting = [job for job in planned if not self._is_answered(job)]

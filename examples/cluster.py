@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from minigrad.recipes import Parser
-from minigrad.runs import UserError
+from minigrad.runs import UserError, signals
 
 
 def add_address(parser: Parser) -> None:
@@ -44,6 +44,7 @@ def connect(address: str, processors: int | None = None) -> Any:
         if address not in ("local", "auto"):  # Ray itself would wait for minutes if nothing answers
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        return ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
+        with signals.deferred():  # Ray's handler of SIGTERM would end the process with exit status 15
+            return ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, ValueError) as error:
         raise UserError(f"--address {address}: no Ray cluster can be reached; expected auto or HOST:PORT") from error

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
 
     Raises:
         UserError: an option, the recipe or the data cannot be used.
-        Stopped: Ctrl-C.
+        Stopped: Ctrl-C, SIGTERM or SIGHUP.
     """
     parser = recipes.recipe_parser(PROG, "Train the network of a recipe with Lightning under Ray Train.")
     recipes.run_options(parser, resume=False)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     for key, value in (("--workers", workers), ("trainer.max_epochs", recipe.trainer.max_epochs)):
         if value < 1:
             raise UserError(f"{key}: {value}; expected 1 or more")
-    if recipe.data.path != "mnist":  # a worker runs in another folder
+    if recipe.data.path not in datasets.BUILT_IN:  # a worker runs in another folder
         recipe = replace(recipe, data=replace(recipe.data, path=str(Path(recipe.data.path).absolute())))
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything).dataset
     recipes.refuse_misfit(recipe, data)
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
         except WorkerGroupError as error:
             causes = [getattr(e, "_base_exc", e) for e in error.worker_failures.values()]
             raise next((cause for cause in causes if isinstance(cause, UserError)), error) from None
-        except SystemExit:  # raised by Ray for Ctrl-C
+        except (KeyboardInterrupt, SystemExit):  # Ray raises SystemExit for Ctrl-C
             raise Stopped(f"the weights of the last completed epoch are kept in {out}") from None
     last = history.read(out / folder.HISTORY)[-1]
     print(f"{last.epoch} epochs, training loss {last.train_loss:.4f}, in {out}; test on one device:")

@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
 
     Raises:
         UserError: an option, the recipe or the data cannot be used.
-        Stopped: Ctrl-C; trials that had ended are kept.
+        Stopped: Ctrl-C, SIGTERM or SIGHUP; trials that had ended are kept.
     """
     parser = recipes.recipe_parser(PROG, "Try learning rates and widths for a recipe's network with Ray Tune.")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.03, 0.1, 0.3], help="learning rates")
@@ -103,7 +103,10 @@ def run(recipe: Recipe, rates: list[float], widths: list[int], out: str, options
     with connect(options.address):
         refuse_too_large(options)
         claim(out, json.dumps(content, indent=2) + "\n", options.resume)
-        rows, errors = sweep(recipe, rates, widths, out, options)
+        try:
+            rows, errors = sweep(recipe, rates, widths, out, options)
+        except KeyboardInterrupt:  # SIGTERM; after Ctrl-C, Tune returns
+            raise Stopped(f"trials that had ended are kept; --out {out} --resume continues") from None
     write(out, "sweep.csv", as_csv(rows))
     Console().print(as_table(rows))
     if errors:
@@ -178,7 +181,11 @@ def data_of(recipe: Recipe) -> ImageDataModule:
 def with_absolute_path(recipe: Recipe) -> Recipe:
     """Return `recipe` with an absolute data path, since a process that Ray starts runs in another folder."""
     data = recipe.data
-    return recipe if data.path == "mnist" else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
+    return (
+        recipe
+        if data.path in datasets.BUILT_IN
+        else replace(recipe, data=replace(data, path=str(Path(data.path).absolute())))
+    )
 
 
 def refuse_invalid(recipe: Recipe, options: Any) -> None:

@@ -7,15 +7,15 @@ those of a network that this package builds.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from minigrad import recipes
-from minigrad.runs import UserError
-from minigrad.runs.weights import NetworkSpec
+from minigrad.runs import foreign
+from minigrad.runs.foreign import Invalid, parsing
+from minigrad.runs.weights import NetworkSpec, check_input
 
 WEIGHTS = "model.weights.h5"
 MEMBERS = {"metadata.json", "config.json", WEIGHTS}
@@ -41,21 +41,24 @@ def read_config(path: Path) -> Any:
     Raises:
         UserError: the file is missing or damaged, or was not written by Keras.
     """
-    try:
+    with parsing(f"model.weights: {path}", "a model.keras", "is not an archive of Keras"):
         if not path.is_file():
-            raise ValueError("no such file")
+            raise Invalid("no such file")
         with zipfile.ZipFile(path) as archive:
-            members = [member.filename for member in archive.infolist()]
-            if sorted(members) != sorted(MEMBERS):
-                raise ValueError(f"it holds {', '.join(members)[:100]}")
-            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-                raise ValueError("it is compressed, which archives of Keras are not")
+            members = archive.infolist()
+            names = sorted(member.filename for member in members)
+            if names != sorted(MEMBERS):
+                raise Invalid(f"it holds {foreign.shown(', '.join(names), 100)}")
+            size = path.stat().st_size
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            if not stored or sum(member.file_size for member in members) > size:
+                raise Invalid("it is compressed, which archives of Keras are not")
             if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
+                raise Invalid(f"{damaged} is damaged")
             _check_weights(archive.read(WEIGHTS))
-            return json.loads(archive.read("config.json"))
-    except Exception as error:  # zipfile, json and h5py raise many kinds of exceptions
-        raise UserError(f"model.weights: {path}: {one_line(error)}; expected a model.keras") from error
+            if archive.getinfo("config.json").file_size > foreign.MAX_METADATA:
+                raise Invalid(f"config.json is larger than {foreign.MAX_METADATA:,} bytes")
+            return foreign.parse_json(archive.read("config.json").decode())
 
 
 def network_spec(config: Any) -> NetworkSpec:
@@ -65,13 +68,13 @@ def network_spec(config: Any) -> NetworkSpec:
         config: the result of `read_config`.
 
     Raises:
-        ValueError: a layer or a size is not one of this package's networks. A malformed configuration can also
-            raise KeyError, TypeError or UserError.
+        Invalid: a layer or a size is not one of this package's networks. A malformed configuration can also raise
+            other exceptions: call this function within `foreign.parsing`.
     """
     layers = config["config"]["layers"]
     for layer in layers:
         if layer["class_name"] not in LAYERS:
-            raise ValueError(f"it holds a layer of class {layer['class_name']}")
+            raise Invalid(f"it holds a layer of class {foreign.shown(layer['class_name'], 40)}")
 
     def configs(class_name: str) -> list[Any]:
         return [layer["config"] for layer in layers if layer["class_name"] == class_name]
@@ -87,9 +90,9 @@ def network_spec(config: Any) -> NetworkSpec:
     if conv:
         model |= {"channels": [layer["filters"] for layer in conv], "kernel_size": conv[0]["kernel_size"][0]}
     shape, scale = configs("InputLayer")[0]["batch_shape"][1:], configs("Rescaling")[0]["scale"]
-    if not all(type(n) is int and n > 0 for n in [*shape, output["units"]]):
-        raise ValueError("its input shape or number of classes is not a positive integer")
-    recipe = recipes.from_metadata({"model": model})
+    check_input(shape, output["units"])
+    with foreign.part_of_file():
+        recipe = recipes.from_metadata({"model": model})
     return NetworkSpec(recipe, tuple(shape), output["units"], 1.0 if scale == 1 else 1 / 255)
 
 
@@ -98,11 +101,6 @@ def relevant(config: Any) -> Any:
     if isinstance(config, dict):
         return {name: relevant(part) for name, part in config.items() if name not in IRRELEVANT}
     return [relevant(part) for part in config] if isinstance(config, list) else config
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an exception on one line, shortened to 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_weights(content: bytes) -> None:
@@ -114,12 +112,12 @@ def _check_weights(content: bytes) -> None:
 
         def visit(name: str, link: Any) -> None:
             if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"{name} is a link")
+                raise Invalid(f"{name} is a link")
             if isinstance(item := file[name], h5py.Dataset):
                 datasets.append(item)
 
         file.visititems_links(visit)
         if any(item.external or item.is_virtual or item.dtype.kind not in "fiu" for item in datasets):
-            raise ValueError("its weights are not plain numbers stored in the file")
+            raise Invalid("its weights are not plain numbers stored in the file")
         if sum(item.nbytes for item in datasets) > len(content):
-            raise ValueError("its weights are compressed, which those of Keras are not")
+            raise Invalid("its weights are compressed, which those of Keras are not")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import keras
 import numpy as np
 
 from minigrad.recipes import PLATEAU, Recipe
-from minigrad.runs import Epoch, RunRecorder
+from minigrad.runs import Epoch, RunRecorder, writing
+from minigrad.runs.files import draft_of
 from minigrad.runs.progress import ProgressReport
+from minigrad.runs.signals import Interruption
 from minigrad.runs.tensorboard import Histograms, Scalars
 
 from .model import get_weights
 from .options import LOG, MODEL
-from .startup import CtrlC
 from .stock import constant_rate, copy_weights, stock_copy
 
 
@@ -32,24 +34,26 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
     """
 
     def __init__(self, path: Path, **options: Any) -> None:
-        self.path, self.draft = path, path.with_name(f".{path.name}")
+        self.path, self.draft = path, draft_of(path)
         super().__init__(str(self.draft), **options)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.stock = stock_copy(self.model, self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.draft.unlink(missing_ok=True)  # left by a run that was killed while writing
         trained = self.model
         copy_weights(trained, self.stock)
         self.stock.optimizer.learning_rate = constant_rate(trained.optimizer)
         self.set_model(self.stock)
         try:
-            super().on_epoch_end(epoch, logs)
+            with writing(self.path):
+                super().on_epoch_end(epoch, logs)
+            if self.draft.exists():
+                self.draft.replace(self.path)
         finally:
             self.set_model(trained)
-        if self.draft.exists():
-            self.draft.replace(self.path)
+            with suppress(OSError):
+                self.draft.unlink(missing_ok=True)
 
 
 class CSVLogger(keras.callbacks.CSVLogger):
@@ -104,18 +108,18 @@ class RunFolder(keras.callbacks.Callback):
         self.report.epoch(metrics)
 
 
-class TerminateOnCtrlC(keras.callbacks.Callback):
+class TerminateOnInterruption(keras.callbacks.Callback):
     """Raises KeyboardInterrupt again if a library swallowed it and training continued."""
 
-    def __init__(self, ctrl_c: CtrlC) -> None:
+    def __init__(self, interruption: Interruption) -> None:
         super().__init__()
-        self.ctrl_c = ctrl_c
+        self.interruption = interruption
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.ctrl_c.raise_again()
+        self.interruption.raise_again()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.ctrl_c.raise_again()
+        self.interruption.raise_again()
 
 
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):

@@ -96,10 +96,10 @@ def test(options: Any) -> None:
         with starting():
             from . import restore, training
         data = datasets.load(recipe.data.path)
+        net, data = restore.restore_for(recipe, data)
         datasets.report_notes(data)
-        net = restore.restore_for(recipe, data)
         folder.prepare(out, RESULT_FILES)
-        training.evaluate(net, data.test, out, recipe)
+        training.evaluate(net, data.test, out, recipe, data.class_names)
 
 
 def predict_options(parser: Parser) -> None:
@@ -124,7 +124,7 @@ def predict(options: Any) -> None:
         )
         outputs = training.logits(net, images)
         metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-        predictions.write(out, outputs, images, names, options)
+        predictions.write(out, outputs, images, names, options, spec.class_names)
 
 
 def export_options(parser: Parser) -> None:
@@ -140,18 +140,18 @@ def export_options(parser: Parser) -> None:
 def export(options: Any) -> None:
     """Write the network in other formats."""
     recipe = recipes.to_recipe(options)
+    folder.refuse_empty(options.out, "--out", "a folder")
     with starting():
         from . import restore
         from .export.command import export
     net, spec = restore.restore(recipe.model.weights)
-    data = datasets.load(recipe.data.path)
-    restore.refuse_misfit(spec, data)
+    data = restore.refuse_misfit(spec, datasets.load(recipe.data.path), recipe.model.weights)
     source = Path(str(recipe.model.weights))
     export(
         net,
         spec,
         *data.test,
-        expand(options.out) if options.out else source.parent,
+        source.parent if options.out is None else expand(options.out),
         source.stem,
         options.kinds,
         calibration=data.train.images,

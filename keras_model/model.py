@@ -59,6 +59,9 @@ def build_model(
         logits = net.predict(images)
     """
     layers = sizes(model, input_shape, classes)
+    arrays = None
+    if model.weights is not None:  # read before the network is built, which takes longer
+        arrays = weights.load_for(model.weights, NetworkSpec(Recipe(model=model), input_shape, classes, input_scale))
     inputs = keras.Input(input_shape, dtype="uint8" if input_scale != 1 else None, name="image")
     # A NumPy scalar stays float64; TensorFlow would convert a Python float to float32 first.
     scale = np.dtype(keras.config.floatx()).type(input_scale)
@@ -73,9 +76,8 @@ def build_model(
     for i, (_, units) in enumerate(layers.hidden):
         x = _hidden_layer(x, model, i, units)
     net = keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
-    if model.weights is not None:
-        spec = NetworkSpec(Recipe(model=model), input_shape, classes, input_scale)
-        set_weights(net, weights.load_for(model.weights, spec))
+    if arrays is not None:
+        set_weights(net, arrays)
     return net
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from minigrad.runs import UserError, resuming, weights
+from minigrad.runs import NetworkSpec, UserError, foreign, resuming, weights
+from minigrad.runs.foreign import Invalid, parsing
 
 from .callbacks import AveragedWeights
 from .options import Options
 from .stock import unwrapped
 
+EXPECTED, FAULT = "the checkpoint of this run", "is damaged or of another network"
 # The attributes in which Keras's callbacks keep their state.
 CALLBACK_STATE = {
     "EarlyStopping": ("best", "wait", "best_epoch"),
@@ -78,24 +82,25 @@ class ResumableState(keras.callbacks.Callback):
         Raises:
             UserError: the file is damaged, or belongs to another network, backend or setting, or to other data.
         """
-        arrays, metadata = weights.read(self.path, "--resume")
-        try:
-            self.state = json.loads(metadata["state"])
-            resuming.refuse_other_data(self.state.get("data"), self.digest, data)
-            for name, now in self.settings.items():
-                if (before := self.state["made_with"][name]) != now:
-                    raise UserError(f"--resume: {name} is {now}, but the run was made with {before}; expected {before}")
-            for name, variable in _variables(model).items():
-                if arrays[name].shape != tuple(variable.shape):
-                    raise ValueError(f"{name} has shape {arrays[name].shape}; expected {tuple(variable.shape)}")
-                variable.assign(arrays[name])
-            self.best = _list("best", arrays)
-            if self.averaged is not None:
-                self.averaged.trained = _list("trained", arrays)
-            self.saved_epochs = int(self.state["epoch"])
-            return self.saved_epochs
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"--resume: {self.path} is damaged or of another network ({error})") from error
+        self.state, arrays = read(self.path)
+        resuming.refuse_other_data(self.state.get("data"), self.digest, data)
+        for name, now in self.settings.items():
+            if (before := self.state["made_with"].get(name)) != now:
+                raise UserError(
+                    f"--resume: {name} is {now}, but the run was made with {foreign.shown(before, 40)}; expected that"
+                )
+        variables = _variables(model)
+        with parsing(f"--resume: {self.path}", EXPECTED, FAULT):
+            for name, variable in variables.items():
+                _check(name, arrays[name], variable)
+            self.best = _list("best", arrays, model.weights)
+            trained = _list("trained", arrays, model.trainable_variables)
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        if self.averaged is not None:
+            self.averaged.trained = trained
+        self.saved_epochs = self.state["epoch"]
+        return self.saved_epochs
 
     def on_train_begin(self, logs: Any = None) -> None:
         # The other callbacks reset themselves in their own on_train_begin, which ran before this one.
@@ -130,6 +135,70 @@ def _numbered(name: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{name}.{i}": array for i, array in enumerate(arrays)}
 
 
-def _list(name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return the arrays that `_numbered` named."""
-    return [arrays[f"{name}.{i}"] for i in range(sum(key.startswith(f"{name}.") for key in arrays))]
+def _list(name: str, arrays: dict[str, np.ndarray], variables: Sequence[Any]) -> list[np.ndarray]:
+    """Return the arrays that `_numbered` named: none, or one that fits each of the variables.
+
+    Raises:
+        Invalid: their number, a shape or a dtype differs.
+    """
+    count = sum(key.startswith(f"{name}.") for key in arrays)
+    if count not in (0, len(variables)):
+        raise Invalid(f"it has {count} arrays {name}; expected {len(variables)}")
+    found = [arrays[f"{name}.{i}"] for i in range(count)]
+    for i, array in enumerate(found):
+        _check(f"{name}.{i}", array, variables[i])
+    return found
+
+
+def _check(name: str, array: np.ndarray, variable: Any) -> None:
+    """Raise `Invalid` unless an array has the shape and the kind of numbers of a variable, and all are finite."""
+    if array.shape != tuple(variable.shape):
+        raise Invalid(f"{name} has shape {array.shape}; expected {tuple(variable.shape)}")
+    if "float" in keras.backend.standardize_dtype(variable.dtype):
+        weights.check_finite(name, array)
+    elif array.dtype.kind not in "iub":
+        raise Invalid(f"{name} is of dtype {array.dtype}; expected integers")
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a checkpoint, and check the state in its metadata.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The state, and the arrays by name.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    arrays, metadata = weights.read(path, "--resume")
+    with parsing(f"--resume: {path}", EXPECTED, FAULT):
+        state = foreign.parse_json(metadata["state"], infinite=True)
+        foreign.whole_number("epoch", state["epoch"])
+        if not isinstance(state["made_with"], dict) or not isinstance(state.get("data"), str | None):
+            raise Invalid("its settings or the digest of its data are damaged")
+        for name, attributes in CALLBACK_STATE.items():
+            values = state.get(name)
+            if values is None:
+                continue
+            best, *counts = values
+            if len(values) != len(attributes):
+                raise Invalid(f"{name} has {len(values)} values; expected {len(attributes)}")
+            if best is not None:
+                foreign.number(f"the best loss in {name}", best, infinite=True)
+            for count in counts:
+                foreign.whole_number(f"a count in {name}", int(foreign.number(name, count)))
+    return state, arrays
+
+
+def refuse_other_network(path: Path, spec: NetworkSpec) -> None:
+    """Check that a checkpoint has at least as many numbers as its network, before the network is built.
+
+    Raises:
+        UserError: the file is damaged, or belongs to a smaller network.
+    """
+    numbers = sum(array.size for name, array in read(path)[1].items() if name.startswith("model."))
+    with parsing(f"--resume: {path}", EXPECTED, FAULT):
+        if numbers < (needed := sum(math.prod(shape) for shape in spec.shapes().values())):
+            raise Invalid(f"it has {numbers:,} numbers; the network has {needed:,}")

@@ -1,59 +1,21 @@
-"""Import Keras quietly, with Ctrl-C handled, and without TensorFlow beside another backend."""
+"""Import Keras quietly, without interruption, and without TensorFlow beside another backend."""
 
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from minigrad.runs import UserError
+from minigrad.runs.signals import deferred
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-class CtrlC:
-    """A context in which Ctrl-C is both recorded and raised.
-
-    Python raises KeyboardInterrupt in the code that is running at that moment.
-    If a library catches it with a bare `except`, training continues.
-    `raise_again` then raises it again.
-
-    Args:
-        defer: record Ctrl-C without raising it, for code that KeyboardInterrupt would crash. Default False.
-    """
-
-    def __init__(self, *, defer: bool = False) -> None:
-        self.defer, self.pressed = defer, False
-
-    def __enter__(self) -> CtrlC:
-        # Other threads can't set signal handlers.
-        self.in_main_thread = threading.current_thread() is threading.main_thread()
-        if self.in_main_thread:
-            self.previous = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.in_main_thread:
-            signal.signal(signal.SIGINT, self.previous)
-
-    def raise_again(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed in this context."""
-        if self.pressed:
-            raise KeyboardInterrupt
-
-    def _handle(self, *_: Any) -> None:
-        self.pressed = True
-        if not self.defer:
-            raise KeyboardInterrupt
-
-
 @contextmanager
 def stderr_held_back() -> Iterator[None]:
-    """Hold back what is written to standard error; show it if an exception is raised.
+    """Hold back what is written to standard error; show it if an exception is raised that is not a `UserError`.
 
     The file descriptor is redirected, since TensorFlow's C++ code writes
     messages before any log level takes effect.
@@ -63,6 +25,8 @@ def stderr_held_back() -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except Exception:
             messages.seek(0)
             os.write(stderr, messages.read())
@@ -76,12 +40,12 @@ def stderr_held_back() -> Iterator[None]:
 def starting() -> Iterator[None]:
     """A context in which Keras and the modules that need it are imported.
 
-    Ctrl-C takes effect at the end, since an exception within the import of a
-    C++ library can crash the process.
+    Ctrl-C, SIGTERM and SIGHUP take effect at the end, since an exception within
+    the import of a C++ library can crash the process.
 
     Raises:
         UserError: KERAS_BACKEND is not a backend that can train.
-        KeyboardInterrupt: Ctrl-C was pressed.
+        KeyboardInterrupt: one of these signals arrived.
 
     Example:
         with starting():
@@ -89,10 +53,9 @@ def starting() -> Iterator[None]:
     """
     if (backend := os.environ["KERAS_BACKEND"]) not in BACKENDS:
         raise UserError(f"KERAS_BACKEND: {backend}; expected {', '.join(BACKENDS)}")
-    with CtrlC(defer=True) as ctrl_c, stderr_held_back():
+    with deferred(), stderr_held_back():
         use_one_framework()
         yield
-    ctrl_c.raise_again()
 
 
 def use_one_framework() -> None:

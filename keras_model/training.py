@@ -26,16 +26,17 @@ from minigrad.runs import (
     whole_file,
     write_metrics,
 )
+from minigrad.runs.class_order import in_order_of
 from minigrad.runs.progress import ProgressReport, network
+from minigrad.runs.signals import Interruption
 
 from . import devices
-from .callbacks import AveragedWeights, RunFolder, TensorBoard, TerminateOnCtrlC, TerminateOnNaN, build_callbacks
+from .callbacks import AveragedWeights, RunFolder, TensorBoard, TerminateOnInterruption, TerminateOnNaN, build_callbacks
 from .data import CurrentEpoch, batch_order, epoch_shifts, training_data, validation_data
 from .model import build_model, compile_model, count_parameters, get_weights, set_weights
 from .options import CHECKPOINT, FILES, LOG, Options, check
 from .restore import build_network
-from .resume import ResumableState
-from .startup import CtrlC
+from .resume import ResumableState, refuse_other_network
 
 
 def fit(
@@ -68,7 +69,7 @@ def fit(
 
     Raises:
         UserError: recipe, data, weights, devices and folder don't fit together, or training diverged.
-        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+        Stopped: the run was interrupted, for example by Ctrl-C; the epochs that were completed are kept.
 
     Example:
         result = keras_model.fit("simple", out="runs/example")
@@ -78,6 +79,7 @@ def fit(
     with devices.claim_run(out, resume=resume, overwrite=overwrite) as run:
         keras.utils.set_random_seed(recipe.seed_everything)
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         recipes.refuse_misfit(recipe, data)
         datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)  # checks the batch size
         group = devices.reserve(options.devices)
@@ -103,6 +105,8 @@ def _train(
     overwrite: bool,
 ) -> tuple[keras.Model, RunRecorder]:
     order, epochs = batch_order(recipe, data, group), recipe.trainer.max_epochs
+    if resume and (out / CHECKPOINT).exists():
+        refuse_other_network(out / CHECKPOINT, NetworkSpec.of(recipe, data))
     net = _compiled(recipe, data, options, len(order(0)))
     averaged = [AveragedWeights()] if options.ema is not None else []
     recipe_callbacks = build_callbacks(recipe, out, validated=bool(len(data.validation.labels)), resumed=resume)
@@ -119,11 +123,11 @@ def _train(
     if skipped := len(data.train.labels) % group.devices:
         size = f"{len(data.train.labels):,} images on {group.devices} devices"
         print(f"{size}: {skipped} skipped per epoch, chosen by the shuffle")
-    ctrl_c, current = CtrlC(), CurrentEpoch()
+    interruption, current = Interruption(), CurrentEpoch()
     boards = [TensorBoard(out, recorder.history)] if options.tensorboard else []
     own = [*averaged, TerminateOnNaN(recorder), RunFolder(recorder, report), *boards, *recipe_callbacks, state]
     try:
-        with report, ctrl_c:
+        with report, interruption:
             net.fit(
                 training_data(data.train, order, current, epoch_shifts(recipe, data)),
                 epochs=len(past) if state.stopped_early() else epochs,
@@ -131,7 +135,7 @@ def _train(
                 verbose=0,
                 shuffle=False,  # `order` has shuffled
                 validation_data=validation_data(data.validation, current, group),
-                callbacks=[TerminateOnCtrlC(ctrl_c), current, *callbacks, *own],
+                callbacks=[TerminateOnInterruption(interruption), current, *callbacks, *own],
             )
     except KeyboardInterrupt:
         kept = f"{state.saved_epochs} completed epochs are kept in {out}"
@@ -151,7 +155,7 @@ def _restore(recipe: Recipe, out: Path, net: keras.Model, state: ResumableState)
     """Restore the run in `out` into `net` and `state`; return the epochs that it has completed."""
     past = resuming.continue_run(out, recipe, CHECKPOINT, lambda: state.restore(net, recipe.data.path))
     if (log := out / LOG).exists():  # remove the row of an epoch that will be trained again
-        rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1]
+        rows = log.read_bytes().splitlines(keepends=True)[: len(past) + 1 if past else 0]
         with whole_file(log) as draft:
             draft.write_bytes(b"".join(rows))
     return past
@@ -192,11 +196,11 @@ def _in_float32(net: keras.Model, spec: NetworkSpec) -> keras.Model:
 def _test(net: keras.Model, split: Split, recorder: RunRecorder) -> TrainingResult:
     outputs = logits(net, split.images)
     if np.isfinite(outputs).all():  # the recorder raises an error for other outputs
-        pictures.draw(recorder.out, split.images, split.labels, outputs)
+        pictures.draw(recorder.out, split.images, split.labels, outputs, recorder.spec.class_names)
     return recorder.test(outputs, split.labels, count_parameters(net))
 
 
-def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
+def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe, class_names: Sequence[str] = ()) -> None:
     """Test a trained network: write metrics.json, confusion.png and mistakes.png, and print the accuracy.
 
     Args:
@@ -204,11 +208,12 @@ def evaluate(net: keras.Model, split: Split, out: Path, recipe: Recipe) -> None:
         split: the test images and labels.
         out: the folder to write to.
         recipe: gives the paths of data and weights, for the message of an error.
+        class_names: the name of each class; empty if the classes only have numbers.
 
     Raises:
         UserError: an output is NaN or infinite.
     """
     outputs = logits(net, split.images)
     metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
-    pictures.draw(out, split.images, split.labels, outputs)
-    write_metrics(out, outputs, split.labels, parameters=count_parameters(net))
+    pictures.draw(out, split.images, split.labels, outputs, class_names)
+    write_metrics(out, outputs, split.labels, class_names, parameters=count_parameters(net))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from minigrad.runs.errors import run_command
 from minigrad.runs.overview import overview
+from minigrad.runs.signals import deferred
 
 PROG = "python -m lightning_module"
 DESCRIPTION = """\
@@ -29,7 +30,8 @@ def main(argv: Sequence[str]) -> None:
     """
     if overview(argv, PROG, DESCRIPTION, COMMANDS, read_on=READ_ON, own_options=True):
         return
-    from .cli import main
+    with deferred():
+        from .cli import main
 
     main(argv)
 

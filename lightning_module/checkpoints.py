@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from minigrad.recipes import Recipe
 from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, predictions, resuming, weights
+from minigrad.runs.foreign import parsing
+
+from . import checkpoint_file
 
 # The flags of this command that correspond to --out and --resume of the other packages.
 FLAGS = ("--out", "--ckpt_path last")
@@ -46,6 +47,8 @@ def settle_flags(config: Any) -> None:
         UserError: both are set, to different folders.
     """
     out, root = config.pop("out", None), config.trainer.default_root_dir
+    for flag, value in (("--out", out), ("--trainer.default_root_dir", root)):
+        folder.refuse_empty(value, flag, "a folder")
     if None not in (out, root) and expand(out) != expand(root):
         raise UserError(
             f"--out: {out}, but --trainer.default_root_dir is {root}; expected one of them, or the same folder"
@@ -224,20 +227,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file; expected a checkpoint, last or best")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = "cannot be loaded with weights_only=True"
-        raise UserError(f"--ckpt_path {path}: {reason}; expected a checkpoint of tensors and primitives") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
-        raise UserError(f"--ckpt_path {path}: has no state_dict of Lightning; expected a checkpoint")
-    return checkpoint
+    fault = "cannot be loaded with weights_only=True"
+    with parsing(f"--ckpt_path {path}", "a checkpoint of tensors and primitives", fault):
+        return checkpoint_file.load(path)
 
 
 def state_of_run(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the state of the RunFolder callback in a checkpoint; empty if the callback was not used."""
-    state = checkpoint.get("callbacks", {}).get("RunFolder", {})
-    return state if isinstance(state, dict) else {}
+    return checkpoint.get("callbacks", {}).get("RunFolder", {})  # type: ignore[no-any-return]
 
 
 def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,19 +17,20 @@ import jsonargparse.typing
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import NetworkSpec, Stopped, UserError, folder
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder, signals, whole_file
 from minigrad.runs.memory import keep_freed
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import checkpoints, settings
+from . import options as trainer_options
 from .__main__ import COMMANDS, DESCRIPTION, PROG
 from .checkpoints import FLAGS, is_first_rank
 from .data import ImageDataModule
 from .export import ExportingTrainer
+from .interruption import OwnSignals
 from .model import FROM_DATA, LitClassifier
 from .run_folder import RunFolder
 from .trainer import (
@@ -39,10 +42,18 @@ from .trainer import (
 )
 
 CONFIG = "config.yaml"  # in the run folder
+FIRST_RANK = "MINIGRAD_FIRST_RANK"  # the process that starts the other ranks sets this variable to its number
+
+# Parts of messages of Lightning that a user cannot act on.
+HIDDEN = ("Tip:", "GPU available: False", "TPU available: False", "Detected KeyboardInterrupt")
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
-    """Lightning's parser, whose error messages are one sentence."""
+    """Lightning's parser, whose error messages are one sentence, and whose values are never read from other files."""
+
+    def add_class_arguments(self, *args: Any, **options: Any) -> list[str]:
+        # LightningCLI sets `sub_configs`, with which `callbacks: FILE` in a config reads that file, and an error shows it.
+        return super().add_class_arguments(*args, **{**options, "sub_configs": False})  # type: ignore[no-any-return]
 
 
 class ClassifierCLI(LightningCLI):
@@ -104,10 +115,22 @@ class ClassifierCLI(LightningCLI):
         otherwise from the data."""
 
         def argument(data: ImageDataModule) -> Any:
-            return getattr(self.spec or data.loaded, name)
+            if name != "class_names" or self.spec or not (names := self.trained_names(data)):
+                return getattr(self.spec or data.loaded, name)
+            data.align(names, self.config[self.subcommand].ckpt_path or self.recipe.model.weights)
+            return names
 
         argument.__name__ = name  # shown in --help
         return argument
+
+    def trained_names(self, data: ImageDataModule) -> tuple[str, ...]:
+        """Return the class names of the network in the checkpoint or the weights file.
+
+        Training from weights of other classes is allowed. Then there are no names.
+        """
+        spec = checkpoints.network_spec(self.config[self.subcommand], required=False)
+        names = spec.class_names if spec else ()
+        return names if self.subcommand != "fit" or sorted(names) == sorted(data.loaded.class_names) else ()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
@@ -115,6 +138,7 @@ class ClassifierCLI(LightningCLI):
         self.spec: NetworkSpec | None = None
         checkpoints.settle_flags(config)
         self.recipe = settings.to_recipe(config)
+        trainer_options.check(config.trainer, self.recipe, fits=command == "fit")
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
         # The trial runs of Lightning (fast_dev_run, barebones) write no files.
         self.writes_files = not (config.trainer.fast_dev_run or config.trainer.barebones)
@@ -151,32 +175,49 @@ class ClassifierCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         config = self.config[self.subcommand]
-        if self.writes_files:
+        self.trainer_defaults: dict[str, Any]
+        if not self.writes_files:
+            self.trainer_defaults = {"callbacks": [OwnSignals()]}
+        else:
             validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
             self.run = RunFolder(self.out, self.recipe, self.extra)
-            callbacks = default_callbacks(
-                self.run, config.trainer, settings.callback_names(config), validated=validated
-            )
+            names = settings.callback_names(config)
+            callbacks = default_callbacks(self.run, config.trainer, names, validated=validated)
             self.trainer_defaults = {"callbacks": callbacks}
-            options |= default_options(str(self.subcommand), self.out, config.trainer, tensorboard=config.tensorboard)
+            options |= default_options(
+                str(self.subcommand), self.out, config.trainer, names, tensorboard=config.tensorboard
+            )
         try:
             return super().instantiate_trainer(**options)
         except (ValueError, TypeError) as error:
-            raise UserError(f"trainer: {error}") from error
+            raise trainer_options.sentence(error) from error
+        except ModuleNotFoundError as error:
+            if error.name is not None:
+                raise
+            raise trainer_options.sentence(error) from error  # Lightning's, for an accelerator or a precision
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:  # jsonargparse's, for an exception in a linked argument
-            raise (error.__cause__ if isinstance(error.__cause__, UserError) else error) from None
+        except ValueError as error:  # jsonargparse's, for an exception in a linked argument or a class
+            cause = error.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
+            # jsonargparse lists what it has tried, and first the error of the class that the user has named.
+            tried = re.search(r"^Errors:\n  - (.*)$", str(error), re.MULTILINE)
+            if tried is None:
+                raise
+            raise UserError(f"trainer: {tried[1]}") from error
 
     def after_instantiate_classes(self) -> None:
         if self.config[self.subcommand].compile:
+            self.model.example_input_array = None  # the summary would compile the network for another batch size
             self.model.net.compile()  # in place, which keeps the names in checkpoints
 
     def before_fit(self) -> None:
         data, config = self.datamodule.dataset, self.config.fit
         recipes.refuse_misfit(self.recipe, data)
+        trainer_options.check_batches(self.trainer, data, self.datamodule.batch_size)
         if not self.writes_files or not is_first_rank():
             return
         checkpoint = Path(config.ckpt_path) if config.ckpt_path is not None else None
@@ -191,7 +232,8 @@ class ClassifierCLI(LightningCLI):
         )
         saved = config.clone()
         saved.ckpt_path, saved.overwrite = None, False  # this config starts another run
-        self._parser("fit").save(saved, self.out / CONFIG, skip_unset=False, overwrite=True)
+        with whole_file(self.out / CONFIG) as draft:
+            self._parser("fit").save(saved, draft, skip_unset=False, overwrite=True)
         images, ranks = len(data.train.labels), self.trainer.world_size
         if skipped := images % ranks:
             print(f"{images:,} images on {ranks} devices: {skipped} skipped per epoch, different ones in each")
@@ -242,10 +284,18 @@ def quiet_start() -> None:
     """
     ignore_warnings()
     keep_tensorflow_out()
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip:" not in r.getMessage())
+    threading.excepthook = _report_thread
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in HIDDEN))
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
     jsonargparse.typing.register_type(torch.device, fail_already_registered=False)
+
+
+def _report_thread(error: threading.ExceptHookArgs) -> None:
+    """Report an exception in a thread, except that of a full disk, which TensorBoard raises again in the main thread."""
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
@@ -257,25 +307,36 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
 
     Raises:
         UserError: an argument, a file or the data cannot be used.
-        Stopped: Ctrl-C.
+        Stopped: Ctrl-C, SIGTERM or SIGHUP.
     """
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP starts the other ranks with sys.argv
-    inherited = checkpoints.FOLDER in os.environ
+    if os.environ.get(FIRST_RANK) == str(os.getppid()):
+        signals.follow(os.getppid())
+    before = {name: os.environ.get(name) for name in (FIRST_RANK, checkpoints.FOLDER, checkpoints.CHECKPOINT)}
+    os.environ[FIRST_RANK] = str(os.getpid())
     try:
         with ExitStack() as claims:
             # Shell completion needs a command of one word.
             prog = "lightning_module" if "--print_completion" in argv else PROG
             cli(argv[0] if argv and argv[0] in COMMANDS else None, prog, claims)
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has shut down already
-            out = os.environ.get(checkpoints.FOLDER)
+    except Exception as error:
+        if isinstance(error, UserError) or not trainer_options.in_lightning(error):
+            raise
+        raise trainer_options.sentence(error) from error
+    except (KeyboardInterrupt, SystemExit) as end:
+        out = os.environ.get(checkpoints.FOLDER)
+        # Lightning turns the interruption of a Trainer into a SystemExit.
+        interrupted = isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt)
+        if not interrupted and not signals.received():
+            raise
+        if argv[0] == "fit" and out is not None and folder.holds_run(Path(out)):
             raise Stopped(f"completed epochs are kept in {out}; {FLAGS[0]} {out} {FLAGS[1]} continues") from None
-        raise
+        raise KeyboardInterrupt from None
     finally:
-        if not inherited:
-            for name in (checkpoints.FOLDER, checkpoints.CHECKPOINT):
+        for name, value in before.items():
+            if value is None:
                 os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -27,7 +27,8 @@ class ImageDataModule(LightningDataModule):
     """Loaders of the training, validation and test images of one data set, and of the images for `predict`.
 
     Args:
-        path: mnist, an .npz file, or a folder with CSV or IDX files; predict accepts images in more formats.
+        path: mnist, digits, an .npz file, or a folder with CSV files, IDX files or one subfolder of pictures per class;
+            predict accepts images in more formats.
         batch_size: the number of images per step and device.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
             tenth of them, at most 5,000. Tests and predictions do not depend on it.
@@ -79,6 +80,26 @@ class ImageDataModule(LightningDataModule):
         del self._unsplit  # otherwise the training images would be in memory twice
         datasets.steps_per_epoch(len(data.train.labels), self.batch_size)
         return data
+
+    def align(self, names: Sequence[str], source: object) -> None:
+        """Number the classes as a network does.
+
+        Args:
+            names: the class names of the network; empty changes nothing.
+            source: the file of the network, for messages.
+
+        Raises:
+            UserError: the classes of the data have other names.
+        """
+        part = "dataset" if "dataset" in self.__dict__ else "_unsplit"
+        self.__dict__[part] = datasets.align_classes(self.loaded, names, source)
+
+    def setup(self, stage: str) -> None:
+        """Number the classes as the module does that will be tested."""
+        module = self.trainer.lightning_module if self.trainer else None
+        if stage in ("test", "validate") and isinstance(module, LightningModule):
+            hparams: Any = module.hparams
+            self.align(tuple(hparams.get("class_names", ())), "the network")
 
     def images_for(self, module: LightningModule) -> datasets.Unlabelled:
         """Load the images at `path` for `predict`, in the shape and scale that `module` was trained on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import ExitStack, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 
 from minigrad.runs import exports, folder, weights, whole_file
 
+from .checkpoints import read_checkpoint
 from .data import ImageDataModule
 from .model import LitClassifier
 
@@ -47,7 +48,7 @@ class ExportingTrainer(Trainer):
         assert model is not None
         assert datamodule is not None
         if ckpt_path is not None:
-            model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+            model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
         images = datamodule.images_for(model).images[: exports.IMAGES]
         stem = Path(ckpt_path).stem if ckpt_path is not None else Path(folder.WEIGHTS).stem
         paths = {suffix: Path(self.default_root_dir, stem + suffix) for suffix in WRITERS}
@@ -95,8 +96,8 @@ def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
     with warnings.catch_warnings(), redirect_stdout(StringIO()):  # it prints its progress
         warnings.simplefilter("ignore")
         options: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "external_data": False}
-        torch.onnx.export(program, (), path, dynamo=True, verbose=False, **options)
-    exported = onnx.load(path)
+        # In memory, because torch does not report a full disk as Python does.
+        exported = torch.onnx.export(program, (), None, dynamo=True, verbose=False, **options).model_proto  # type: ignore[union-attr]
     onnx.helper.set_model_props(exported, _metadata(model))
     onnx.checker.check_model(exported, full_check=True)
     onnx.save(exported, path)
@@ -104,7 +105,9 @@ def write_onnx(path: Path, program: Any, model: LitClassifier) -> None:
 
 def write_program(path: Path, program: Any, model: LitClassifier) -> None:
     """Write a program that torch.export.load reads, without this package."""
-    torch.export.save(program, path, extra_files=_metadata(model))
+    buffer = BytesIO()  # because a full disk would end the process in torch's code
+    torch.export.save(program, buffer, extra_files=_metadata(model))
+    path.write_bytes(buffer.getbuffer())
 
 
 def write_weights(path: Path, program: Any, model: LitClassifier) -> None:

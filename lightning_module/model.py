@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -92,6 +93,7 @@ class LitClassifier(LightningModule):
             architecture, list(channels), kernel_size, list(hidden), activation, dropout, batch_norm=batch_norm
         )
         self.net = Network(model, tuple(input_shape), classes, input_scale)
+        self.example_input_array = (torch.zeros(1, *input_shape),)  # from which the summary computes sizes and FLOPs
         # ModuleDict rejects the key "train", which is a method of its own.
         self.metrics = nn.ModuleDict({f"{stage}_": LossAndAccuracy() for stage in ("train", "val", "test")})
         if weights is not None:

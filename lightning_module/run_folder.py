@@ -23,6 +23,7 @@ from minigrad.runs import (
     Epoch,
     NetworkSpec,
     RunRecorder,
+    UserError,
     folder,
     manifest,
     metrics,
@@ -31,16 +32,18 @@ from minigrad.runs import (
     resuming,
     write_metrics,
 )
+from minigrad.runs.progress import ProgressReport
 from minigrad.runs.weights import Weights
 
 from . import checkpoints, restore, settings
 from .data import ImageDataModule, SeededOrder
+from .interruption import OwnSignals
 from .model import LitClassifier
 
 TITLE = "PyTorch Lightning"  # of curves.png
 
 
-class RunFolder(Checkpoint):
+class RunFolder(OwnSignals, Checkpoint):
     """Writes the run folder while the Trainer fits, tests and predicts.
 
     It writes history.csv and weights.safetensors after each epoch, curves.png
@@ -72,6 +75,8 @@ class RunFolder(Checkpoint):
         self.fits = False
         self.start_time, self.trained, self.validated, self.ended = 0.0, False, False, False
         self.logits: list[torch.Tensor] = []
+        self.prints_lines = False  # instead of Lightning's progress bars
+        self.report: ProgressReport | None = None
         self.options: Mapping[str, Any] = {}
 
     def prepare(
@@ -119,6 +124,7 @@ class RunFolder(Checkpoint):
             self.fits = stage == "fit"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         recorder = self._recorder
         self._complete_history(trainer.current_epoch)
         recorder.spec = self._spec(trainer, pl_module)  # after the finders, which change the recipe
@@ -126,6 +132,8 @@ class RunFolder(Checkpoint):
             if isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
                 self.digest = trainer.datamodule.dataset.digest  # type: ignore[attr-defined]
             recorder.write_recipe()
+            if self.prints_lines:
+                self._start_report(trainer, pl_module)
         if not recorder.history:
             return
         last = recorder.history[-1]
@@ -163,6 +171,10 @@ class RunFolder(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.trained:
             return
+        if trainer.is_global_zero and not (self.out / folder.RECIPE).exists():  # loggers create a lost folder again
+            raise UserError(
+                f"{self.out}: has lost its {folder.RECIPE} during the training; expected a folder that stays"
+            )
         means = {name: value.item() for name, value in trainer.callback_metrics.items()}
         epoch = Epoch(
             trainer.current_epoch + 1,
@@ -174,6 +186,8 @@ class RunFolder(Checkpoint):
             time.perf_counter() - self.start_time,
         )
         self._recorder.add_epoch(epoch, lambda: current_weights(trainer, pl_module), write=trainer.is_global_zero)
+        if self.report is not None:
+            self.report.epoch(epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.ended = True
@@ -203,7 +217,8 @@ class RunFolder(Checkpoint):
         parameters = sum(p.numel() for p in pl_module.parameters())
         if not self.fits:
             metrics.check_outputs(logits, self.recipe.data.path, weights=self.recipe.model.weights)
-        for path in pictures.draw(self.out, test.images, test.labels, logits):
+        names = self._recorder.spec.class_names
+        for path in pictures.draw(self.out, test.images, test.labels, logits, names):
             log_picture(trainer.loggers, path)
         for logger in trainer.loggers:
             claim_events(self.out, logger)  # a test after the training has an events file of its own
@@ -211,7 +226,7 @@ class RunFolder(Checkpoint):
             self.metrics = self._recorder.test(logits, test.labels, parameters).metrics
         else:
             epochs = {"epochs": len(self.history)} if self.history else {}  # restored from a checkpoint
-            self.metrics = write_metrics(self.out, logits, test.labels, parameters=parameters, **epochs)
+            self.metrics = write_metrics(self.out, logits, test.labels, names, parameters=parameters, **epochs)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.logits.append(outputs.float().cpu())
@@ -221,7 +236,8 @@ class RunFolder(Checkpoint):
         metrics.check_outputs(logits, data.path, weights=self.recipe.model.weights)
         names, images = data.unlabelled
         count = len(logits)  # limit_predict_batches may skip images
-        predictions.write(self.out, logits, images[:count], names and names[:count], self.options)
+        class_names = self._recorder.spec.class_names
+        predictions.write(self.out, logits, images[:count], names and names[:count], self.options, class_names)
 
     # Checkpoints.
 
@@ -250,6 +266,10 @@ class RunFolder(Checkpoint):
     def _spec(self, trainer: Trainer, module: LightningModule) -> NetworkSpec:
         assert isinstance(module, LitClassifier)
         return module.spec(settings.as_used(self.recipe, trainer, module), self.extra)
+
+    def _start_report(self, trainer: Trainer, module: LightningModule) -> None:
+        data, parameters = trainer.datamodule.dataset, sum(p.numel() for p in module.parameters())  # type: ignore[attr-defined]
+        self.report = ProgressReport(self._recorder.spec.recipe, data, parameters, int(trainer.num_training_batches))
 
     def _complete_history(self, done: int) -> None:
         """Add the epochs of `earlier` that the checkpoint lacks.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+from minigrad.runs.class_order import in_order_of
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
-from . import settings
+from . import options, settings
 from .checkpoints import BEST, LAST, read_checkpoint
 from .data import ImageDataModule
 from .model import LitClassifier
@@ -42,7 +45,13 @@ IGNORED_WARNINGS = (
     "Experiment logs directory .* exists and is not empty",
     "It is recommended to use .self.log.*sync_dist=True",  # LossAndAccuracy sums over the devices
     "Total length of `list` across ranks is zero",
+    "The number of training batches .* is smaller than the logging interval",  # epochs are logged
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",  # RunFolder's, for example in `test`
 )
+
+
+BARS = {"TQDMProgressBar", "RichProgressBar"}
+SUMMARIES = {"ModelSummary", "RichModelSummary"}
 
 
 class NoProfiler(PassThroughProfiler):
@@ -74,9 +83,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole_file(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            buffer = BytesIO()  # because torch reports a full disk in another way than Python
+            torch.save(checkpoint, buffer)
+            draft.write_bytes(buffer.getbuffer())
 
 
 def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
@@ -110,10 +121,14 @@ def default_callbacks(
         validated: whether there are validation images.
     """
     defaults: list[Callback] = [run]
+    run.prints_lines = _prints_lines(options, callbacks)
     if run.recipe.early_stopping.patience is not None and "EarlyStopping" not in callbacks:
         defaults.append(EarlyStopping("val_loss", patience=run.recipe.early_stopping.patience))
-    has_bar = not {"TQDMProgressBar", "RichProgressBar"}.isdisjoint(callbacks)
-    if not has_bar and options.get("enable_progress_bar") is not False:
+    if (
+        not _prints_lines(options, callbacks)
+        and BARS.isdisjoint(callbacks)
+        and options.get("enable_progress_bar") is not False
+    ):
         defaults.append(TQDMProgressBar(refresh_rate=50))
     if _saves_checkpoints(options, callbacks):
         common: dict[str, Any] = {"dirpath": run.out, "save_on_train_epoch_end": True, "enable_version_counter": False}
@@ -125,23 +140,36 @@ def default_callbacks(
     return defaults
 
 
+def _prints_lines(options: Any, callbacks: Collection[str]) -> bool:
+    """Return whether to print one line per epoch instead of progress bars, since the output is not a terminal."""
+    unset = options.get("enable_progress_bar") is None and not options.get("barebones")
+    return unset and BARS.isdisjoint(callbacks) and not sys.stdout.isatty()
+
+
 def _saves_checkpoints(options: Any, callbacks: Collection[str]) -> bool:
     return "ModelCheckpoint" not in callbacks and options.get("enable_checkpointing") is not False
 
 
-def default_options(command: str, out: Path, options: Any, *, tensorboard: bool) -> dict[str, Any]:
+def default_options(
+    command: str, out: Path, options: Any, callbacks: Collection[str] = (), *, tensorboard: bool
+) -> dict[str, Any]:
     """Return the default arguments of the Trainer, except those that the user has set.
 
     Args:
         command: fit, validate, test, predict or export.
         out: the run folder.
         options: the user's arguments of the Trainer; a mapping, or a namespace with `get`.
+        callbacks: class names of the user's callbacks.
         tensorboard: whether to log for TensorBoard too.
 
     Raises:
         UserError: TensorBoard is not installed.
     """
     defaults: dict[str, Any] = {"default_root_dir": str(out)}
+    if _prints_lines(options, callbacks):
+        defaults["enable_progress_bar"] = False
+        if options.get("enable_model_summary") is None and SUMMARIES.isdisjoint(callbacks):
+            defaults["enable_model_summary"] = False  # the first lines describe the network
     if options.get("profiler") is None:
         defaults["profiler"] = NoProfiler()
     if not options.get("plugins"):
@@ -200,7 +228,7 @@ def fit(
 
     Raises:
         UserError: recipe, data, weights and folder do not fit together, or training diverged.
-        Stopped: the run was interrupted by Ctrl-C; the epochs that were completed are kept.
+        Stopped: the run was interrupted by Ctrl-C or SIGTERM; the epochs that were completed are kept.
 
     Example:
         >>> result = lightning_module.fit("simple", out="runs/example", accelerator="cpu")
@@ -209,6 +237,7 @@ def fit(
     recipe = recipes.as_recipe(recipe)
     if "max_epochs" in trainer_options:
         recipe = recipes.check(replace(recipe, trainer=recipes.Trainer(trainer_options.pop("max_epochs"))))
+    options.check(trainer_options, recipe, fits=True)
     callbacks = trainer_options.pop("callbacks", None) or []
     callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
     files = default_files(trainer_options, _names(callbacks))
@@ -220,10 +249,12 @@ def fit(
         data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
         if data is not None:
             data_module.dataset = data
+        data_module.dataset = in_order_of(data_module.dataset, recipe.model.weights)
         recipes.refuse_misfit(recipe, data_module.dataset)
         module = LitClassifier.from_recipe(recipe, data_module.dataset)
         run = RunFolder(path, recipe, settings.extra_of_trainer(trainer_options, recipe, _names(callbacks)))
         trainer = _build_trainer(run, data_module, trainer_options, callbacks, tensorboard=tensorboard)
+        options.check_batches(trainer, data_module.dataset, data_module.batch_size)
         continued: dict[str, Any] = {"checkpoint": checkpoint, "resumes": checkpoint is not None}
         run.prepare(trainer, module, data_module.dataset, files, overwrite=overwrite, **continued)
         _fit_and_test(trainer, module, data_module, checkpoint)
@@ -231,13 +262,13 @@ def fit(
 
 
 def _fit_and_test(trainer: Trainer, module: LitClassifier, data: ImageDataModule, checkpoint: Path | None) -> None:
-    """Train and test. After Ctrl-C, raise `Stopped` instead of Lightning's SystemExit."""
+    """Train and test. After Ctrl-C or SIGTERM, raise `Stopped` instead of Lightning's SystemExit."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
         trainer.test(module, data, verbose=False)
     except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
+        if not isinstance(end.__context__, KeyboardInterrupt) and not trainer.received_sigterm:
             raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning has disabled Ctrl-C
@@ -263,7 +294,7 @@ def _build_trainer(
     run: RunFolder, data: ImageDataModule, options: Mapping[str, Any], callbacks: list[Callback], *, tensorboard: bool
 ) -> Trainer:
     validated = bool(len(data.dataset.validation.labels))
-    defaults = default_options("fit", run.out, options, tensorboard=tensorboard)
+    defaults = default_options("fit", run.out, options, _names(callbacks), tensorboard=tensorboard)
     trainer = Trainer(
         **{"devices": 1, **DEFAULTS, **options, **defaults, "max_epochs": run.recipe.trainer.max_epochs},
         callbacks=[*callbacks, *default_callbacks(run, options, _names(callbacks), validated=validated)],

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import datasets, nn, recipes
 from .classifier import Classifier
-from .restore import restore, weights_option
-from .runs import expand, exports, folder, onnx_runtime, run_command, whole_file
+from .restore import restore, weights_option, weights_path
+from .runs import exports, folder, onnx_runtime, run_command, whole_file
 from .runs.weights import NetworkSpec
 
 PROG = "python -m minigrad export"
@@ -105,8 +105,9 @@ def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
-        onnx.save(to_onnx(net, spec), draft)
-        onnx.checker.check_model(draft, full_check=True)
+        model = to_onnx(net, spec)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, draft)
         outputs = exports.predict_all_and_first(onnx_runtime.predictor(draft), images)
         return exports.check_outputs(path, outputs, net.predict(images))
 
@@ -130,9 +131,9 @@ def main(argv: Sequence[str]) -> None:
 
     onnx_runtime.load()
 
-    weights_path = expand(options.model.weights)
-    net, spec = restore(weights_path)
-    with folder.claim_file(options.out, weights_path.with_suffix(".onnx"), overwrite=options.overwrite) as out:
+    weights = weights_path(options)
+    net, spec = restore(weights)
+    with folder.claim_file(options.out, weights.with_suffix(".onnx"), overwrite=options.overwrite) as out:
         path = options.data.path or spec.recipe.data.path
         _, images = datasets.load_images(path, spec.input_shape, spec.input_scale, mnist_like=spec.mnist_like)
         images = images[: exports.IMAGES]

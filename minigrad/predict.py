@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import datasets, recipes
-from .restore import restore, weights_option
-from .runs import UserError, expand, folder, metrics, predictions, run_command
+from .restore import restore, weights_option, weights_path
+from .runs import UserError, folder, metrics, predictions, run_command
 
 PROG = "python -m minigrad predict"
 
@@ -24,17 +24,18 @@ def main(argv: Sequence[str]) -> None:
         "--data.path",
         type=str,
         required=True,
-        help="the images: mnist (its test images), an .npz, .npy or .csv file, a picture, or a folder with pictures",
+        help="the images: mnist or digits (the test images), an .npz, .npy or .csv file, a picture, or a folder with pictures",
     )
     recipes.predict_options(parser)
     options = parser.parse_args(argv)
 
-    path = expand(options.model.weights)
+    path = weights_path(options)
     net, spec = restore(path)
     if options.out is not None and Path(options.out).suffix == ".csv":
         raise UserError(f"--out {options.out}: names a CSV file; expected a folder, which gets {folder.PREDICTIONS}")
     files = predictions.files(options)
-    with folder.claim_files(options.out or path.parent, "minigrad", files, overwrite=options.overwrite) as out:
+    folder_name = path.parent if options.out is None else options.out
+    with folder.claim_files(folder_name, "minigrad", files, overwrite=options.overwrite) as out:
         names, images = datasets.load_images(
             options.data.path,
             spec.input_shape,
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         )
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
-        predictions.write(out, logits, images, names, options)
+        predictions.write(out, logits, images, names, options, spec.class_names)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .classifier import Classifier
 from .recipes import Parser
-from .runs import weights
+from .runs import UserError, expand, weights
 from .runs.weights import NetworkSpec
 
 
@@ -19,6 +20,17 @@ def weights_option(parser: Parser) -> None:
         metavar="FILE",
         help="a weights.safetensors that any of the three packages wrote; it also describes the network",
     )
+
+
+def weights_path(options: Any) -> Path:
+    """Return the file of --model.weights.
+
+    Raises:
+        UserError: the option is the empty text.
+    """
+    if not options.model.weights:
+        raise UserError("model.weights: ''; expected a weights.safetensors")
+    return expand(options.model.weights)
 
 
 def restore(path: str | Path) -> tuple[Classifier, NetworkSpec]:

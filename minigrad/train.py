@@ -15,6 +15,7 @@ from . import checkpoint, datasets, recipes
 from .datasets import Dataset
 from .recipes import Recipe
 from .runs import Epoch, RunRecorder, Stopped, TrainingResult, folder, metrics, resuming, run_command
+from .runs.class_order import in_order_of
 from .runs.memory import keep_freed
 from .runs.progress import ProgressReport, network
 from .runs.tensorboard import Scalars
@@ -78,6 +79,7 @@ def fit(
     recipe = recipes.as_recipe(recipe)
     with folder.claim_run(out, "minigrad", FILES, resume=resume, overwrite=overwrite) as run:
         data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+        data = in_order_of(data, recipe.model.weights)
         return _fit(recipe, data, run, resume and folder.holds_run(run), overwrite, tensorboard)
 
 
@@ -85,15 +87,21 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     steps = datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     recipes.refuse_misfit(recipe, data)
     spec = NetworkSpec.of(recipe, data)
-    state = TrainingState.start(spec, steps * recipe.trainer.max_epochs)
+    length = steps * recipe.trainer.max_epochs
     scalars = Scalars(out) if tensorboard else None
+    restored: TrainingState | None = None
 
     def restore() -> int:
-        epochs, digest = checkpoint.load(out / checkpoint.NAME, state)
-        resuming.refuse_other_data(digest, data.digest, recipe.data.path)
-        return epochs
+        nonlocal restored
+        # The checkpoint is checked before the network is built, whose size a damaged recipe.yaml could make enormous.
+        content = checkpoint.read(out / checkpoint.NAME, spec)
+        resuming.refuse_other_data(content.digest, data.digest, recipe.data.path)
+        restored = TrainingState.start(spec, length)
+        content.restore(restored)
+        return content.epoch
 
     epochs = resuming.continue_run(out, recipe, checkpoint.NAME, restore) if resume else []
+    state = restored or TrainingState.start(spec, length)
     datasets.report(data)
     folder.prepare(out, FILES, overwrite=overwrite)
     recorder = RunRecorder(out, spec, f"minigrad, {network(recipe, data)}", epochs)

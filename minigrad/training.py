@@ -99,9 +99,10 @@ class TrainingState:
             UserError: the weights do not fit the network.
         """
         recipe, model = spec.recipe, spec.recipe.model
+        arrays = weights.load_for(model.weights, spec) if model.weights is not None else None
         net = Classifier(model, spec.input_shape, spec.classes, spec.input_scale, recipe.seed_everything)
-        if model.weights is not None:
-            net.load_state_dict(weights.load_for(model.weights, spec))
+        if arrays is not None:
+            net.load_state_dict(arrays)
         optimizer = build_optimizer(net.parameters(), model)
         best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
         return cls(net, optimizer, Schedule(model.schedule, optimizer, total_steps), best)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minigrad.recipes import Recipe
-from minigrad.runs import write_json
+from minigrad.runs import foreign, write_json
+from minigrad.runs.foreign import parsing
 
 from .. import contenders
 from ..machine import thread_settings
+from ..results import typed
+from ..results.schema import Run, SweepAnswer
 
 Stage = Literal["parity", "matrix", "closed", "open", "sweep"]
 ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
@@ -81,7 +84,11 @@ def read_answer(folder: Path, job: Job) -> dict[str, Any] | None:
     out = folder / job.name
     if not (out / ANSWER).exists():
         return None
-    options = json.loads((out / JOB).read_text(encoding="utf-8"))["options"]
-    if options != json.loads(json.dumps(dict(job.options))):  # JSON turns tuples into lists
-        return None
-    return json.loads((out / ANSWER).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    kind: Any = Run if job.stage in ("closed", "open") else SweepAnswer if job.stage == "sweep" else dict[str, Any]
+    with parsing(out, f"the {JOB} and the {ANSWER} of a finished job"):
+        options = foreign.read_json(out / JOB)["options"]
+        if options != json.loads(json.dumps(dict(job.options))):  # JSON turns tuples into lists
+            return None
+        answer = typed.escaped(foreign.read_json(out / ANSWER))
+        typed.check(answer, kind)
+    return answer  # type: ignore[no-any-return]

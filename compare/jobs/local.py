@@ -56,7 +56,8 @@ def start_worker(job: Job, out: Path, shared: Path, threads: int) -> subprocess.
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | job.environment(threads),
+            # Its temporary files are in the shared folder, which this process removes.
+            env=os.environ | job.environment(threads) | {"TMPDIR": str(shared)},
             start_new_session=True,  # Ctrl-C reaches this process only, which then ends its workers
         )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from minigrad.runs import UserError, whole_file
+from minigrad.runs import UserError, signals, whole_file
 
 from .job import ANSWER, Job
 from .local import failure, start_worker
+from .temporary import temporary_folder
 
 Files = dict[str, bytes]
 
@@ -40,7 +40,8 @@ class RayRunner:
         if not jobs:
             return
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            with signals.deferred():  # Ray's handler of SIGTERM would end the process with exit status 15
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         task: Any = ray.remote(num_cpus=self.threads, max_retries=2)(run_job)
         data = ray.put(read_files(self.shared))
         waiting = {task.remote(data, job, self.threads): job for job in jobs}
@@ -62,8 +63,8 @@ class RayRunner:
 
 def run_job(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
     """Run one job in a process on a machine of the cluster; return its files, and a sentence if it failed."""
-    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
-        shared, out = Path(folder) / "shared", Path(folder) / "out"
+    with temporary_folder() as folder:
+        shared, out = folder / "shared", folder / "out"
         write_files(shared, data)
         process = start_worker(job, out, shared, threads)
         try:

@@ -12,27 +12,29 @@ from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 from minigrad.runs import weights as weights_file
-from minigrad.runs import whole_file
+from minigrad.runs import whole_file, writing
 
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation", "x_test", "y_test")
 
 
 def write(folder: Path, data: Dataset, weights: Mapping[int, Mapping[str, np.ndarray]]) -> None:
     """Write the data, and the starting weights by seed, into `folder`."""
-    for part in ("train", "validation", "test"):
-        split = getattr(data, part)
-        np.save(folder / f"x_{part}.npy", split.images)
-        np.save(folder / f"y_{part}.npy", split.labels)
-    (folder / "data.json").write_text(json.dumps({"classes": data.classes}))
-    for seed, arrays in weights.items():
-        np.savez(folder / f"weights-{seed}.npz", **arrays)  # type: ignore[arg-type]
+    with writing(folder):
+        for part in ("train", "validation", "test"):
+            split = getattr(data, part)
+            np.save(folder / f"x_{part}.npy", split.images)
+            np.save(folder / f"y_{part}.npy", split.labels)
+        (folder / "data.json").write_text(json.dumps({"classes": data.classes, "class_names": data.class_names}))
+        for seed, arrays in weights.items():
+            np.savez(folder / f"weights-{seed}.npz", **arrays)  # type: ignore[arg-type]
 
 
 def read_data(folder: Path) -> Dataset:
     """Return the data set in `folder`, memory-mapped."""
     mapped = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ARRAYS]
     train, validation, test = (Split(*mapped[i : i + 2]) for i in (0, 2, 4))
-    return Dataset(train, validation, test, int(json.loads((folder / "data.json").read_text())["classes"]))
+    described = json.loads((folder / "data.json").read_text())
+    return Dataset(train, validation, test, described["classes"], class_names=tuple(described["class_names"]))
 
 
 def read_weights(folder: Path, seed: int) -> dict[str, np.ndarray]:

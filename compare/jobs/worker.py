@@ -10,10 +10,8 @@ import time
 
 START_TIME = time.perf_counter()  # before NumPy is loaded, which every contender needs
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +20,7 @@ from typing import Any
 
 from minigrad.recipes import Recipe
 from minigrad.runs import write_json
+from minigrad.runs.signals import end_with_parent
 
 from .. import contenders
 from ..parity import recorder
@@ -37,13 +36,6 @@ STAGES: dict[jobs.Stage, Callable[[Task], Any]] = {
     "open": training.run_open,
     "sweep": sweep.run,
 }
-
-
-def end_with_parent() -> None:
-    """Make the system end this process when its parent ends for any reason. Linux only."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def main(path: Path) -> None:

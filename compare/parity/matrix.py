@@ -6,7 +6,6 @@ does all of them in one process.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from minigrad.runs import Stopped, UserError, folder, write_json
 from .. import contenders, machine
 from ..jobs import runners, shared
 from ..jobs.job import Job
+from ..jobs.temporary import temporary_folder
 from ..plan import select
 from ..results import environment
 from ..results.schema import DTYPES, DropoutCheck, ParityCell
@@ -162,11 +162,11 @@ def run(
     """
     missing = {name: why for name in names if (why := contenders.find(name).missing()) is not None}
     available = [comparison.REFERENCE, *(name for name in names if name not in (*missing, comparison.REFERENCE))]
-    with tempfile.TemporaryDirectory(prefix="compare-") as temporary, console.status("starting") as status:
-        answers, failed = Path(temporary) / "answers", dict[str, str]()
+    with temporary_folder() as temporary, console.status("starting") as status:
+        answers, failed = temporary / "answers", dict[str, str]()
         planned = _jobs(available, cells)
-        shared.write(Path(temporary), data, {job.seed: {} for job in planned})
-        runner = runners.start("local", Path(temporary), answers, threads, lambda job, epochs: None)
+        shared.write(temporary, data, {job.seed: {} for job in planned})
+        runner = runners.start("local", temporary, answers, threads, lambda job, epochs: None)
         for i, (job, sentence) in enumerate(runner.run(planned, min(threads, len(planned)))):
             status.update(f"{i + 1} of {len(planned)} contenders done")
             if sentence:

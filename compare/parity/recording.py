@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad.datasets import npz
+
 MASKED = "masked"  # name of the recording with dropout, in float64
 FIRST_STEPS = 5
 
@@ -34,8 +36,7 @@ class Recording:
     @classmethod
     def read(cls, path: Path) -> Recording:
         """Read an .npz file."""
-        with np.load(path) as archive:
-            return cls(dict(archive))
+        return cls(npz.read_all(path, "the recording of a training"))
 
     @property
     def losses(self) -> np.ndarray:

@@ -21,14 +21,14 @@ class TestImage:
 
     Attributes:
         index: its index in the test set.
-        label: its class.
-        answers: (predicted class, titles of the contenders that predict it) pairs.
+        label: the number or the name of its class.
+        answers: (number or name of the predicted class, titles of the contenders that predict it) pairs.
         uri: the image as a data: URI.
     """
 
     index: int
-    label: int
-    answers: list[tuple[int, str]]
+    label: str
+    answers: list[tuple[str, str]]
     uri: str
 
 
@@ -36,9 +36,13 @@ def embed(digits: list[Digit], data: Dataset, titles: Mapping[str, str]) -> list
     """Return the images of a list of `results["digits"]`; empty if the data are not images."""
     if not drawable(data):
         return []
+    names = data.class_names or tuple(map(str, range(data.classes)))
     return [
         TestImage(
-            digit["index"], digit["label"], _answers(digit["answers"], titles), uri(data.test.images[digit["index"]])
+            digit["index"],
+            names[digit["label"]],
+            [(names[answer], who) for answer, who in _answers(digit["answers"], titles)],
+            uri(data.test.images[digit["index"]]),
         )
         for digit in digits
     ]

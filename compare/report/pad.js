@@ -141,7 +141,7 @@ function changed() {
     const answers = isEmpty() ? [] : answersTo(values);
     const summary = find("summary");
     summary.setAttribute("aria-busy", pen.down); // announced when the pen is lifted
-    summary.textContent = answers.length ? sentence(answers) : EMPTY;
+    summary.textContent = answers.length ? sentence(answers, data.names) : EMPTY;
     find("pen").textContent = pen.down ? "down" : "up";
     paintPad(canvas, { strokes, image: image && { values: image, height, width }, pen });
     paintPixels(find("seen"), { values, height, width });

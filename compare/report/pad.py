@@ -37,7 +37,8 @@ def payload(
         samples: maximum number of test images.
 
     Returns:
-        `shape` [height, width]; `classes`; `plan`, the layers in order, the
+        `shape` [height, width]; `names`, the name or number of each class;
+        `named`, whether they are names; `plan`, the layers in order, the
         activation and the input's scale; `networks`, each a title and weights
         as base64 of little-endian float32; `examples`, each a label and
         `pixels` as base64 of height * width bytes.
@@ -51,7 +52,8 @@ def payload(
         return None
     return {
         "shape": list(shape[:2]),
-        "classes": data.classes,
+        "names": list(data.class_names) or [str(k) for k in range(data.classes)],
+        "named": bool(data.class_names),
         "plan": {
             "scale": data.input_scale,
             "activation": recipe.model.activation,

@@ -62,7 +62,7 @@ const percent = (p) => (Number.isNaN(p) ? "not a number" : `${Math.round(100 * p
 const largest = (values) => values.indexOf(Math.max(...values)); // -1 if all are NaN
 
 /** Return a summary such as "3: minigrad 98 %, Keras 97 %; 5: torch 51 %", the class of most networks first. */
-function sentence(answers) {
+function sentence(answers, names) {
   const groups = new Map();
   for (const { title, values } of answers) {
     const label = largest(values);
@@ -70,7 +70,7 @@ function sentence(answers) {
   }
   return [...groups]
     .sort(([a, one], [b, other]) => other.length - one.length || a - b)
-    .map(([label, group]) => (label < 0 ? "" : `${label}: `) + group.join(", "))
+    .map(([label, group]) => (label < 0 ? "" : `${names[label]}: `) + group.join(", "))
     .join("; ");
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigrad.datasets import Dataset
+from minigrad.datasets import Dataset, npz
 
 from .. import contenders
 from ..jobs import job as jobs
@@ -156,8 +156,7 @@ def _first_runs(plan: Plan, folder: Path) -> list[tuple[str, Path]]:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as archive:
-        return dict(archive)
+    return npz.read_all(path, "the arrays of a finished job")
 
 
 def _sweep(plan: Plan, folder: Path) -> Sweep | None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from minigrad import recipes
 from minigrad.runs import UserError
+from minigrad.runs.foreign import shown
 
 from . import schema, statistics
 from .schema import MeasuredContender, Ratio, Results
@@ -51,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
 def changes(before: Results, after: Results) -> list[str]:
     """Return what differs in recipe, data, threads, versions and machine: "model.hidden: [10], now [64]"."""
     a, b = dict(_settings(before)), dict(_settings(after))
-    lines = [f"{key}: {a.get(key)}, now {b.get(key)}" for key in {**a, **b} if a.get(key) != b.get(key)]
+    lines = [f"{key}: {shown(a.get(key))}, now {shown(b.get(key))}" for key in {**a, **b} if a.get(key) != b.get(key)]
     return lines or ["The same recipe, data, machine and versions."]
 
 
@@ -110,7 +112,7 @@ def _table(before: Results, after: Results) -> Table:
         time, old, new = change.step_us, change.before, change.after
         interval = f" ({time['low']:.2f}-{time['high']:.2f})" if time["low"] is not None else ""
         table.add_row(
-            new["title"],
+            Text(new["title"]),  # not markup
             f"{old['step_us']:,.0f}",
             f"{new['step_us']:,.0f}",
             f"{time['ratio']:.2f}{interval}",

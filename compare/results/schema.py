@@ -7,10 +7,12 @@ version wrote.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
 
-from minigrad.runs import UserError, expand, folder
+from minigrad.runs import UserError, expand, folder, foreign
+from minigrad.runs.foreign import parsing
+
+from . import typed
 
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[Dtype, Dtype] = ("float64", "float32")
@@ -188,6 +190,13 @@ class Parity(TypedDict):
     contenders: dict[str, ParityRow]
 
 
+class ParityStage(TypedDict):
+    """The file jobs/parity.json. `names`: the contenders that were compared."""
+
+    names: list[str]
+    parity: Parity
+
+
 class Work(TypedDict):
     """The work that each contender has to do."""
 
@@ -206,6 +215,14 @@ class SweepPoint(TypedDict):
     step_us: float
     steps: int
     flops: int
+
+
+class SweepAnswer(TypedDict):
+    """The answer of one contender's sweep. `flops_per_second`: of a matrix product, if it was measured."""
+
+    points: list[SweepPoint]
+    floor_us: float
+    flops_per_second: NotRequired[float]
 
 
 class SweepRow(TypedDict):
@@ -295,13 +312,14 @@ class PlanSettings(TypedDict):
 
 
 class DataInfo(TypedDict):
-    """Sizes of the data set, and a digest of its content."""
+    """Sizes of the data set, the names of its classes (empty without names), and a digest of its content."""
 
     train: int
     validation: int
     test: int
     input_shape: list[int]
     classes: int
+    class_names: NotRequired[list[str]]
     digest: str
 
 
@@ -342,6 +360,10 @@ class Results(TypedDict):
     claims: NotRequired[list[Claim]]
 
 
+# Keys that results of earlier versions may lack.
+EARLIER = frozenset({"plan", "data", "runs", *Environment.__annotations__})
+
+
 def is_measured(contender: Contender | MeasuredContender) -> TypeGuard[MeasuredContender]:
     """Return whether a contender was timed."""
     return "step_us" in contender
@@ -373,14 +395,23 @@ def read(path: str) -> Results:
         UserError: there is no such file, or it holds no results of a comparison.
     """
     location = expand(path)
-    file = location / folder.RESULTS if location.is_dir() else location
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        kinds = {"recipe": dict, "environment": dict, "contenders": list}
-        if not all(isinstance(content[key], kind) for key, kind in kinds.items()):
-            raise TypeError
-    except FileNotFoundError:
-        raise UserError(f"{path}: no {folder.RESULTS}; expected a run folder of python -m compare") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: no results of python -m compare; expected its {folder.RESULTS}") from None
+    with parsing(path, f"its {folder.RESULTS}", "no results of python -m compare"):
+        file = location / folder.RESULTS if location.is_dir() else location
+        if not file.exists():
+            raise UserError(f"{path}: no {folder.RESULTS}; expected a run folder of python -m compare")
+        content = typed.escaped(foreign.read_json(file))
+        typed.check(content, Results, optional=EARLIER)
+        for row in content["contenders"]:
+            if is_measured(row):
+                _check_row(row)
     return content  # type: ignore[no-any-return]
+
+
+def _check_row(row: MeasuredContender) -> None:
+    """Check the numbers of a contender that a type does not describe."""
+    for times in [row, *row.get("runs", [])]:
+        foreign.number("step_us", times["step_us"], 1e-6, 1e15)  # type: ignore[typeddict-item]
+    if "runs" in row and not row["runs"]:
+        raise foreign.Invalid("runs is empty")
+    if len(row["accuracy_interval"]) != 2:
+        raise foreign.Invalid("accuracy_interval does not have two limits")

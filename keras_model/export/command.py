@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from minigrad.runs import NetworkSpec, UserError, exports, folder, manifest, weights
+from minigrad.runs import NetworkSpec, UserError, exports, folder, manifest, weights, writing
+from minigrad.runs.errors import SYSTEM_ERRORS
+from minigrad.runs.files import abandoned_drafts, draft_of
 
 from ..startup import stderr_held_back, use_one_framework
 from .formats import SUFFIXES, WRITERS, writable_kinds
@@ -68,12 +71,13 @@ def export(
         paths = {kind: path for kind, path in paths.items() if path.resolve() != source.resolve()}
     use_one_framework()  # Keras tries to import TensorFlow when it saves a model
     claim = folder.claim_files(out, "keras", [path.name for path in paths.values()], overwrite=overwrite)
-    with claim, tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=out) as temporary:
-        drafts = {kind: Path(temporary, path.name) for kind, path in paths.items()}
+    with claim, _folder_for_drafts(out, stem) as temporary:
+        drafts = {kind: temporary / path.name for kind, path in paths.items()}
         with quiet():
             expected = predictor(net)(images)
             for kind, draft in drafts.items():
-                WRITERS[kind](draft, net, spec, calibration)
+                with writing(paths[kind]), tensorflow_errors():
+                    WRITERS[kind](draft, net, spec, calibration)
 
         def check(kind: str) -> str:
             if kind == "int8":
@@ -84,13 +88,40 @@ def export(
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(check, paths))
         lines = [f"{paths[kind]}: {result}{sizes(kind, drafts)}" for kind, result in zip(paths, results, strict=True)]
-        move(drafts, paths, Path(temporary), out)
+        move(drafts, paths, temporary, out)
     print("\n".join(lines))
 
 
 @contextmanager
+def tensorflow_errors() -> Iterator[None]:
+    """A context in which TensorFlow's error for a full disk becomes the OSError that Python would raise."""
+    try:
+        yield
+    except Exception as error:
+        for code in SYSTEM_ERRORS:
+            if os.strerror(code) in str(error) and not isinstance(error, OSError):
+                raise OSError(code, os.strerror(code)) from error
+        raise
+
+
+@contextmanager
+def _folder_for_drafts(out: Path, stem: str) -> Iterator[Path]:
+    """Create a folder in the claimed folder `out`, and remove it at the end, with those that killed processes left."""
+    name = f"{stem}.export"
+    for path in abandoned_drafts(out, [name]):
+        shutil.rmtree(path, ignore_errors=True)
+    path = draft_of(out / name)
+    try:
+        path.mkdir()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
-    """A context in which the frameworks print nothing; standard error is shown if they raise an exception."""
+    """A context in which the frameworks print nothing; standard error is shown if they raise an exception that is
+    a bug."""
     with stderr_held_back(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runs.errors import UserError
-from ..runs.files import expand
-from . import checks, csv, idx, npz
+from . import checks, labels, layouts
+from .labels import align_classes
+from .layouts import BUILT_IN
 from .mnist_like import is_mnist_like
-from .npz import MNIST
+from .npz import MNIST as MNIST
 from .order import (
     MAX_SHIFT,
     batches,
@@ -35,8 +36,8 @@ from .review import report, report_notes
 from .unlabelled import Preprocess, Unlabelled, load_images
 
 __all__ = [
-    "MAX_SHIFT", "Dataset", "Preprocess", "Split", "Unlabelled", "batches", "epoch_order", "epoch_shifts", "load", "load_images",
-    "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
+    "BUILT_IN", "MAX_SHIFT", "Dataset", "Preprocess", "Split", "Unlabelled", "align_classes", "batches", "epoch_order", "epoch_shifts",
+    "load", "load_images", "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
 ]  # fmt: skip
 
 
@@ -124,17 +125,24 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
 
     Args:
         path: one of
-            - `mnist`, the data set included in the package (default);
+            - `mnist` (default) or `digits`, the data sets included in the
+              package;
             - an .npz archive with the arrays x_train, y_train, x_test and
               y_test, of any input shape and number of classes;
-            - a folder with mnist_train.csv and mnist_test.csv, as on Kaggle;
-            - a folder with the four IDX files of MNIST, gzipped or not.
+            - a folder with a pair of CSV files, such as mnist_train.csv and
+              mnist_test.csv, gzipped or not;
+            - a folder with the four IDX files of MNIST, gzipped or not, or
+              torchvision's folder that contains them;
+            - a folder with one subfolder of pictures per class.
+            If a folder contains several data sets, add the first part of the
+            file names, as in `folder/emnist-letters`.
         validation_size: the number of training images to hold out (default
             0). None holds out a tenth of them, at most 5,000.
         seed: selects the images to hold out (default 42).
 
     Returns:
-        The data set. Integer pixels become uint8, floats become float32.
+        The data set. Integer pixels become uint8, floats become float32. If there is no test split, a fifth of the images
+        of each class is held out for it, independently of `seed`.
 
     Raises:
         UserError: a file, a value in it or `validation_size` is invalid.
@@ -144,45 +152,39 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
         >>> data.train.images.shape
         (55000, 28, 28)
     """
-    file = MNIST if str(path) == "mnist" else expand(path)
-    arrays, notes = _read(file)
-    name = {key: f"{path}: {key}" for key in arrays}
+    arrays, notes = layouts.read(layouts.resolve(path))
+    name = {key: f"{path}: {key}" for key in ("x_train", "y_train", "x_test", "y_test")}
     x_train = checks.as_images(name["x_train"], arrays["x_train"])
-    x_test = checks.as_images(name["x_test"], arrays["x_test"])
-    if x_test.shape[1:] != x_train.shape[1:]:
-        raise UserError(
-            f"{name['x_test']}: the images have shape {x_test.shape[1:]}; expected {x_train.shape[1:]}, as in x_train"
+    given = labels.Labels(name["y_train"], arrays["y_train"], len(x_train))
+    if "x_test" in arrays:
+        x_test = checks.as_images(name["x_test"], arrays["x_test"])
+        _check_same_kind(name["x_test"], x_test, x_train)
+        test = labels.Labels(name["y_test"], arrays["y_test"], len(x_test))
+        classes = labels.encode(given, test, arrays.get("class_names"))
+        parts = Split(x_train, classes.train), Split(x_test, classes.test)
+    else:
+        classes = labels.encode(given, None, arrays.get("class_names"))
+        parts = _hold_out_test(name["x_train"], Split(x_train, classes.train))
+        notes.append(
+            f"{path} has no labelled test split: {len(parts[1].labels):,} of {len(x_train):,} images, the same share of"
+            " each class, are held out as test images, independently of the seed"
         )
-    if x_test.dtype != x_train.dtype:
-        raise UserError(f"{name['x_test']}: the dtype is {x_test.dtype}; expected {x_train.dtype}, as in x_train")
-    y_train = checks.as_labels(name["y_train"], arrays["y_train"], len(x_train))
-    y_test = checks.as_labels(name["y_test"], arrays["y_test"], len(x_test))
-    classes = checks.count_classes(name["y_train"], y_train, name["y_test"], y_test)
-    train, empty = Split(x_train, y_train), Split(x_train[:0], y_train[:0])
-    data = Dataset(train, empty, Split(x_test, y_test), classes, str(path), tuple(notes))
+    empty = Split(x_train[:0], classes.train[:0])
+    all_notes = (*notes, *classes.notes)
+    data = Dataset(parts[0], empty, parts[1], classes.classes, str(path), all_notes, classes.names)
     return data.hold_out(validation_size, seed)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the four arrays in whichever format `path` has, with the notes of the reader."""
-    try:
-        exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError) as error:  # a name that is too long or contains a zero byte
-        raise UserError(
-            f"data.path: {str(path)!r} is not a valid path; expected mnist, an .npz file, or a folder"
-            " with CSV or IDX files"
-        ) from error
-    if is_folder:
-        if tables := csv.find(path):
-            return csv.read(tables)
-        if files := idx.find(path):
-            return {name: idx.read(file) for name, file in files.items()}, []
-        raise UserError(
-            f"data.path: the folder {path} contains no data set; expected {' and '.join(csv.FILES.values())},"
-            " or the four IDX files of MNIST"
-        )
-    if not exists:
-        raise UserError(
-            f"data.path: {path} does not exist; expected mnist, an .npz file, or a folder with CSV or IDX files"
-        )
-    return npz.read(path), []
+def _check_same_kind(name: str, images: np.ndarray, train: np.ndarray) -> None:
+    """Check that test images have the shape and the dtype of the training images."""
+    if images.shape[1:] != train.shape[1:]:
+        raise UserError(f"{name}: the images have shape {images.shape[1:]}; expected {train.shape[1:]}, as in x_train")
+    if images.dtype != train.dtype:
+        raise UserError(f"{name}: the dtype is {images.dtype}; expected {train.dtype}, as in x_train")
+
+
+def _hold_out_test(name: str, images: Split) -> tuple[Split, Split]:
+    kept, moved = labels.hold_out_test(images.labels)
+    if not len(moved):
+        raise UserError(f"{name}: there is one image per class; expected more, so that test images can be held out")
+    return Split(*(array[kept] for array in images)), Split(*(array[moved] for array in images))

@@ -77,19 +77,25 @@ def as_labels(name: str, array: np.ndarray, count: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def count_classes(name: str, train: np.ndarray, test_name: str, test: np.ndarray) -> int:
-    """Return the number of classes: the largest training label plus one.
+def count_classes(name: str, train: np.ndarray, test_name: str, test: np.ndarray, named: int | None = None) -> int:
+    """Return the number of classes: the largest training label plus one, or the number of class names.
 
     Args:
         name: the name of the training labels, for messages.
         train: the training labels, (n,) int64.
         test_name: the name of the test labels, for messages.
-        test: the test labels, (m,) int64.
+        test: the test labels, (m,) int64; may be empty.
+        named: the number of class names, or None.
 
     Raises:
-        UserError: there is only one class, far more classes than images, or a test label beyond the training labels.
+        UserError: there is only one class, far more classes than images, a label without a name, or a test label beyond
+            the training labels.
     """
     count = int(train.max()) + 1
+    if named is not None:
+        if count > named:
+            raise UserError(f"{name}: the largest label is {count - 1}; expected 0 to {named - 1}, as in class_names")
+        count = named
     if count < 2:
         raise UserError(f"{name}: every label is 0; expected at least two classes")
     if count > max(1_000, len(train)):
@@ -97,7 +103,7 @@ def count_classes(name: str, train: np.ndarray, test_name: str, test: np.ndarray
             f"{name}: the largest label is {count - 1}, but there are only {len(train)} images;"
             " expected classes numbered from 0 without large gaps"
         )
-    if test.max() >= count:
+    if test.max(initial=0) >= count:
         raise UserError(
             f"{test_name}: the label of image {int(test.argmax())} is {int(test.max())};"
             f" expected 0 to {count - 1}, the classes in {name}"

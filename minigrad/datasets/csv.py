@@ -15,40 +15,17 @@ from . import csv_columns
 from .csv_columns import Layout
 from .csv_table import SEPARATED, Table, load, read_head
 
-FILES = {"train": "mnist_train.csv", "test": "mnist_test.csv"}
-
-
-def find(folder: Path) -> dict[str, Path] | None:
-    """Find the two CSV files in a folder.
-
-    Args:
-        folder: the folder to search for the names in `FILES`.
-
-    Returns:
-        The paths of `train` and `test`, or None if the folder has neither.
-
-    Raises:
-        UserError: only one of the files exists.
-    """
-    tables = {part: folder / name for part, name in FILES.items() if (folder / name).exists()}
-    if not tables:
-        return None
-    for part, name in FILES.items():
-        if part not in tables:
-            raise UserError(f"{folder}: has no {name}; expected {' and '.join(FILES.values())}")
-    return tables
-
 
 def read(tables: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Read the images and labels of a data set.
 
     Args:
-        tables: the paths of `train` and `test`, as returned by `find`.
+        tables: the paths of `train`, and of `test` if there is one.
 
     Returns:
         The arrays `x_train` and `x_test`, uint8 (n, side, side), or (n, pixels)
         if the number of pixels is not a square, and `y_train` and `y_test`,
-        int64 (n,); and one sentence per file whose columns no header names.
+        (n,) int64 or text; and one sentence per file whose columns no header names.
 
     Raises:
         UserError: a file cannot be read or is empty, its rows differ in length,
@@ -63,12 +40,17 @@ def read(tables: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
             raise csv_columns.missing_label_error(head.path, head.names, head.columns)
         if head.layout is not None and not head.narrow:
             raise UserError(f"{head.path}: has a label column but no pixels; expected at least one column of pixels")
-    train, test = load(heads["train"]), load(heads["test"])
+    train = load(heads["train"])
     layout, notes = _layout(train)
     x_train, y_train = _images_and_labels(train, layout)
+    if "test" not in heads:
+        return {"x_train": x_train, "y_train": y_train}, notes
+    test = load(heads["test"])
     if test.head.names or test.head.columns != train.head.columns:
         layout, test_notes = _layout(test)
         notes += test_notes
+    elif test.head.text is not None and train.head.names is None:
+        layout, _ = _layout(test)
     elif train.head.names:
         notes.append(f"{test.head.path} has no header: its columns are assumed to be in the order of {train.head.path}")
     x_test, y_test = _images_and_labels(test, layout)
@@ -104,6 +86,13 @@ def read_pixels(path: Path, pixels: int) -> np.ndarray:
     if not pixels <= head.columns <= pixels + 2:
         raise error
     table = load(head)
+    if table.head.text is not None:
+        layout, explanation = csv_columns.layout_of_text(table.wide, table.head.wide, head.columns, table.head.text)
+        images = table.pixels(layout)
+        if images.shape[1] != pixels:
+            raise error
+        print(f"{path} has no header: {explanation}")
+        return images
     decision = csv_columns.layout_for_pixels(table.wide, head.columns, table.largest, pixels)
     if decision is None:
         raise error
@@ -119,7 +108,15 @@ def _layout(table: Table) -> tuple[Layout, list[str]]:
     head = table.head
     if head.layout is not None:
         return head.layout, []
-    layout, explanation = csv_columns.layout_from_values(table.wide, head.columns, table.largest)
+    if head.text is not None:
+        layout, explanation = csv_columns.layout_of_text(table.wide, head.wide, head.columns, head.text)
+        if len(table.texts) >= csv_columns.MANY_ROWS and len(np.unique(table.texts)) == len(table.texts):
+            raise UserError(
+                f"{head.path}: column {head.text + 1} contains a different text in each row; expected the names of"
+                " classes, or a header with a column named label"
+            )
+    else:
+        layout, explanation = csv_columns.layout_from_values(table.wide, head.columns, table.largest)
     return layout, [f"{head.path} has no header: {explanation}"]
 
 

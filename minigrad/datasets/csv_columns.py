@@ -69,10 +69,10 @@ def is_header(cells: list[str]) -> bool:
     Args:
         cells: the cells of the first line, without quotes and surrounding spaces.
     """
-    numbers = [cell for cell in cells if _is_number(cell)]
-    words = [cell.lower() for cell in cells if cell and not _is_number(cell)]
+    numbers = [cell for cell in cells if is_number(cell)]
+    words = [cell.lower() for cell in cells if cell and not is_number(cell)]
     has_known_name = any(word in LABEL_NAMES or INDEX_NAMES.fullmatch(word) for word in words)
-    counts_columns = len(numbers) >= MIN_NUMBERED_COLUMNS and _is_consecutive(numbers)
+    counts_columns = len(numbers) >= MIN_NUMBERED_COLUMNS and is_consecutive(numbers)
     return has_known_name or 2 * len(words) > len(cells) or counts_columns
 
 
@@ -109,7 +109,7 @@ def missing_label_error(path: Path, names: list[str] | None, columns: int) -> Us
             " expected class numbers 0, 1, 2, ... in one of them, or a header with a column named label"
         )
     named = f"{', '.join(LABEL_NAMES[:-1])} or {LABEL_NAMES[-1]}"
-    if _is_consecutive(names):
+    if is_consecutive(names):
         return UserError(
             f"{path}: the header only numbers the columns from {names[0]} to {names[-1]};"
             f" expected a label column named {named}, or no header"
@@ -128,7 +128,7 @@ def layout_from_values(edges: np.ndarray, columns: int, largest: int) -> tuple[L
     Returns:
         The layout, whose label is None if neither column looks like labels, and a clause that explains the choice.
     """
-    if columns > 2 and _is_row_index(edges[:, 0]):
+    if columns > 2 and is_row_index(edges[:, 0]):
         choice = _choose(edges, 1, columns, largest)
         makes_image = _is_square(columns - 2) and not _is_square(columns - 1)
         is_clear = choice.label is not None and not choice.by_convention
@@ -136,6 +136,26 @@ def layout_from_values(edges: np.ndarray, columns: int, largest: int) -> tuple[L
             return Layout(choice.label, (0,)), _explain(edges, choice, columns, "used", has_index=True)
     choice = _choose(edges, 0, columns, largest)
     return Layout(choice.label), _explain(edges, choice, columns, "used")
+
+
+def layout_of_text(edges: np.ndarray, edge_columns: list[int], columns: int, text: int) -> tuple[Layout, str]:
+    """Return the layout of a file without a header in which one column contains text.
+
+    Args:
+        edges: the values of the columns `edge_columns`, (rows, n) uint32.
+        edge_columns: those of the first, second and last column that contain numbers.
+        columns: the number of columns in the file.
+        text: the column that contains text.
+
+    Returns:
+        The layout, and a clause that explains the choice.
+    """
+    has_index = 0 in edge_columns and not _is_square(columns - 1) and is_row_index(edges[:, edge_columns.index(0)])
+    position = "last" if text == columns - 1 else ("first", "second")[text]
+    label = f"the {position} of its {columns} columns is used as the label, because it contains text"
+    if has_index:
+        return Layout(text, (0,)), f"{label}, and the first one is ignored as a row index"
+    return Layout(text), label
 
 
 def layout_for_pixels(edges: np.ndarray, columns: int, largest: int, pixels: int) -> tuple[Layout, str] | None:
@@ -153,7 +173,7 @@ def layout_for_pixels(edges: np.ndarray, columns: int, largest: int, pixels: int
     if columns == pixels:
         return Layout(None), ""
     if columns == pixels + 1:
-        if _is_row_index(edges[:, 0]):
+        if is_row_index(edges[:, 0]):
             return Layout(None, (0,)), f"the first of its {columns} columns is ignored as a row index"
         choice = _choose(edges, 0, columns, largest, has_label=True)
         return Layout(choice.label), _explain(edges, choice, columns, "ignored")
@@ -229,13 +249,13 @@ def _explain(edges: np.ndarray, choice: Choice, columns: int, verb: str, *, has_
     return f"the {position} of its {columns} columns is {verb} as the label, {reason}"
 
 
-def _is_row_index(column: np.ndarray) -> bool:
+def is_row_index(column: np.ndarray) -> bool:
     """Return whether a column counts the rows from 0 or 1."""
     rows = len(column)
     return rows >= FEW_ROWS and column[0] <= 1 and np.array_equal(column, np.arange(column[0], column[0] + rows))
 
 
-def _is_consecutive(cells: list[str]) -> bool:
+def is_consecutive(cells: list[str]) -> bool:
     """Return whether cells are consecutive whole numbers from 0 or 1."""
     return any(cells == [str(number) for number in range(start, start + len(cells))] for start in (0, 1))
 
@@ -244,7 +264,7 @@ def _is_square(pixels: int) -> bool:
     return pixels >= 4 and math.isqrt(pixels) ** 2 == pixels
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

@@ -7,12 +7,16 @@ dimensions, each dimension as a big-endian 32-bit integer, then the data.
 from __future__ import annotations
 
 import gzip
-import zlib
+import math
 from pathlib import Path
 
 import numpy as np
 
+from ..runs import foreign
 from ..runs.errors import UserError
+from ..runs.foreign import parsing
+
+MAX_DIMENSIONS = 8
 
 STEMS = {
     "x_train": "train-images",
@@ -63,16 +67,28 @@ def read(path: Path) -> np.ndarray:
     Raises:
         UserError: the file cannot be read, is not an IDX file of unsigned bytes, or its size differs from its header.
     """
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read or is truncated; expected a complete IDX file") from error
-    if len(data) < 8 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise UserError(
-            f"{path}: is not an IDX file of unsigned bytes; expected a complete header that starts with the bytes 00 00 08"
-        )
-    shape = tuple(np.frombuffer(data, ">u4", data[3], 4).tolist())
-    expected, actual = int(np.prod(shape)), len(data) - 4 - 4 * data[3]
-    if actual != expected:
-        raise UserError(f"{path}: contains {actual} values; expected {expected} for the shape {shape} in its header")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    compressed = path.suffix == ".gz"
+    with (
+        parsing(path, "a complete IDX file", "cannot be read or is truncated"),
+        gzip.open(path) if compressed else path.open("rb") as file,
+    ):
+        size = path.stat().st_size
+        start = file.read(4)
+        header = file.read(4 * start[3]) if len(start) == 4 else b""
+        if start[:3] != b"\0\0\x08" or not 0 < len(header) == 4 * start[3]:
+            raise UserError(
+                f"{path}: is not an IDX file of unsigned bytes; expected a complete header that starts with the bytes 00 00 08"
+            )
+        shape = tuple(np.frombuffer(header, ">u4").tolist())
+        if len(shape) > MAX_DIMENSIONS:
+            raise UserError(f"{path}: has {len(shape)} dimensions; expected at most {MAX_DIMENSIONS}")
+        count, limit = math.prod(shape), foreign.expanded_limit(size) if compressed else size
+        if compressed and count > limit:
+            raise UserError(
+                f"{path}: its header describes the shape {shape}; expected at most {limit:,} values in a file of {size:,} bytes"
+            )
+        data = file.read(min(count, limit) + 1)
+    if len(data) != count:
+        actual = len(data) if len(data) < count else "more"
+        raise UserError(f"{path}: contains {actual} values; expected {count} for the shape {shape} in its header")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -63,7 +63,7 @@ def read(path: Path) -> Picture:
     """
     from PIL import ImageOps
 
-    with _opened(path) as image:
+    with opened(path) as image:
         has_frames = image.format in MANY_FRAMES and getattr(image, "n_frames", 1) > 1
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (SIDE, SIDE))  # decodes fewer pixels
@@ -87,7 +87,7 @@ def read_exactly(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
     """
     mode = mode_of(path, input_shape)
     height, width = input_shape[:2]
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.size != (width, height):
             raise UserError(
                 f"{path}: the size is {image.width}x{image.height} pixels (width x height);"
@@ -145,7 +145,7 @@ def on_paper(pixels: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Open a picture file whose header names at most `MAX_PIXELS`.
 
     Raises:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import labels
+
 if TYPE_CHECKING:
     from . import Dataset
 
-MAX_LISTED_CLASSES = 5  # per warning
 MIN_IMAGES_PER_CLASS = 100
 MIN_PIXELS = 9  # in shorter vectors, equal values are not unusual
 CHANNELS = (1, 3, 4)
@@ -48,13 +49,13 @@ def _empty_classes(data: Dataset) -> str | None:
     counts = np.bincount(data.train.labels, minlength=data.classes)
     empty = np.flatnonzero(counts == 0).tolist()
     if data.classes - len(empty) == 1:
-        return f"y_train: all training images belong to class {int(counts.argmax())}; expected at least two classes"
+        only = labels.name_of(int(counts.argmax()), data.class_names)
+        return f"y_train: all training images belong to class {only}; expected at least two classes"
     if not empty:
         return None
-    if empty == [0]:
+    if empty == [0] and not data.class_names:
         return "y_train: class 0 has no training images; if the labels start at 1, subtract 1 from each of them"
-    more = len(empty) - MAX_LISTED_CLASSES
-    listed = ", ".join(map(str, empty[:MAX_LISTED_CLASSES])) + (f" and {more} more" if more > 0 else "")
+    listed = labels.listed([labels.name_of(k, data.class_names) for k in empty])
     return f"y_train: {f'class {listed} has' if len(empty) == 1 else f'classes {listed} have'} no training images"
 
 

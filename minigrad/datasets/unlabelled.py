@@ -9,13 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..runs.errors import UserError
-from ..runs.files import expand
-from . import checks, csv, idx, npz, picture_files
+from . import checks, csv, layouts, npz, picture_files
+from .csv_files import CsvFiles
+from .folders import ClassFolders
+from .idx_files import IdxFiles
 from .picture_files import Picture
 from .preprocess import preprocess as preprocessed
 
 Preprocess = Literal["auto", "none"]
-SOURCES = "mnist, an .npz, .npy or .csv file, a picture, or a folder of pictures"
+SOURCES = "mnist, digits, an .npz, .npy or .csv file, a picture, or a folder of images"
 
 
 class Unlabelled(NamedTuple):
@@ -68,37 +70,26 @@ def load_images(
     Raises:
         UserError: a file or a value in it is invalid, or does not match the network.
     """
-    file = npz.MNIST if str(path) == "mnist" else expand(path)
-    try:
-        exists = file.exists()
-    except (OSError, ValueError) as error:  # a name that is too long or contains a zero byte
-        raise UserError(f"data.path: {str(path)!r} is not a valid path; expected {SOURCES}") from error
-    if not exists:
-        raise UserError(f"data.path: {path} does not exist; expected {SOURCES}")
-    expects_pixels, source = input_scale != 1, f"{path}"
-    if array := _read(file, input_shape):
-        source = f"{path}: {array[0]}" if array[0] else source
-        images = checks.as_images(source, as_shape(source, array[1], input_shape))
+    data_set, files = _find(path)
+    source, names, expects_pixels = str(path), None, input_scale != 1
+    if files is None:
+        name, array = _read_array(layouts.resolve(path), data_set, input_shape)
+        source = f"{path}: {name}" if name else source
+        images = checks.as_images(source, as_shape(source, array, input_shape))
         if expects_pixels or preprocess == "auto":
             images = as_pixels(source, images)
         if preprocess == "auto":
             numbered = ((f"image {i}", Picture(image)) for i, image in enumerate(_as_pictures(source, images)))
             images = preprocessed(source, numbered, input_shape, mnist_like)
-        names = None
-    elif files := picture_files.find(file):
-        names = [picture.name for picture in files]
-        picture_files.mode_of(files[0], input_shape)
+    else:
+        names = list(files)
+        picture_files.mode_of(next(iter(files.values())), input_shape)
         _check_dtype(source, np.dtype(np.uint8), expects_pixels=expects_pixels or bool(mnist_like))
         if preprocess == "none":
-            images = np.stack([picture_files.read_exactly(picture, input_shape) for picture in files])
+            images = np.stack([picture_files.read_exactly(file, input_shape) for file in files.values()])
         else:
-            pictures = ((picture.name, picture_files.read(picture)) for picture in files)
+            pictures = ((name, picture_files.read(file)) for name, file in files.items())
             images = preprocessed(source, pictures, input_shape, mnist_like)
-    else:
-        raise UserError(
-            f"data.path: the folder {path} contains no images; expected {', '.join(picture_files.SUFFIXES)} files,"
-            f" {csv.FILES['test']} or the IDX files of MNIST"
-        )
     if images.shape[1:] != input_shape:
         raise UserError(
             f"{source}: the images have shape {images.shape[1:]}; expected {input_shape}, the network's input shape"
@@ -110,18 +101,42 @@ def load_images(
     return Unlabelled(names, images)
 
 
-def _read(path: Path, input_shape: tuple[int, ...]) -> tuple[str, np.ndarray] | None:
-    """Return an array or table and its name, which may be empty; None if `path` is a picture or a folder without data."""
-    if path.is_dir():
-        table, idx_file = path / csv.FILES["test"], idx.find_one(path, "x_test")
-        if idx_file:
-            return idx_file.name, idx.read(idx_file)
-        if table.exists():
-            return table.name, csv.read_pixels(table, math.prod(input_shape)).reshape(-1, *input_shape)
-        return None
-    if picture_files.find(path):
-        return None
-    if path.suffix.lower() == ".csv":
+def _find(path: str | Path) -> tuple[CsvFiles | IdxFiles | None, dict[str, Path] | None]:
+    """Find the CSV or IDX files at a path, and the picture files by name; both are None for another file.
+
+    Raises:
+        UserError: there are no images.
+    """
+    file = layouts.resolve(path)
+    try:
+        data_set, exists, is_folder = layouts.find_test(file), file.exists(), file.is_dir()
+    except (OSError, ValueError) as error:  # a name that is too long or contains a zero byte
+        raise UserError(f"data.path: {str(path)!r} is not a valid path; expected {SOURCES}") from error
+    if isinstance(data_set, ClassFolders):
+        return None, {picture.relative_to(file).as_posix(): picture for picture in data_set.test_files()}
+    if data_set is not None:
+        return data_set, None
+    if not exists:
+        raise UserError(f"data.path: {path} does not exist; expected {SOURCES}")
+    if files := picture_files.find(file):
+        return None, {picture.name: picture for picture in files}
+    if is_folder:
+        raise UserError(
+            f"data.path: the folder {path} contains no images; expected {', '.join(picture_files.SUFFIXES)} files,"
+            " mnist_test.csv, the IDX files of MNIST, or one subfolder of pictures per class"
+        )
+    return None, None
+
+
+def _read_array(
+    path: Path, data_set: CsvFiles | IdxFiles | None, input_shape: tuple[int, ...]
+) -> tuple[str, np.ndarray]:
+    """Return the name of an array or table, which may be empty, and the array."""
+    if isinstance(data_set, IdxFiles):
+        return data_set.read_test()
+    if data_set is not None:
+        return data_set.read_test(input_shape)
+    if path.name.lower().endswith((".csv", ".csv.gz")):
         return "", csv.read_pixels(path, math.prod(input_shape)).reshape(-1, *input_shape)
     return npz.read_images(path)
 

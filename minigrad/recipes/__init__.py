@@ -1,7 +1,19 @@
 """Recipes, shared by all packages: the keys of a recipe, its file, its command line, and the layer sizes it implies."""
 
-from .files import NOT_IN_RECIPE, as_recipe, dump, find, from_metadata, load, names, read_trained, to_metadata
+from .files import (
+    NOT_IN_RECIPE,
+    as_recipe,
+    checked_extra,
+    dump,
+    find,
+    from_metadata,
+    load,
+    names,
+    read_trained,
+    to_metadata,
+)
 from .parser import (
+    LIMITED_YAML,
     OneSentence,
     Parser,
     add_flag,
@@ -29,6 +41,7 @@ from .schema import (
 from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
+    "LIMITED_YAML",
     "NOT_IN_RECIPE",
     "ONE_CYCLE",
     "PLATEAU",
@@ -44,6 +57,7 @@ __all__ = [
     "add_flag",
     "as_recipe",
     "check",
+    "checked_extra",
     "dump",
     "find",
     "flat",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..runs import foreign
 from ..runs.errors import UserError
 from ..runs.files import expand
 from .schema import SECTIONS, Recipe, check
@@ -29,6 +30,8 @@ def find(name: str) -> str:
     Raises:
         UserError: there is no such file or built-in recipe, or the file is not YAML with sections.
     """
+    if not name:
+        raise UserError(f"--config: ''; expected a path or a built-in recipe: {', '.join(names())}")
     path = expand(name)
     try:
         is_file = path.is_file()
@@ -46,32 +49,69 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a recipe file without checking its keys.
 
     Raises:
-        UserError: the file is not YAML, or a section is not a mapping.
+        UserError: the file is not YAML, exceeds the limits of `foreign.check_yaml`, or a section is not a mapping.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", see line {mark.line + 1}" if mark else ""
-        raise UserError(f"--config {path}: cannot be read as YAML{line}; expected a recipe") from error
+    with foreign.parsing(f"--config {path}", "a recipe", "cannot be read as YAML"):
+        content = parse_yaml(foreign.read_text(Path(path), foreign.MAX_YAML))
     if not isinstance(content, dict):
         raise UserError(
             f"--config {path}: does not contain keys and values; expected a recipe with sections such as model and data"
         )
-    for section in SECTIONS:
-        # jsonargparse raises an exception of its own for these.
-        if not isinstance(content.get(section, {}), (dict, str)):
-            raise UserError(
-                f"--config {path}: {section}: {content[section]}; expected keys under it, such as those of --print_config"
-            )
+    try:
+        refuse_references(content)
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from error
     return content
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML within the limits of `foreign.check_yaml`.
+
+    Raises:
+        Invalid: the text is not YAML, or exceeds the limits.
+    """
+    import yaml
+
+    foreign.check_yaml(text)
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        line = f", see line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise foreign.Invalid(f"{error.problem or 'invalid'}{line}") from error
+
+
+def refuse_references(content: Mapping[str, Any]) -> None:
+    """Check that the content of a recipe is complete, because a stranger's recipe must not make the parser read other files.
+
+    jsonargparse reads the file that the key `config` names, or that a section
+    names instead of its keys. Keys such as `__path__` are its own.
+
+    Raises:
+        UserError: there is such a key, or a section is not a mapping.
+    """
+    if "config" in content:
+        raise UserError("config: a recipe can't include another file; expected only the keys of a recipe")
+    for section in SECTIONS:
+        # jsonargparse raises an exception of its own for other types than text.
+        if not isinstance(content.get(section, {}), dict):
+            value = content[section]
+            raise UserError(
+                f"{section}: {foreign.shown(value)}; expected keys under it, such as those of --print_config"
+            )
+    _refuse_internal_keys(content)
+
+
+def _refuse_internal_keys(content: Any) -> None:
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if str(key).startswith("__"):
+            raise UserError(f"{key}: is not a key of a recipe; expected those of --print_config")
+        _refuse_internal_keys(value)
 
 
 def _refuse_extra(path: str, content: dict[str, Any]) -> None:
     if NOT_IN_RECIPE in content:
-        settings = ", ".join(map(str, content[NOT_IN_RECIPE] or ()))
+        extra = content[NOT_IN_RECIPE]
+        settings = ", ".join(map(str, extra)) if isinstance(extra, dict) else foreign.shown(extra)
         raise UserError(
             f"--config {path}: describes a training with settings for which a recipe has no keys ({settings}); expected a"
             " recipe, or for lightning_module the config.yaml beside it"
@@ -113,12 +153,15 @@ def read_trained(path: Path) -> tuple[Recipe, dict[str, Any]]:
     Raises:
         UserError: the file is damaged.
     """
+    expected = "the recipe that the run wrote"
     content = read_yaml(path)
-    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content} | (content.pop(NOT_IN_RECIPE, None) or {})
+    extra = {key: content.pop(key) for key in KERAS_KEYS if key in content}
+    with foreign.parsing(path, expected):
+        extra |= checked_extra(content.pop(NOT_IN_RECIPE, None))
     try:
         return _from_dict(content), extra
-    except (UserError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}); expected the recipe that the run wrote") from error
+    except UserError as error:
+        raise UserError(f"{path}: is damaged ({error}); expected {expected}") from error
 
 
 def to_metadata(recipe: Recipe, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -140,10 +183,28 @@ def from_metadata(values: dict[str, Any]) -> Recipe:
     return _from_dict({key: value for key, value in values.items() if key != NOT_IN_RECIPE})
 
 
-def _from_dict(values: dict[str, Any]) -> Recipe:
+def checked_extra(extra: Any) -> dict[str, Any]:
+    """Return the settings of a training for which a recipe has no keys, which a file contains.
+
+    Raises:
+        Invalid: they are neither null nor a mapping of plain values by name.
+    """
+    if extra is not None and not (isinstance(extra, dict) and all(isinstance(key, str) for key in extra)):
+        raise foreign.Invalid(f"{NOT_IN_RECIPE} is {foreign.shown(extra, 40)}; expected settings by name")
+    foreign.check_values(extra, strings=False)
+    return extra or {}
+
+
+def _from_dict(values: Any) -> Recipe:
     from .parser import recipe_parser, to_recipe
 
-    return to_recipe(recipe_parser("recipe", "").parse_object(values))
+    with foreign.parsing("recipe", "the keys and values of a recipe", "is invalid"):
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise foreign.Invalid("it is not a mapping of sections by name")
+        foreign.check_values(values)
+        refuse_references(values)
+        options = recipe_parser("recipe", "").parse_object(values)
+    return to_recipe(options)
 
 
 def dump(recipe: Recipe, keys: Mapping[str, Any] | None = None, extra: Mapping[str, Any] | None = None) -> str:

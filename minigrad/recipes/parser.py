@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader  # type: ignore[attr-defined]
 
+from ..runs import foreign
 from ..runs.errors import UserError
 from ..runs.files import expand
 from .files import find, names, read_yaml
@@ -25,6 +28,26 @@ WORDS = {
     "str": "text",
     "NoneType": "null",
 }
+
+
+# The name under which jsonargparse knows `_load_yaml`.
+LIMITED_YAML = "limited_yaml"
+
+
+def _load_yaml(text: str) -> Any:
+    """Parse a file or a value as jsonargparse does, within the limits of `foreign.check_yaml`.
+
+    Raises:
+        Invalid: the text exceeds the limits, or is not YAML.
+    """
+    foreign.check_yaml(text)
+    try:
+        return get_loader("yaml")(text)
+    except Exception as error:  # PyYAML also raises ValueError, OverflowError and others, for example for 5,000 digits
+        raise foreign.Invalid(foreign.reason_of(error)) from error
+
+
+set_loader(LIMITED_YAML, _load_yaml, exceptions=(foreign.Invalid,))
 
 
 def resolve(argv: Sequence[str]) -> list[str]:
@@ -75,16 +98,38 @@ def _keys(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 class OneSentence:
-    """A mixin for jsonargparse parsers: their error messages become a `UserError` of one sentence."""
+    """A mixin for jsonargparse parsers: their error messages become a `UserError` of one sentence.
 
-    def parse_args(self, *args: Any, **options: Any) -> Namespace:
-        try:
-            return super().parse_args(*args, **options)  # type: ignore[misc]
-        except UnicodeDecodeError as error:
-            raise UserError("a file for a section of the recipe is not a text file; expected YAML") from error
+    Files and values are parsed within the limits of `foreign.check_yaml`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"parser_mode": LIMITED_YAML, **options})
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:
+        _check_values(sys.argv[1:] if args is None else args)
+        if getattr(self, "default_env", False):
+            _check_values(f"{name}={value}" for name, value in os.environ.items() if name.startswith("PL_"))
+        with foreign.parsing("a flag, or a file for a section of the recipe", "YAML", "cannot be read"):
+            return super().parse_args(args, *more, **options)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
+
+
+def _check_values(arguments: Iterable[Any]) -> None:
+    """Check the values of arguments `--flag value`, `--flag=value` or `NAME=value`, which jsonargparse parses as YAML.
+
+    Raises:
+        UserError: a value exceeds the limits of `foreign.check_yaml`.
+    """
+    flag = "command line"
+    for argument in map(str, arguments):
+        value = argument
+        if re.match(r"--?[a-z]|PL_", argument, re.IGNORECASE):
+            flag, _, value = argument.partition("=")
+        with foreign.parsing(flag, "a shorter and simpler value", "cannot be parsed"):
+            foreign.check_yaml(value)
 
 
 class Parser(OneSentence, ArgumentParser):  # type: ignore[misc]
@@ -152,15 +197,19 @@ def to_recipe(options: Namespace) -> Recipe:
     Raises:
         UserError: a value is invalid.
     """
-    values: dict[str, Any] = {name: options[name].as_dict() for name in SECTIONS}
+    # jsonargparse adds `__path__` to a section that is read from a file, as in `--model section.yaml`.
+    sections = {name: options[name].as_dict() for name in SECTIONS}
+    values: dict[str, Any] = {
+        name: {key: value for key, value in section.items() if key != "__path__"} for name, section in sections.items()
+    }
     return check(with_paths(Recipe.from_dict({"seed_everything": options.seed_everything, **values})))
 
 
 def with_paths(recipe: Recipe) -> Recipe:
     """Return `recipe` with a leading `~` in its paths replaced by the home folder."""
     model, data = recipe.model, recipe.data
-    weights = model.weights if model.weights is None else str(expand(model.weights))
-    path = data.path if data.path is None else str(expand(data.path))
+    weights = str(expand(model.weights)) if model.weights else model.weights
+    path = str(expand(data.path)) if data.path else data.path  # an empty or missing path is refused by `check`
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 

@@ -62,7 +62,8 @@ class Data:
     """The data to train on.
 
     Args:
-        path: mnist, an .npz file, or a folder with CSV or IDX files; predict accepts images in more formats.
+        path: mnist, digits, an .npz file, or a folder with CSV files, IDX files or one subfolder of pictures per class;
+            predict accepts images in more formats.
         batch_size: the number of images per step.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
             tenth of them, at most 5,000.
@@ -104,6 +105,10 @@ PLATEAU = {"factor": 0.1, "patience": 2, "threshold": 1e-4}
 # The arguments of torch's OneCycleLR: it starts at 1/25 of the learning rate and ends at 1/10,000 of that.
 ONE_CYCLE = {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
 
+MAX_LAYERS = 100  # hidden layers, and convolutions
+# Adam multiplies the learning rate by up to 10 at its first step, and the result must be finite in float32.
+LARGEST = 1e37
+
 SECTIONS = {"model": Model, "data": Data, "trainer": Trainer, "early_stopping": EarlyStopping}
 
 
@@ -144,6 +149,11 @@ def check(recipe: Recipe) -> Recipe:
         if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
             raise UserError(f"{name}: null; expected a value")
     model, data = recipe.model, recipe.data
+    for key, layers in (("model.hidden", model.hidden), ("model.channels", model.channels)):
+        if len(layers) > MAX_LAYERS:
+            raise UserError(f"{key}: a list of {len(layers):,} numbers; expected at most {MAX_LAYERS}")
+    for name, path in (("model.weights", model.weights), ("data.path", data.path)):
+        _check_path(name, path)
     integers = [
         ("seed_everything", recipe.seed_everything, 0, 2**32 - 1),
         *(("model.hidden", size, 1, 1_000_000) for size in model.hidden),
@@ -161,21 +171,29 @@ def check(recipe: Recipe) -> Recipe:
                 + (f", at most {high}" if high < math.inf else "")
             )
     for key, number, top in (
-        ("model.learning_rate", model.learning_rate, math.inf),
+        ("model.learning_rate", model.learning_rate, LARGEST),
         ("model.dropout", model.dropout, 1),
         ("model.momentum", model.momentum, 1),
-        ("model.weight_decay", model.weight_decay, math.inf),
+        ("model.weight_decay", model.weight_decay, LARGEST),
     ):
         if not 0 <= number < top:
-            raise UserError(
-                f"{key}: {number}; expected a number from 0" + (f" to below {top}" if top < math.inf else ", finite")
-            )
+            raise UserError(f"{key}: {number}; expected a number from 0 to below {top:g}")
     if model.kernel_size % 2 == 0:
         raise UserError(
             f"model.kernel_size: {model.kernel_size}; expected an odd number, so that the kernel has a center"
         )
     _check_combinations(recipe)
     return recipe
+
+
+def _check_path(name: str, path: str | None) -> None:
+    """Check that a path is not empty, and that recipe.yaml can contain it."""
+    if path == "":
+        raise UserError(f"{name}: ''; expected a path")
+    if path is not None and not path.isprintable() and any("\ud800" <= c <= "\udfff" for c in path):
+        raise UserError(
+            f"{name}: {path}: contains bytes that are not UTF-8; expected a path in UTF-8, which recipe.yaml can contain"
+        )
 
 
 def _check_combinations(recipe: Recipe) -> None:
@@ -186,6 +204,11 @@ def _check_combinations(recipe: Recipe) -> None:
     if model.momentum and model.optimizer != "sgd":
         raise UserError(
             f"model.momentum: {model.momentum} with model.optimizer {model.optimizer}; expected 0, since only sgd has momentum"
+        )
+    if model.learning_rate * model.weight_decay >= LARGEST:
+        raise UserError(
+            f"model.weight_decay: {model.weight_decay} with model.learning_rate {model.learning_rate}; expected a product below"
+            f" {LARGEST:g}"
         )
     if recipe.data.validation_size == 0 and watches_validation(recipe):
         raise UserError(

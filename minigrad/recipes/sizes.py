@@ -10,6 +10,8 @@ from ..datasets import Dataset
 from ..runs.errors import UserError
 from .schema import Model, Recipe, watches_validation
 
+MAX_PARAMETERS = 10**9  # of a network, 4 GB in float32
+
 
 class Sizes(NamedTuple):
     """The input and output sizes of each layer.
@@ -54,7 +56,8 @@ def sizes(model: Model, input_shape: tuple[int, ...], classes: int) -> Sizes:
         classes: the number of outputs.
 
     Raises:
-        UserError: the network is a cnn, and the input is not an image or is too small for its poolings.
+        UserError: the network is a cnn, and the input is not an image or is too small for its poolings; or the
+            network would have more than `MAX_PARAMETERS`.
     """
     image, conv = (1, 1, math.prod(input_shape)), []
     width = image[2]
@@ -74,7 +77,14 @@ def sizes(model: Model, input_shape: tuple[int, ...], classes: int) -> Sizes:
             )
         width = math.prod(pooled) * model.channels[-1]
     widths = [width, *model.hidden]
-    return Sizes(image, conv, list(pairwise(widths)), (widths[-1], classes))
+    layers = Sizes(image, conv, list(pairwise(widths)), (widths[-1], classes))
+    parameters = sum(map(math.prod, layers.shapes(model).values()))
+    if parameters > MAX_PARAMETERS:
+        raise UserError(
+            f"model.hidden: {model.hidden} on inputs of shape {input_shape} needs {parameters:.1e} parameters; expected at"
+            f" most {MAX_PARAMETERS:.0e}"
+        )
+    return layers
 
 
 def refuse_misfit(recipe: Recipe, data: Dataset) -> None:

@@ -1,8 +1,8 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, predictions, weights
-from .errors import Stopped, UserError, need_tensorboard, run_command
-from .files import expand, whole_file, write_json, write_text
+from . import curves, exports, folder, history, metrics, pictures, predictions, signals, weights
+from .errors import Stopped, UnwritableError, UserError, need_tensorboard, run_command
+from .files import expand, spreadsheet_safe, whole_file, write_json, write_text, writing
 from .history import Epoch
 from .recorder import RunRecorder, TrainingResult, write_metrics
 from .weights import NetworkSpec
@@ -13,6 +13,7 @@ __all__ = [
     "RunRecorder",
     "Stopped",
     "TrainingResult",
+    "UnwritableError",
     "UserError",
     "curves",
     "expand",
@@ -24,9 +25,12 @@ __all__ = [
     "pictures",
     "predictions",
     "run_command",
+    "signals",
+    "spreadsheet_safe",
     "weights",
     "whole_file",
     "write_json",
     "write_metrics",
     "write_text",
+    "writing",
 ]

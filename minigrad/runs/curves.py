@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from .errors import printable
 from .files import whole_file
 from .history import Epoch
 
@@ -55,7 +57,12 @@ def draw_runs(path: Path, runs: Mapping[str, list[Epoch]], title: str = "") -> N
     import matplotlib  # slow to import
 
     figure = _figure(runs, title)
-    with whole_file(path) as draft, matplotlib.rc_context({"svg.hashsalt": "curves"}):
+    with (
+        whole_file(path) as draft,
+        matplotlib.rc_context({"svg.hashsalt": "curves"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of a run
         figure.savefig(draft, dpi=130, metadata=FORMATS[path.suffix.lower()])
 
 
@@ -164,7 +171,7 @@ def _add_legend(figure: Figure, names: Sequence[str], kinds: Sequence[str], epoc
     if runs == 1:
         entries = [(kind, _style(kind, 0, 1, epochs)) for kind in kinds]
     else:
-        entries = [(_shorten(name), _style("validation", i, runs, 1)) for i, name in enumerate(names)]
+        entries = [(_shorten(printable(name)), _style("validation", i, runs, 1)) for i, name in enumerate(names)]
         black = COLORS.index("#000000")
         entries += [(kind, {**_style(kind, black, runs, 1), "marker": "o"}) for kind in kinds]
     if not entries:

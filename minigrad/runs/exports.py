@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
+from .files import writing
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +39,8 @@ def outputs_in_fresh_process(
     """
     with tempfile.TemporaryDirectory() as temporary:
         images_file, outputs_file = Path(temporary, "images.npy"), Path(temporary, "outputs.npy")
-        np.save(images_file, images)
+        with writing(images_file):
+            np.save(images_file, images)
         command = [sys.executable, "-m", module, *map(str, (path, images_file, outputs_file, *more))]
         process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if process.returncode:

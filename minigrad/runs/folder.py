@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import manifest
-from .errors import UserError
-from .files import expand
+from .errors import SYSTEM_ERRORS, UnwritableError, UserError
+from .files import expand, remove_drafts
 from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
+from .signals import deferred
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 __all__ = [
     "CONFUSION", "CURVES", "HISTORY", "LOCK", "METRICS", "MISTAKES", "PREDICTIONS", "RECIPE", "RESULTS", "WEIGHTS",
-    "claim_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare",
+    "claim_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare", "refuse_empty",
 ]  # fmt: skip
 
 LOCK = ".run.lock"
@@ -82,13 +83,17 @@ def claim_run(
         raise UserError(f"{flags[1]} and --overwrite: one continues a run, the other replaces it; expected one of them")
     if out is None and resume:
         out = newest(kind)
-    with _claim(out, kind, flags[0]) as folder:
-        if holds_run(folder) and not (resume or overwrite):
-            raise UserError(
-                f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite"
-            )
-        _refuse_loss(folder, files, flags[0], replace=resume or overwrite)
-        yield folder
+    try:
+        with _claim(out, kind, flags[0]) as folder:
+            if holds_run(folder) and not (resume or overwrite):
+                raise UserError(
+                    f"{flags[0]} {folder}: already holds a run; expected another folder, {flags[1]} or --overwrite"
+                )
+            _refuse_loss(folder, files, flags[0], replace=resume or overwrite)
+            yield folder
+    except UnwritableError as error:
+        kept = f"; the run's complete files are kept, {flags[0]} {folder} {flags[1]} continues"
+        raise UserError(f"{error}{kept if folder.exists() and holds_run(folder) else ''}") from error
 
 
 @contextmanager
@@ -133,9 +138,10 @@ def prepare(folder: Path, files: Iterable[str], *, overwrite: bool = False) -> N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_loss(folder, files, "--out", replace=True)
+        manifest.add(folder, files)  # before the earlier run is removed, which is kept if nothing can be written
         if overwrite:
             manifest.remove_files(folder)
-        manifest.add(folder, files)
+            manifest.add(folder, files)
     except OSError as error:
         raise UserError(f"{folder}: can't be written ({error.strerror}); expected a writable folder") from error
 
@@ -158,6 +164,7 @@ def claim_file(
     Raises:
         UserError: the file exists and may not be replaced, or it cannot be written.
     """
+    refuse_empty(out, "--out", "a file")
     path = expand(default if out is None else out)
     in_run = out is None and holds_run(path.parent)
     _check_path(path, "--out", "a file")
@@ -176,21 +183,43 @@ def claim_file(
 
 @contextmanager
 def _claim(out: str | Path | None, kind: str, flag: str) -> Iterator[Path]:
-    folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
-    key = folder.absolute()
-    if lock is not None:
-        _held.add(key)
+    refuse_empty(out, flag, "a folder")
+    folder, created, lock = Path(out or ""), list[Path](), None
     try:
+        # Without an interruption between the creation of the folder and the beginning of the block that removes it.
+        with deferred():
+            folder, created, lock = _next_free(kind, flag) if out is None else _lock_folder(expand(out), flag)
+            if lock is not None:
+                _held.add(folder.absolute())
+                remove_drafts(folder, {*manifest.owned(folder), manifest.NAME})
         yield folder
+    except OSError as error:  # of a library that writes into the folder
+        if error.errno in SYSTEM_ERRORS and _is_inside(error.filename, folder):
+            raise UnwritableError(folder if error.filename is None else os.fsdecode(error.filename), error) from error
+        raise
     finally:
         if lock is not None:
-            _held.discard(key)
-            with suppress(OSError):
-                # Before the release: a process that waits for the lock then sees that the file was removed.
-                (folder / LOCK).unlink(missing_ok=True)
-                for path in created:
-                    path.rmdir()  # raises an OSError if the folder is not empty
-            lock.release()
+            with deferred():
+                _release(folder, created, lock)
+
+
+def _release(folder: Path, created: list[Path], lock: FileLock) -> None:
+    _held.discard(folder.absolute())
+    with suppress(OSError):
+        # Before the release: a process that waits for the lock then sees that the file was removed.
+        (folder / LOCK).unlink(missing_ok=True)
+        if folder in created and [path.name for path in folder.iterdir()] == [manifest.NAME]:
+            (folder / manifest.NAME).unlink()  # the command ended before it wrote a file
+        for path in created:
+            path.rmdir()  # raises an OSError if the folder is not empty
+    lock.release()
+
+
+def _is_inside(path: object, folder: Path) -> bool:
+    """Return whether an OSError about `path` concerns `folder`; if `path` is None, the write to an open file failed."""
+    return path is None or (
+        isinstance(path, (str, bytes)) and Path(os.fsdecode(path)).absolute().is_relative_to(folder.absolute())
+    )
 
 
 def _next_free(kind: str, flag: str) -> tuple[Path, list[Path], FileLock | None]:
@@ -269,6 +298,16 @@ def _refuse_loss(folder: Path, files: Iterable[str], flag: str, *, replace: bool
             )
         if not replace:
             raise UserError(f"{flag} {folder}: already holds {name}; expected another folder or --overwrite")
+
+
+def refuse_empty(out: str | Path | None, flag: str, expected: str) -> None:
+    """Check that an output is not the empty text, which would be the current folder.
+
+    Raises:
+        UserError: it is; the message names the option `flag`.
+    """
+    if out == "":
+        raise UserError(f"{flag}: ''; expected {expected}")
 
 
 def _check_path(path: Path, flag: str, expected: str) -> None:

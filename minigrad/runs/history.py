@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from . import foreign
 from .errors import UserError
 from .files import whole_file
+from .foreign import Invalid, parsing
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,37 @@ def read(path: Path, epochs: int | None = None) -> list[Epoch]:
     Raises:
         UserError: the file is missing, is not a history, or has fewer than `epochs` epochs.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        history = [
-            Epoch(int(r["epoch"]), *(float(r[c]) if r[c] else None for c in COLUMNS[1:]))  # type: ignore[arg-type]
-            for r in rows
-        ]
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: is not a history.csv with the columns {', '.join(COLUMNS)}") from error
+    with parsing(path, f"the columns {', '.join(COLUMNS)}", "is not a history.csv"):
+        rows = list(csv.reader(foreign.read_text(path, foreign.MAX_HISTORY).splitlines()))
+        if rows and rows[0] != COLUMNS:
+            raise Invalid("it has other columns")
+        history = [_epoch(row) for row in rows[1:]]
+        check(history)
     if epochs is not None and len(history) < epochs:
         raise UserError(
             f"{path}: has {len(history)} epochs; expected {epochs}, the number in the checkpoint of this run"
         )
     return history[:epochs]
+
+
+def _epoch(row: list[str]) -> Epoch:
+    number, *cells = row
+    values = [float(cell) if cell else None for cell in cells]
+    return Epoch(int(number), *values)  # type: ignore[arg-type]
+
+
+def check(history: Sequence[Epoch]) -> None:
+    """Check epochs that are from a file.
+
+    Raises:
+        Invalid: a value has another type, is missing, NaN, infinite or out of range, or the epochs are not consecutive.
+    """
+    for i, epoch in enumerate(history):
+        first = history[0].epoch
+        foreign.whole_number("epoch", epoch.epoch, 1)
+        if epoch.epoch != first + i:
+            raise Invalid(f"epoch {epoch.epoch} follows epoch {history[i - 1].epoch}; expected consecutive epochs")
+        for name, value in vars(epoch).items():
+            if name == "epoch" or (value is None and name.startswith("val_")):
+                continue
+            foreign.number(f"{name} of epoch {epoch.epoch}", value, 0, 1 if name.endswith("accuracy") else math.inf)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from .errors import UserError
+from . import foreign
 from .files import write_json
+from .foreign import Invalid, parsing
 
 NAME = ".files.json"
 RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
@@ -53,14 +53,11 @@ def owned(folder: Path) -> set[str]:
     if not path.exists():
         is_earlier_run = (folder / RECIPE).is_file() and any((folder / name).exists() for name in EARLIER_SIGNS)
         return {*EARLIER, *_earlier_jobs(folder)} if is_earlier_run else set()
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))["files"]
+    with parsing(path, f"the list of files that a run wrote, all inside {folder}"):
+        content = foreign.read_json(path)
+        names = content["files"]
         if not isinstance(names, list) or not all(isinstance(name, str) and _is_inside(name) for name in names):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: is damaged; expected the list of files that a run wrote, all inside {folder}"
-        ) from error
+            raise Invalid("a name in it is not a path inside the folder")
     return set(names)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .files import whole_file
+from .files import spreadsheet_safe, whole_file
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -75,6 +75,19 @@ def test_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {f"test_{name}": value for name, value in score(logits, labels).items()}
 
 
+def accuracy_by_class(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float | None]:
+    """Return the accuracy of each class by its name, or None for a class without images.
+
+    Args:
+        logits: the outputs, (n, classes).
+        labels: (n,) integers.
+        class_names: the name of each class.
+    """
+    images = np.bincount(labels, minlength=len(class_names)).tolist()
+    correct = np.bincount(labels[logits.argmax(axis=-1) == labels], minlength=len(class_names)).tolist()
+    return {name: c / n if n else None for name, c, n in zip(class_names, correct, images, strict=True)}
+
+
 def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
     """Return the test accuracy as text: "test accuracy 92.50 % (9,250 of 10,000)"."""
     return f"test accuracy {metrics['test_accuracy']:.2%} ({metrics['test_correct']:,} of {metrics['test_images']:,})".replace(
@@ -82,32 +95,40 @@ def test_accuracy_text(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def write_kaggle(path: Path, logits: np.ndarray) -> None:
+def write_kaggle(path: Path, logits: np.ndarray, class_names: Sequence[str] = ()) -> None:
     """Write the columns `ImageId, Label`, one row per image, with image numbers from 1, as Kaggle's Digit Recognizer expects.
 
     Args:
         path: the file to write.
         logits: the network's outputs, (n, classes).
+        class_names: the name of each class, which is written as the label; empty writes numbers.
     """
+    labels = [spreadsheet_safe(class_names[k]) if class_names else k for k in logits.argmax(axis=-1).tolist()]
     with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["ImageId", "Label"])
-        rows.writerows(enumerate(logits.argmax(axis=-1).tolist(), start=1))
+        rows.writerows(enumerate(labels, start=1))
 
 
-def write_predictions(path: Path, logits: np.ndarray, names: Sequence[str] | None = None) -> None:
+def write_predictions(
+    path: Path, logits: np.ndarray, names: Sequence[str] | None = None, class_names: Sequence[str] = ()
+) -> None:
     """Write the columns `index, label, probability_0, ...`, one row per image.
 
     Args:
         path: the file to write.
         logits: the network's outputs, (n, classes).
-        names: the files that the images are from; they become a last column `file`.
+        names: the files that the images are from; they become a last column `file`. Names of files and classes are
+            written as `spreadsheet_safe` returns them.
+        class_names: the name of each class, which is written as the label and in the header; empty writes numbers.
     """
     probabilities = np.exp(log_softmax(logits))
-    files = [[name] for name in names] if names is not None else [[]] * len(logits)
+    files = [[spreadsheet_safe(name)] for name in names] if names is not None else [[]] * len(logits)
+    classes: Sequence[object] = class_names or range(logits.shape[1])
+    labels = [spreadsheet_safe(str(name)) for name in classes]
     with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        columns = ["index", "label", *(f"probability_{k}" for k in range(logits.shape[1]))]
+        columns = ["index", "label", *(spreadsheet_safe(f"probability_{name}") for name in classes)]
         rows.writerow(columns if names is None else [*columns, "file"])
         for index, (label, row, name) in enumerate(zip(logits.argmax(axis=-1), probabilities, files, strict=True)):
-            rows.writerow([index, label, *(f"{p:.6g}" for p in row), *name])
+            rows.writerow([index, labels[label], *(f"{p:.6g}" for p in row), *name])

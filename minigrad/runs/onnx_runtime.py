@@ -23,6 +23,6 @@ def predictor(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     runtime = load()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     (images,) = session.get_inputs()
     return lambda batch: np.asarray(session.run(None, {images.name: batch})[0])

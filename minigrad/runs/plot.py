@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..recipes import Parser
 from . import curves, folder, history
-from .errors import UserError
-from .files import expand
+from .errors import UnwritableError, UserError
+from .files import expand, writing
 
 
 def main(argv: Sequence[str], prog: str = "python -m minigrad plot") -> None:
@@ -54,10 +54,11 @@ def plot(folders: Sequence[str], out: str | None = None, *, overwrite: bool = Fa
         raise UserError(f"--out {path}: has the suffix {path.suffix!r}; expected one of {', '.join(curves.FORMATS)}")
     with folder.claim_file(out, default, overwrite=overwrite, redraw=bool(single)) as path:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             curves.draw_runs(path, runs, single)
-        except OSError as error:  # a full disk, or a name that leaves no room for that of the draft
-            raise UserError(f"--out {path}: can't be written ({error.strerror}); expected another file") from error
+        except UnwritableError as error:
+            raise UserError(f"--out {error}") from error
         print(f"curves of {single or f'{len(runs)} runs'} in {path}")
 
 
@@ -70,8 +71,10 @@ def find_history(run: str) -> Path:
     Raises:
         UserError: there is no such file.
     """
-    path = expand(run)
+    if not run:
+        raise UserError("RUN: ''; expected the folder of a run")
     try:
+        path = expand(run)
         exists, file = path.exists(), path / folder.HISTORY if path.is_dir() else path
         if file.name == folder.HISTORY and file.is_file():
             return file

@@ -14,7 +14,7 @@ from .manifest import INPUT_ARRAYS, INPUTS, PREDICTIONS
 
 COLUMNS, MAX_SHOWN = 10, 200  # of inputs.png
 CELL, CAPTION = 112, 30  # pixels
-MAX_LETTERS = 17  # of a file name
+MAX_LETTERS = 17  # of the name of a file or a class
 
 
 def files(options: Any) -> list[str]:
@@ -26,7 +26,14 @@ def files(options: Any) -> list[str]:
     return [PREDICTIONS, *([INPUTS, INPUT_ARRAYS] if options.get("save_inputs") else [])]
 
 
-def write(out: Path, logits: np.ndarray, images: np.ndarray, names: Sequence[str] | None, options: Any) -> None:
+def write(
+    out: Path,
+    logits: np.ndarray,
+    images: np.ndarray,
+    names: Sequence[str] | None,
+    options: Any,
+    class_names: Sequence[str] = (),
+) -> None:
     """Write the files into the folder `out`, and print where they are.
 
     Args:
@@ -35,24 +42,26 @@ def write(out: Path, logits: np.ndarray, images: np.ndarray, names: Sequence[str
         images: the inputs, (n, *input_shape).
         names: the file of each image; None if the images are from one file.
         options: a namespace with the options of `recipes.predict_options`.
+        class_names: the name of each class; empty if the classes only have numbers.
     """
     folder.prepare(out, files(options))
     if options.get("save_inputs"):
-        write_inputs(out, images, logits.argmax(axis=1), names)
+        labels = [class_names[k] if class_names else str(k) for k in logits.argmax(axis=1)]
+        write_inputs(out, images, labels, names)
     if options.get("format") == "kaggle":
-        metrics.write_kaggle(out / PREDICTIONS, logits)
+        metrics.write_kaggle(out / PREDICTIONS, logits, class_names)
     else:
-        metrics.write_predictions(out / PREDICTIONS, logits, names)
+        metrics.write_predictions(out / PREDICTIONS, logits, names, class_names)
     print(f"{len(logits):,} predictions in {out / PREDICTIONS}")
 
 
-def write_inputs(out: Path, images: np.ndarray, labels: np.ndarray, names: Sequence[str] | None) -> None:
+def write_inputs(out: Path, images: np.ndarray, labels: Sequence[str], names: Sequence[str] | None) -> None:
     """Write inputs.npz, which `predict` can read again, and inputs.png if the inputs are images.
 
     Args:
         out: the folder.
         images: the inputs, (n, *input_shape) uint8 or float32.
-        labels: the predicted class of each image, (n,).
+        labels: the number or name of the predicted class of each image.
         names: the file of each image; None if the images are from one file.
     """
     arrays: dict[str, Any] = {"images": images} if names is None else {"images": images, "names": np.array(names)}
@@ -65,7 +74,7 @@ def write_inputs(out: Path, images: np.ndarray, labels: np.ndarray, names: Seque
         (out / INPUTS).unlink(missing_ok=True)  # from an earlier prediction
 
 
-def draw_inputs(images: np.ndarray, labels: np.ndarray, names: Sequence[str] | None) -> Any:
+def draw_inputs(images: np.ndarray, labels: Sequence[str], names: Sequence[str] | None) -> Any:
     """Return a Pillow image of the first inputs, each with its file or index and the predicted class."""
     from PIL import Image, ImageDraw
 
@@ -80,10 +89,15 @@ def draw_inputs(images: np.ndarray, labels: np.ndarray, names: Sequence[str] | N
         scale = CELL / max(picture.size)
         size = [max(1, round(side * scale)) for side in picture.size]
         sheet.paste(picture.resize((size[0], size[1]), Image.Resampling.NEAREST), (x, y + CAPTION))
-        name = str(i) if names is None else names[i].encode("ascii", "replace").decode()
-        text.text((x, y + 3), name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 2]}..", fill="black")
-        text.text((x, y + 15), f"-> {labels[i]}", fill="black")
+        text.text((x, y + 3), _caption(str(i) if names is None else names[i]), fill="black")
+        text.text((x, y + 15), _caption(f"-> {labels[i]}"), fill="black")
     return sheet
+
+
+def _caption(text: str) -> str:
+    """Return a text that fits into a cell, in the characters of Pillow's built-in font."""
+    plain = text.encode("ascii", "replace").decode()
+    return plain if len(plain) <= MAX_LETTERS else f"{plain[: MAX_LETTERS - 2]}.."
 
 
 def _as_pixels(image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import curves, folder, history, metrics, weights
+from .errors import printable
 from .files import write_json, write_text
 from .history import Epoch
 from .weights import NetworkSpec, Weights
@@ -126,19 +127,26 @@ class RunRecorder:
         rate = recipe.model.learning_rate if self.history else None
         metrics.check_outputs(logits, recipe.data.path, weights=recipe.model.weights, learning_rate=rate)
         counts = {"parameters": parameters, "epochs": len(self.history)}
-        return TrainingResult(self.history, write_metrics(self.out, logits, labels, **counts), self.out)
+        written = write_metrics(self.out, logits, labels, self.spec.class_names, **counts)
+        return TrainingResult(self.history, written, self.out)
 
 
-def write_metrics(out: Path, logits: np.ndarray, labels: np.ndarray, **counts: int) -> dict[str, Any]:
+def write_metrics(
+    out: Path, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = (), **counts: int
+) -> dict[str, Any]:
     """Write metrics.json into the folder `out`, print the test accuracy, and return the metrics.
 
     Args:
         out: a run folder.
         logits: outputs for the test images, (n, classes), all finite.
         labels: their labels, (n,) integers.
+        class_names: the name of each class; empty if the classes only have numbers. With names, the accuracy of each class
+            is written too.
         counts: further numbers for the file.
     """
     measured = {**metrics.test_metrics(logits, labels), **counts}
+    if class_names:
+        measured["test_accuracy_by_class"] = metrics.accuracy_by_class(logits, labels, class_names)
     write_json(out / folder.METRICS, measured)
-    print(f"{metrics.test_accuracy_text(measured)}, in {out}")
+    print(f"{metrics.test_accuracy_text(measured)}, in {printable(out)}")
     return measured

@@ -9,7 +9,7 @@ from typing import Any
 from .. import recipes
 from ..recipes import Recipe
 from . import folder, history
-from .errors import UserError
+from .errors import UserError, printable
 from .history import Epoch
 
 # These schedules depend on the length of the whole training, which therefore cannot be changed.
@@ -34,11 +34,11 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
         return False
     before, _ = recipes.read_trained(out / folder.RECIPE)
     if recipe.trainer.max_epochs <= before.trainer.max_epochs:
-        print(f"{out} holds a finished run, which is left as it is")
+        print(f"{printable(out)} holds a finished run, which is left as it is")
         return True
     done = epochs_recorded(out)
     if before.early_stopping.patience is not None and done < before.trainer.max_epochs:
-        print(f"{out} holds a run that early stopping ended after {done} epochs; it is left as it is")
+        print(f"{printable(out)} holds a run that early stopping ended after {done} epochs; it is left as it is")
         return True
     return False
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import manifest
 from .errors import need_tensorboard
+from .files import writing
 from .history import Epoch
 
 PREFIX = "events.out.tfevents."
@@ -63,7 +64,7 @@ class Events:
 
     def _append(self, part: str, wall_time: float | None = None, **content: Any) -> None:
         event = self._event.Event(wall_time=time.time() if wall_time is None else wall_time, **content)
-        with self.files[part].open("ab") as file:
+        with writing(self.files[part]), self.files[part].open("ab") as file:
             self._record_writer(file).write(event.SerializeToString())
 
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import foreign
 from .errors import UserError
 from .files import expand, whole_file
+from .foreign import Invalid, parsing
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 Weights = dict[str, np.ndarray]
 
 KEY = "minigrad"  # of the metadata
+MAX_DIMENSIONS = 32  # of an input
 SCALES = {"1": 1.0, "1/255": 1 / 255}  # as the metadata write them
 
 
@@ -107,8 +110,8 @@ def load(path: str | Path) -> tuple[NetworkSpec, Weights]:
 
 
 def read_spec(path: str | Path) -> NetworkSpec:
-    """Read only the specification of a weights file, as `load` does, but without checking the arrays."""
-    return _parse(path, read(path)[1])
+    """Read only the specification of a weights file, which its arrays fit as `load` describes."""
+    return load(path)[0]
 
 
 def load_for(path: str | Path, spec: NetworkSpec) -> Weights:
@@ -128,13 +131,14 @@ def load_for(path: str | Path, spec: NetworkSpec) -> Weights:
     arrays, metadata = read(path)
     _check_fit(path, arrays, spec.shapes())
     scale = _scale_text(spec.input_scale)
-    try:
-        trained_on = json.loads(metadata.get(KEY, "{}")).get("input_scale", scale)
-    except (AttributeError, ValueError, RecursionError) as error:
-        raise UserError(f"model.weights: {path}: its metadata are damaged; expected JSON under {KEY}") from error
+    with parsing(f"model.weights: {path}", f"JSON under {KEY}", "its metadata are damaged"):
+        content = foreign.parse_json(metadata.get(KEY, "{}"))
+        if not isinstance(content, dict):
+            raise Invalid("not an object")
+    trained_on = content.get("input_scale", scale)
     if trained_on != scale:
         raise UserError(
-            f"model.weights: {path} was trained on input scaled by {trained_on}; this data is scaled by {scale}"
+            f"model.weights: {path} was trained on input scaled by {foreign.shown(trained_on, 40)}; this data is scaled by {scale}"
         )
     return arrays
 
@@ -152,19 +156,35 @@ def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[st
     Raises:
         UserError: the file is missing, cut short or not a safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(expand(path), framework="numpy") as file:
+    file_path = expand(path)
+    with parsing(f"{key}: {path}", "a file such as weights.safetensors", "is not a readable safetensors file"):
+        if not file_path.exists():
+            raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors")
+        _check_header(file_path)
+        with safe_open(file_path, framework="numpy") as file:
             arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise UserError(f"{key}: {path} does not exist; expected a weights.safetensors") from error
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise UserError(f"{key}: {path} is not a readable safetensors file ({error})") from error
     for name, array in arrays.items():
         if array.dtype.kind == "V":  # for example bfloat16, which NumPy reads only if another library registered it
             raise UserError(f"{key}: {path}: {name} is {array.dtype}; expected a dtype of NumPy's own")
     return arrays, metadata
+
+
+def _check_header(path: Path) -> None:
+    """Check the header of a safetensors file, which safetensors itself would accept up to 100 MB and with repeated keys.
+
+    The safetensors library checks that the arrays fill the rest of the file exactly.
+    """
+    if not path.is_file():
+        raise Invalid("it is not a file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(foreign.MAX_METADATA, path.stat().st_size - 8):
+            raise Invalid(f"its header has {length:,} bytes; expected at most {foreign.MAX_METADATA:,} within the file")
+        header = foreign.parse_json(file.read(length).decode())
+    if not isinstance(header, dict):
+        raise Invalid("its header is not an object")
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -181,41 +201,60 @@ def _scale_text(scale: float) -> str:
 
 def _parse(path: str | Path, metadata: Mapping[str, str]) -> NetworkSpec:
     """Parse the metadata that `NetworkSpec.metadata` returned."""
-    from ..recipes import NOT_IN_RECIPE, from_metadata
+    from ..recipes import NOT_IN_RECIPE, checked_extra, from_metadata
 
     if KEY not in metadata:
         raise UserError(
             f"model.weights: {path} does not describe its network; expected a weights.safetensors that minigrad,"
             " lightning_module or keras_model wrote"
         )
-    try:
-        content = json.loads(metadata[KEY])
+    expected = "a recipe, input_shape, classes and input_scale"
+    with parsing(f"model.weights: {path}", expected, "its metadata are damaged"):
+        content = foreign.parse_json(metadata[KEY])
         recipe, shape, classes, scale = (content[k] for k in ("recipe", "input_shape", "classes", "input_scale"))
-        names, mnist_like = content.get("class_names", []), content.get("mnist_like")  # not in earlier versions
-        names_valid = isinstance(names, list) and len(names) in (0, classes) and all(isinstance(n, str) for n in names)
-        sizes_valid = all(type(n) is int and n > 0 for n in [*shape, classes])
-        sections_valid = isinstance(recipe, dict) and all(
-            isinstance(recipe[key], dict) for key in recipe if key != "seed_everything"
-        )
-        if not (
-            shape
-            and sizes_valid
-            and sections_valid
-            and scale in SCALES
-            and names_valid
-            and isinstance(mnist_like, bool | None)
+        check_input(shape, classes)
+        if not isinstance(scale, str) or scale not in SCALES:
+            raise Invalid(f"input_scale is {foreign.shown(scale, 40)}")
+        names, mnist_like = checked_description(content, classes)
+        if not isinstance(recipe, dict) or not all(
+            isinstance(section, dict) for name, section in recipe.items() if name != "seed_everything"
         ):
-            raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"model.weights: {path}: its metadata are damaged; expected a recipe, input_shape, classes and input_scale"
-        ) from error
+            raise Invalid("its recipe is not an object of sections")
+        extra = checked_extra(recipe.get(NOT_IN_RECIPE))
     try:
         trained_with = from_metadata(recipe)
-    except (UserError, RecursionError) as error:
+    except UserError as error:
         raise UserError(f"model.weights: {path}: its recipe is invalid: {error}") from error
-    extra = recipe.get(NOT_IN_RECIPE) or {}
-    return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], extra, tuple(names), mnist_like)
+    return NetworkSpec(trained_with, tuple(shape), classes, SCALES[scale], extra, names, mnist_like)
+
+
+def checked_description(content: Mapping[str, Any], classes: int) -> tuple[tuple[str, ...], bool | None]:
+    """Return the class names and whether the images are MNIST-like, from a file; earlier versions wrote neither.
+
+    Raises:
+        Invalid: one of them has another type, or the number of names is not that of the classes.
+    """
+    names, mnist_like = content.get("class_names", []), content.get("mnist_like")
+    if not isinstance(names, (list, tuple)) or len(names) not in (0, classes):
+        raise Invalid(f"class_names is {foreign.shown(names, 40)}; expected one name per class, or none")
+    if not all(isinstance(name, str) for name in names):
+        raise Invalid("class_names contains something other than text")
+    if not isinstance(mnist_like, bool | None):
+        raise Invalid(f"mnist_like is {foreign.shown(mnist_like, 40)}; expected true, false or null")
+    return tuple(names), mnist_like
+
+
+def check_input(shape: Any, classes: Any) -> None:
+    """Check the shape of an input and the number of classes, which are from a file.
+
+    Raises:
+        Invalid: they are not positive integers, or there are too many dimensions.
+    """
+    if not isinstance(shape, (list, tuple)) or not 1 <= len(shape) <= MAX_DIMENSIONS:
+        raise Invalid(f"input_shape is {foreign.shown(shape, 40)}; expected 1 to {MAX_DIMENSIONS} numbers")
+    for size in shape:
+        foreign.whole_number("a number in input_shape", size, 1)
+    foreign.whole_number("classes", classes, 1)
 
 
 def _shapes(path: str | Path, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
@@ -226,11 +265,33 @@ def _shapes(path: str | Path, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
 
 
 def _check_fit(path: str | Path, arrays: Weights, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    with parsing(f"model.weights: {path}", "the weights of this network", "does not fit this network"):
+        check_arrays(arrays, shapes)
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check the arrays of a network, which are from a file.
+
+    Args:
+        arrays: the arrays by name.
+        shapes: the names and shapes that the network has.
+
+    Raises:
+        Invalid: a name is missing or unknown, a shape differs, or an array does not contain finite float32 numbers.
+    """
     for name in sorted(shapes.keys() ^ arrays.keys()):
         fault = "the file lacks it" if name in shapes else "the network has no such weight"
-        raise UserError(f"model.weights: {path} does not fit this network: {name}: {fault}")
+        raise Invalid(f"{foreign.shown(name, 60)}: {fault}")
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            raise UserError(f"model.weights: {path}: {name} has shape {arrays[name].shape}; expected {shape}")
-        if not np.isfinite(arrays[name]).all():
-            raise UserError(f"model.weights: {path}: {name} contains NaN or inf; expected finite numbers")
+            raise Invalid(f"{name} has shape {arrays[name].shape}; expected {shape}")
+        check_finite(name, arrays[name])
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise `Invalid` unless an array has a dtype of floating-point numbers, and all are finite in float32."""
+    if array.dtype.kind != "f":
+        raise Invalid(f"{name} is of dtype {array.dtype}; expected floating-point numbers")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(array.astype(np.float32, copy=False)).all():
+            raise Invalid(f"{name} contains NaN or inf, or a number too large for float32; expected finite numbers")

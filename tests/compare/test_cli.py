@@ -118,7 +118,13 @@ def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_keeps_finished_jobs_and_leaves_no_process(base_flags: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_keeps_finished_jobs_and_leaves_no_process_or_data(
+    number: signal.Signals, base_flags: list[str], tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     command = [
         sys.executable,
         "-u",
@@ -132,15 +138,19 @@ def test_ctrl_c_keeps_finished_jobs_and_leaves_no_process(base_flags: list[str],
         "--out",
         "o",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    ) as running:
         assert running.stdout is not None
         while "parity  torch" not in (line := running.stdout.readline()):
             assert line, running.stderr
         time.sleep(0.5)
         children = _children(running.pid)
-        running.send_signal(signal.SIGINT)
+        assert list(temporary.iterdir())
+        running.send_signal(number)
         _, err = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == 128 + number
+    assert not list(temporary.iterdir())
     assert "Traceback" not in err
     assert "continue with --out o --resume" in err
     results = json.loads((tmp_path / "o/results.json").read_text())

@@ -304,6 +304,15 @@ def test_titles_are_escaped(render: Rendered, edited: Results, networks: Any) ->
     assert title in page.text
 
 
+def test_class_names_are_shown_and_escaped(render: Rendered, edited: Results, data: Dataset, networks: Any) -> None:
+    names = tuple(f"<script>alert({k})</script>" for k in range(data.classes))
+    page = render(edited, replace(data, class_names=names), networks)
+    digit = (edited["digits"]["disagree"] or edited["digits"]["hardest"])[0]
+    assert f"labelled {escape(names[digit['label']])}" in page.source
+    assert "<script>alert(" not in page.source.replace("\\u003c", "")
+    assert names[digit["label"]] in page.text
+
+
 def test_crossovers_are_described(edited: Results) -> None:
     sweep = edited["sweep"]
     size = str(sweep["batch_sizes"][0])

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,13 @@ def figures(out: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_and_repeats_no_finished_job(base_flags: list[str], tmp_path: Path, kind: int) -> None:
+def test_a_killed_run_resumes_and_repeats_no_finished_job(
+    base_flags: list[str], tmp_path: Path, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # which caches TMPDIR
     command = [sys.executable, "-m", "compare", *base_flags, *TWO, "--out", "o"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     while not list(Path("o").glob("jobs/closed/*/42/answer.json")):
@@ -47,11 +54,13 @@ def test_a_killed_run_resumes_and_repeats_no_finished_job(base_flags: list[str],
     if kind == signal.SIGINT:
         assert running.returncode == 130
         assert "continue with --out o --resume" in err
+    assert bool(list(temporary.iterdir())) == (kind == signal.SIGKILL)
     time.sleep(0.5)  # a worker ends with the command that started it
     before = answers(Path("o"))
     assert before
     assert "jobs/sweep/by_hand/42/answer.json" not in before
     cli.main([*base_flags, *TWO, "--out", "o", "--resume"])
+    assert not list(temporary.iterdir())
     after = answers(Path("o"))
     assert {name: after[name] for name in before} == before
     assert len(after) == 6  # two contenders: two seeds and a sweep each

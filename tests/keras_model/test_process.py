@@ -207,7 +207,8 @@ def test_a_copy_of_the_folder_is_what_sigkill_leaves(name: str, pixels: str, com
 
 @once
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads the libraries of a process from /proc")
-def test_ctrl_c_while_it_starts_is_one_line(easy: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_while_it_starts_is_one_line(number: signal.Signals, easy: str) -> None:
     """Importing a framework takes seconds, in which a user may press Ctrl-C."""
     process = started("fit", *flags(easy, "out"))
     try:
@@ -215,9 +216,10 @@ def test_ctrl_c_while_it_starts_is_one_line(easy: str) -> None:
         while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
             time.sleep(0.02)
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=DEADLINE)
     finally:
         ended([process])
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert [line for line in err.splitlines() if line] == [f"{cli.PROG}: stopped"]
+    assert not Path("out").exists()

@@ -13,6 +13,7 @@ from keras_helpers import (
     NETWORKS,
     Command,
     arrays_for,
+    clouds,
     complaints,
     ended,
     flags,
@@ -106,3 +107,37 @@ def test_a_file_written_on_another_backend_is_read(backend: str, easy: str, comm
     np.testing.assert_array_equal(
         *(predicted(f"by {f}/predictions.csv") for f in ("model.keras", "weights.safetensors"))
     )
+
+
+@once
+def test_classes_are_compared_by_their_names(command: Command) -> None:
+    arrays, names = clouds(0, 200, 0.5), np.array(["cat", "dog", "ant"])
+    for file, used, more in (
+        ("a", names, {}),
+        ("b", names, {"class_names": names}),
+        ("c", np.array(["cat", "dog", "bee"]), {}),
+    ):
+        labels = {key: used[arrays[key]] for key in ("y_train", "y_test")}
+        np.savez(f"{file}.npz", **{**arrays, **labels, **more})
+    assert command("fit", *flags("a.npz", "run")).status == 0
+    expected = measured("run")
+    assert list(expected["test_accuracy_by_class"]) == ["ant", "cat", "dog"]
+    source = ("--model.weights", "run/weights.safetensors")
+    result = command("test", *flags("b.npz", "b"), *source)
+    assert "b.npz: the classes are numbered in the order of run/weights.safetensors" in result.out
+    assert measured("b")["test_accuracy_by_class"] == expected["test_accuracy_by_class"]
+    result = command("test", *flags("c.npz", "c"), *source)
+    assert result.status == 2
+    assert "c.npz has other classes than run/weights.safetensors was trained on" in result.err
+    assert command("predict", *flags("c.npz", "p"), *source).status == 0
+    assert (
+        Path("p/predictions.csv")
+        .read_text()
+        .splitlines()[0]
+        .endswith("probability_ant,probability_cat,probability_dog")
+    )
+    # A .keras archive has no names, so that those of the data are used.
+    assert command("test", *flags("c.npz", "k"), "--model.weights", "run/model.keras").status == 0
+    assert list(measured("k")["test_accuracy_by_class"]) == ["bee", "cat", "dog"]
+    assert command("predict", *flags("c.npz", "q"), "--model.weights", "run/model.keras").status == 0
+    assert "probability_0" in Path("q/predictions.csv").read_text()

@@ -1,4 +1,4 @@
-"""Ctrl-C ends training, even if a library swallows the exception."""
+"""Ctrl-C and SIGTERM end training, even if a library swallows the exception."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import pytest
 from keras_helpers import flags, once
 
 from keras_model import cli, training
-from keras_model.startup import CtrlC
-from minigrad.runs import Stopped
+from minigrad.runs import run_command
 
 pytestmark = once
 
 
-def test_a_swallowed_interrupt_is_raised_again(easy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_swallowed_interrupt_is_raised_again(
+    number: signal.Signals, easy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     real = training.build_callbacks
 
     class Swallow(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if epoch == 1:
                 with pytest.raises(KeyboardInterrupt):
-                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(number)
 
     monkeypatch.setattr(training, "build_callbacks", lambda *args, **options: [Swallow(), *real(*args, **options)])
-    with pytest.raises(Stopped, match="2 completed epochs are kept in out"):
-        cli.main(["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
-
-
-def test_the_previous_handler_is_restored() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with CtrlC():
-        assert signal.getsignal(signal.SIGINT) != before
-    assert signal.getsignal(signal.SIGINT) == before
+    try:
+        status = run_command("prog", cli.main, ["fit", *flags(easy, "out", "--trainer.max_epochs", "9")])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert status == 128 + number
+    assert "2 completed epochs are kept in out" in capsys.readouterr().err

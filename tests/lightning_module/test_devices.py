@@ -212,9 +212,23 @@ def alive(group: int) -> list[str]:
     return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
 
 
+def children(group: int, parent: int) -> list[int]:
+    """Return the processes of a group, without its first."""
+    listed = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split() if int(word) != parent]
+
+
+ENDS = [
+    *((signal.SIGINT, whom, 0.0) for whom in ("all", "the first")),
+    # At 9 moments, since a rank may be within a collective operation or in the middle of a checkpoint.
+    *((signal.SIGTERM, whom, 0.05 + 0.23 * i) for whom in ("all", "the first", "another") for i in range(3)),
+    (signal.SIGHUP, "all", 0.1),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["all", "the first"])
-def test_ctrl_c_leaves_no_process_behind(whom: str, easy: str) -> None:
+@pytest.mark.parametrize(("number", "whom", "delay"), ENDS)
+def test_a_signal_leaves_no_process_behind(number: signal.Signals, whom: str, delay: float, easy: str) -> None:
     # A terminal sends it to the whole group, `kill` and most supervisors to the process that they started.
     before, group = os.getpgid(0), 0
     running = process(*flags(easy, "out", "--trainer.max_epochs", "100000", *DDP), group=True)
@@ -227,13 +241,19 @@ def test_ctrl_c_leaves_no_process_behind(whom: str, easy: str) -> None:
         group = os.getpgid(running.pid)
         assert group not in (before, 0)
         assert len(alive(group)) >= 2
-        (os.killpg if whom == "all" else os.kill)(running.pid, signal.SIGINT)
+        time.sleep(delay)
+        if whom == "all":
+            os.killpg(group, number)
+        else:
+            os.kill(running.pid if whom == "the first" else children(group, running.pid)[-1], number)
         status, _, err = ended(running)
-        assert status == 130, err
+        assert status == 128 + number, err
         assert "completed epochs are kept in out" in err
+        assert "Traceback" not in err
         while alive(group) and time.monotonic() < patience:
             time.sleep(0.05)
         assert alive(group) == []
+        assert [path.name for path in Path("out").glob(".*")] == [".files.json"]
     finally:
         if group and alive(group):
             os.killpg(group, signal.SIGKILL)

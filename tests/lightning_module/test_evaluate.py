@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning_helpers import call, contents, epochs, in_numpy, measured, network, sentence
+from lightning_helpers import call, clouds, contents, epochs, in_numpy, measured, network, sentence
 
 from minigrad.runs.metrics import log_softmax
 
@@ -91,3 +91,31 @@ def test_other_files_of_the_run_are_unchanged(stage: str, run: Path, easy: str) 
 def test_an_untrained_network_is_tested(easy: str) -> None:
     assert call("test", *network(easy), "--trainer.default_root_dir", "out") == 0
     assert measured("out")["test_images"] == 40
+
+
+@pytest.mark.parametrize("source", [("--ckpt_path", "run/last.ckpt"), ("--model.weights", "run/weights.safetensors")])
+def test_classes_are_compared_by_their_names(source: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    arrays, names = clouds(0, 200, 0.5), np.array(["cat", "dog", "ant"])
+    for file, used, more in (
+        ("a", names, {}),
+        ("b", names, {"class_names": names}),
+        ("c", np.array(["cat", "dog", "bee"]), {}),
+    ):
+        labels = {key: used[arrays[key]] for key in ("y_train", "y_test")}
+        np.savez(f"{file}.npz", **{**arrays, **labels, **more})
+    assert call("fit", *network("a.npz"), "--trainer.max_epochs", "2", "--out", "run") == 0
+    expected = measured("run")
+    assert list(expected["test_accuracy_by_class"]) == ["ant", "cat", "dog"]
+    capsys.readouterr()
+    assert call("test", *network("b.npz"), *source, "--out", "b") == 0
+    assert f"b.npz: the classes are numbered in the order of {source[1]}" in capsys.readouterr().out
+    assert measured("b")["test_accuracy_by_class"] == expected["test_accuracy_by_class"]
+    message = sentence("test", *network("c.npz"), *source, "--out", "c")
+    assert f"c.npz has other classes than {source[1]} was trained on: only the data have bee" in message
+    assert call("predict", *network("c.npz"), *source, "--out", "p") == 0
+    assert (
+        Path("p/predictions.csv")
+        .read_text()
+        .splitlines()[0]
+        .endswith("probability_ant,probability_cat,probability_dog")
+    )

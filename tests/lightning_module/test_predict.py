@@ -81,14 +81,14 @@ def check(run: Path, images: np.ndarray, files: list[str] | None = None, out: st
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_weights_file_describes_its_network(name: str, trained: dict[str, Path], test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images)
+    folder = pictures("scans", test_images)
     assert call(*predicting(folder, *by_weights(trained[name]))) == 0
     check(trained[name], test_images, [f"{i:02}.png" for i in range(10)])
 
 
 @pytest.mark.parametrize("name", ["deep", "cnn"])
 def test_a_checkpoint_describes_its_network(name: str, trained: dict[str, Path], test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images)
+    folder = pictures("scans", test_images)
     assert call(*predicting(folder, "--ckpt_path", str(trained[name] / "last.ckpt"))) == 0
     check(trained[name], test_images, [f"{i:02}.png" for i in range(10)])
 
@@ -123,8 +123,8 @@ def test_the_description_in_the_file_overrides_a_recipe(trained: dict[str, Path]
 
 
 def test_a_folder_of_jpegs(simple: Path, test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images, ".jpg")
-    shutil.copy("digits/03.jpg", "digits/a.JPEG")
+    folder = pictures("scans", test_images, ".jpg")
+    shutil.copy("scans/03.jpg", "scans/a.JPEG")
     assert call(*predicting(folder, *by_weights(simple))) == 0
     files = [*(f"{i:02}.jpg" for i in range(10)), "a.JPEG"]
     seen = np.stack([np.asarray(Image.open(Path(folder, name))) for name in files])
@@ -211,16 +211,16 @@ def refused(words: list[str], *expected: str) -> None:
 
 
 def test_pictures_of_another_size(simple: Path, test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images)
-    Image.fromarray(test_images[0].T.copy()).save("digits/tall.png")
+    folder = pictures("scans", test_images)
+    Image.fromarray(test_images[0].T.copy()).save("scans/tall.png")
     strict = ("--preprocess", "none")
-    refused(predicting(folder, *by_weights(simple), *strict), "digits/tall.png", "4x5", "expected 5x4")
+    refused(predicting(folder, *by_weights(simple), *strict), "scans/tall.png", "4x5", "expected 5x4")
 
 
 def test_pictures_are_preprocessed_and_the_inputs_are_saved(
     simple: Path, test_images: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = pictures("digits", np.repeat(np.repeat(test_images, 2, axis=1), 2, axis=2))
+    folder = pictures("scans", np.repeat(np.repeat(test_images, 2, axis=1), 2, axis=2))
     options = ("--save_inputs", "--format", "kaggle")
     assert call(*predicting(folder, *by_weights(simple), *options)) == 0
     assert "10 pictures: resized to 5x4; not inverted or centered" in capsys.readouterr().out
@@ -245,14 +245,14 @@ def test_floats_for_a_network_of_pixels(simple: Path, test_images: np.ndarray) -
 
 
 def test_a_text_file_with_the_suffix_of_a_picture(simple: Path, test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images)
-    Path("digits/note.png").write_text("not a picture")
-    refused(predicting(folder, *by_weights(simple)), "digits/note.png", "cannot be read", "expected a complete PNG")
+    folder = pictures("scans", test_images)
+    Path("scans/note.png").write_text("not a picture")
+    refused(predicting(folder, *by_weights(simple)), "scans/note.png", "cannot be read", "expected a complete PNG")
 
 
 def test_an_empty_folder(simple: Path) -> None:
-    Path("digits").mkdir()
-    refused(predicting("digits", *by_weights(simple)), "digits", "contains no images", ".png")
+    Path("scans").mkdir()
+    refused(predicting("scans", *by_weights(simple)), "scans", "contains no images", ".png")
 
 
 def test_missing_images(simple: Path) -> None:
@@ -260,7 +260,7 @@ def test_missing_images(simple: Path) -> None:
 
 
 def test_pictures_for_a_network_of_vectors(run: Path, test_images: np.ndarray) -> None:
-    folder = pictures("digits", test_images)
+    folder = pictures("scans", test_images)
     refused(predicting(folder, *by_weights(run)), "00.png", "is an image file", "expected arrays of shape (6,)")
 
 
@@ -281,11 +281,11 @@ def test_a_limit_of_batches_predicts_the_first_images(kind: str, few: str) -> No
     assert call(*flags(few, "run", "--trainer.limit_test_batches", "1")) == 0
     with np.load(few) as data:
         images = data["x_test"][:10]
-    source = "digits" if kind == "pictures" else "images.npz"
+    source = "scans" if kind == "pictures" else "images.npz"
     np.savez("images.npz", images=images)
-    Path("digits").mkdir()
+    Path("scans").mkdir()
     for i, image in enumerate(images):
-        Image.fromarray(image).save(f"digits/{i}.png")
+        Image.fromarray(image).save(f"scans/{i}.png")
     words = ["predict", "--data.path", source, "--data.batch_size", "3", "--trainer.limit_predict_batches", "2"]
     words += ["--model.weights", "run/weights.safetensors", "--trainer.accelerator", "cpu", *QUIET]
     assert call(*words, "--trainer.default_root_dir", "out") == 0

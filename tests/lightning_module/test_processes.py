@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from killing import forked
-from lightning_helpers import PROG, call, epochs, flags, measured, process, same_weights
+from lightning_helpers import PROG, call, epochs, flags, measured, process, same_run, same_weights
 
 from lightning_module.cli import main
+from minigrad.runs import run_command
 
 OVERALL = 200  # seconds that no healthy process comes near
 
@@ -50,6 +53,31 @@ def test_ctrl_c_keeps_completed_epochs_and_the_run_resumes(easy: str) -> None:
     assert call(*flags(easy, "whole", *words)) == 0
     same_weights("out", "whole")
     assert epochs("out") == epochs("whole")
+
+
+def fit_until_terminated(argv: list[str]) -> None:
+    """Run the command; in its 10th training step, it receives SIGTERM."""
+    from lightning_module.model import LitClassifier
+
+    real, steps = LitClassifier.training_step, []
+
+    def step(self: LitClassifier, *args: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, *args)
+
+    LitClassifier.training_step = step  # type: ignore[method-assign]
+    sys.exit(run_command(PROG, main, argv))
+
+
+def test_sigterm_ends_like_ctrl_c_and_the_run_resumes(few: str) -> None:
+    assert forked(fit_until_terminated, flags(few, "out")) == 143
+    assert len(epochs("out")) == 1
+    assert [path.name for path in Path("out").glob(".*")] == [".files.json"]
+    assert call(*flags(few, "out", "--ckpt_path", "last")) == 0
+    assert call(*flags(few, "whole")) == 0
+    same_run("out", "whole")
 
 
 def fit_and_list_frameworks(argv: list[str]) -> None:

@@ -55,9 +55,27 @@ def image_at(row: int, value: float) -> np.ndarray:
         ({"y_train": LABELS[:14]}, ("y_train", "14 labels for 15 images")),
         ({"y_test": LABELS[:6]}, ("y_test", "6 labels for 5 images")),
         ({"y_train": np.zeros(15, int), "y_test": np.zeros(5, int)}, ("y_train", "at least two classes")),
-        ({"y_train": np.eye(3)[LABELS[:15]]}, ("y_train", "shape is (15, 3)", "(15,)")),
+        ({"y_train": np.eye(3)[LABELS[:15]] * 2}, ("y_train", "shape is (15, 3)", "row 0 is not one-hot", "(15,)")),
+        ({"y_train": np.eye(3)[LABELS[:14]]}, ("y_train", "14 labels for 15 images")),
+        ({"y_train": np.zeros((15, 3, 1))}, ("y_train", "shape is (15, 3, 1)", "(15,)")),
         ({"y_train": np.array(3)}, ("y_train", "shape is ()", "(15,)")),
-        ({"y_train": LABELS[:15].astype(str)}, ("y_train", "dtype is <U", "class numbers")),
+        ({"y_train": LABELS[:15] > 1}, ("y_train", "dtype is bool", "class numbers")),
+        ({"y_train": at(3, 0.5).astype(str)}, ("y_train", "label of image 3 is 0.5", "class number")),
+        ({"y_train": at(3, -1).astype(str)}, ("y_train", "label of image 3 is -1", "class number")),
+        ({"y_train": np.array(["cat"] * 15)}, ("y_train", "every label is 'cat'", "at least two classes")),
+        ({"y_train": np.array(["cat", "dog", " "] * 5)}, ("y_train", "label of image 2 is empty", "name of a class")),
+        ({"y_train": np.array(["cat", "dog", "\x07"] * 5)}, ("y_train", "the name of class 0 is empty")),
+        ({"y_train": np.array(["cat", "d\u200eog", "dog"] * 5)}, ("y_train", "'dog' occurs twice")),
+        ({"y_train": np.array(["cat", "d" * 201, "dog"] * 5)}, ("y_train", "201 characters", "at most 200")),
+        ({"y_train": np.array([b"\xff", b"a", b"b"] * 5)}, ("y_train", "not UTF-8")),
+        (
+            {"y_train": np.array(["cat", "dog", "ant"] * 5)},
+            ("y_test", "labels '0', '1', '2' are no classes", "y_train"),
+        ),
+        ({"class_names": np.array(["a", "b"])}, ("y_train", "largest label is 2", "0 to 1, as in class_names")),
+        ({"class_names": np.arange(3)}, ("class_names", "dtype int64", "one text per class")),
+        ({"class_names": np.array([["a", "b", "c"]])}, ("class_names", "shape (1, 3)", "one text per class")),
+        ({"class_names": np.array(["a", "a", "c"])}, ("class_names", "'a' occurs twice")),
         ({"x_train": image_at(3, np.nan)}, ("x_train", "image 3", "NaN", "finite")),
         ({"x_train": image_at(3, np.inf)}, ("x_train", "image 3", "inf", "finite")),
         ({"x_train": image_at(3, 1e300)}, ("x_train", "image 3", "float32", "finite")),
@@ -185,8 +203,11 @@ def csv(folder: Path, train: str | bytes, test: str = ROWS) -> Path:
         (",1,2,3,4\n1,5,6,7,8\n", ("line 1, column 1", "''")),
         ("\n\n0,1,x,3,4\n", ("line 3, column 3", "'x'")),
         ("\n\nlabel,a,b,c,d\n\n0,1,x,3,4\n", ("line 5, column 3", "'x'")),
-        ("a,b,c,d,label\n1,2,3,4,x\n", ("line 2, column 5", "'x'", "whole number from 0")),
+        ("a,b,c,d,label\n" + "1,2,3,4,7\n" * 10 + "1,2,3,4,x\n", ("line 12, column 5", "'x'", "whole number from 0")),
         ("a,b,c,d,label\n1,2,3,4,-1\n", ("line 2, column 5", "'-1'", "whole number from 0")),
+        ("a,b,c,d,label\n1,2,3,4," + "x" * 201 + "\n", ("line 2 has a label of 201 characters", "at most 200")),
+        ("x,1,2,3,y\nx,1,2,3,y\n", ("the first and the last column contain text", "expected one label")),
+        ("".join(f"img{i},1,2,3,4\n" for i in range(20)), ("column 1 contains a different text in each row",)),
         ("a,b,c,d,label\n1,2,300,4,0\n", ("line 2, column 3", "'300'", "0 to 255")),
         ("id,a,b,c,d,label\n900,1,2,3,256,0\n", ("line 2, column 5", "'256'", "0 to 255")),
         ("0,1,2,3,4\n1,5,6,7,8,9\n", ("line 2 has 6 columns; expected 5",)),
@@ -207,6 +228,11 @@ def csv(folder: Path, train: str | bytes, test: str = ROWS) -> Path:
 )
 def test_a_csv_that_makes_no_sense(tmp_path: Path, train: str | bytes, words: tuple[str, ...]) -> None:
     says(csv(tmp_path / "csv", train), "mnist_train.csv", *words)
+
+
+def test_a_csv_with_one_name(tmp_path: Path) -> None:
+    one = "a,b,c,d,label\n1,2,3,4,x\n1,2,3,4,x\n"
+    says(csv(tmp_path / "csv", one, one), "y_train: every label is 'x'", "at least two classes")
 
 
 def test_a_csv_with_nothing_under_its_header(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_a_manifest_that_leads_out_of_its_folder_is_refused(name: str) -> None:
     make_run()
     (OUT / manifest.NAME).write_text(json.dumps({"files": [*FILES, name]}))
     text = refusal(overwrite=True)
-    assert "out/.files.json: is damaged; expected" in text
+    assert "out/.files.json: is damaged (" in text
     assert files_in() == {*FILES, manifest.NAME}
     assert Path("thesis.tex").read_text() == "mine"
 

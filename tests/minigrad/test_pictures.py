@@ -215,3 +215,34 @@ def test_colours_beyond_1_are_not_cut_off(scale: float, tmp_path: Path, caplog, 
     pictures.draw_mistakes(tmp_path / "m.png", images, np.array([0, 1, 1, 0]), np.eye(2)[[1, 0, 0, 1]])
     assert not caplog.records
     assert 0 <= min(map(np.min, shown)) < max(map(np.max, shown)) <= 1
+
+
+NAMES = ("$x_1$", "a name that is far too long for a picture, of class 1", "\u4e03 =cmd|' /C calc'!A0")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [3, 47])
+def test_class_names_are_shown_as_they_are(
+    classes: int, tmp_path: Path, shown: list[tuple[np.ndarray, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class_names = (NAMES * 16)[:classes]
+    ticks: dict[str, list[str]] = {}
+    for axis in ("x", "y"):
+        original = getattr(Axes, f"set_{axis}ticklabels")
+
+        def keep(
+            self: Axes, labels: list[str], *, axis: str = axis, call: object = original, **options: object
+        ) -> object:
+            ticks[axis] = labels
+            return call(self, labels, **options)  # type: ignore[operator]
+
+        monkeypatch.setattr(Axes, f"set_{axis}ticklabels", keep)
+    images, labels, logits = some(classes, 200)
+    pictures.draw(tmp_path, images, labels, logits, class_names)
+    assert names(tmp_path) == BOTH
+    assert ticks["x"] == ticks["y"]
+    assert ticks["x"][:3] == ["$x_1$", "a name tha\u2026f class 1", NAMES[2]]
+    assert len(ticks["x"]) == classes
+    title = next(title for _, title in shown[2:] if title)  # after the two layers of the matrix
+    short = {pictures.short(name, pictures.TITLE_NAME) for name in NAMES}
+    assert {title.split("\n")[0], title.split("\n")[1].strip("()")} <= short

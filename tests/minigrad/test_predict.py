@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,10 @@ def test_it_stands_beside_the_weights_or_where_it_was_asked_for(weights_file: Pa
 
 
 def test_pictures_are_listed_with_their_files(weights_file: Path, answer: Command) -> None:
-    Path("digits").mkdir()
+    Path("scans").mkdir()
     for name, image in zip("cab", IMAGES, strict=False):
-        Image.fromarray(image).save(f"digits/{name}.png")
-    assert answer("--model.weights", weights_file, "--data.path", "digits", "--out", "p").status == 0
+        Image.fromarray(image).save(f"scans/{name}.png")
+    assert answer("--model.weights", weights_file, "--data.path", "scans", "--out", "p").status == 0
     assert [row["file"] for row in rows("p/predictions.csv")] == ["a.png", "b.png", "c.png"]
     net, _ = restore.restore(weights_file)
     check("p/predictions.csv", net, IMAGES[[1, 2, 0]])
@@ -274,3 +275,16 @@ def test_its_help_and_its_status(answer: Command, capsys: pytest.CaptureFixture[
     failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
+
+
+def test_class_names_are_written_and_formulas_are_not_evaluated(tmp_path: Path, answer: Command) -> None:
+    names = ("=1+1", "cat, small", "dog")
+    net = save(tmp_path / "w.safetensors")
+    spec = replace(weights.read_spec(tmp_path / "w.safetensors"), class_names=names)
+    weights.write(tmp_path / "w.safetensors", net.state_dict(), spec.metadata())
+    np.savez("images.npz", x=IMAGES)
+    assert answer("--model.weights", "w.safetensors", "--data.path", "images.npz").status == 0
+    found = rows("predictions.csv")
+    assert list(found[0]) == ["index", "label", *(f"probability_{name}" for name in names)]
+    expected = np.array(["'=1+1", "cat, small", "dog"])[net.predict(IMAGES).argmax(axis=1)]
+    assert [row["label"] for row in found] == expected.tolist()

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from minigrad_helpers import Command, complaints, flags
+from minigrad_helpers import Command, clouds, complaints, flags
 
 import minigrad
 from minigrad import datasets, optim, recipes, train
@@ -453,7 +454,7 @@ def test_a_run_killed_between_history_and_checkpoint_goes_on_from_the_checkpoint
         interrupt(m, "epoch", 2)
         command(*flags(easy, "parts"))
     rows = history.read(Path("parts/history.csv"))
-    history.write(Path("parts/history.csv"), [*rows, rows[-1]])
+    history.write(Path("parts/history.csv"), [*rows, replace(rows[-1], epoch=len(rows) + 1)])
     command(*flags(easy, "parts", "--resume"))
     assert epochs("parts") == epochs("whole")
     same_weights("parts", "whole")
@@ -698,3 +699,29 @@ def test_ctrl_c_ends_the_process_with_130_and_keeps_whole_epochs(easy: str, comm
     assert epochs("out")[: len(done)] == done
     command(*flags(easy, "whole", "--trainer.max_epochs", longer))
     assert epochs("whole") == epochs("out")
+
+
+def save_named(path: str, names: np.ndarray, **more: np.ndarray) -> None:
+    """Save clouds with the names of their classes as labels."""
+    arrays = clouds(0, 200, 0.5)
+    labels = {key: names[arrays[key]] for key in ("y_train", "y_test")}
+    np.savez(path, **{**arrays, **labels, **more})
+
+
+def test_class_names_are_in_the_metrics_and_the_weights(tmp_path: Path, command: Command) -> None:
+    names = np.array(["[red]cat[/]", "dog", "ant"])
+    save_named("a.npz", names)
+    assert command(*flags("a.npz", "a")).status == 0
+    spec = weights.read_spec("a/weights.safetensors")
+    assert spec.class_names == ("[red]cat[/]", "ant", "dog")
+    measured = json.loads(Path("a/metrics.json").read_text())
+    by_class = measured["test_accuracy_by_class"]
+    assert tuple(by_class) == spec.class_names
+    counts = np.bincount(datasets.load("a.npz").test.labels)
+    assert round(sum(np.array(list(by_class.values())) * counts)) == measured["test_correct"]
+    # Training that starts from these weights numbers the classes as they do, whatever their order in the file.
+    save_named("b.npz", names, class_names=names)
+    result = command(*flags("b.npz", "b", "--model.weights", "a/weights.safetensors"))
+    assert "b.npz: the classes are numbered in the order of a/weights.safetensors" in result.out
+    assert weights.read_spec("b/weights.safetensors").class_names == spec.class_names
+    assert json.loads(Path("b/metrics.json").read_text())["test_accuracy"] >= measured["test_accuracy"] - 0.1

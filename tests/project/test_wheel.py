@@ -41,6 +41,8 @@ def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> N
     wanted = {
         "minigrad/datasets/mnist.npz",
         "minigrad/datasets/MNIST.md",
+        "minigrad/datasets/digits.npz",
+        "minigrad/datasets/DIGITS.md",
         "minigrad/recipes/simple.yaml",
         "minigrad/recipes/advanced.yaml",
         "compare/report/report.html.jinja",
@@ -50,5 +52,6 @@ def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> N
         *(f"{package}/py.typed" for package in ("minigrad", "lightning_module", "keras_model", "compare")),
     }
     assert wanted <= names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    for licence in ("LICENSE", "minigrad/datasets/MNIST.md", "minigrad/datasets/DIGITS.md"):
+        assert any(name.endswith(f"licenses/{licence}") for name in names)
     assert not any(name.startswith("tests") for name in names)
