@@ -13,7 +13,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import weights
 
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "data missing": (("--data.path", "nowhere.npz"), ("data.path", "nowhere.npz", "expected mnist, an .npz")),
+    "data missing": (("--data.path", "nowhere.npz"), ("data.path", "nowhere.npz", "expected mnist, digits, an .npz")),
     "unknown key": (("--model.colour", "red"), ("model.colour", "expected")),
     "unknown option": (("--fast",), ("--fast", "expected")),
     "unknown recipe": (("--config", "medium"), ("--config medium", "no such file", "advanced, cnn, simple")),

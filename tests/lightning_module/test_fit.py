@@ -54,7 +54,10 @@ def test_its_last_epoch_has_the_metrics_of_its_weights_file(run: Path) -> None:
 
 def test_the_weights_file_contains_its_recipe(run: Path, easy: str) -> None:
     _, described = weights.read(run / "weights.safetensors")
-    assert described == weights.NetworkSpec(recipes.load(str(run / "recipe.yaml")), (6,), 3, 1.0).metadata()
+    assert (
+        described
+        == weights.NetworkSpec(recipes.load(str(run / "recipe.yaml")), (6,), 3, 1.0, mnist_like=False).metadata()
+    )
     assert recipes.load(str(run / "recipe.yaml")).data.path == easy
 
 
