@@ -19,11 +19,11 @@ from .errors import UserError
 
 MIB = 2**20
 MAX_EXPANSION, FREE_EXPANSION = 100, 128 * MIB  # of compressed files, see `expanded_limit`
-MAX_JSON = 16 * MIB  # bytes of a JSON file
+MAX_JSON = 4 * MIB  # bytes of a JSON file
 MAX_METADATA = MIB  # bytes of the header of a safetensors file, which contains the metadata
 MAX_HISTORY = 8 * MIB  # bytes of a history.csv
 MAX_YAML = 100_000  # characters of a YAML file
-MAX_VALUES = 10_000  # in a YAML file or a recipe
+MAX_VALUES = 2_000  # in a YAML file or a recipe
 MAX_DEPTH = 32  # of nested lists and mappings, in JSON and YAML
 SHORT_YAML = 100  # characters; a text below it cannot be nested so deeply that it does harm
 

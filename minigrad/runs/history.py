@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -71,10 +72,10 @@ def read(path: Path, epochs: int | None = None) -> list[Epoch]:
         UserError: the file is missing, is not a history, or has fewer than `epochs` epochs.
     """
     with parsing(path, f"the columns {', '.join(COLUMNS)}", "is not a history.csv"):
-        rows = list(csv.reader(foreign.read_text(path, foreign.MAX_HISTORY).splitlines()))
-        if rows and rows[0] != COLUMNS:
+        rows = csv.reader(io.StringIO(foreign.read_text(path, foreign.MAX_HISTORY), newline=""))
+        if next(rows, COLUMNS) != COLUMNS:
             raise Invalid("it has other columns")
-        history = [_epoch(row) for row in rows[1:]]
+        history = [_epoch(row) for row in rows]
         check(history)
     if epochs is not None and len(history) < epochs:
         raise UserError(

@@ -169,6 +169,7 @@ YAML = {
     "many digits": f"seed_everything: {'1' * 5000}\n",
     "float beyond its range": f"model: {{learning_rate: {'1' * 400}}}\n",
     "a million layers": "model: {hidden: [" + "1, " * 10**6 + "1]}\n",
+    "thousands of layers": "model: {hidden: [" + "1, " * 9000 + "1]}\n",
     "many layers": "model: {hidden: [" + "1, " * 101 + "1]}\n",
     "a text of brackets": f"model: {{hidden: '{'[' * 2000}'}}\n",
     "a text of aliases": f"seed_everything: {json.dumps(LAUGHS)}\n",
@@ -375,6 +376,8 @@ def test_a_recipe_of_a_huge_network_is_refused_before_the_network_is_built(easy:
         f"{'1' * 5000},0.5,0.5,,,0.1,1\n",
         "1,1e999,0.5,,,0.1,1\n",
         "\n",
+        "\n" * (foreign.MAX_HISTORY - 200),
+        "," * (foreign.MAX_HISTORY - 200),
         "x" * foreign.MAX_HISTORY,
     ],
     ids=lambda rows: rows[:20],
@@ -385,7 +388,17 @@ def test_a_history_that_makes_no_sense_is_refused(rows: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 10**5, "{}", "[]", '{"files": 3}', '{"files": [1]}', '{"files": [], "files": []}']
+    "text",
+    [
+        "[" * 10**5,
+        f'{{"files": [{"[]," * (foreign.MAX_JSON // 3 - 20)}[]]}}',
+        "{}",
+        "[]",
+        '{"files": 3}',
+        '{"files": [1]}',
+        '{"files": [], "files": []}',
+    ],
+    ids=lambda text: text[:20],
 )
 def test_a_manifest_that_makes_no_sense_is_refused(text: str) -> None:
     Path(manifest.NAME).write_text(text)
