@@ -102,6 +102,29 @@ class Node:
     __array_ufunc__ = None
 
 
+changes: dict[int, int] = {}  # when memory was last changed in place: the id of its owner, and the clock
+
+
+def mark_changed(x: Node | np.ndarray) -> None:
+    """Record that the array of `x` was changed in place, so that `backward` refuses to compute with its new numbers.
+
+    Optimizers, `load_state_dict` and the in-place operators call it. A change
+    of memory concerns all tensors that share it: views and detached tensors.
+    """
+    global last_change
+    last_change = changes[id(memory(unwrap(x)))] = next(clock)
+
+
+last_change = -1
+
+
+def memory(array: Any) -> Any:
+    """Return the object that owns the memory of `array`; views have the owner of the array that they show."""
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
+    return array
+
+
 def unwrap(x: Any) -> Any:
     """Return the array of a node; anything else unchanged."""
     return x.data if isinstance(x, Node) else x
