@@ -17,12 +17,19 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 
 from . import anomaly
-from .tape import Node, clock, mode
+from .modes import mode
+from .tape import Node, clock
+
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Operand:
     """Marks the annotation `Array`."""
 
+
+# The slots of a rule with `*operands`: argument i has the pullback i + 1, whatever their number is.
+EVERY_ARGUMENT = range(1, sys.maxsize)
 
 # The annotation of an operand: an ndarray, or a Python number, to which NumPy gives the array's dtype.
 Array = Annotated[Any, Operand]
@@ -41,7 +48,8 @@ def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
         of the first tensor among the operands; without tensors it is an array.
 
     Raises:
-        TypeError: the rule has no operand, or a parameter without annotation.
+        TypeError: the rule has no operand, a parameter without annotation, or
+            an operand that can only be passed by keyword.
             The operation raises it if the gradient of a tensor would be lost:
             the tensor is inside a list, is an option, or has no pullback.
 
@@ -76,8 +84,15 @@ def _operands(rule: Callable[..., Any], name: str) -> tuple[list[str], Sequence[
     operands = [p for p in parameters if hints[p] is Array or Array in typing.get_args(hints[p])]
     if not operands:
         raise TypeError(f"operation: {name} has no operand; annotate its operands as Array")
-    if parameters[operands[0]].kind is inspect.Parameter.VAR_POSITIONAL:
-        return operands, range(1, sys.maxsize)
+    kinds = {p: parameter.kind for p, parameter in parameters.items()}
+    if kinds[operands[0]] is inspect.Parameter.VAR_POSITIONAL and next(iter(parameters)) == operands[0]:
+        return operands, EVERY_ARGUMENT
+    for p, kind in kinds.items():
+        if kind not in POSITIONAL and (p in operands or kind is inspect.Parameter.VAR_POSITIONAL):
+            raise TypeError(
+                f"operation: {name}: parameter {p} is {kind.description}; expected operands that can be passed by"
+                " position, or only *operands before the options"
+            )
     return operands, [operands.index(p) + 1 if p in operands else 0 for p in parameters]
 
 
@@ -97,11 +112,11 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
                 if not slots[i]:
                     values[i] = _plain_value(name, f"argument {i + 1}", x)
                     continue
-                values[i] = x.data
+                values[i] = x._data
                 node_class = node_class or type(x)
-                if x.requires_grad:
+                if x._requires_grad:
                     tracked.append((x, slots[i]))
-                elif x.data.dtype.kind != "f":
+                elif x._data.dtype.kind != "f":
                     floating = False
             elif type(x) is np.ndarray:
                 floating = floating and (x.dtype.kind == "f" or not slots[i])
@@ -114,7 +129,7 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         if node_class is None:
             _to_arrays(values, slots)
         elif not floating:
-            _to_floating(values, slots)
+            _to_floating(name, values, slots)
         try:
             result = rule(*values, **options)
         except ValueError as error:
@@ -127,12 +142,12 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         if node_class is None:
             return result[0]
         value, node = result[0], node_class.__new__(node_class)
-        node.data = value if type(value) is np.ndarray else np.asarray(value)
+        node._data = value if type(value) is np.ndarray else np.asarray(value)
         node.grad = node._hooks = None
         if tracked and mode.recording:
-            node.requires_grad, node._edges = True, tuple([(x, result[slot]) for x, slot in tracked])
+            node._requires_grad, node._edges = True, tuple([(x, result[slot], slot) for x, slot in tracked])
         else:
-            node.requires_grad, node._edges = False, ()
+            node._requires_grad, node._edges = False, ()
         node._op, node._order = name, next(clock)
         node._line = anomaly.caller() if checked else None
         return node
@@ -165,7 +180,7 @@ def _plain_value(name: str, parameter: str, x: Any) -> Any:
     if isinstance(x, Node):
         if x.requires_grad:
             raise TypeError(f"{name}: {parameter} has no gradient; expected a plain array")
-        return x.data
+        return x._data
     if type(x) in (list, tuple) and any(isinstance(item, Node) for item in x):
         raise TypeError(f"{name}: {parameter}: a tensor inside a {type(x).__name__} would lose its gradient")
     return x.item() if isinstance(x, np.floating) else x
@@ -178,16 +193,22 @@ def _to_arrays(values: list[Any], slots: Sequence[int]) -> None:
             values[i] = np.asarray(v, None if isinstance(v, np.generic) else np.float32)
 
 
-def _to_floating(values: list[Any], slots: Sequence[int]) -> None:
+def _to_floating(name: str, values: list[Any], slots: Sequence[int]) -> None:
     """Convert lists, integer arrays and NumPy scalars among the operands in place.
 
     NumPy would promote a float32 array beside one of them to float64.
+
+    Raises:
+        TypeError: an operand has elements that are not real numbers.
     """
     operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
     dtypes = [v.dtype for v in (values[i] for i in operands) if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
     dtype = dtypes[0] if dtypes else np.dtype(np.float32)
     for i in operands:
         v = values[i]
+        kind = np.asarray(v).dtype
+        if kind.kind not in "fiub":
+            raise TypeError(f"{name}: operand {i + 1} has dtype {kind}; expected real numbers")
         if isinstance(v, np.generic):
             values[i] = v.item()
         elif isinstance(v, (list, tuple)) or (isinstance(v, np.ndarray) and v.dtype.kind != "f"):
