@@ -112,26 +112,25 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
                 if not slots[i]:
                     values[i] = _plain_value(name, f"argument {i + 1}", x)
                     continue
-                values[i] = x._data
+                values[i] = data = x._data
                 node_class = node_class or type(x)
                 if x._requires_grad:
                     tracked.append((x, slots[i]))
-                elif x._data.dtype.kind != "f":
+                if data.dtype.char not in "fd":
                     floating = False
             elif type(x) is np.ndarray:
-                floating = floating and (x.dtype.kind == "f" or not slots[i])
+                floating = floating and (x.dtype.char in "fd" or not slots[i])
             elif x is not None and type(x) is not float and type(x) is not int:
                 plain = _plain_value(name, f"argument {i + 1}", x)
                 if slots[i]:
                     floating = False
                 else:
                     values[i] = plain
-        if node_class is None:
-            _to_arrays(values, slots)
-        elif not floating:
-            _to_floating(name, values, slots)
+        compute = rule
+        if (node_class is None or not floating) and _to_floating(name, values, slots, node_class is None):
+            compute = functools.partial(_in_float32, rule, slots)
         try:
-            result = rule(*values, **options)
+            result = compute(*values, **options)
         except ValueError as error:
             _raise_with_shapes(error, name, values, slots)
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
@@ -186,33 +185,48 @@ def _plain_value(name: str, parameter: str, x: Any) -> Any:
     return x.item() if isinstance(x, np.floating) else x
 
 
-def _to_arrays(values: list[Any], slots: Sequence[int]) -> None:
-    """Convert operands in place where none is a tensor: lists and numbers become float32, as in a Tensor."""
-    for i, v in enumerate(values):
-        if slots[i] and v is not None and not isinstance(v, np.ndarray):
-            values[i] = np.asarray(v, None if isinstance(v, np.generic) else np.float32)
+def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bool) -> bool:
+    """Convert lists, integer arrays and NumPy scalars among the operands in place; `numbers`: Python numbers too.
 
+    They get the dtype of the first floating array, or of the first floating
+    scalar, or float32. NumPy would promote a float32 array beside an integer
+    array to float64, and compute e^a of 8-bit integers in float16.
 
-def _to_floating(name: str, values: list[Any], slots: Sequence[int]) -> None:
-    """Convert lists, integer arrays and NumPy scalars among the operands in place.
-
-    NumPy would promote a float32 array beside one of them to float64.
+    Returns:
+        Whether all operands are float16.
 
     Raises:
-        TypeError: an operand has elements that are not real numbers.
+        TypeError: an operand has a dtype other than bool, integers and floats.
     """
     operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
-    dtypes = [v.dtype for v in (values[i] for i in operands) if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+    for i in operands:
+        dtype = np.asarray(values[i]).dtype
+        if dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
+            raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
+    floats = [v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"]
+    dtypes = [v.dtype for v in sorted(floats, key=lambda v: isinstance(v, np.generic))]
     dtype = dtypes[0] if dtypes else np.dtype(np.float32)
     for i in operands:
         v = values[i]
-        kind = np.asarray(v).dtype
-        if kind.kind not in "fiub":
-            raise TypeError(f"{name}: operand {i + 1} has dtype {kind}; expected real numbers")
-        if isinstance(v, np.generic):
-            values[i] = v.item()
-        elif isinstance(v, (list, tuple)) or (isinstance(v, np.ndarray) and v.dtype.kind != "f"):
+        if isinstance(v, np.ndarray):
+            values[i] = v if v.dtype.kind == "f" else np.asarray(v, dtype)
+        elif numbers or isinstance(v, (list, tuple)):
             values[i] = np.asarray(v, dtype)
+        elif isinstance(v, np.generic):
+            values[i] = v.item()
+    return all(values[i].dtype == np.float16 for i in operands if isinstance(values[i], np.ndarray))
+
+
+def _in_float32(rule: Callable[..., Any], slots: Sequence[int], *values: Any, **options: Any) -> Any:
+    """The rule's result for float16 operands: computed in float32 and rounded once, because sums in float16 overflow."""
+    wide = [v.astype(np.float32) if slots[i] and isinstance(v, np.ndarray) else v for i, v in enumerate(values)]
+    result = rule(*wide, **options)
+    if type(result) is not tuple or not result:
+        return result
+    value, *pullbacks = result
+    return np.asarray(value).astype(np.float16), *(
+        lambda g, pullback=pullback: pullback(g.astype(np.float32)) for pullback in pullbacks
+    )
 
 
 def _raise_with_shapes(error: ValueError, name: str, values: list[Any], slots: Sequence[int]) -> NoReturn:

@@ -6,9 +6,11 @@ reduced axes are kept with size 1. y is the value and g = dL/dy.
 
 from __future__ import annotations
 
+import builtins
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..operation import Array, operation
 
@@ -21,21 +23,38 @@ Axis = int | tuple[int, ...] | None
 
 def _spread(g: np.ndarray, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> np.ndarray:
     """Broadcast the gradient of a reduced value back to `shape`; returns a read-only view."""
-    if axis is not None and not keepdims:
+    if axis is not None and not keepdims and shape:
         g = np.expand_dims(g, axis)
     return np.broadcast_to(g, shape)
 
 
+def _axes(a: np.ndarray, axis: Axis) -> tuple[int, ...]:
+    """The axes that are reduced, from 0 to a.ndim - 1. A number has none, although NumPy accepts axis 0 and -1 for it."""
+    if axis is None or a.ndim == 0:
+        return tuple(range(a.ndim))
+    return normalize_axis_tuple(axis, a.ndim)
+
+
 def _count(a: np.ndarray, axis: Axis) -> int:
     """The number of elements that are reduced to one."""
-    if axis is None:
-        return a.size
-    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,)))
+    return math.prod(a.shape[i] for i in _axes(a, axis))
 
 
 def _drop(y: np.ndarray, axis: Axis, keepdims: bool) -> np.ndarray:
     """`y`, which was reduced with keepdims=True, without the reduced axes unless `keepdims`."""
-    return y if keepdims else np.squeeze(y, axis)
+    return y if keepdims or y.ndim == 0 else np.squeeze(y, axis)
+
+
+def _scale(size: np.ndarray, axis: Axis) -> np.ndarray:
+    """The largest element of `size` >= 0. Powers of size / scale don't overflow; 1 where it is 0 or infinite."""
+    top = np.max(size, axis, keepdims=True, initial=0)
+    return np.where((top == 0) | np.isinf(top), 1, top)
+
+
+def _deviation(a: np.ndarray, axis: Axis) -> np.ndarray:
+    """a - mean a. The mean of the differences is subtracted too, because it is the rounding error of the first mean."""
+    d = a - np.mean(a, axis, keepdims=True)
+    return d - np.mean(d, axis, keepdims=True)
 
 
 @operation
@@ -55,30 +74,39 @@ def mean(a: Array, axis: Axis = None, keepdims: bool = False):
 @operation
 def var(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
     """y = sum of (a - mean a)^2 / (n - ddof).   dL/da = 2 g (a - mean a) / (n - ddof); the term through the mean is 0."""
-    d = a - np.mean(a, axis, keepdims=True)
-    n = _count(a, axis) - ddof
-    return np.var(a, axis, ddof=ddof, keepdims=keepdims), lambda g: _spread(2 * g / n, a.shape, axis, keepdims) * d
+    n = builtins.max(_count(a, axis) - ddof, 0)
+    y = np.var(a, axis, ddof=ddof, keepdims=keepdims)
+    return y, lambda g: _spread(2 * g / n, a.shape, axis, keepdims) * _deviation(a, axis)
 
 
 @operation
 def std(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
     """y = var(a)^(1/2).   dL/da = g (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
-    y = np.std(a, axis, ddof=ddof, keepdims=True)
-    n = _count(a, axis) - ddof
-    d = (a - np.mean(a, axis, keepdims=True)) / np.where(y == 0, np.inf, n * y)
-    return _drop(y, axis, keepdims), lambda g: _spread(g, a.shape, axis, keepdims) * d
+    n = builtins.max(_count(a, axis) - ddof, 0)
+    d = _deviation(a, axis)
+    top = _scale(np.abs(d), axis)
+    d /= top
+    y = np.sqrt(np.sum(d * d, axis, keepdims=True) / n)
+    return (
+        _drop(top * y, axis, keepdims),
+        lambda g: _spread(g, a.shape, axis, keepdims) * (d / np.where(y == 0, np.inf, y) / n),
+    )
 
 
 @operation
 def prod(a: Array, axis: Axis = None, keepdims: bool = False):
-    """y = product of a.   dL/da = g times the product of the other elements, which is y / a unless an element is 0."""
-    zero = a == 0
-    zeros = np.sum(zero, axis, keepdims=True)
-    rest = np.prod(np.where(zero, 1, a), axis, keepdims=True)  # the product of the nonzero elements
+    """y = product of a.   dL/da = g times the product of the elements before and of those after, which may be 0."""
+    axes = _axes(a, axis)
+    last = tuple(range(-len(axes), 0))
 
     def back(g: np.ndarray) -> np.ndarray:
-        others = np.where(zero, np.where(zeros == 1, rest, 0), np.where(zeros == 0, rest, 0) / np.where(zero, 1, a))
-        return _spread(g, a.shape, axis, keepdims) * others
+        moved = np.moveaxis(a, axes, last)
+        n = _count(a, axis)
+        rows = moved.reshape(a.size // builtins.max(n, 1), n)
+        others = np.ones(rows.shape, a.dtype)
+        np.cumprod(rows[:, :-1], axis=1, out=others[:, 1:])
+        others[:, :-1] *= np.cumprod(rows[:, :0:-1], axis=1)[:, ::-1]
+        return _spread(g, a.shape, axis, keepdims) * np.moveaxis(others.reshape(moved.shape), last, axes)
 
     return np.prod(a, axis, keepdims=keepdims), back
 
@@ -149,10 +177,10 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
     if not ord > 0:
         raise ValueError(f"ord = {ord}; expected a positive number or inf")
     size = np.abs(a)
-    top = np.max(size, axis, keepdims=True, initial=0)
     if ord == np.inf:
+        top = np.max(size, axis, keepdims=True, initial=0)
         return _drop(top, axis, keepdims), lambda g: np.sign(a) * _shared(g, size, top, axis, keepdims)
-    top = np.where((top == 0) | np.isinf(top), 1, top)  # the scale; without it a power could overflow
+    top = _scale(size, axis)
     y = top * np.sum((size / top) ** ord, axis, keepdims=True) ** (1 / ord)
 
     def back(g: np.ndarray) -> np.ndarray:
