@@ -21,15 +21,14 @@ from .modes import mode
 from .tape import Node, clock
 
 
-POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
 class Operand:
     """Marks the annotation `Array`."""
 
 
 # The slots of a rule with `*operands`: argument i has the pullback i + 1, whatever their number is.
 EVERY_ARGUMENT = range(1, sys.maxsize)
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 # The annotation of an operand: an ndarray, or a Python number, to which NumPy gives the array's dtype.
 Array = Annotated[Any, Operand]
@@ -163,6 +162,10 @@ def _bind_options(
     rule: Callable[..., Any], name: str, operands: list[str], args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Move operands that were passed by keyword into `args`, and replace each other option by its plain value."""
+    parameters = _signature(rule).parameters
+    if not options.keys() <= parameters.keys():
+        unknown = ", ".join(options.keys() - parameters.keys())
+        raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}; expected {', '.join(parameters)}")
     if not options.keys().isdisjoint(operands):
         bound = _signature(rule).bind(*args, **options)
         bound.apply_defaults()
@@ -203,7 +206,9 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
         dtype = np.asarray(values[i]).dtype
         if dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
             raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
-    floats = [v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"]
+    floats = [
+        v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"
+    ]
     dtypes = [v.dtype for v in sorted(floats, key=lambda v: isinstance(v, np.generic))]
     dtype = dtypes[0] if dtypes else np.dtype(np.float32)
     for i in operands:

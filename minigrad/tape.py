@@ -35,7 +35,7 @@ __all__ = ["FREED", "Node", "backward", "clock", "detect_anomaly", "mark_changed
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 Hook = Callable[[np.ndarray], np.ndarray | None]
-Edge = tuple["Node", Pullback, int]  # an operand, its pullback, and its position among the arguments, from 1
+Edge = tuple["Node", Pullback, int]  # an operand, its pullback, and its number among the operands, from 1
 
 clock = itertools.count()  # orders nodes by their creation, and changes of arrays among them
 
@@ -203,7 +203,11 @@ def propagate(
             key, data = operand._order, operand._data
             if key < since:
                 continue
-            p = pullback(g)
+            try:
+                p = pullback(g)
+            except TypeError:
+                _check_callable(node, edge)
+                raise
             if checked:
                 anomaly.check_gradient(node._op, p, g, node._line)
             if type(p) is not np.ndarray or p.shape != data.shape or p.dtype is not data.dtype:
@@ -262,6 +266,14 @@ def _conform(p: Any, node: Node, edge: Edge) -> np.ndarray:
             f"{source} returned shape {p.shape}; expected {shape}, the operand's, or a shape to which that is broadcast"
         )
     return unbroadcast(p, shape).astype(dtype, copy=False)
+
+
+def _check_callable(node: Node, edge: Edge) -> None:
+    """Raise TypeError unless the pullback is a function."""
+    _, pullback, position = edge
+    if not callable(pullback):
+        kind = type(pullback).__name__
+        raise TypeError(f"{node._op}: the pullback of operand {position} is of {kind}; expected a function") from None
 
 
 def _real(x: Any, source: str) -> np.ndarray:

@@ -132,7 +132,9 @@ class Tensor(tape.Node):
             ValueError: the tensor has another size.
         """
         if self.data.size != 1:
-            raise ValueError(f"a tensor of shape {self.shape} has {self.size} elements; expected 1 to convert to a number")
+            raise ValueError(
+                f"a tensor of shape {self.shape} has {self.size} elements; expected 1 to convert to a number"
+            )
         return self.data.item()
 
     def tolist(self) -> Any:

@@ -126,13 +126,15 @@ def conv2d(
     (o, _, *window), n = weight.shape, len(input)
     size, offsets = _windows(input.shape, tuple(window), _pair(stride), padding, _pair(dilation))
     x = _batch_last(input, padding)
+    x_shape, weight_shape, dtype = x.shape, weight.shape, x.dtype
     matrix = weight.reshape(groups, o // groups, -1)
+    columns = matrix.shape[2]
     step = max(1, BLOCK // max(1, len(x) * len(offsets) * size[1] * n * x.itemsize))
     blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
 
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
-        return _patches(x, offsets, block, size[1]).reshape(groups, matrix.shape[2], -1)
+        return _patches(x, offsets, block, size[1]).reshape(groups, columns, -1)
 
     def rows(g: np.ndarray, block: slice) -> np.ndarray:
         return g.transpose(1, 2, 3, 0)[:, block].reshape(groups, o // groups, -1)
@@ -144,14 +146,14 @@ def conv2d(
         y += bias[:, None, None, None]
 
     def dx(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(x)
+        out = np.zeros(x_shape, dtype)
         for block in blocks:
             _add_patches(out, matrix.swapaxes(1, 2) @ rows(g, block), offsets, block, size[1])
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:
         out = sum(patches(block) @ rows(g, block).swapaxes(1, 2) for block in blocks)
-        return out.swapaxes(1, 2).reshape(weight.shape)
+        return out.swapaxes(1, 2).reshape(weight_shape)
 
     return _batch_first(y), dx, dw, lambda g: g.transpose(1, 2, 3, 0).reshape(o, -1).sum(axis=1)
 

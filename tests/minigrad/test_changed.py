@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -112,7 +113,7 @@ def test_only_the_part_of_the_graph_that_is_visited_counts() -> None:
 
 @pytest.mark.parametrize(
     "hold",
-    [lambda a: [a], lambda a: {"a": a}, lambda a: (1, (a,)), lambda a: (lambda: a), lambda a: SimpleNamespace(a=a)],
+    [lambda a: [a], lambda a: {"a": a}, lambda a: (1, (a,)), lambda a: lambda: a, lambda a: SimpleNamespace(a=a)],
     ids=["list", "dict", "tuple", "function", "object"],
 )
 def test_an_array_is_found_wherever_a_pullback_holds_it(hold: Any) -> None:
@@ -141,26 +142,29 @@ def test_batch_statistics_that_change_in_training_are_no_obstacle() -> None:
 # `backward` must not compute with changed numbers, and it must not refuse a program for an array that is not needed.
 
 
+LUCKY = ("clip", "power")  # the gradient depends on the operand, but not in every case: of a^1, it is 1
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_pullback_holds_the_arrays_that_its_gradient_depends_on_and_no_others(name: str) -> None:
     for fn, *inputs in CASES[name]:
-        arrays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray)]
-        for i in arrays:
-            tensors = [Tensor(x, requires_grad=True) if k in arrays else x for k, x in enumerate(inputs)]
+        arrays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+        for i, tracked in itertools.product(arrays, arrays):
+            tensors = [Tensor(x.copy(), k == tracked) if k in arrays else x for k, x in enumerate(inputs)]
             y = fn(*tensors)
-            expected = gradients(y, tensors)
+            expected = gradient(y)
             tensors[i].data[...] = -2 * inputs[i] - 0.1
             mark_changed(tensors[i])
             try:
-                actual, refused = gradients(y, tensors), False
+                actual, refused = gradient(y), False
             except RuntimeError:
                 tape.changes.clear()
                 with np.errstate(all="ignore"):
-                    actual, refused = gradients(y, tensors), True
-            same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(actual, expected, strict=True))
-            assert same != refused, f"input {i}"
+                    actual, refused = gradient(y), True
+            same = np.array_equal(actual, expected, equal_nan=True)
+            assert same != refused or (refused and name in LUCKY), f"gradient of {tracked}, changed {i}"
 
 
-def gradients(y: Tensor, tensors: list[Any]) -> list[np.ndarray]:
+def gradient(y: Tensor) -> np.ndarray:
     weights = np.random.default_rng(1).uniform(0.5, 2, y.shape)
-    return [g for _, g, _ in tape.propagate(y, weights, retain_graph=True)]
+    return tape.propagate(y, weights, retain_graph=True)[0][1]
