@@ -145,7 +145,7 @@ def test_nothing_is_recorded_of_tensors_that_need_no_gradient(cases: list[tuple[
         out = fn(*[Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs])
         assert type(out) is Tensor
         assert not out.requires_grad
-        assert out._edges == ()
+        assert not out._edges
 
 
 # Corners.
