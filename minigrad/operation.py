@@ -188,7 +188,9 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
         dtype = np.asarray(values[i]).dtype
         if dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
             raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
-    floats = [v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"]
+    floats = [
+        v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"
+    ]
     dtypes = [v.dtype for v in sorted(floats, key=lambda v: isinstance(v, np.generic))]
     dtype = dtypes[0] if dtypes else np.dtype(np.float32)
     for i in operands:
