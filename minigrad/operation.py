@@ -108,23 +108,23 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
             rule(*args)  # raises TypeError
         if options:
             args, options = _bind_options(rule, name, operands, args, options)
-        node_class, usual, values, tracked = None, True, [], []
-        for x, slot in zip(args, slots, strict=False):
+        node_class, usual, values, tracked = None, True, list(args), []
+        for i, x in enumerate(args):
+            slot = slots[i]
             if isinstance(x, Node) and slot:
+                values[i] = data = x._data
                 node_class = node_class or type(x)
                 if x._requires_grad:
                     tracked.append((x, slot))
-                x = x._data
-                usual = usual and x.dtype in USUAL
+                usual = usual and data.dtype in USUAL
             elif type(x) is np.ndarray:
                 usual = usual and (x.dtype in USUAL or not slot)
             elif x is not None and type(x) is not float and type(x) is not int:
-                plain = _plain_value(name, f"argument {len(values) + 1}", x)
+                plain = _plain_value(name, f"argument {i + 1}", x)
                 if slot:
                     usual = False
                 else:
-                    x = plain
-            values.append(x)
+                    values[i] = plain
         compute = rule
         if (node_class is None or not usual) and _to_floating(name, values, slots, node_class is None):
             compute = functools.partial(_in_float32, rule, slots)
@@ -204,7 +204,7 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
     operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
     for i in operands:
         dtype = np.asarray(values[i]).dtype
-        if dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
+        if not numbers and dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
             raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
     floats = [
         v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"

@@ -76,7 +76,7 @@ def elu(input: Array, alpha: float = 1.0):
     below = np.minimum(input, 0)
     return (
         np.where(input > 0, input, alpha * np.expm1(below)),
-        lambda g: np.where(input > 0, g, g * (alpha * np.exp(below))),  # not y + alpha, which cancels
+        lambda g: np.where(input <= 0, g * (alpha * np.exp(below)), g),  # not y + alpha, which cancels
     )
 
 
@@ -94,7 +94,10 @@ def gelu(input: Array, approximate: Literal["none", "tanh"] = "none"):
     a = input
     if approximate == "none":
         probability = 0.5 * erf_of(a * -math.sqrt(0.5), "erfc")  # 1 + erf would cancel for negative a
-        return a * probability, lambda g: g * (probability + a * (gaussian(a * math.sqrt(0.5)) / math.sqrt(2 * math.pi)))
+        return (
+            a * probability,
+            lambda g: g * (probability + a * (gaussian(a * math.sqrt(0.5)) / math.sqrt(2 * math.pi))),
+        )
     if approximate != "tanh":
         raise ValueError(f"approximate = {approximate!r}; expected 'none' or 'tanh'")
     c = 2 * math.sqrt(2 / math.pi)

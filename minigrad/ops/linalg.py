@@ -143,32 +143,30 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
         raise ValueError(
             f"linear: input {input.shape} and weight {weight.shape}: expected (..., in) and (out, in) with equal in"
         )
-    shape, (outputs, inputs) = input.shape, weight.shape
-    x = input if input.ndim == 2 else input.reshape(-1, inputs)
-    n, order = len(x), "F" if x.flags.fnc else "C"
+    x = input if input.ndim == 2 else input.reshape(-1, weight.shape[1])
     y = x.dot(weight.T)
     if bias is not None:
         if bias.shape != weight.shape[:1]:
             raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
         y += bias
     if input.ndim != 2:
-        y = y.reshape(*shape[:-1], outputs)
+        y = y.reshape(*input.shape[:-1], len(weight))
 
     def rows(g: np.ndarray) -> np.ndarray:
-        return g if g.ndim == 2 else g.reshape(-1, outputs)
+        return g if g.ndim == 2 else g.reshape(-1, len(weight))
 
     def dx(g: np.ndarray) -> np.ndarray:
         # In the memory order of the input, which is the fastest order for the pullback that reads it.
-        out = np.empty((n, inputs), g.dtype, order=order)
-        return np.matmul(rows(g), weight, out=out).reshape(shape)
+        out = np.empty_like(x, dtype=g.dtype)
+        return np.matmul(rows(g), weight, out=out).reshape(input.shape)
 
     def dw(g: np.ndarray) -> np.ndarray:
         # (x^T g)^T in Fortran order, the memory order of the weight: BLAS computes this product fastest.
-        out = np.empty((outputs, inputs), g.dtype, order="F")
+        out = np.empty(weight.shape, g.dtype, order="F")
         np.dot(x.T, rows(g), out=out.T)
         return out
 
     def db(g: np.ndarray) -> np.ndarray:
-        return np.ones(n, g.dtype).dot(rows(g))  # faster than sum(axis=0), because BLAS computes it
+        return np.ones(len(x), g.dtype).dot(rows(g))  # faster than sum(axis=0), because BLAS computes it
 
     return y, dx, dw, db

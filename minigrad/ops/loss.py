@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..operation import Array, operation
-from .activation import logistic
+from .activation import log1p_exp_of_minus_abs, logistic
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss", "mse_loss", "nll_loss",
@@ -82,8 +82,8 @@ def binary_cross_entropy_with_logits(
 ):
     """l = -w (p t ln s + (1 - t) ln(1 - s)), s = sigmoid(x).   dL/dx = g w ((1 - t) s - p t (1 - s)).
 
-    Computed as w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)), which stays
-    finite where s rounds to 0 or 1.   dL/dt = g w ((p - 1) ln(1 + e^-x) - x).
+    -ln s = softplus(-x) and -ln(1 - s) = softplus(x), which stay finite where s
+    rounds to 0 or 1, and don't cancel.   dL/dt = g w ((p - 1) softplus(-x) - x).
 
     Args:
         input: the logits x, of any shape.
@@ -99,8 +99,9 @@ def binary_cross_entropy_with_logits(
     x, t = input, target
     w = 1.0 if weight is None else np.asarray(weight, x.dtype)
     p = 1.0 if pos_weight is None else np.asarray(pos_weight, x.dtype)
-    softplus = np.logaddexp(0, -x)
-    losses = w * ((1 - t) * x + (1 + (p - 1) * t) * softplus)
+    tail = log1p_exp_of_minus_abs(x)
+    softplus = np.maximum(-x, 0) + tail  # of -x
+    losses = w * (p * t * softplus + (1 - t) * (np.maximum(x, 0) + tail))
     y, scale = _reduce(losses, reduction, losses.size)
     return (
         y,

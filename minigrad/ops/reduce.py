@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import builtins
 import math
+import operator
+from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..operation import Array, operation
 
@@ -23,26 +24,36 @@ Axis = int | tuple[int, ...] | None
 
 def _spread(g: np.ndarray, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> np.ndarray:
     """Broadcast the gradient of a reduced value back to `shape`; returns a read-only view."""
-    if axis is not None and not keepdims and shape:
+    if axis is not None and not keepdims:
         g = np.expand_dims(g, axis)
     return np.broadcast_to(g, shape)
 
 
-def _axes(a: np.ndarray, axis: Axis) -> tuple[int, ...]:
-    """The axes that are reduced, from 0 to a.ndim - 1. A number has none, although NumPy accepts axis 0 and -1 for it."""
-    if axis is None or a.ndim == 0:
-        return tuple(range(a.ndim))
-    return normalize_axis_tuple(axis, a.ndim)
+def _axis(a: np.ndarray, axis: Any) -> Axis:
+    """`axis` as an int, a tuple or None. A number has no axes, but axis 0 and -1 mean all of it, as in torch.
+
+    Raises:
+        ValueError: `axis` is something else.
+    """
+    if axis is None:
+        return None
+    try:
+        axis = tuple(map(operator.index, axis)) if isinstance(axis, (tuple, list)) else operator.index(axis)
+    except TypeError:
+        raise ValueError(f"axis {axis!r}; expected an int, a tuple of ints or None") from None
+    return None if a.ndim == 0 and axis in (0, -1, (0,), (-1,)) else axis
 
 
 def _count(a: np.ndarray, axis: Axis) -> int:
     """The number of elements that are reduced to one."""
-    return math.prod(a.shape[i] for i in _axes(a, axis))
+    if axis is None:
+        return a.size
+    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,)))
 
 
 def _drop(y: np.ndarray, axis: Axis, keepdims: bool) -> np.ndarray:
     """`y`, which was reduced with keepdims=True, without the reduced axes unless `keepdims`."""
-    return y if keepdims or y.ndim == 0 else np.squeeze(y, axis)
+    return y if keepdims else np.squeeze(y, axis)
 
 
 def _scale(size: np.ndarray, axis: Axis) -> np.ndarray:
@@ -60,13 +71,14 @@ def _deviation(a: np.ndarray, axis: Axis) -> np.ndarray:
 @operation
 def sum(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = sum of a.   dL/da = g, broadcast to a's shape."""
-    shape = a.shape
+    axis, shape = _axis(a, axis), a.shape
     return np.sum(a, axis, keepdims=keepdims), lambda g: _spread(g, shape, axis, keepdims)
 
 
 @operation
 def mean(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = (sum of a) / n.   dL/da = g / n, broadcast to a's shape."""
+    axis = _axis(a, axis)
     y = np.mean(a, axis, keepdims=keepdims)
     n, shape = _count(a, axis), a.shape
     return y, lambda g: _spread(g / n, shape, axis, keepdims)
@@ -75,16 +87,18 @@ def mean(a: Array, axis: Axis = None, keepdims: bool = False):
 @operation
 def var(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
     """y = sum of (a - mean a)^2 / (n - ddof).   dL/da = 2 g (a - mean a) / (n - ddof); the term through the mean is 0."""
-    n = builtins.max(_count(a, axis) - ddof, 0)
+    axis = _axis(a, axis)
     y = np.var(a, axis, ddof=ddof, keepdims=keepdims)
+    n = builtins.max(_count(a, axis) - ddof, 0)
     return y, lambda g: _spread(2 * g / n, a.shape, axis, keepdims) * _deviation(a, axis)
 
 
 @operation
 def std(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
     """y = var(a)^(1/2).   dL/da = g (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
-    n = builtins.max(_count(a, axis) - ddof, 0)
+    axis = _axis(a, axis)
     d = _deviation(a, axis)
+    n = builtins.max(_count(a, axis) - ddof, 0)
     top = _scale(np.abs(d), axis)
     d /= top
     y = np.sqrt(np.sum(d * d, axis, keepdims=True) / n)
@@ -97,17 +111,18 @@ def std(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
 @operation
 def prod(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = product of a.   dL/da = g times the product of the elements before and of those after, which may be 0."""
-    axes = _axes(a, axis)
-    last = tuple(range(-len(axes), 0))
+    axis = _axis(a, axis)
 
     def back(g: np.ndarray) -> np.ndarray:
-        moved = np.moveaxis(a, axes, last)
+        axes = range(a.ndim) if axis is None else np.atleast_1d(np.array(axis, int))
+        last = range(-len(axes), 0)
+        moved = np.moveaxis(a, [*axes], [*last])
         n = _count(a, axis)
         rows = moved.reshape(a.size // builtins.max(n, 1), n)
         others = np.ones(rows.shape, a.dtype)
         np.cumprod(rows[:, :-1], axis=1, out=others[:, 1:])
         others[:, :-1] *= np.cumprod(rows[:, :0:-1], axis=1)[:, ::-1]
-        return _spread(g, a.shape, axis, keepdims) * np.moveaxis(others.reshape(moved.shape), last, axes)
+        return _spread(g, a.shape, axis, keepdims) * np.moveaxis(others.reshape(moved.shape), [*last], [*axes])
 
     return np.prod(a, axis, keepdims=keepdims), back
 
@@ -121,6 +136,7 @@ def _shared(g: np.ndarray, a: np.ndarray, y: np.ndarray, axis: Axis, keepdims: b
 @operation
 def max(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = the maximum of a.   dL/da = g where a = y, divided among ties, else 0."""
+    axis = _axis(a, axis)
     y = np.max(a, axis, keepdims=True)
     return _drop(y, axis, keepdims), lambda g: _shared(g, a, y, axis, keepdims)
 
@@ -128,6 +144,7 @@ def max(a: Array, axis: Axis = None, keepdims: bool = False):
 @operation
 def min(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = the minimum of a.   dL/da = g where a = y, divided among ties, else 0."""
+    axis = _axis(a, axis)
     y = np.min(a, axis, keepdims=True)
     return _drop(y, axis, keepdims), lambda g: _shared(g, a, y, axis, keepdims)
 
@@ -141,6 +158,7 @@ def _highest(a: np.ndarray, axis: Axis) -> np.ndarray:
 @operation
 def logsumexp(a: Array, axis: Axis = -1, keepdims: bool = False):
     """y = m + ln sum e^(a-m), m = max a, so that no exponential overflows.   dL/da = g softmax(a)."""
+    axis = _axis(a, axis)
     m = _highest(a, axis)
     e = np.exp(a - m)
     s = np.sum(e, axis, keepdims=True)
@@ -150,18 +168,21 @@ def logsumexp(a: Array, axis: Axis = -1, keepdims: bool = False):
 
 
 @operation
-def softmax(a: Array, axis: int = -1):
+def softmax(a: Array, axis: Axis = -1):
     """y = e^a / sum e^a.   dL/da = y (g - sum(g y)), the product of g and the Jacobian diag(y) - y y^T."""
+    axis = _axis(a, axis)
     e = np.exp(a - _highest(a, axis))
     y = e / np.sum(e, axis, keepdims=True)
     return y, lambda g: y * (g - np.sum(g * y, axis, keepdims=True))
 
 
 @operation
-def log_softmax(a: Array, axis: int = -1):
+def log_softmax(a: Array, axis: Axis = -1):
     """y = a - logsumexp(a).   dL/da = g - softmax(a) sum g."""
+    axis = _axis(a, axis)
     z = a - _highest(a, axis)
-    y = z - np.log(np.sum(np.exp(z), axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # as in logsumexp
+        y = z - np.log(np.sum(np.exp(z), axis, keepdims=True))
     return y, lambda g: g - np.exp(y) * np.sum(g, axis, keepdims=True)
 
 
@@ -175,8 +196,9 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
     Raises:
         ValueError: ord is not positive.
     """
-    if not ord > 0:
-        raise ValueError(f"ord = {ord}; expected a positive number or inf")
+    axis = _axis(a, axis)
+    if not (isinstance(ord, (int, float)) and ord > 0):
+        raise ValueError(f"ord = {ord!r}; expected a positive number or inf")
     size = np.abs(a)
     if ord == np.inf:
         top = np.max(size, axis, keepdims=True, initial=0)
@@ -195,9 +217,11 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
 @operation
 def cumsum(a: Array, axis: int | None = None):
     """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_n, the reversed sum."""
-    shape = a.shape
+    before = a.shape
+    shape = (a.size,) if axis is None else before
+    axis = _axis(a, axis)
 
     def back(g: np.ndarray) -> np.ndarray:
-        return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(shape)
+        return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(before)
 
-    return np.cumsum(a, axis), back
+    return np.cumsum(a, axis).reshape(shape), back
