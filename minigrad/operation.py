@@ -214,7 +214,7 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
     for i in operands:
         v = values[i]
         if isinstance(v, np.ndarray):
-            values[i] = v if v.dtype.kind == "f" else np.asarray(v, dtype)
+            values[i] = np.asarray(v, dtype) if v.dtype.kind in "biu" else v
         elif numbers or isinstance(v, (list, tuple)):
             values[i] = np.asarray(v, dtype)
         elif isinstance(v, np.generic):

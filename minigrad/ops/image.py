@@ -225,9 +225,10 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     windows = _pool_windows(input, kernel_size, stride, padding)
     x = _batch_last(input, windows.padding, -np.inf)
     y, first = _first_maximum(x, windows)
+    shape, dtype = x.shape, x.dtype
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0), np.zeros_like(x)
+        g, out = g.transpose(1, 2, 3, 0), np.zeros(shape, dtype)
         for k, index in enumerate(windows.offsets):
             out[index] += g * (first == k)
         return _batch_first(out, windows.padding)
@@ -251,12 +252,13 @@ def avg_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     windows = _pool_windows(input, kernel_size, stride, padding)
     x = _batch_last(input, windows.padding)
     area = len(windows.offsets)
+    shape, dtype = x.shape, x.dtype
     y = x[windows.offsets[0]] / area
     for index in windows.offsets[1:]:
         y += x[index] / area
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros_like(x)
+        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros(shape, dtype)
         for index in windows.offsets:
             out[index] += g
         return _batch_first(out, windows.padding)

@@ -142,7 +142,9 @@ def test_batch_statistics_that_change_in_training_are_no_obstacle() -> None:
 # `backward` must not compute with changed numbers, and it must not refuse a program for an array that is not needed.
 
 
-LUCKY = ("clip", "power")  # the gradient depends on the operand, but not in every case: of a^1, it is 1
+# clip, power: whether the gradient depends on the operand depends on its numbers. linear, nll_loss: the memory order
+# or the size of an operand is read from the operand itself.
+COARSE = ("clip", "power", "linear", "nll_loss")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -162,7 +164,7 @@ def test_a_pullback_holds_the_arrays_that_its_gradient_depends_on_and_no_others(
                 with np.errstate(all="ignore"):
                     actual, refused = gradient(y), True
             same = np.array_equal(actual, expected, equal_nan=True)
-            assert same != refused or (refused and name in LUCKY), f"gradient of {tracked}, changed {i}"
+            assert same != refused or (refused and name in COARSE), f"gradient of {tracked}, changed {i}"
 
 
 def gradient(y: Tensor) -> np.ndarray:
