@@ -23,8 +23,7 @@ __all__ = ["dropout", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "s
 
 def logistic(a: np.ndarray) -> np.ndarray:
     """1 / (1 + e^-a), computed as e^a / (1 + e^a) where a < 0, so that no exponential overflows."""
-    e = np.exp(-np.abs(a))
-    return np.where(a < 0, e, 1) / (1 + e)
+    return np.exp(np.minimum(a, 0)) / (1 + np.exp(-np.abs(a)))
 
 
 def logistic_derivative(a: np.ndarray) -> np.ndarray:

@@ -197,8 +197,9 @@ def arctan(a: Array):
     """y = arctan a.   dL/da = g / (1 + a^2)."""
 
     def back(g: np.ndarray) -> np.ndarray:
-        h = np.hypot(1, a)  # the root of 1 + a^2, without a^2, which could overflow
-        return g / h / h
+        size = np.abs(a)
+        small, u = np.minimum(size, 1), 1 / np.maximum(size, 1)  # |a| = small / u
+        return g * u * u / (small * small + u * u)  # without a^2, which could overflow
 
     return np.arctan(a), back
 
@@ -255,7 +256,7 @@ def clip(a: Array, min: Any = None, max: Any = None):
     """y = a limited to [min, max], where None is no limit.   dL/da = g where min <= a <= max, else 0."""
     y = a if min is None else np.maximum(a, np.asarray(min, a.dtype))
     y = y if max is None else np.minimum(y, np.asarray(max, a.dtype))
-    return y, lambda g: np.where(a == y, g, 0)
+    return y, lambda g: g * (a == y)
 
 
 @operation
