@@ -129,8 +129,10 @@ def _stack(*arrays: Array, axis: int):
     return np.stack(arrays, axis, dtype=dtype), *map(part, range(len(arrays)))
 
 
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """y = the arrays joined along `axis`.   dL/da = the part of g at a's position."""
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
+    """y = the arrays joined along `axis`, or flattened and joined if it is None.   dL/da = the part of g at a's position."""
+    if axis is None:
+        return _concatenate(*(reshape(a, -1) for a in arrays), axis=0)
     return _concatenate(*arrays, axis=axis)
 
 
