@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..operation import Array, operation
-from .elementwise import erf_of, gaussian
+from .elementwise import normal_density, normal_distribution
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -23,8 +23,7 @@ __all__ = ["dropout", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "s
 
 def logistic(a: np.ndarray) -> np.ndarray:
     """1 / (1 + e^-a), computed as e^a / (1 + e^a) where a < 0, so that no exponential overflows."""
-    e = np.exp(-np.abs(a))
-    return np.where(a < 0, e, 1) / (1 + e)
+    return np.exp(np.minimum(a, 0)) / (1 + np.exp(-np.abs(a)))
 
 
 def logistic_derivative(a: np.ndarray) -> np.ndarray:
@@ -93,11 +92,8 @@ def gelu(input: Array, approximate: Literal["none", "tanh"] = "none"):
     """
     a = input
     if approximate == "none":
-        probability = 0.5 * erf_of(a * -math.sqrt(0.5), "erfc")  # 1 + erf would cancel for negative a
-        return (
-            a * probability,
-            lambda g: g * (probability + a * (gaussian(a * math.sqrt(0.5)) / math.sqrt(2 * math.pi))),
-        )
+        probability = normal_distribution(a)
+        return a * probability, lambda g: g * (probability + a * normal_density(a))
     if approximate != "tanh":
         raise ValueError(f"approximate = {approximate!r}; expected 'none' or 'tanh'")
     c = 2 * math.sqrt(2 / math.pi)

@@ -129,7 +129,7 @@ def log2(a: Array):
 @operation
 def log10(a: Array):
     """y = ln a / ln 10.   dL/da = g / (a ln 10)."""
-    return np.log10(a), lambda g: g / a / math.log(10)
+    return np.log10(a), lambda g: g / math.log(10) / a
 
 
 @operation
@@ -197,8 +197,9 @@ def arctan(a: Array):
     """y = arctan a.   dL/da = g / (1 + a^2)."""
 
     def back(g: np.ndarray) -> np.ndarray:
-        h = np.hypot(1, a)  # the root of 1 + a^2, without a^2, which could overflow
-        return g / h / h
+        size = np.abs(a)
+        small, u = np.minimum(size, 1), 1 / np.maximum(size, 1)  # |a| = small / u
+        return g * u * u / (small * small + u * u)  # without a^2, which could overflow
 
     return np.arctan(a), back
 
@@ -213,18 +214,29 @@ def _special(name: str) -> Callable[[Any], Any]:
     return getattr(special, name)
 
 
-def erf_of(a: np.ndarray, name: str = "erf") -> np.ndarray:
-    """The error function of an array, or its complement ("erfc"), in the array's dtype.
+def erf_of(a: np.ndarray) -> np.ndarray:
+    """The error function of an array, computed in float64, as SciPy computes it for float32 too; in a's dtype."""
+    return np.asarray(_special("erf")(a.astype(np.float64))).astype(a.dtype)
 
-    SciPy has no long double, so that such an array gets a result of double precision.
+
+def normal_distribution(a: np.ndarray) -> np.ndarray:
+    """The standard normal distribution function, erfc(-a / sqrt 2) / 2: 1 + erf would cancel for negative a.
+
+    It is computed in float64, because far from 0 it multiplies the relative
+    error of its argument by a^2.
     """
-    x = a.astype(np.float64) if a.dtype.itemsize > 8 else a
-    return np.asarray(_special(name)(x)).astype(a.dtype, copy=False)
+    return np.asarray(0.5 * _special("erfc")(a * np.float64(-math.sqrt(0.5)))).astype(a.dtype)
 
 
-def gaussian(a: np.ndarray) -> np.ndarray:
-    """e^(-a^2). |a| is limited to 110, where the result is 0, so that a^2 doesn't overflow."""
-    return np.exp(-np.square(np.minimum(np.abs(a), 110)))
+def gaussian(a: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """e^(-scale a^2), computed in float64 for the same reason. Limits |a| to 200, where it is 0, against an overflow."""
+    square = np.square(np.minimum(np.abs(a), 200), dtype=np.result_type(a, np.float64))
+    return np.exp(-scale * square).astype(a.dtype)
+
+
+def normal_density(a: np.ndarray) -> np.ndarray:
+    """The density of the standard normal distribution."""
+    return gaussian(a, 0.5) / math.sqrt(2 * math.pi)
 
 
 @operation
@@ -255,7 +267,7 @@ def clip(a: Array, min: Any = None, max: Any = None):
     """y = a limited to [min, max], where None is no limit.   dL/da = g where min <= a <= max, else 0."""
     y = a if min is None else np.maximum(a, np.asarray(min, a.dtype))
     y = y if max is None else np.minimum(y, np.asarray(max, a.dtype))
-    return y, lambda g: np.where(a == y, g, 0)
+    return y, lambda g: g * (a == y)
 
 
 @operation

@@ -20,7 +20,6 @@ from ..operation import Array, operation
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
 
 Pair = int | tuple[int, int]
-BLOCK = 4 << 20  # bytes of patches per block, so that they are still in the cache when they are multiplied
 
 
 def _pair(name: str, x: Any) -> tuple[int, int]:
@@ -91,6 +90,15 @@ def _add_patches(x: np.ndarray, patches: np.ndarray, offsets: list[Any], rows: s
         x[index][:, rows] += patches[:, k]
 
 
+def _row_blocks(rows: int, bytes_per_row: int, size: int = 4 << 20) -> list[slice]:
+    """The output rows in blocks whose patches have about `size` bytes.
+
+    The patches of a block are then still in the cache when they are multiplied: CONV.
+    """
+    step = max(1, size // max(1, bytes_per_row))
+    return [slice(r, min(r + step, rows)) for r in range(0, rows, step)]
+
+
 def _check_shapes(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, groups: int) -> None:
     if weight.ndim != 4 or input.ndim != 4 or input.shape[1] != weight.shape[1] * groups or len(weight) % groups:
         raise ValueError(f"expected (n, c, height, width) and (o, c / groups, height, width) with groups = {groups}")
@@ -133,8 +141,7 @@ def conv2d(
     x_shape, weight_shape, dtype = x.shape, weight.shape, x.dtype
     matrix = weight.reshape(groups, o // groups, -1)
     columns = matrix.shape[2]
-    step = max(1, BLOCK // max(1, len(x) * len(offsets) * size[1] * n * x.itemsize))
-    blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
+    blocks = _row_blocks(size[0], len(x) * len(offsets) * size[1] * n * x.itemsize)
 
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..operation import Array, operation
 from ..tape import unbroadcast
+from .fast import product_in_order_of, sum_of_rows, transposed_product
 
 __all__ = ["einsum", "linear", "matmul", "outer"]
 
@@ -143,30 +144,19 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
         raise ValueError(
             f"linear: input {input.shape} and weight {weight.shape}: expected (..., in) and (out, in) with equal in"
         )
-    x = input if input.ndim == 2 else input.reshape(-1, weight.shape[1])
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
+
+    def rows(a: np.ndarray) -> np.ndarray:  # all axes but the last become one
+        return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+
+    x = rows(input)
     y = x.dot(weight.T)
     if bias is not None:
-        if bias.shape != weight.shape[:1]:
-            raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
         y += bias
-    if input.ndim != 2:
-        y = y.reshape(*input.shape[:-1], len(weight))
-
-    def rows(g: np.ndarray) -> np.ndarray:
-        return g if g.ndim == 2 else g.reshape(-1, len(weight))
-
-    def dx(g: np.ndarray) -> np.ndarray:
-        # In the memory order of the input, which is the fastest order for the pullback that reads it.
-        out = np.empty_like(x, dtype=g.dtype)
-        return np.matmul(rows(g), weight, out=out).reshape(input.shape)
-
-    def dw(g: np.ndarray) -> np.ndarray:
-        # (x^T g)^T in Fortran order, the memory order of the weight: BLAS computes this product fastest.
-        out = np.empty(weight.shape, g.dtype, order="F")
-        np.dot(x.T, rows(g), out=out.T)
-        return out
-
-    def db(g: np.ndarray) -> np.ndarray:
-        return np.ones(len(x), g.dtype).dot(rows(g))  # faster than sum(axis=0), because BLAS computes it
-
-    return y, dx, dw, db
+    return (
+        y if input.ndim == 2 else y.reshape(*input.shape[:-1], len(weight)),
+        lambda g: product_in_order_of(x, rows(g), weight).reshape(input.shape),
+        lambda g: transposed_product(rows(g), x),
+        lambda g: sum_of_rows(rows(g)),
+    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..operation import Array, operation
 from .activation import log1p_exp_of_minus_abs, logistic
+from .fast import columns, outside, position_in_columns
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss", "mse_loss", "nll_loss",
@@ -110,8 +111,8 @@ def binary_cross_entropy_with_logits(
     )
 
 
-def _label_index(input: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The index of each row's label in the (n, classes) input flattened in Fortran order.
+def _labels(input: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The labels (n,) of an (n, classes) input.
 
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
@@ -120,12 +121,10 @@ def _label_index(input: np.ndarray, target: np.ndarray) -> np.ndarray:
         raise ValueError(f"target {target.shape}; expected (n, classes) and a target (n,)")
     if target.dtype.kind not in "iu":
         raise ValueError(f"target of dtype {target.dtype}; expected integers, one class per row")
-    n, classes = input.shape
     labels = target.astype(np.intp, copy=False)
-    # As an unsigned integer, a negative label is huge, so that one comparison finds both errors.
-    if n and np.maximum.reduce(labels.view(np.uintp)) >= classes:
-        raise ValueError(f"labels from {target.min()} to {target.max()}; expected 0 to {classes - 1}")
-    return labels * n + np.arange(n)
+    if outside(labels, input.shape[1]):
+        raise ValueError(f"labels from {target.min()} to {target.max()}; expected 0 to {input.shape[1] - 1}")
+    return labels
 
 
 def _class_weight(input: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -149,15 +148,15 @@ def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None,
     Raises:
         ValueError: the shapes don't match, or a label is out of range.
     """
-    target = np.asarray(target)
-    index = _label_index(input, target)
-    w = _class_weight(input, weight)[target]
-    y, scale = _reduce(-w * input.T.reshape(-1)[index], reduction, w.sum().item())
+    labels = _labels(input, np.asarray(target))
+    at_label = np.arange(len(input)), labels
+    w = _class_weight(input, weight)[labels]
+    y, scale = _reduce(-w * input[at_label], reduction, w.sum().item())
 
     def back(g: np.ndarray) -> np.ndarray:
-        out = np.zeros(input.size, input.dtype)
-        out[index] = -scale * g * w
-        return out.reshape(input.shape[::-1]).T
+        out = np.zeros_like(input)
+        out[at_label] = -scale * g * w
+        return out
 
     return y, back
 
@@ -189,21 +188,19 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing = {label_smoothing}; expected 0 to 1")
-    target = np.asarray(target)
-    index = _label_index(input, target)
+    labels = _labels(input, np.asarray(target))
+    at_label = position_in_columns(labels)
     n, classes = input.shape
     plain = weight is None and not label_smoothing
-    # Fortran order, because NumPy reduces short rows slowly.
-    # z: the logits minus their row maximum, so that no exponential overflows.
-    z = np.array(input, order="F")
-    z -= np.maximum.reduce(z, axis=1, keepdims=True)
+    z = np.array(input, order="F")  # 3 times faster for 128 x 10, because NumPy reduces short rows slowly
+    z -= np.maximum.reduce(z, axis=1, keepdims=True)  # so that no exponential overflows
     e = np.exp(z)
     s = np.add.reduce(e, axis=1, keepdims=True)
-    losses = np.log(s[:, 0]) - z.T.reshape(-1)[index]
+    losses = np.log(s[:, 0]) - columns(z)[at_label]
     label_weight, total = 1.0, float(n)
     if not plain:
         w = _class_weight(input, weight)
-        label_weight, total = (1 - label_smoothing) * w[target], w[target].sum().item()
+        label_weight, total = (1 - label_smoothing) * w[labels], w[labels].sum().item()
         smoothing = (label_smoothing / classes) * w
         losses = label_weight * losses
         if label_smoothing:  # without smoothing, 0 times the infinity of a masked logit would be NaN
@@ -214,7 +211,7 @@ def cross_entropy(
         d = e / s
         if not plain:
             d = np.subtract(d * (label_weight + smoothing.sum())[:, None], smoothing, order="F")
-        d.T.reshape(-1)[index] -= label_weight
+        columns(d)[at_label] -= label_weight
         d *= scale * (g[:, None] if g.ndim else g)
         return d
 

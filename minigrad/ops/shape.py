@@ -135,9 +135,9 @@ def _stack(*arrays: Array, axis: int):
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """y = the arrays joined along `axis`; without an axis, flattened first.   dL/da = the part of g at a's position."""
+    """y = the arrays joined along `axis`, or flattened and joined if it is None.   dL/da = the part of g at a's position."""
     if axis is None:
-        arrays, axis = [reshape(a, -1) for a in arrays], 0
+        return _concatenate(*(reshape(a, -1) for a in arrays), axis=0)
     return _concatenate(*arrays, axis=axis)
 
 

@@ -148,7 +148,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "nn.functional.leaky_relu": same("leaky_relu", options={"negative_slope": "negative_slope"}),
     "nn.functional.elu": same("elu", options={"alpha": "alpha"}),
     "nn.functional.gelu": same("gelu", options={"approximate": "approximate"}),
-    "nn.functional.softplus": lambda x, beta=1.0, threshold=20: ops.softplus(x, beta) if threshold == 20 else unsupported(),
+    "nn.functional.softplus": lambda x, beta=1.0, threshold=20.0: ops.where(
+        np.multiply(beta, x.data) > threshold, x, ops.softplus(x, beta)
+    ),
     "nn.functional.linear": same("linear"),
     "nn.functional.conv2d": same("conv2d", options={k: k for k in ("stride", "padding", "dilation", "groups")}),
     "nn.functional.max_pool2d": pooling("max_pool2d"),
@@ -175,6 +177,7 @@ REFUSED = {
     "cat": "concatenate: operands of shape (0,) and",
     "squeeze": "size not equal to one",
     "index_select": "out of bounds for array of dimension 0",
+    "transpose": "out of bounds for array of dimension 0",
     "nn.functional.conv2d": "expected",
     "nn.functional.batch_norm": "expected an input (n, channels, ...)",
 }
