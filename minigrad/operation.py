@@ -204,7 +204,9 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
     operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
     for i in operands:
         dtype = np.asarray(values[i]).dtype
-        if not numbers and dtype.kind not in "biufO":  # O: an object may hold a tensor, which the conversion below refuses
+        if (
+            not numbers and dtype.kind not in "biufO"
+        ):  # O: an object may hold a tensor, which the conversion below refuses
             raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
     floats = [
         v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"

@@ -66,7 +66,7 @@ class Node:
     _op: str  # the operation's name
     _edges: Sequence[Edge]  # one per operand that requires a gradient; none in a leaf
     _order: int  # the position in the order of creation
-    _hooks: dict[int, Hook] | None  # called with the gradient once it is complete
+    _hooks: dict[float, Hook] | None  # called with the gradient once it is complete
     _line: str | None  # the line that called the operation, under detect_anomaly
 
     @property

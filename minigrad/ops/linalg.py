@@ -8,7 +8,7 @@ import numpy as np
 
 from ..operation import Array, operation
 from ..tape import unbroadcast
-from .fast import product_in_order_of, sum_of_rows, transposed_product
+from .fast import product_in_order, sum_of_rows, transposed_product
 
 __all__ = ["einsum", "linear", "matmul", "outer"]
 
@@ -150,13 +150,14 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     def rows(a: np.ndarray) -> np.ndarray:  # all axes but the last become one
         return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
 
-    x = rows(input)
+    shape, x = input.shape, rows(input)
+    order: Any = "F" if x.flags.fnc else "C"
     y = x.dot(weight.T)
     if bias is not None:
         y += bias
     return (
-        y if input.ndim == 2 else y.reshape(*input.shape[:-1], len(weight)),
-        lambda g: product_in_order_of(x, rows(g), weight).reshape(input.shape),
+        y if input.ndim == 2 else y.reshape(*shape[:-1], len(weight)),
+        lambda g: product_in_order(order, rows(g), weight).reshape(shape),
         lambda g: transposed_product(rows(g), x),
         lambda g: sum_of_rows(rows(g)),
     )
