@@ -28,7 +28,7 @@ class Operand:
 # The slots of a rule with `*operands`: argument i has the pullback i + 1, whatever their number is.
 EVERY_ARGUMENT = range(1, sys.maxsize)
 
-# The dtypes of operands that NumPy needs no help with. Compared first by identity: 40 ns.
+# The dtypes of operands that need no conversion. `in` compares identity first, which takes half the time of `.kind`.
 USUAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -90,7 +90,7 @@ def _operands(rule: Callable[..., Any], name: str) -> tuple[list[str], Sequence[
     if kinds[operands[0]] is inspect.Parameter.VAR_POSITIONAL and next(iter(parameters)) == operands[0]:
         return operands, EVERY_ARGUMENT
     for p, kind in kinds.items():
-        if kind not in POSITIONAL and (p in operands or kind is inspect.Parameter.VAR_POSITIONAL):
+        if kind not in POSITIONAL and (p in operands or kind is not inspect.Parameter.KEYWORD_ONLY):
             raise TypeError(
                 f"operation: {name}: parameter {p} is {kind.description}; expected operands that can be passed by"
                 " position, or only *operands before the options"
@@ -101,13 +101,14 @@ def _operands(rule: Callable[..., Any], name: str) -> tuple[list[str], Sequence[
 def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: Sequence[int]) -> Callable[..., Any]:
     """The operation. It runs many times per training step, so it makes few calls and no copies."""
     arity = len(slots)
-    count = None if isinstance(slots, range) else len(operands)
+    count = None if slots is EVERY_ARGUMENT else len(operands)
 
     def apply(*args: Any, **options: Any) -> Any:
         if len(args) > arity:
             rule(*args)  # raises TypeError
         if options:
             args, options = _bind_options(rule, name, operands, args, options)
+        # Unwrap the tensors.
         node_class, usual, values, tracked = None, True, list(args), []
         for i, x in enumerate(args):
             slot = slots[i]
@@ -128,6 +129,7 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         compute = rule
         if (node_class is None or not usual) and _to_floating(name, values, slots, node_class is None):
             compute = functools.partial(_in_float32, rule, slots)
+        # Compute.
         try:
             result = compute(*values, **options)
         except ValueError as error:
@@ -139,6 +141,7 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
             anomaly.check_value(name, result[0], [v for i, v in enumerate(values) if slots[i]])
         if node_class is None:
             return result[0]
+        # Record. A list comprehension would cost 0.2 us more.
         value, edges = result[0], []
         if tracked and mode.recording:
             for x, slot in tracked:
