@@ -134,6 +134,9 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
             result = compute(*values, **options)
         except ValueError as error:
             _raise_with_shapes(error, name, values, slots)
+        except (AttributeError, TypeError):
+            _check_present(rule, name, values)
+            raise
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
             _raise_bad_result(name, result, count or len(args))
         checked = mode.anomaly
@@ -245,6 +248,14 @@ def _raise_with_shapes(error: ValueError, name: str, values: list[Any], slots: S
         raise error
     shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if slots[i] and v is not None)
     raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+
+
+def _check_present(rule: Callable[..., Any], name: str, values: list[Any]) -> None:
+    """Raise TypeError if an operand is None, but not annotated `Array | None`."""
+    hints = typing.get_type_hints(rule, include_extras=True)
+    for parameter, v in zip(hints, values, strict=False):
+        if v is None and hints[parameter] is Array:
+            raise TypeError(f"{name}: {parameter} is None; expected an array or a number") from None
 
 
 def _raise_bad_result(name: str, result: Any, operands: int) -> NoReturn:
