@@ -25,10 +25,13 @@ def product_in_order(order: Literal["C", "F"], a: np.ndarray, b: np.ndarray) -> 
 def transposed_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a.T @ b, in Fortran order, the memory order of a layer's weight.
 
-    With `@`, because np.dot first fills its result with zeros: 1.12 times
-    faster for a batch of 32 and a weight of (320, 784).
+    np.matmul, because np.dot first fills its result with zeros: 1.12 times
+    faster for a batch of 32 and a weight of (320, 784). A new array, not the
+    view (b.T @ a).T, because the tape would have to copy a view.
     """
-    return (b.T @ a).T
+    out = np.empty((a.shape[1], b.shape[1]), a.dtype, order="F")
+    np.matmul(b.T, a, out=out.T)
+    return out
 
 
 def sum_of_rows(a: np.ndarray) -> np.ndarray:
