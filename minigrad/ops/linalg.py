@@ -121,8 +121,11 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         operands: one per term of the subscripts.
 
     Raises:
+        TypeError: `subscripts` is not a string.
         ValueError: subscripts and operands don't match.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts {subscripts!r}; expected a string such as 'ij,jk->ik'")
     return _einsum(*operands, subscripts=subscripts)
 
 

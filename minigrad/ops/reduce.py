@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import numbers
 import operator
 from typing import Any
 
@@ -197,7 +198,7 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
         ValueError: ord is not positive.
     """
     axis = _axis(a, axis)
-    if not (isinstance(ord, (int, float)) and ord > 0):
+    if not (isinstance(ord, numbers.Real) and ord > 0):
         raise ValueError(f"ord = {ord!r}; expected a positive number or inf")
     size = np.abs(a)
     if ord == np.inf:
