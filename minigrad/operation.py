@@ -20,6 +20,9 @@ from . import anomaly
 from .tape import Node, clock, mode
 
 
+FLOAT32 = np.dtype(np.float32)
+
+
 class Operand:
     """Marks the annotation `Array`."""
 
@@ -101,7 +104,7 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
                 node_class = node_class or type(x)
                 if x.requires_grad:
                     tracked.append((x, slots[i]))
-                if data.dtype.char not in "fd":
+                if (dtype := data.dtype) is not FLOAT32 and dtype.char not in "fd":
                     floating = False
             elif type(x) is np.ndarray:
                 floating = floating and (x.dtype.char in "fd" or not slots[i])

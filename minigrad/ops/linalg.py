@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
         raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
 
     def rows(a: np.ndarray) -> np.ndarray:  # all axes but the last become one
-        return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+        return a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
     x = rows(input)
     y = x.dot(weight.T)

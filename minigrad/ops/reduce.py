@@ -220,7 +220,8 @@ def cumsum(a: Array, axis: int | None = None):
     """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_n, the reversed sum."""
 
     shape = (a.size,) if axis is None else a.shape
-    axis = _axis(a, axis)
+    if a.ndim == 0 and axis in (0, -1):
+        axis = None
 
     def back(g: np.ndarray) -> np.ndarray:
         return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(a.shape)
