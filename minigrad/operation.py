@@ -132,11 +132,8 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         # Compute.
         try:
             result = compute(*values, **options)
-        except ValueError as error:
-            _raise_with_shapes(error, name, values, slots)
-        except (AttributeError, TypeError):
-            _check_present(rule, name, values)
-            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            _raise_with_shapes(error, name, rule, values, slots, options)
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
             _raise_bad_result(name, result, count or len(args))
         checked = mode.anomaly
@@ -209,11 +206,13 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
     """
     operands = [i for i, v in enumerate(values) if slots[i] and v is not None]
     for i in operands:
-        dtype = np.asarray(values[i]).dtype
-        if (
-            not numbers and dtype.kind not in "biufO"
-        ):  # O: an object may hold a tensor, which the conversion below refuses
-            raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}; expected real numbers")
+        try:
+            dtype = np.asarray(values[i]).dtype
+        except ValueError as error:  # a nested list whose rows have different lengths
+            raise ValueError(f"{name}: argument {i + 1}: {error}") from error
+        if dtype.kind not in "biuf" and (dtype.kind == "O" or not numbers):
+            objects = ", in which a tensor would lose its gradient" if dtype.kind == "O" else ""
+            raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}{objects}; expected real numbers")
     floats = [
         v for v in (values[i] for i in operands) if isinstance(v, (np.ndarray, np.floating)) and v.dtype.kind == "f"
     ]
@@ -242,12 +241,28 @@ def _in_float32(rule: Callable[..., Any], slots: Sequence[int], *values: Any, **
     )
 
 
-def _raise_with_shapes(error: ValueError, name: str, values: list[Any], slots: Sequence[int]) -> NoReturn:
-    """Raise the rule's error with the operation's name and the shapes of its operands, unless it names it itself."""
-    if str(error).startswith(f"{name}:"):
+def _raise_with_shapes(
+    error: Exception,
+    name: str,
+    rule: Callable[..., Any],
+    values: list[Any],
+    slots: Sequence[int],
+    options: dict[str, Any],
+) -> NoReturn:
+    """Raise the rule's error with the operation's name and the shapes of its operands, unless it names it itself.
+
+    A TypeError also gets the options, because NumPy names only their types.
+    """
+    _check_present(rule, name, values)
+    if isinstance(error, AttributeError) or str(error).startswith(f"{name}:"):
         raise error
     shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if slots[i] and v is not None)
-    raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+    if isinstance(error, ValueError):
+        raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+    named = dict(zip(_signature(rule).parameters, values, strict=False)) if not isinstance(slots, range) else {}
+    shown = {k: v for i, (k, v) in enumerate(named.items()) if not slots[i]} | options
+    listed = "".join(f", {key} = {' '.join(repr(value).split())[:80]}" for key, value in shown.items())
+    raise TypeError(f"{name}: operands of shape {shapes}{listed}: {error}") from error
 
 
 def _check_present(rule: Callable[..., Any], name: str, values: list[Any]) -> None:

@@ -225,7 +225,7 @@ def normal_distribution(a: np.ndarray) -> np.ndarray:
     It is computed in float64, because far from 0 it multiplies the relative
     error of its argument by a^2.
     """
-    return np.asarray(0.5 * _special("erfc")(a * np.float64(-math.sqrt(0.5)))).astype(a.dtype)
+    return np.asarray(0.5 * _special("erfc")(a.astype(np.float64) * -math.sqrt(0.5))).astype(a.dtype)
 
 
 def gaussian(a: np.ndarray, scale: float = 1.0) -> np.ndarray:

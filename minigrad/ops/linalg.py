@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,11 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         operands: one per term of the subscripts.
 
     Raises:
+        TypeError: `subscripts` is not a string.
         ValueError: subscripts and operands don't match.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts {subscripts!r}; expected a string such as 'ij,jk->ik'")
     return _einsum(*operands, subscripts=subscripts)
 
 
@@ -148,7 +152,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
         raise ValueError(f"linear: bias {bias.shape}; expected {weight.shape[:1]}")
 
     def rows(a: np.ndarray) -> np.ndarray:  # all axes but the last become one
-        return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+        return a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
     shape, x = input.shape, rows(input)
     order: Any = "F" if x.flags.fnc else "C"

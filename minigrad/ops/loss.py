@@ -194,7 +194,7 @@ def cross_entropy(
     at_label = position_in_columns(labels)
     n, classes = input.shape
     plain = weight is None and not label_smoothing
-    z = np.array(input, order="F")  # 3 times faster for 128 x 10, because NumPy reduces short rows slowly
+    z = np.array(input, order="F")  # softmax is 2 times faster for 128 x 10: NumPy reduces short rows slowly
     z -= np.maximum.reduce(z, axis=1, keepdims=True)  # so that no exponential overflows
     e = np.exp(z)
     s = np.add.reduce(e, axis=1, keepdims=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import numbers
 import operator
 from typing import Any
 
@@ -197,7 +198,7 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
         ValueError: ord is not positive.
     """
     axis = _axis(a, axis)
-    if not (isinstance(ord, (int, float)) and ord > 0):
+    if not (isinstance(ord, numbers.Real) and ord > 0):
         raise ValueError(f"ord = {ord!r}; expected a positive number or inf")
     size = np.abs(a)
     if ord == np.inf:
@@ -219,7 +220,8 @@ def cumsum(a: Array, axis: int | None = None):
     """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_n, the reversed sum."""
     before = a.shape
     shape = (a.size,) if axis is None else before
-    axis = _axis(a, axis)
+    if a.ndim == 0 and axis in (0, -1):
+        axis = None
 
     def back(g: np.ndarray) -> np.ndarray:
         return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,19 @@ __all__ = [
 ]  # fmt: skip
 
 Shape = int | tuple[int, ...]
+
+
+def _check_axes(a: np.ndarray, n: int) -> None:
+    if a.ndim < n:
+        raise ValueError(f"expected at least {n} axis")
+
+
+def _axis_index(name: str, axis: Any, ndim: int) -> int:
+    """`axis` from 0 to ndim - 1."""
+    try:
+        return normalize_axis_index(axis, ndim, name)
+    except TypeError:
+        raise TypeError(f"{name}: axis {axis!r}; expected an int") from None
 
 
 @operation
@@ -98,12 +112,14 @@ def roll(a: Array, shift: Shape, axis: Shape | None = None):
 @operation
 def tril(a: Array, k: int = 0):
     """y = a with zeros above the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
+    _check_axes(a, 1)
     return np.tril(a, k), lambda g: np.tril(g, k)
 
 
 @operation
 def triu(a: Array, k: int = 0):
     """y = a with zeros below the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
+    _check_axes(a, 1)
     return np.triu(a, k), lambda g: np.triu(g, k)
 
 
@@ -169,7 +185,7 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     index = np.asarray(unwrap(indices))
     if axis is None:
         return getitem(reshape(a, -1), index)
-    return getitem(a, (slice(None),) * normalize_axis_index(axis, np.ndim(unwrap(a)), "take") + (index,))
+    return getitem(a, (slice(None),) * _axis_index("take", axis, np.ndim(unwrap(a))) + (index,))
 
 
 def embedding(input: Any, weight: Any) -> Any:
@@ -180,9 +196,12 @@ def embedding(input: Any, weight: Any) -> Any:
         weight: (m, width).
 
     Raises:
-        ValueError: `input` has another dtype or an index out of range.
+        ValueError: `input` has another dtype or an index out of range, or weight is not a table.
     """
-    index, rows = np.asarray(unwrap(input)), len(unwrap(weight))
+    index, shape = np.asarray(unwrap(input)), np.shape(unwrap(weight))
+    if len(shape) < 2:
+        raise ValueError(f"embedding: weight {shape}; expected (m, width)")
+    rows = shape[0]
     if index.dtype.kind not in "iu":
         raise ValueError(f"embedding: input of dtype {index.dtype}; expected integers")
     if index.size and not 0 <= index.min() <= index.max() < rows:
@@ -202,10 +221,14 @@ def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         ValueError: the size of `axis` is not a multiple of the number of parts.
     """
     shape = np.shape(unwrap(a))
-    axis = normalize_axis_index(axis, len(shape), "split")
+    axis = _axis_index("split", axis, len(shape))
     n = shape[axis]
-    cuts = indices_or_sections
-    if isinstance(cuts, (int, np.integer)):
+    cuts: Any = indices_or_sections
+    try:
+        cuts = operator.index(cuts) if np.ndim(cuts) == 0 else [operator.index(i) for i in cuts]
+    except TypeError:
+        raise TypeError(f"split: {cuts!r}; expected the number of parts or a sequence of indices") from None
+    if isinstance(cuts, int):
         if cuts < 1 or n % cuts:
             raise ValueError(f"split: axis {axis} of {shape} has size {n}; expected a multiple of {cuts}")
         cuts = range(n // cuts, n, n // cuts) if n else [0] * (cuts - 1)

@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
-class Unsupported(Exception):  # noqa: N818 (not an error)
+class Unsupported(Exception):
     """The sample uses an argument that minigrad's operation does not have."""
 
 
@@ -236,7 +236,8 @@ def compare(name: str, sample: Any) -> bool:
     except Unsupported:
         return False
     except (TypeError, ValueError) as error:
-        assert REFUSED.get(name, "nothing is refused") in str(error)
+        if REFUSED.get(name, "nothing is refused") not in str(error):
+            raise
         return False
     expected = database()[name, ""].op(*theirs, **their_options)
     assert found.shape == tuple(expected.shape)
