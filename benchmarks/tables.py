@@ -2,7 +2,7 @@
 
 Fills every block from `<!-- results NAME KIND -->` to `<!-- end -->` in
 README.md and in docs/**/*.md. NAME is a file of benchmarks/results; KIND is
-`claims` or `sweep`, or is left out for the main table. The block
+`claims`, `sweep` or `errors`, or is left out for the main table. The block
 `<!-- results summary -->` shows the main results of all recipes.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,20 @@ def summary_table(results: dict[str, Any]) -> str:
     )
 
 
+def errors_table(results: dict[str, Any]) -> str:
+    """Return the relative errors of the operations in float32, two operations per row of the table."""
+    cells = [f"`{row['operation']}` | {row['value']:g} | {row['gradient']:g}" for row in results["errors"]]
+    half = (len(cells) + 1) // 2
+    lines = [
+        "| operation | value | gradient | operation | value | gradient |",
+        "| --- | ---: | ---: | --- | ---: | ---: |",
+    ]
+    lines += [f"| {left} | {right} |" for left, right in zip_longest(cells[:half], cells[half:], fillvalue=" | | ")]
+    return "\n".join(lines)
+
+
 SUMMARIZED = ("simple", "advanced", "cnn")
-KINDS: dict[str, Callable[[Any], str]] = {"claims": claims_list, "sweep": sweep_table}
+KINDS: dict[str, Callable[[Any], str]] = {"claims": claims_list, "sweep": sweep_table, "errors": errors_table}
 
 
 def fill(page: str, results: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ height, width). Elementwise operations keep that memory order.
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,14 @@ from ..operation import Array, operation
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
 
 Pair = int | tuple[int, int]
-BLOCK = 4 << 20  # bytes of patches per block, so that they are still in the cache when they are multiplied
 
 
-def _pair(x: Any) -> tuple[int, int]:
-    height, width = (x, x) if np.ndim(x) == 0 else x
-    return int(height), int(width)
+def _pair(name: str, x: Any) -> tuple[int, int]:
+    try:
+        height, width = x if isinstance(x, (tuple, list)) else (x, x)
+        return operator.index(height), operator.index(width)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} {x!r}; expected an int or two ints, for the height and the width") from None
 
 
 def _batch_last(x: np.ndarray, padding: tuple[int, int] = (0, 0), value: float = 0.0) -> np.ndarray:
@@ -87,6 +90,16 @@ def _add_patches(x: np.ndarray, patches: np.ndarray, offsets: list[Any], rows: s
         x[index][:, rows] += patches[:, k]
 
 
+def _row_blocks(rows: int, bytes_per_row: int, size: int = 4 << 20) -> list[slice]:
+    """The output rows in blocks whose patches have about `size` bytes.
+
+    The patches of a block are then still in the cache when they are multiplied: 1.06 times
+    faster for 128 images of 28 x 28 and windows of 5 x 5.
+    """
+    step = max(1, size // max(1, bytes_per_row))
+    return [slice(r, min(r + step, rows)) for r in range(0, rows, step)]
+
+
 def _check_shapes(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, groups: int) -> None:
     if weight.ndim != 4 or input.ndim != 4 or input.shape[1] != weight.shape[1] * groups or len(weight) % groups:
         raise ValueError(f"expected (n, c, height, width) and (o, c / groups, height, width) with groups = {groups}")
@@ -121,18 +134,19 @@ def conv2d(
     Raises:
         ValueError: the shapes don't match.
     """
-    padding = _pair(padding)
+    padding, step, dilation = _pair("padding", padding), _pair("stride", stride), _pair("dilation", dilation)
     _check_shapes(input, weight, bias, groups)
     (o, _, *window), n = weight.shape, len(input)
-    size, offsets = _windows(input.shape, tuple(window), _pair(stride), padding, _pair(dilation))
+    size, offsets = _windows(input.shape, tuple(window), step, padding, dilation)
     x = _batch_last(input, padding)
+    x_shape, weight_shape, dtype = x.shape, weight.shape, x.dtype
     matrix = weight.reshape(groups, o // groups, -1)
-    step = max(1, BLOCK // max(1, len(x) * len(offsets) * size[1] * n * x.itemsize))
-    blocks = [slice(r, min(r + step, size[0])) for r in range(0, size[0], step)]  # of output rows
+    columns = matrix.shape[2]
+    blocks = _row_blocks(size[0], len(x) * len(offsets) * size[1] * n * x.itemsize)
 
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
-        return _patches(x, offsets, block, size[1]).reshape(groups, matrix.shape[2], -1)
+        return _patches(x, offsets, block, size[1]).reshape(groups, columns, -1)
 
     def rows(g: np.ndarray, block: slice) -> np.ndarray:
         return g.transpose(1, 2, 3, 0)[:, block].reshape(groups, o // groups, -1)
@@ -144,32 +158,68 @@ def conv2d(
         y += bias[:, None, None, None]
 
     def dx(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(x)
+        out = np.zeros(x_shape, dtype)
         for block in blocks:
             _add_patches(out, matrix.swapaxes(1, 2) @ rows(g, block), offsets, block, size[1])
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:
         out = sum(patches(block) @ rows(g, block).swapaxes(1, 2) for block in blocks)
-        return out.swapaxes(1, 2).reshape(weight.shape)
+        return out.swapaxes(1, 2).reshape(weight_shape)
 
     return _batch_first(y), dx, dw, lambda g: g.transpose(1, 2, 3, 0).reshape(o, -1).sum(axis=1)
 
 
-def _pool_windows(
-    input: np.ndarray, kernel_size: Pair, stride: Pair | None, padding: Pair, value: float
-) -> tuple[np.ndarray, list[tuple[slice, ...]], tuple[int, int]]:
-    """(x in the order (c, h, w, n), padded with `value`; one index per offset in the window; the padding)."""
-    window, padding = _pair(kernel_size), _pair(padding)
-    _, offsets = _windows(input.shape, window, window if stride is None else _pair(stride), padding)
+class _Windows(NamedTuple):
+    """The windows of a pooling operation."""
+
+    size: list[int]  # of the output, (height, width)
+    offsets: list[tuple[slice, ...]]  # one index per offset in the window, row by row
+    shape: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def _pool_windows(input: np.ndarray, kernel_size: Pair, stride: Pair | None, padding: Pair) -> _Windows:
+    window, padding = _pair("kernel_size", kernel_size), _pair("padding", padding)
+    step = window if stride is None else _pair("stride", stride)
+    size, offsets = _windows(input.shape, window, step, padding)
     if 2 * padding[0] > window[0] or 2 * padding[1] > window[1]:
         raise ValueError(f"padding {padding}; expected at most half of the window {window}")
-    return _batch_last(input, padding, value), offsets, padding
+    return _Windows(size, offsets, window, step, padding)
+
+
+def _first_pixel(windows: _Windows) -> np.ndarray:
+    """The number of the first offset of each window that is not in the padding, (height, width, 1)."""
+    rows, columns = (
+        np.maximum(padding - stride * np.arange(size), 0)
+        for size, stride, padding in zip(windows.size, windows.stride, windows.padding, strict=True)
+    )
+    return (rows[:, None] * windows.shape[1] + columns)[:, :, None]
+
+
+def _first_maximum(x: np.ndarray, windows: _Windows) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of each window of padded x, (c, h, w, n), and the number of the offset at which it is first.
+
+    As in torch, the last NaN of a window counts as its maximum, and padding
+    is never a maximum, even if all pixels are -inf.
+    """
+    offsets = windows.offsets
+    y = x[offsets[0]].copy()
+    first = np.empty(y.shape, np.min_scalar_type(len(offsets)))
+    first[...] = _first_pixel(windows)
+    for k, index in enumerate(offsets[1:], 1):
+        np.maximum(first, (x[index] > y) * first.dtype.type(k), out=first)
+        np.maximum(y, x[index], out=y)
+    if np.isnan(y).any():
+        for k, index in enumerate(offsets):
+            first[np.isnan(x[index])] = k
+    return y, first
 
 
 @operation
 def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0):
-    """y = the maximum of each window.   dL/da = g at the first maximum of each window, else 0.
+    """y = the maximum of each window.   dL/da = g at the first maximum of each window (the last NaN), else 0.
 
     Args:
         input: (n, c, height, width).
@@ -180,18 +230,16 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     Raises:
         ValueError: the window is larger than the padded image, or a setting is out of range.
     """
-    x, offsets, padding = _pool_windows(input, kernel_size, stride, padding, -np.inf)
-    y = x[offsets[0]].copy()
-    first = np.zeros(y.shape, np.min_scalar_type(len(offsets)))  # the number of the offset with the first maximum
-    for k, index in enumerate(offsets[1:], 1):
-        np.maximum(first, (x[index] > y) * first.dtype.type(k), out=first)
-        np.maximum(y, x[index], out=y)
+    windows = _pool_windows(input, kernel_size, stride, padding)
+    x = _batch_last(input, windows.padding, -np.inf)
+    y, first = _first_maximum(x, windows)
+    shape, dtype = x.shape, x.dtype
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0), np.zeros_like(x)
-        for k, index in enumerate(offsets):
+        g, out = g.transpose(1, 2, 3, 0), np.zeros(shape, dtype)
+        for k, index in enumerate(windows.offsets):
             out[index] += g * (first == k)
-        return _batch_first(out, padding)
+        return _batch_first(out, windows.padding)
 
     return _batch_first(y), back
 
@@ -209,16 +257,18 @@ def avg_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     Raises:
         ValueError: the window is larger than the padded image, or a setting is out of range.
     """
-    x, offsets, padding = _pool_windows(input, kernel_size, stride, padding, 0.0)
-    area = len(offsets)
-    y = x[offsets[0]] / area
-    for index in offsets[1:]:
+    windows = _pool_windows(input, kernel_size, stride, padding)
+    x = _batch_last(input, windows.padding)
+    area = len(windows.offsets)
+    shape, dtype = x.shape, x.dtype
+    y = x[windows.offsets[0]] / area
+    for index in windows.offsets[1:]:
         y += x[index] / area
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros_like(x)
-        for index in offsets:
+        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros(shape, dtype)
+        for index in windows.offsets:
             out[index] += g
-        return _batch_first(out, padding)
+        return _batch_first(out, windows.padding)
 
     return _batch_first(y), back

@@ -118,6 +118,8 @@ def layer_norm(
         ValueError: a shape doesn't match.
     """
     shape: Any = (normalized_shape,) if np.ndim(normalized_shape) == 0 else tuple(normalized_shape)  # type: ignore[arg-type]
+    if not shape:
+        raise ValueError(f"normalized_shape {shape}; expected at least one axis")
     leading = input.ndim - len(shape)
     for name, actual in (
         ("input's last axes", input.shape[max(leading, 0) :]),

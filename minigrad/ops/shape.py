@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +21,24 @@ __all__ = [
 Shape = int | tuple[int, ...]
 
 
+def _check_axes(a: np.ndarray, n: int) -> None:
+    if a.ndim < n:
+        raise ValueError(f"expected at least {n} axis")
+
+
+def _axis_index(name: str, axis: Any, ndim: int) -> int:
+    """`axis` from 0 to ndim - 1."""
+    try:
+        return normalize_axis_index(axis, ndim, name)
+    except TypeError:
+        raise TypeError(f"{name}: axis {axis!r}; expected an int") from None
+
+
 @operation
 def reshape(a: Array, shape: Shape):
     """y = a, reshaped to `shape`.   dL/da = g in a's shape."""
-    return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.reshape(a, shape), lambda g: g.reshape(before)
 
 
 @operation
@@ -32,20 +47,23 @@ def flatten(a: Array, start_dim: int = 0, end_dim: int = -1):
     first, last = (normalize_axis_index(i, max(a.ndim, 1)) for i in (start_dim, end_dim))
     if first > last:
         raise ValueError(f"start_dim {start_dim} comes after end_dim {end_dim}; expected start_dim <= end_dim")
-    shape = (*a.shape[:first], math.prod(a.shape[first : last + 1]), *a.shape[last + 1 :])
-    return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+    before = a.shape
+    shape = (*before[:first], math.prod(before[first : last + 1]), *before[last + 1 :])
+    return np.reshape(a, shape), lambda g: g.reshape(before)
 
 
 @operation
 def squeeze(a: Array, axis: Shape | None = None):
     """y = a without its axes of size 1, or without those of `axis`.   dL/da = g in a's shape."""
-    return np.squeeze(a, axis), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.squeeze(a, axis), lambda g: g.reshape(before)
 
 
 @operation
 def expand_dims(a: Array, axis: Shape):
     """y = a with new axes of size 1.   dL/da = g in a's shape."""
-    return np.expand_dims(a, axis), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.expand_dims(a, axis), lambda g: g.reshape(before)
 
 
 @operation
@@ -73,9 +91,10 @@ def tile(a: Array, reps: Shape):
     y = np.tile(a, reps)
     times: Any = (reps,) if np.ndim(reps) == 0 else tuple(reps)  # type: ignore[arg-type]
     times = (1,) * (y.ndim - len(times)) + times
-    sizes = (1,) * (y.ndim - a.ndim) + a.shape
+    ndim, before = y.ndim, a.shape
+    sizes = (1,) * (ndim - a.ndim) + before
     pairs = [n for pair in zip(times, sizes, strict=True) for n in pair]
-    return y, lambda g: g.reshape(pairs).sum(axis=tuple(range(0, 2 * y.ndim, 2))).reshape(a.shape)
+    return y, lambda g: g.reshape(pairs).sum(axis=tuple(range(0, 2 * ndim, 2))).reshape(before)
 
 
 @operation
@@ -93,12 +112,14 @@ def roll(a: Array, shift: Shape, axis: Shape | None = None):
 @operation
 def tril(a: Array, k: int = 0):
     """y = a with zeros above the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
+    _check_axes(a, 1)
     return np.tril(a, k), lambda g: np.tril(g, k)
 
 
 @operation
 def triu(a: Array, k: int = 0):
     """y = a with zeros below the k-th diagonal of the last two axes.   dL/da = g with zeros there."""
+    _check_axes(a, 1)
     return np.triu(a, k), lambda g: np.triu(g, k)
 
 
@@ -129,8 +150,10 @@ def _stack(*arrays: Array, axis: int):
     return np.stack(arrays, axis, dtype=dtype), *map(part, range(len(arrays)))
 
 
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """y = the arrays joined along `axis`.   dL/da = the part of g at a's position."""
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
+    """y = the arrays joined along `axis`, or flattened and joined if it is None.   dL/da = the part of g at a's position."""
+    if axis is None:
+        return _concatenate(*(reshape(a, -1) for a in arrays), axis=0)
     return _concatenate(*arrays, axis=axis)
 
 
@@ -143,8 +166,10 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 def getitem(a: Array, index: Any):
     """y = a[index].   dL/da = g added at each element that was read, once per read, and 0 elsewhere."""
 
+    shape = a.shape
+
     def back(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(a, dtype=g.dtype)
+        out = np.zeros(shape, g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
             out[index] = g  # basic indexing reads no element twice
@@ -160,7 +185,7 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     index = np.asarray(unwrap(indices))
     if axis is None:
         return getitem(reshape(a, -1), index)
-    return getitem(a, (slice(None),) * normalize_axis_index(axis, np.ndim(unwrap(a)), "take") + (index,))
+    return getitem(a, (slice(None),) * _axis_index("take", axis, np.ndim(unwrap(a))) + (index,))
 
 
 def embedding(input: Any, weight: Any) -> Any:
@@ -171,9 +196,12 @@ def embedding(input: Any, weight: Any) -> Any:
         weight: (m, width).
 
     Raises:
-        ValueError: `input` has another dtype or an index out of range.
+        ValueError: `input` has another dtype or an index out of range, or weight is not a table.
     """
-    index, rows = np.asarray(unwrap(input)), len(unwrap(weight))
+    index, shape = np.asarray(unwrap(input)), np.shape(unwrap(weight))
+    if len(shape) < 2:
+        raise ValueError(f"embedding: weight {shape}; expected (m, width)")
+    rows = shape[0]
     if index.dtype.kind not in "iu":
         raise ValueError(f"embedding: input of dtype {index.dtype}; expected integers")
     if index.size and not 0 <= index.min() <= index.max() < rows:
@@ -193,10 +221,14 @@ def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         ValueError: the size of `axis` is not a multiple of the number of parts.
     """
     shape = np.shape(unwrap(a))
-    axis = normalize_axis_index(axis, len(shape), "split")
+    axis = _axis_index("split", axis, len(shape))
     n = shape[axis]
-    cuts = indices_or_sections
-    if isinstance(cuts, (int, np.integer)):
+    cuts: Any = indices_or_sections
+    try:
+        cuts = operator.index(cuts) if np.ndim(cuts) == 0 else [operator.index(i) for i in cuts]
+    except TypeError:
+        raise TypeError(f"split: {cuts!r}; expected the number of parts or a sequence of indices") from None
+    if isinstance(cuts, int):
         if cuts < 1 or n % cuts:
             raise ValueError(f"split: axis {axis} of {shape} has size {n}; expected a multiple of {cuts}")
         cuts = range(n // cuts, n, n // cuts) if n else [0] * (cuts - 1)
