@@ -19,7 +19,6 @@ import numpy as np
 from . import anomaly
 from .tape import Node, clock, mode
 
-
 FLOAT32 = np.dtype(np.float32)
 
 
