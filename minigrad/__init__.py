@@ -12,29 +12,32 @@
 torch's names. A reading order for the source:
 
 1. `by_hand.py`   a two-layer network with back-propagation written out
-2. `tape.py`, `operation.py`   recording, the backward pass, and how a rule becomes an operation
+2. `tape.py`, `operation.py`, `memory.py`   recording, the backward pass, how a rule becomes an operation, and
+   which arrays it reads
 3. `ops/`         the table of rules; start with `elementwise.py`
-4. `tensor.py`    the class that puts operators on the rules
+4. `tensor.py`, `in_place.py`   the class that puts operators on the rules, and changes in place
 5. `gradcheck.py` a gradient compared with finite differences
 6. `nn/`, `optim/`   layers, optimizers and schedules
-7. `functional.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
+7. `functional.py`, `modes.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
 8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
 """
 
+import builtins
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .functional import grad, value_and_grad
 from .gradcheck import gradcheck
+from .modes import detect_anomaly, no_grad
 from .operation import Array, operation
 from .ops import *  # noqa: F403
-from .tape import detect_anomaly, no_grad
 from .tensor import Tensor
 
+# Without abs, max, min and sum, so that `from minigrad import *` does not replace Python's functions.
 __all__ = [
     "Array", "Tensor", "detect_anomaly", "grad", "gradcheck", "graph", "nn", "no_grad", "operation", "ops", "optim",
-    "value_and_grad", *ops.__all__,
+    "value_and_grad", *(name for name in ops.__all__ if not hasattr(builtins, name)),
 ]  # fmt: skip
 
 # The name on the package index, from which the version is read; the import name stays `minigrad`.

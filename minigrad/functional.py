@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .tape import Node, unwrap
+from .modes import Switch
+from .tape import Node, clock, propagate, unwrap
 from .tensor import Tensor
 
 
@@ -15,7 +16,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
     """Create a function that returns `(fn(*args), d fn / d args[argnums])`.
 
     Args:
-        fn: a function of tensors whose value is a tensor of one element.
+        fn: a function of tensors whose value is a tensor of one element. Tensors that it captures
+            count as constants: their `grad` and their graphs stay as they are.
         argnums: the position of the argument to differentiate with respect
             to, or a tuple of positions. An argument is an array, a float, or a
             list, tuple or dict of these.
@@ -28,8 +30,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
 
     Raises:
         TypeError: an argument already requires a gradient (only first-order
-            gradients are supported) or contains integers. Raised by the
-            returned function.
+            gradients are supported) or contains integers, or the value is a
+            Python number or a container. Raised by the returned function.
 
     Example:
         >>> value, d = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
@@ -39,16 +41,19 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
 
     def call(*args: Any, **options: Any) -> tuple[Any, Any]:
         numbers = (argnums,) if isinstance(argnums, int) else argnums
-        tensors = list(args)
+        start, tensors = next(clock), list(args)
         for i in numbers:
             tensors[i] = _map_arrays(_leaf, args[i])
-        value = fn(*tensors, **options)
-        if isinstance(value, (list, tuple, dict)):
+        with Switch("grad", "recording", True):
+            value = fn(*tensors, **options)
+        if not isinstance(value, (Node, np.ndarray, np.generic)):  # such as a float, which lost its gradient
             raise TypeError(f"grad: the function returned a {type(value).__name__}; expected a tensor of one element")
-        if isinstance(value, Node) and value.requires_grad:
-            Tensor.backward(value)  # type: ignore[arg-type]
-        gradients = tuple(_map_arrays(_gradient, tensors[i]) for i in numbers)
-        return unwrap(value), gradients[0] if isinstance(argnums, int) else gradients
+        gradients: dict[int, np.ndarray] = {}
+        if isinstance(value, Node) and value._requires_grad and value._order > start:
+            for leaf, g, is_new in propagate(value, since=start):
+                gradients[id(leaf)] = g if is_new else g.copy()
+        results = tuple(_map_arrays(lambda x: _gradient(x, gradients), tensors[i]) for i in numbers)
+        return unwrap(value), results[0] if isinstance(argnums, int) else results
 
     return call
 
@@ -72,5 +77,5 @@ def _leaf(x: Any) -> Tensor:
     return Tensor(x, requires_grad=True)
 
 
-def _gradient(x: Tensor) -> np.ndarray:
-    return np.zeros_like(x.data) if x.grad is None else x.grad
+def _gradient(x: Tensor, gradients: dict[int, np.ndarray]) -> np.ndarray:
+    return gradients[id(x)] if id(x) in gradients else np.zeros_like(x.data)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .tape import no_grad
+from .modes import no_grad
+from .tape import clock, propagate, unwrap
 from .tensor import Tensor
 
 
@@ -62,23 +63,56 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
         True.
 
     Raises:
-        AssertionError: a gradient differs; the message names the input and the largest difference.
+        AssertionError: a gradient differs; the message names the input and the element that differs most.
+        TypeError: `fn` returned something else than a tensor.
+        ValueError: no input is floating, or the result does not depend on one,
+            or `fn` changed an input or returned two results for the same inputs.
 
     Example:
         >>> gradcheck(lambda x: (x * x).sum(), np.array([1.0, 2.0]))
         True
     """
-    floating = [i for i, x in enumerate(inputs) if np.asarray(x).dtype.kind == "f"]
-    tensors: list[Any] = list(inputs)
-    for i in floating:
-        tensors[i] = Tensor(np.array(inputs[i], np.float64), requires_grad=True)
+    start = next(clock)
+    tensors = [_as_float64(x) for x in inputs]
+    floating = [i for i, x in enumerate(tensors) if isinstance(x, Tensor)]
+    if not floating:
+        raise ValueError("gradcheck: no input is an array of floats; nothing to check")
+    before = [tensors[i].data.copy() for i in floating]
     out = fn(*tensors)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"gradcheck: the function returned a {type(out).__name__}; expected a tensor")
+    if not out.requires_grad:
+        raise ValueError("gradcheck: the result does not require a gradient; nothing was recorded")
+    with no_grad():
+        again = fn(*tensors)
+    if not np.array_equal(out.data, again.data, equal_nan=True):
+        raise ValueError("gradcheck: the function returned two results for the same inputs; expected equal results")
+    for i, x in zip(floating, before, strict=True):
+        if not np.array_equal(tensors[i].data, x, equal_nan=True):
+            raise ValueError(f"gradcheck: the function changed input {i}")
     weights = np.random.default_rng(0).uniform(0.5, 1.5, out.shape)
-    out.backward(weights)
+    gradients = {id(leaf): g for leaf, g, _ in propagate(out, weights, since=start)}
     for i in floating:
         expected = numerical_gradient(fn, tuple(tensors), i, weights, step)
-        gradient = np.zeros_like(expected) if tensors[i].grad is None else tensors[i].grad
-        if not np.allclose(gradient, expected, rtol, atol):
-            worst = np.abs(gradient - expected).max()
-            raise AssertionError(f"gradcheck: input {i}: backward and finite differences differ by up to {worst:.3g}")
+        _compare(i, gradients.get(id(tensors[i]), np.zeros_like(expected)), expected, rtol, atol)
     return True
+
+
+def _as_float64(x: Any) -> Any:
+    """Return `x` as a tensor that requires a gradient if it is an array of floats, otherwise unchanged."""
+    array = unwrap(x)
+    if not isinstance(array, (np.ndarray, np.generic, float, list)) or np.asarray(array).dtype.kind != "f":
+        return x
+    return Tensor(np.array(array, np.float64), requires_grad=True)
+
+
+def _compare(i: int, gradient: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> None:
+    """Raise AssertionError unless the gradient of the i-th input is close to `expected`."""
+    wrong = ~np.isclose(gradient, expected, rtol, atol)
+    if wrong.any():
+        distance = np.where(wrong, np.nan_to_num(np.abs(gradient - expected), nan=np.inf), -1)
+        index = tuple(int(k) for k in np.unravel_index(distance.argmax(), distance.shape))
+        raise AssertionError(
+            f"gradcheck: input {i}: {wrong.sum()} of {wrong.size} elements differ; at {index}, backward computed"
+            f" {gradient[index]:.6g} and finite differences {expected[index]:.6g}"
+        )

@@ -12,29 +12,32 @@ Reverse-mode differentiation in three ideas.
    topological order, so all gradients that flow into a node have been summed
    when the node is visited.
 
-The tape and `operation` handle broadcasting, dtypes and the ownership of
-buffers, so that a rule contains only calculus. A pullback returns its
-argument, a view of it, or a new array, but never an array that is stored
-elsewhere.
+The tape and `operation` handle broadcasting, dtypes, the ownership of
+buffers and arrays that changed after they were recorded, so that a rule
+contains only calculus. A pullback returns its argument, a view of it, or a
+new array, but never an array that is stored elsewhere.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import anomaly
+from .memory import arrays_in, owner
+from .modes import detect_anomaly, mode, no_grad
+
+__all__ = ["FREED", "Node", "backward", "clock", "detect_anomaly", "mark_changed", "mode", "no_grad", "unwrap"]
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 Hook = Callable[[np.ndarray], np.ndarray | None]
+Edge = tuple["Node", Pullback, int]  # an operand, its pullback, and its number among the operands, from 1
 
-clock = itertools.count()
+clock = itertools.count()  # orders nodes by their creation, and changes of arrays among them
 
 
 class _Freed(tuple[()]):
@@ -44,67 +47,260 @@ class _Freed(tuple[()]):
 FREED = _Freed()  # the edges of a node whose pullbacks were freed
 
 
-class Mode(threading.local):
-    """Whether operations are recorded, and whether their values are checked for NaN and infinity, in each thread."""
-
-    recording = True
-    anomaly = False
-
-
-mode = Mode()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Record nothing inside the `with` block or the decorated function."""
-    before, mode.recording = mode.recording, False
-    try:
-        yield
-    finally:
-        mode.recording = before
-
-
-@contextmanager
-def detect_anomaly() -> Iterator[None]:
-    """Check every value and every gradient; the first NaN or infinity raises FloatingPointError.
-
-    The error names the operation and the line that called it. Slow, because
-    each array is read once more.
-    """
-    before, mode.anomaly = mode.anomaly, True
-    try:
-        yield
-    finally:
-        mode.anomaly = before
-
-
 class Node:
     """An array and the record of how it was computed. `Tensor` adds the operators.
 
     Attributes:
-        data: the value, an ndarray.
+        data: the value, an ndarray. Assignment replaces it and keeps its shape and dtype.
         grad: the gradient that `backward` accumulates, of data's shape and dtype; on leaves only.
-        requires_grad: whether gradients flow to or through this node.
+        requires_grad: whether gradients flow to or through this node. It can be set on a leaf,
+            which then owns its array.
     """
 
-    __slots__ = ("__weakref__", "_edges", "_hooks", "_line", "_op", "_order", "data", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "_edges", "_hooks", "_line", "_op", "_order", "_requires_grad", "grad")
 
-    data: np.ndarray
+    # `data` and `requires_grad` without the check on assignment, for the code that runs in every operation.
+    _data: np.ndarray
+    _requires_grad: bool
     grad: np.ndarray | None
-    requires_grad: bool
     _op: str  # the operation's name
-    _edges: tuple[tuple[Node, Pullback], ...]  # the operands that require a gradient; none in a leaf
+    _edges: Sequence[Edge]  # one per operand that requires a gradient; none in a leaf
     _order: int  # the position in the order of creation
-    _hooks: dict[int, Hook] | None  # called with the gradient once it is complete
+    _hooks: dict[float, Hook] | None  # called with the gradient once it is complete
     _line: str | None  # the line that called the operation, under detect_anomaly
 
-    # NumPy's functions reject a node instead of computing a value without a gradient.
-    __array_ufunc__ = None
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if value is self._data:  # after `x.data -= y`, which has changed the array itself
+            mark_changed(self)
+            return
+        array = np.asarray(unwrap(value))
+        if array.shape != self._data.shape or not np.can_cast(array.dtype, self._data.dtype, "same_kind"):
+            raise ValueError(
+                f"data: shape {array.shape}, dtype {array.dtype};"
+                f" expected {self._data.shape}, {self._data.dtype}, which a tensor keeps"
+            )
+        self._data = array.astype(self._data.dtype, copy=self._requires_grad)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._edges or self._edges is FREED:
+            raise RuntimeError(f"requires_grad: this is a result of {self._op!r}; it can be changed on leaves only")
+        if value and not self._requires_grad:
+            check_floating(self._data.dtype)
+            self._data = self._data.copy(order="K")
+        self._requires_grad = bool(value)
+
+
+def check_floating(dtype: np.dtype[Any]) -> None:
+    """Raise TypeError unless tensors of this dtype can require a gradient."""
+    if dtype.kind != "f":
+        raise TypeError(f"a tensor of dtype {dtype} can't require a gradient; expected a floating dtype")
 
 
 def unwrap(x: Any) -> Any:
     """Return the array of a node; anything else unchanged."""
-    return x.data if isinstance(x, Node) else x
+    return x._data if isinstance(x, Node) else x
+
+
+# Arrays that changed in place.
+
+changes: dict[int, int] = {}  # the id of the owner of the memory: the time of its last change, by `clock`
+last_change = -1
+
+
+def mark_changed(x: Node | np.ndarray) -> None:
+    """Record that the array of `x` was changed in place, so that no gradient is computed from its new numbers.
+
+    The optimizers, `load_state_dict` and the in-place operators call it. It
+    concerns all tensors that share the memory: views and detached tensors.
+    """
+    global last_change
+    # An entry may outlive its array. It does no harm: an array that gets the same id is newer than the change.
+    last_change = changes[id(owner(unwrap(x)))] = next(clock)
+
+
+def _check_unchanged(node: Node) -> None:
+    """Raise RuntimeError if a pullback of `node` reads an array that was changed after `node` was recorded."""
+    for _, pullback, position in node._edges:
+        for array in arrays_in(pullback):
+            if changes.get(id(owner(array)), -1) > node._order:
+                raise RuntimeError(
+                    f"backward: {node._op}: the gradient of operand {position} needs an array of shape {array.shape}"
+                    " that was changed in place after it was recorded, for example by an optimizer's step;"
+                    " call backward before the change, or compute the value again after it"
+                )
+
+
+# The backward pass.
+
+
+def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> None:
+    """Add d(root)/d(leaf) to the `grad` of every leaf that requires a gradient.
+
+    Args:
+        root: the value to differentiate; a scalar unless `gradient` is passed.
+        gradient: d(loss)/d(root), of root's shape; by default 1 for a scalar.
+        retain_graph: whether to keep the pullbacks for another backward pass.
+            By default each one is freed after its use.
+
+    Raises:
+        RuntimeError: nothing was recorded, the record has been freed, or an
+            array that a pullback reads was changed in place.
+        TypeError: a pullback returned something else than an array of real numbers.
+        ValueError: `gradient` is missing or has another shape, or a pullback
+            returned another shape.
+    """
+    # At the end of the pass, so that an earlier error changes no `grad`.
+    for leaf, g, is_new in propagate(root, gradient, retain_graph):
+        if leaf.grad is not None:
+            leaf.grad += g
+        else:
+            leaf.grad = g if is_new else g.copy(order="K")
+
+
+def propagate(
+    root: Node, gradient: Any = None, retain_graph: bool = False, since: int = 0
+) -> list[tuple[Node, np.ndarray, bool]]:
+    """Compute d(root)/d(leaf) for every leaf that requires a gradient; see `backward`.
+
+    Args:
+        root: see `backward`.
+        gradient: see `backward`.
+        retain_graph: see `backward`.
+        since: nodes that were created before this time, by `clock`, count as constants.
+
+    Returns:
+        Per leaf: the leaf, the gradient, and whether the gradient is an array
+        that nothing else uses.
+    """
+    gradients = {root._order: _root_gradient(root, gradient)}
+    owned: set[int] = set()  # nodes whose gradient is an array that only this pass uses: it is added to in place
+    queue, leaves = [(-root._order, root)], []
+    checked = mode.anomaly
+    while queue:
+        node = heapq.heappop(queue)[1]
+        if not node._edges:
+            leaves.append(node)  # only the root can be a leaf here
+            continue
+        g = gradients.pop(node._order)
+        if node._hooks:
+            g = _call_hooks(node, g)
+        if node._order < last_change:
+            _check_unchanged(node)
+        for edge in node._edges:
+            operand, pullback, _ = edge
+            key, data = operand._order, operand._data
+            if key < since:
+                continue
+            try:
+                p = pullback(g)
+            except TypeError:  # costs nothing unless it happens
+                _check_callable(node, edge)
+                raise
+            if checked:
+                anomaly.check_gradient(node._op, p, g, node._line)
+            # Almost always false: three comparisons instead of a call, which takes 10 times as long.
+            if type(p) is not np.ndarray or p.shape != data.shape or p.dtype is not data.dtype:
+                p = _conform(p, node, edge)
+            if key not in gradients:
+                gradients[key] = p
+                if operand._edges:
+                    heapq.heappush(queue, (-key, operand))
+                else:
+                    leaves.append(operand)
+                if p is not g and p.base is None:  # a new array
+                    owned.add(key)
+            elif key in owned:
+                gradients[key] += p
+            else:
+                gradients[key] = np.asarray(gradients[key] + p)
+                owned.add(key)
+        if not retain_graph:
+            node._edges = FREED
+    return _leaf_gradients(leaves, gradients, owned)
+
+
+def _leaf_gradients(
+    leaves: list[Node], gradients: dict[int, np.ndarray], owned: set[int]
+) -> list[tuple[Node, np.ndarray, bool]]:
+    """Return the result of `propagate`, after the hooks of the leaves."""
+    results = []
+    for leaf in leaves:
+        if leaf._edges is FREED:
+            raise RuntimeError(
+                f"backward: the graph behind {leaf._op!r} was freed by an earlier backward;"
+                " pass retain_graph=True to that one"
+            )
+        g, is_new = gradients[leaf._order], leaf._order in owned
+        if leaf._hooks:
+            g, is_new = _call_hooks(leaf, g), False
+        if leaf._requires_grad:  # it may have been switched off since it was recorded
+            results.append((leaf, g, is_new))
+    return results
+
+
+def _root_gradient(root: Node, gradient: Any) -> np.ndarray:
+    """Return `gradient` as an array of root's shape and dtype; by default 1 for a scalar."""
+    if not root._requires_grad:
+        raise RuntimeError("backward: this tensor does not require a gradient; nothing was recorded")
+    data = root._data
+    check_floating(data.dtype)
+    if gradient is None:
+        if data.size != 1:
+            raise ValueError(
+                f"backward: a tensor of shape {data.shape} needs a gradient of that shape; only a scalar needs none"
+            )
+        return np.array(1, data.dtype, ndmin=data.ndim)  # takes a third of the time of np.ones
+    gradient = _real(gradient, "backward: the gradient")
+    if gradient.shape != data.shape:
+        raise ValueError(f"backward: the gradient has shape {gradient.shape}; expected {data.shape}")
+    return gradient.astype(data.dtype, copy=False)
+
+
+def _conform(p: Any, node: Node, edge: Edge) -> np.ndarray:
+    """Return `p`, which a pullback of `node` returned, as an array of the operand's shape and dtype.
+
+    NumPy returns scalars instead of 0-d arrays, the operand may have been
+    broadcast, and float32 may have become float64. Anything else is a mistake
+    in the rule.
+    """
+    operand, _, position = edge
+    shape, dtype = operand._data.shape, operand._data.dtype
+    source = f"{node._op}: the pullback of operand {position}"
+    check_floating(dtype)
+    p = _real(p, source)
+    pairs = zip(reversed(shape), reversed(p.shape), strict=False)
+    if p.ndim < len(shape) or any(n not in (1, m) for n, m in pairs):
+        raise ValueError(
+            f"{source} returned shape {p.shape}; expected {shape}, the operand's, or a shape to which that is broadcast"
+        )
+    return unbroadcast(p, shape).astype(dtype, copy=False)
+
+
+def _check_callable(node: Node, edge: Edge) -> None:
+    """Raise TypeError unless the pullback is a function."""
+    _, pullback, position = edge
+    if not callable(pullback):
+        kind = type(pullback).__name__
+        raise TypeError(f"{node._op}: the pullback of operand {position} is of {kind}; expected a function") from None
+
+
+def _real(x: Any, source: str) -> np.ndarray:
+    """Return `x` as an array; raise TypeError if its elements are not real numbers."""
+    array = np.asarray(unwrap(x))
+    if array.dtype.kind not in "fiub":
+        kind = f"dtype {array.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"{source} is of {kind}; expected an array of real numbers")
+    return array
 
 
 def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -118,109 +314,19 @@ def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return gradient.sum(axis=repeated, keepdims=True) if repeated else gradient
 
 
-def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> None:
-    """Add d(root)/d(leaf) to the `grad` of every leaf that requires a gradient.
-
-    Args:
-        root: the value to differentiate; a scalar unless `gradient` is passed.
-        gradient: d(loss)/d(root), of root's shape; by default 1 for a scalar.
-        retain_graph: whether to keep the pullbacks for another backward pass.
-            By default each one is freed after its use.
-
-    Raises:
-        RuntimeError: nothing was recorded, or the record has been freed.
-        ValueError: `gradient` is missing or has another shape.
-    """
-    gradients = {root._order: _root_gradient(root, gradient)}
-    owned: set[int] = set()  # nodes whose gradient is a buffer that only this pass uses: it is added to in place
-    queue, leaves = [(-root._order, root)], []
-    checked = mode.anomaly
-    while queue:
-        order, node = heapq.heappop(queue)
-        if not node._edges:
-            leaves.append(node)  # only the root can be a leaf here
-            continue
-        g = gradients.pop(-order)
-        if node._hooks:
-            g = _call_hooks(node, g)
-        for operand, pullback in node._edges:
-            p = pullback(g)
-            if checked:
-                anomaly.check_gradient(node._op, p, g, node._line)
-            data, key = operand.data, operand._order
-            if type(p) is not np.ndarray:
-                p = np.asarray(p)  # NumPy returns scalars instead of 0-d arrays
-            if p.shape != data.shape:
-                p = unbroadcast(p, data.shape)
-            if p.dtype != data.dtype:
-                p = p.astype(data.dtype)
-            if key not in gradients:
-                gradients[key] = p
-                if operand._edges:
-                    heapq.heappush(queue, (-key, operand))
-                else:
-                    leaves.append(operand)
-                if p is not g and p.base is None:
-                    owned.add(key)
-            elif key in owned:
-                gradients[key] += p
-            else:
-                gradients[key] = np.asarray(gradients[key] + p)
-                owned.add(key)
-        if not retain_graph:
-            node._edges = FREED
-    _add_to_leaves(leaves, gradients, owned)
-
-
-def _root_gradient(root: Node, gradient: Any) -> np.ndarray:
-    """Return `gradient` as an array of root's shape and dtype; by default 1 for a scalar."""
-    if not root.requires_grad:
-        raise RuntimeError("backward: this tensor does not require a gradient; nothing was recorded")
-    shape = root.data.shape
-    if gradient is None:
-        if root.data.size != 1:
-            raise ValueError(
-                f"backward: a tensor of shape {shape} needs a gradient of that shape; only a scalar needs none"
-            )
-        return np.ones(shape, root.data.dtype)
-    gradient = np.asarray(gradient, root.data.dtype)
-    if gradient.shape != shape:
-        raise ValueError(f"backward: the gradient has shape {gradient.shape}; expected {shape}")
-    return gradient
-
-
 def _call_hooks(node: Node, g: np.ndarray) -> np.ndarray:
-    """Return the gradient after the node's hooks. Each hook gets a copy, since other nodes may still read the buffer.
+    """Return the gradient after the node's hooks. Each hook gets a copy, since other nodes may still read the array.
 
     Raises:
+        TypeError: a hook returned something else than an array of real numbers.
         ValueError: a hook returned another shape.
     """
-    for hook in list((node._hooks or {}).values()):
-        changed = hook(g.copy())
+    hooks = node._hooks or {}
+    for key in sorted(hooks):
+        changed = hooks[key](g.copy()) if key in hooks else None  # an earlier hook may have removed it
         if changed is not None:
-            if np.shape(changed) != g.shape:
-                raise ValueError(f"hook on {node._op}: returned shape {np.shape(changed)}; expected {g.shape}")
-            g = np.asarray(changed, g.dtype)
+            changed = _real(changed, f"hook on {node._op}: the gradient")
+            if changed.shape != g.shape:
+                raise ValueError(f"hook on {node._op}: returned shape {changed.shape}; expected {g.shape}")
+            g = changed.astype(g.dtype, copy=False)
     return g
-
-
-def _add_to_leaves(leaves: list[Node], gradients: dict[int, np.ndarray], owned: set[int]) -> None:
-    """Add the gradients to the leaves' `grad`.
-
-    This happens at the end of the pass, so that an earlier error changes no `grad`.
-    """
-    for leaf in leaves:
-        if leaf._edges is FREED:
-            raise RuntimeError(
-                f"backward: the graph behind {leaf._op!r} was freed by an earlier backward;"
-                " pass retain_graph=True to that one"
-            )
-        if leaf._hooks:
-            gradients[leaf._order] = _call_hooks(leaf, gradients[leaf._order])
-            owned.discard(leaf._order)
-    for leaf in leaves:
-        g = gradients[leaf._order]
-        if leaf.grad is not None:
-            leaf.grad += g
-        else:
-            leaf.grad = g if leaf._order in owned else g.copy(order="K")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+import operator
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import ops, tape
+from . import in_place, numpy_calls, ops, tape
 from .ops.reduce import Axis
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+LAST = math.inf  # the key of a hook that is called after all others
 
 
 class HookHandle(NamedTuple):
     """A registered hook; `remove()` unregisters it."""
 
-    hooks: dict[int, tape.Hook]
-    key: int
+    hooks: dict[float, tape.Hook]
+    key: float
 
     def remove(self) -> None:
         self.hooks.pop(self.key, None)
@@ -24,11 +34,12 @@ class Tensor(tape.Node):
     """An array with a record of how it was computed.
 
     Args:
-        data: numbers or lists, which become float32, or an array, which keeps its dtype and is not copied.
+        data: numbers or lists, which become float32, or an array, which keeps its dtype. An array is copied
+            if `requires_grad`, because optimizers change the tensor in place; otherwise it is shared.
         requires_grad: whether `backward` stores the gradient in `grad`; by default False.
 
     Raises:
-        TypeError: `data` is None, or integers that should require a gradient.
+        TypeError: `data` is not numbers, or is integers that should require a gradient.
 
     Example:
         >>> w = Tensor([2.0, 3.0], requires_grad=True)
@@ -42,13 +53,14 @@ class Tensor(tape.Node):
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if data is None:
             raise TypeError("Tensor: data is None; expected numbers")
-        if isinstance(data, tape.Node):
-            data = data.data
-        self.data = np.asarray(data, None if isinstance(data, (np.ndarray, np.generic)) else np.float32)
-        if requires_grad and self.data.dtype.kind != "f":
-            raise TypeError(f"Tensor: dtype {self.data.dtype} can't require a gradient; expected a floating dtype")
-        self.requires_grad = requires_grad
-        self.grad = None
+        data = tape.unwrap(data)
+        dtype = data.dtype if isinstance(data, (np.ndarray, np.generic)) else np.float32
+        array = np.array(data, dtype) if requires_grad else np.asarray(data, dtype)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor: dtype {array.dtype}; expected real numbers")
+        if requires_grad:
+            tape.check_floating(array.dtype)
+        self._data, self._requires_grad, self.grad = array, bool(requires_grad), None
         self._op, self._edges, self._order = "leaf", (), next(tape.clock)
         self._hooks = self._line = None
 
@@ -57,7 +69,7 @@ class Tensor(tape.Node):
         tape.backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
-        """A tensor with the same array and no graph."""
+        """A tensor with the same array and no graph. A change in place of one concerns both."""
         return Tensor(self.data)
 
     def register_hook(self, hook: tape.Hook) -> HookHandle:
@@ -73,10 +85,23 @@ class Tensor(tape.Node):
         Raises:
             RuntimeError: this tensor does not require a gradient.
         """
+        return self._add_hook("register_hook", next(tape.clock), hook)
+
+    def retain_grad(self) -> None:
+        """Let `backward` add the gradient of this tensor to its `grad`, although it is not a leaf.
+
+        Raises:
+            RuntimeError: this tensor does not require a gradient.
+        """
+        tensor = weakref.ref(self)  # a hook that held the tensor would form a reference cycle
+        hook = self._add_hook("retain_grad", LAST, lambda g: _accumulate(tensor(), g))
+        if not self._edges:
+            hook.remove()  # a leaf keeps its gradient anyway
+
+    def _add_hook(self, name: str, key: float, hook: tape.Hook) -> HookHandle:
         if not self.requires_grad:
-            raise RuntimeError("register_hook: this tensor does not require a gradient")
+            raise RuntimeError(f"{name}: this tensor does not require a gradient")
         self._hooks = {} if self._hooks is None else self._hooks
-        key = next(tape.clock)
         self._hooks[key] = hook
         return HookHandle(self._hooks, key)
 
@@ -101,17 +126,39 @@ class Tensor(tape.Node):
         return ops.transpose(self)
 
     def item(self) -> float:
-        """The element of a tensor of size 1, as a Python number."""
+        """The element of a tensor of size 1, as a Python number.
+
+        Raises:
+            ValueError: the tensor has another size.
+        """
+        if self.data.size != 1:
+            raise ValueError(
+                f"a tensor of shape {self.shape} has {self.size} elements; expected 1 to convert to a number"
+            )
         return self.data.item()
+
+    def tolist(self) -> Any:
+        """The elements as Python numbers in nested lists; a number if there is no axis."""
+        return self.data.tolist()
 
     def numpy(self) -> np.ndarray:
         """The array itself, without a copy."""
         return self.data
 
+    # How NumPy treats a tensor: `array * tensor` is left to the tensor, and NumPy's functions read the array of a
+    # tensor, but never one that requires a gradient.
+    __array_priority__ = 1000
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.requires_grad:
-            raise TypeError("a Tensor that requires a gradient would lose it as an array; use .data or .detach()")
+            raise TypeError(
+                "this tensor requires a gradient, and NumPy would lose it; use minigrad's function of the same name,"
+                " such as minigrad.sin for numpy.sin, or .data or .detach() for the array"
+            )
         return np.array(self.data, dtype, copy=copy)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_calls.call(func, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are new leaves."""
@@ -122,12 +169,35 @@ class Tensor(tape.Node):
     def __bool__(self) -> bool:
         return bool(self.data)
 
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        return operator.index(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __len__(self) -> int:
         return len(self.data)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(")
-        return f"Tensor({body}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+        leaf, freed = not self._edges, self._edges is tape.FREED
+        origin = (", requires_grad=True" if leaf and not freed else f", op={self._op}") if self.requires_grad else ""
+        return f"Tensor({body}, dtype={self.dtype}{origin})"
 
     # fmt: off
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
@@ -145,6 +215,15 @@ class Tensor(tape.Node):
     def __neg__(self) -> Tensor: return ops.negative(self)
     def __abs__(self) -> Tensor: return ops.abs(self)
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
+
+    # Changes in place, where nothing is recorded.
+    def __iadd__(self, other: Any) -> Self: return in_place.update(self, "+=", np.add, other)
+    def __isub__(self, other: Any) -> Self: return in_place.update(self, "-=", np.subtract, other)
+    def __imul__(self, other: Any) -> Self: return in_place.update(self, "*=", np.multiply, other)
+    def __itruediv__(self, other: Any) -> Self: return in_place.update(self, "/=", np.divide, other)
+    def __ipow__(self, other: Any) -> Self: return in_place.update(self, "**=", np.power, other)
+    def __imatmul__(self, other: Any) -> Self: return in_place.update(self, "@=", np.matmul, other)
+    def __setitem__(self, index: Any, value: Any) -> None: in_place.assign(self, index, value)
 
     # Comparisons have no derivative; they return boolean arrays.
     def __lt__(self, other: Any) -> np.ndarray: return self.data < tape.unwrap(other)
@@ -187,6 +266,10 @@ class Tensor(tape.Node):
     def squeeze(self, axis: Axis = None) -> Tensor: return ops.squeeze(self, axis)
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: return ops.flatten(self, start_dim, end_dim)
     # fmt: on
+
+
+def _accumulate(tensor: Any, g: np.ndarray) -> None:
+    tensor.grad = g if tensor.grad is None else tensor.grad + g
 
 
 def _as_tuple(args: tuple[Any, ...]) -> tuple[int, ...]:

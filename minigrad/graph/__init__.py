@@ -74,7 +74,7 @@ def draw(tensor: Node, names: Mapping[str, Any] | None = None) -> Drawing:
     for box in boxes.values():
         box.row = last - box.row
     boxes[id(tensor)].kind += " root"
-    operands = {i: [id(operand) for operand, _ in node._edges] for i, node in nodes.items()}
+    operands = {i: [id(operand) for operand, *_ in node._edges] for i, node in nodes.items()}
     rows, gaps, long_edges = lay_out(boxes, operands)
     operations = sum(bool(node._edges) for node in nodes.values())
     description = f"{tensor._op}, {operations} operations, {len(nodes) - operations} leaves"
@@ -94,10 +94,10 @@ def _reach(root: Node) -> tuple[dict[int, Node], dict[int, int]]:
                 f"draw: the graph behind {node._op!r} was freed by backward; pass retain_graph=True to it, or draw before it"
             )
         nodes[id(node)] = node
-        stack.extend(operand for operand, _ in reversed(node._edges))
+        stack.extend(operand for operand, *_ in reversed(node._edges))
     height = dict.fromkeys(nodes, 0)
     for node in sorted(nodes.values(), key=lambda n: -n._order):  # each node before its operands
-        for operand, _ in node._edges:
+        for operand, *_ in node._edges:
             height[id(operand)] = max(height[id(operand)], height[id(node)] + 1)
     return nodes, height
 

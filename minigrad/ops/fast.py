@@ -7,28 +7,32 @@ float32 with one thread, in alternation with the simple expression.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 
-def product_in_order_of(like: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b, in the memory order of `like`.
+def product_in_order(order: Literal["C", "F"], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b, in this memory order.
 
-    `like` is the operand for which this is the gradient. The pullback of an
+    `order` is that of the operand for which this is the gradient. The pullback of an
     activation multiplies this gradient by a mask in the order of the activation, and
     arrays of equal order are multiplied faster: both steps together take
     1.2 times less time for 128 x 10 and 2.7 times less for 128 x 128.
     """
-    return np.matmul(a, b, out=np.empty_like(like, dtype=a.dtype))
+    return np.matmul(a, b, out=np.empty((len(a), b.shape[1]), a.dtype, order=order))
 
 
 def transposed_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a.T @ b, in Fortran order, the memory order of a layer's weight, from which the optimizer subtracts it.
 
     The product and the subtraction together take 1.1 times less time for a
-    weight of 10 x 784 and 2.7 times less for 128 x 784.
+    weight of 10 x 784 and 2.7 times less for 128 x 784. np.dot would first
+    fill its result with zeros, which takes 1.12 times longer for 32 rows and a
+    weight of 320 x 784. The tape would have to copy the view (b.T @ a).T.
     """
     out = np.empty((a.shape[1], b.shape[1]), a.dtype, order="F")
-    np.dot(b.T, a, out=out.T)
+    np.matmul(b.T, a, out=out.T)
     return out
 
 

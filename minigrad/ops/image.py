@@ -139,12 +139,14 @@ def conv2d(
     (o, _, *window), n = weight.shape, len(input)
     size, offsets = _windows(input.shape, tuple(window), step, padding, dilation)
     x = _batch_last(input, padding)
+    x_shape, weight_shape, dtype = x.shape, weight.shape, x.dtype
     matrix = weight.reshape(groups, o // groups, -1)
+    columns = matrix.shape[2]
     blocks = _row_blocks(size[0], len(x) * len(offsets) * size[1] * n * x.itemsize)
 
     def patches(block: slice) -> np.ndarray:
         # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
-        return _patches(x, offsets, block, size[1]).reshape(groups, matrix.shape[2], -1)
+        return _patches(x, offsets, block, size[1]).reshape(groups, columns, -1)
 
     def rows(g: np.ndarray, block: slice) -> np.ndarray:
         return g.transpose(1, 2, 3, 0)[:, block].reshape(groups, o // groups, -1)
@@ -156,14 +158,14 @@ def conv2d(
         y += bias[:, None, None, None]
 
     def dx(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(x)
+        out = np.zeros(x_shape, dtype)
         for block in blocks:
             _add_patches(out, matrix.swapaxes(1, 2) @ rows(g, block), offsets, block, size[1])
         return _batch_first(out, padding)
 
     def dw(g: np.ndarray) -> np.ndarray:
         out = sum(patches(block) @ rows(g, block).swapaxes(1, 2) for block in blocks)
-        return out.swapaxes(1, 2).reshape(weight.shape)
+        return out.swapaxes(1, 2).reshape(weight_shape)
 
     return _batch_first(y), dx, dw, lambda g: g.transpose(1, 2, 3, 0).reshape(o, -1).sum(axis=1)
 
@@ -231,9 +233,10 @@ def max_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     windows = _pool_windows(input, kernel_size, stride, padding)
     x = _batch_last(input, windows.padding, -np.inf)
     y, first = _first_maximum(x, windows)
+    shape, dtype = x.shape, x.dtype
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0), np.zeros_like(x)
+        g, out = g.transpose(1, 2, 3, 0), np.zeros(shape, dtype)
         for k, index in enumerate(windows.offsets):
             out[index] += g * (first == k)
         return _batch_first(out, windows.padding)
@@ -257,12 +260,13 @@ def avg_pool2d(input: Array, kernel_size: Pair, stride: Pair | None = None, padd
     windows = _pool_windows(input, kernel_size, stride, padding)
     x = _batch_last(input, windows.padding)
     area = len(windows.offsets)
+    shape, dtype = x.shape, x.dtype
     y = x[windows.offsets[0]] / area
     for index in windows.offsets[1:]:
         y += x[index] / area
 
     def back(g: np.ndarray) -> np.ndarray:
-        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros_like(x)
+        g, out = g.transpose(1, 2, 3, 0) / area, np.zeros(shape, dtype)
         for index in windows.offsets:
             out[index] += g
         return _batch_first(out, windows.padding)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..operation import Array, operation
 from ..tape import unbroadcast
-from .fast import product_in_order_of, sum_of_rows, transposed_product
+from .fast import product_in_order, sum_of_rows, transposed_product
 
 __all__ = ["einsum", "linear", "matmul", "outer"]
 
@@ -33,21 +33,22 @@ def matmul(a: Array, b: Array):
         ValueError: the inner sizes differ, or an operand is a scalar.
     """
     _check("matmul", a, b)
-    rows = a if a.ndim > 1 else a[None, :]
-    columns = b if b.ndim > 1 else b[:, None]
+    is_row, is_column = a.ndim == 1, b.ndim == 1
+    rows = a[None, :] if is_row else a
+    columns = b[:, None] if is_column else b
 
     def as_matrix(g: np.ndarray) -> np.ndarray:
-        if b.ndim == 1:
+        if is_column:
             g = np.expand_dims(g, -1)
-        return np.expand_dims(g, -2) if a.ndim == 1 else g
+        return np.expand_dims(g, -2) if is_row else g
 
     def da(g: np.ndarray) -> np.ndarray:
         out = as_matrix(g) @ columns.swapaxes(-1, -2)
-        return out[..., 0, :] if a.ndim == 1 else out
+        return out[..., 0, :] if is_row else out
 
     def db(g: np.ndarray) -> np.ndarray:
         out = rows.swapaxes(-1, -2) @ as_matrix(g)
-        return out[..., 0] if b.ndim == 1 else out
+        return out[..., 0] if is_column else out
 
     return a @ b, da, db
 
@@ -55,10 +56,11 @@ def matmul(a: Array, b: Array):
 @operation
 def outer(a: Array, b: Array):
     """y_ij = a_i b_j for the flattened operands.   dL/da_i = sum_j g_ij b_j,  dL/db_j = sum_i a_i g_ij."""
+    a_shape, b_shape = np.shape(a), np.shape(b)
     return (
         np.outer(a, b),
-        lambda g: (g @ np.ravel(b)).reshape(np.shape(a)),
-        lambda g: (np.ravel(a) @ g).reshape(np.shape(b)),
+        lambda g: (g @ np.ravel(b)).reshape(a_shape),
+        lambda g: (np.ravel(a) @ g).reshape(b_shape),
     )
 
 
@@ -90,7 +92,7 @@ def _einsum(*operands: Array, subscripts: str):
     inputs, result = _explicit(subscripts, operands)
 
     def pullback(i: int) -> Any:
-        term, a = inputs[i], operands[i]
+        term, shape = inputs[i], np.shape(operands[i])
         distinct = "".join(dict.fromkeys(term))
         others = [x for j, x in enumerate(operands) if j != i]
         other_terms = [s for j, s in enumerate(inputs) if j != i]
@@ -101,7 +103,7 @@ def _einsum(*operands: Array, subscripts: str):
             d = np.einsum(f"{','.join([result, *other_terms])}->{kept}", g, *others, optimize=True)
             # The value is a sum over an index that only this operand has, so g is broadcast along it.
             d = np.expand_dims(d, [k for k, c in enumerate(distinct) if c not in known])
-            out = np.zeros(a.shape, g.dtype)
+            out = np.zeros(shape, g.dtype)
             # A writable view of `out`: its diagonal if an index repeats, otherwise all of it.
             diagonal = np.einsum(f"{term}->{distinct}", out) if term else out
             np.copyto(diagonal, unbroadcast(d, diagonal.shape))
@@ -152,13 +154,14 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     def rows(a: np.ndarray) -> np.ndarray:  # all axes but the last become one
         return a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
-    x = rows(input)
+    shape, x = input.shape, rows(input)
+    order: Any = "F" if x.flags.fnc else "C"
     y = x.dot(weight.T)
     if bias is not None:
         y += bias
     return (
-        y if input.ndim == 2 else y.reshape(*input.shape[:-1], len(weight)),
-        lambda g: product_in_order_of(x, rows(g), weight).reshape(input.shape),
+        y if input.ndim == 2 else y.reshape(*shape[:-1], len(weight)),
+        lambda g: product_in_order(order, rows(g), weight).reshape(shape),
         lambda g: transposed_product(rows(g), x),
         lambda g: sum_of_rows(rows(g)),
     )

@@ -153,8 +153,10 @@ def nll_loss(input: Array, target: np.ndarray, weight: np.ndarray | None = None,
     w = _class_weight(input, weight)[labels]
     y, scale = _reduce(-w * input[at_label], reduction, w.sum().item())
 
+    shape, dtype = input.shape, input.dtype
+
     def back(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(input)
+        out = np.zeros(shape, dtype)
         out[at_label] = -scale * g * w
         return out
 

@@ -72,8 +72,8 @@ def _deviation(a: np.ndarray, axis: Axis) -> np.ndarray:
 @operation
 def sum(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = sum of a.   dL/da = g, broadcast to a's shape."""
-    axis = _axis(a, axis)
-    return np.sum(a, axis, keepdims=keepdims), lambda g: _spread(g, a.shape, axis, keepdims)
+    axis, shape = _axis(a, axis), a.shape
+    return np.sum(a, axis, keepdims=keepdims), lambda g: _spread(g, shape, axis, keepdims)
 
 
 @operation
@@ -81,8 +81,8 @@ def mean(a: Array, axis: Axis = None, keepdims: bool = False):
     """y = (sum of a) / n.   dL/da = g / n, broadcast to a's shape."""
     axis = _axis(a, axis)
     y = np.mean(a, axis, keepdims=keepdims)
-    n = _count(a, axis)
-    return y, lambda g: _spread(g / n, a.shape, axis, keepdims)
+    n, shape = _count(a, axis), a.shape
+    return y, lambda g: _spread(g / n, shape, axis, keepdims)
 
 
 @operation
@@ -105,7 +105,7 @@ def std(a: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False):
     y = np.sqrt(np.sum(d * d, axis, keepdims=True) / n)
     return (
         _drop(top * y, axis, keepdims),
-        lambda g: _spread(g, a.shape, axis, keepdims) * (d / np.where(y == 0, np.inf, y) / n),
+        lambda g: _spread(g, d.shape, axis, keepdims) * (d / np.where(y == 0, np.inf, y) / n),
     )
 
 
@@ -165,7 +165,7 @@ def logsumexp(a: Array, axis: Axis = -1, keepdims: bool = False):
     s = np.sum(e, axis, keepdims=True)
     with np.errstate(divide="ignore"):  # the sum of no terms is 0, and ln 0 = -inf is its correct result
         y = m + np.log(s)
-    return _drop(y, axis, keepdims), lambda g: _spread(g, a.shape, axis, keepdims) * (e / s)
+    return _drop(y, axis, keepdims), lambda g: _spread(g, e.shape, axis, keepdims) * (e / s)
 
 
 @operation
@@ -218,12 +218,12 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
 @operation
 def cumsum(a: Array, axis: int | None = None):
     """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_n, the reversed sum."""
-
-    shape = (a.size,) if axis is None else a.shape
+    before = a.shape
+    shape = (a.size,) if axis is None else before
     if a.ndim == 0 and axis in (0, -1):
         axis = None
 
     def back(g: np.ndarray) -> np.ndarray:
-        return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(a.shape)
+        return np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(before)
 
     return np.cumsum(a, axis).reshape(shape), back

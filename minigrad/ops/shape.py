@@ -37,7 +37,8 @@ def _axis_index(name: str, axis: Any, ndim: int) -> int:
 @operation
 def reshape(a: Array, shape: Shape):
     """y = a, reshaped to `shape`.   dL/da = g in a's shape."""
-    return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.reshape(a, shape), lambda g: g.reshape(before)
 
 
 @operation
@@ -46,20 +47,23 @@ def flatten(a: Array, start_dim: int = 0, end_dim: int = -1):
     first, last = (normalize_axis_index(i, max(a.ndim, 1)) for i in (start_dim, end_dim))
     if first > last:
         raise ValueError(f"start_dim {start_dim} comes after end_dim {end_dim}; expected start_dim <= end_dim")
-    shape = (*a.shape[:first], math.prod(a.shape[first : last + 1]), *a.shape[last + 1 :])
-    return np.reshape(a, shape), lambda g: g.reshape(a.shape)
+    before = a.shape
+    shape = (*before[:first], math.prod(before[first : last + 1]), *before[last + 1 :])
+    return np.reshape(a, shape), lambda g: g.reshape(before)
 
 
 @operation
 def squeeze(a: Array, axis: Shape | None = None):
     """y = a without its axes of size 1, or without those of `axis`.   dL/da = g in a's shape."""
-    return np.squeeze(a, axis), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.squeeze(a, axis), lambda g: g.reshape(before)
 
 
 @operation
 def expand_dims(a: Array, axis: Shape):
     """y = a with new axes of size 1.   dL/da = g in a's shape."""
-    return np.expand_dims(a, axis), lambda g: g.reshape(a.shape)
+    before = a.shape
+    return np.expand_dims(a, axis), lambda g: g.reshape(before)
 
 
 @operation
@@ -87,9 +91,10 @@ def tile(a: Array, reps: Shape):
     y = np.tile(a, reps)
     times: Any = (reps,) if np.ndim(reps) == 0 else tuple(reps)  # type: ignore[arg-type]
     times = (1,) * (y.ndim - len(times)) + times
-    sizes = (1,) * (y.ndim - a.ndim) + a.shape
+    ndim, before = y.ndim, a.shape
+    sizes = (1,) * (ndim - a.ndim) + before
     pairs = [n for pair in zip(times, sizes, strict=True) for n in pair]
-    return y, lambda g: g.reshape(pairs).sum(axis=tuple(range(0, 2 * y.ndim, 2))).reshape(a.shape)
+    return y, lambda g: g.reshape(pairs).sum(axis=tuple(range(0, 2 * ndim, 2))).reshape(before)
 
 
 @operation
@@ -161,8 +166,10 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 def getitem(a: Array, index: Any):
     """y = a[index].   dL/da = g added at each element that was read, once per read, and 0 elsewhere."""
 
+    shape = a.shape
+
     def back(g: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(a, dtype=g.dtype)
+        out = np.zeros(shape, g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
             out[index] = g  # basic indexing reads no element twice

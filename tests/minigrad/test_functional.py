@@ -147,10 +147,25 @@ def test_a_value_that_lost_its_graph_under_no_grad_has_zeros() -> None:
     np.testing.assert_array_equal(grad(fn)(np.ones(2)), [0, 0])
 
 
-def test_a_parameter_that_the_function_closes_over_gets_its_gradient_as_from_backward() -> None:
+def test_tensors_that_the_function_captures_stay_as_they_are() -> None:
     w = Tensor([2.0, 3.0], requires_grad=True)
-    np.testing.assert_array_equal(grad(lambda x: (x * w).sum())(np.array([1.0, 5.0])), [2, 3])
-    np.testing.assert_array_equal(w.grad, [1, 5])
+    h = w * 2
+    np.testing.assert_array_equal(grad(lambda x: (x * w * h).sum())(np.array([1.0, 5.0])), [8, 18])
+    assert w.grad is None
+    h.sum().backward()  # its graph is not freed either
+    np.testing.assert_array_equal(w.grad, [2, 2])
+    np.testing.assert_array_equal(grad(lambda x: w.sum())(np.array([1.0, 5.0])), [0, 0])
+
+
+def test_a_gradient_is_recorded_although_the_caller_is_in_no_grad() -> None:
+    with no_grad():
+        np.testing.assert_array_equal(grad(lambda x: (x * x).sum())(np.array([1.0, 5.0])), [2, 10])
+        assert not (Tensor([1.0], requires_grad=True) * 2).requires_grad
+
+
+def test_a_python_number_as_value_is_refused_because_its_gradient_is_lost() -> None:
+    with pytest.raises(TypeError, match="grad: the function returned a float; expected a tensor"):
+        grad(lambda x: float((x * x).sum()))(np.array([1.0, 5.0]))
 
 
 def test_a_network_is_trained_with_it() -> None:

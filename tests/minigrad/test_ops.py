@@ -64,7 +64,7 @@ def test_float32_is_kept_on_the_way_back_too(cases: list[tuple[Any, ...]]) -> No
     for i, (fn, *inputs) in enumerate(cases):
         queue = [fn(*leaves(inputs, np.float32))]
         for node in queue:
-            for operand, pullback in node._edges:
+            for operand, pullback, _ in node._edges:
                 assert np.asarray(pullback(np.ones_like(node.data))).dtype == np.float32, f"case {i}, {node._op}"
                 queue.append(operand)
 
@@ -114,7 +114,7 @@ def test_a_pullback_may_be_called_twice_and_leaves_the_gradient_it_was_given(cas
         out = fn(*leaves(inputs))
         given = np.random.default_rng(2).normal(size=out.shape)
         given.flags.writeable = False
-        for _, pullback in out._edges:
+        for _, pullback, _ in out._edges:
             once = np.array(pullback(given))
             np.testing.assert_array_equal(pullback(given), once, err_msg=f"case {i}")
 
@@ -145,7 +145,7 @@ def test_nothing_is_recorded_of_tensors_that_need_no_gradient(cases: list[tuple[
         out = fn(*[Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs])
         assert type(out) is Tensor
         assert not out.requires_grad
-        assert out._edges == ()
+        assert not out._edges
 
 
 # Corners.

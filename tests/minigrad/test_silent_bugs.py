@@ -170,18 +170,12 @@ def test_numpy_refuses_a_tensor_instead_of_losing_its_gradient(fn) -> None:
         lambda a, t: np.dot(a, t),
         lambda a, t: np.einsum("i,i", a, t),
         lambda a, t: np.linalg.norm(t),
-        lambda a, t: a.__iadd__(t),
     ],
-    ids=["add", "matmul", "maximum", "where", "stack", "dot", "einsum", "norm", "iadd"],
+    ids=["add", "matmul", "maximum", "where", "stack", "dot", "einsum", "norm"],
 )
 def test_numpy_refuses_a_tensor_beside_an_array_too(fn: Any) -> None:
     with pytest.raises(TypeError):
         fn(np.ones(2, np.float32), leaf(1, 2))
-
-
-def test_an_element_cannot_be_assigned() -> None:
-    with pytest.raises(TypeError):
-        leaf(1, 2)[0] = 3
 
 
 def test_a_class_is_no_place_for_a_forgotten_gradient() -> None:
@@ -286,7 +280,7 @@ def test_float32_stays_float32_through(call: Any) -> None:
     x = Tensor(np.array([[1, -2], [3, 0.5]], np.float32), requires_grad=True)
     y = call(x)
     assert y.dtype == np.float32
-    for _, pullback in y._edges:
+    for _, pullback, _ in y._edges:
         assert np.asarray(pullback(np.ones_like(y.data))).dtype == np.float32
 
 
