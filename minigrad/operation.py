@@ -210,7 +210,9 @@ def _to_floating(name: str, values: list[Any], slots: Sequence[int], numbers: bo
             dtype = np.asarray(values[i]).dtype
         except ValueError as error:  # a nested list whose rows have different lengths
             raise ValueError(f"{name}: argument {i + 1}: {error}") from error
-        if dtype.kind not in "biuf" and (dtype.kind == "O" or not numbers):
+        # Operations that only move elements accept plain arrays of strings and dates.
+        movable = numbers and isinstance(values[i], np.ndarray) and dtype.kind not in "cO"
+        if dtype.kind not in "biuf" and not movable:
             objects = ", in which a tensor would lose its gradient" if dtype.kind == "O" else ""
             raise TypeError(f"{name}: argument {i + 1} has dtype {dtype}{objects}; expected real numbers")
     floats = [
