@@ -24,11 +24,10 @@ def save(path: Path, epoch: int, state: TrainingState, digest: str) -> None:
     """
     arrays = {f"net.{name}": a for name, a in state.net.state_dict().items()}
     arrays |= {f"optimizer.{name}": a for name, a in state.optimizer.state_dict().items()}
-    plateau = state.schedule.plateau
     values = {
         "epoch": epoch,
         "learning_rate": state.optimizer.lr,
-        "plateau": [plateau.best, plateau.bad_epochs],
+        "plateau": state.schedule.progress,
         "data": digest,
     }
     if state.best is not None:
@@ -60,7 +59,7 @@ def load(path: Path, state: TrainingState) -> tuple[int, str | None]:
         state.net.load_state_dict(part("net."))
         state.optimizer.load_state_dict(part("optimizer."))
         state.optimizer.lr = values["learning_rate"]
-        state.schedule.plateau.best, state.schedule.plateau.bad_epochs = values["plateau"]
+        state.schedule.progress = values["plateau"]
         if state.best is not None:
             state.best.loss, state.best.waited = values["best"]
             state.best.weights = part("best.")

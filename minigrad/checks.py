@@ -26,9 +26,7 @@ def refuse(owner: str, name: str, value: Any, expected: str, kind: type[Exceptio
     raise kind(f"{owner}: {name} = {show(value)}; expected {expected}")
 
 
-def number(
-    owner: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, ends: str = "[)", unit: str = "number"
-) -> float:
+def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, ends: str = "[)") -> float:
     """Return a number in the interval from `low` to `high` as a float.
 
     Args:
@@ -38,25 +36,26 @@ def number(
         low: the lower end, by default 0.
         high: the upper end, by default infinity.
         ends: a bracket for an end that is included, a parenthesis for one that is not; by default "[)".
-        unit: what is expected, for the message.
 
     Raises:
         TypeError: it is not a real number.
         ValueError: it is NaN or outside the interval.
     """
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
+        above = low <= value if ends[0] == "[" else low < value
+        below = value <= high if ends[1] == "]" else value < high
+        if above and below:
+            return float(value)
+        kind: type[Exception] = ValueError
+    else:
+        kind = TypeError
     if math.isinf(low):
-        expected = f"a finite {unit}"
+        expected = "a finite number"
     elif math.isinf(high):
-        expected = f"a {unit} of {low:g} or more" if ends[0] == "[" else f"a {unit} above {low:g}"
+        expected = f"a number of {low:g} or more" if ends[0] == "[" else f"a number above {low:g}"
     else:
         expected = f"{low:g} {'<=' if ends[0] == '[' else '<'} {name} {'<=' if ends[1] == ']' else '<'} {high:g}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        refuse(owner, name, value, expected, TypeError)
-    above = low <= value if ends[0] == "[" else low < value
-    below = value <= high if ends[1] == "]" else value < high
-    if not (above and below):
-        refuse(owner, name, value, expected)
-    return float(value)
+    refuse(owner, name, value, expected, kind)
 
 
 def finite(owner: str, name: str, value: Any) -> float:

@@ -37,7 +37,7 @@ def attributes(module: Member) -> dict[str, Any]:
     own = dict(vars(module))
     for cls in type(module).__mro__:
         for name, value in vars(cls).items():
-            if type(value) in _PLAIN or name in own:
+            if type(value) in _PLAIN or name.startswith("__") or name in own:
                 continue
             if isinstance(value, MemberDescriptorType):  # how Python stores a slot
                 if hasattr(module, name):

@@ -92,7 +92,9 @@ class Module(members.Member):
         """
         for module in self.modules():
             frozen: set[str] = vars(module).setdefault("_frozen", set())
-            for name, t in module._own_tensors():
+            for name, t in module._members():
+                if not isinstance(t, Tensor):
+                    continue
                 if requires_grad and name in frozen:
                     t.requires_grad = True
                 elif not requires_grad and t.requires_grad and not checks.is_computed(t):
@@ -127,7 +129,8 @@ class Module(members.Member):
         tensors = dict(self.named_tensors())
         result = LoadResult([n for n in tensors if n not in state], [str(n) for n in state if n not in tensors])
         if strict and any(result):
-            parts = [f"{what}: {', '.join(names)}" for what, names in zip(("missing", "unknown"), result) if names]
+            kinds = zip(("missing", "unknown"), result, strict=True)
+            parts = [f"{kind}: {', '.join(names)}" for kind, names in kinds if names]
             raise ValueError(f"load_state_dict: {'; '.join(parts)}; expected exactly {', '.join(tensors)}")
         arrays = {n: checks.array("load_state_dict", n, state[n], t.data) for n, t in tensors.items() if n in state}
         for name, array in arrays.items():
@@ -167,9 +170,6 @@ class Module(members.Member):
         for name, value in members.attributes(self).items():
             yield from members.search(type(self), name, value)
 
-    def _own_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, t) for name, t in self._members() if isinstance(t, Tensor))
-
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, child) for name, child in self._members() if isinstance(child, Module))
 
@@ -183,8 +183,8 @@ class Module(members.Member):
 
     def _walk(self, prefix: str, path: tuple[int, ...]) -> Iterator[tuple[str, Tensor]]:
         """Iterate over the tensors of this module itself, then over those in it, except the modules on the `path` to it."""
-        for name, t in self._own_tensors():
-            yield prefix + name, t
-        for name, child in self._children():
-            if id(child) not in (*path, id(self)):
+        members = list(self._members())
+        yield from ((prefix + name, t) for name, t in members if isinstance(t, Tensor))
+        for name, child in members:
+            if isinstance(child, Module) and id(child) not in (*path, id(self)):
                 yield from child._walk(f"{prefix}{name}.", (*path, id(self)))

@@ -114,11 +114,13 @@ class MaxPool2d(Module):
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         owner = type(self).__name__
-        self.kernel_size = checks.pair(owner, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else checks.pair(owner, "stride", stride)
-        self.padding = checks.pair(owner, "padding", padding, 0)
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
-            checks.refuse(owner, "padding", self.padding, f"at most half of kernel_size = {self.kernel_size}")
+        half = [size // 2 for size in checks.pair(owner, "kernel_size", kernel_size)]
+        if stride is not None:
+            checks.pair(owner, "stride", stride)
+        if any(size > limit for size, limit in zip(checks.pair(owner, "padding", padding, 0), half, strict=True)):
+            checks.refuse(owner, "padding", padding, f"at most half of kernel_size = {kernel_size}")
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
 
     def forward(self, x: Any) -> Any:
         return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding)
