@@ -64,5 +64,5 @@ def load(path: Path, state: TrainingState) -> tuple[int, str | None]:
             state.best.loss, state.best.waited = values["best"]
             state.best.weights = part("best.")
         return int(values["epoch"]), values.get("data")
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--resume: {path} is damaged or belongs to another network ({error})") from error

@@ -15,15 +15,11 @@ import numpy as np
 from .tape import FREED, Node, unwrap
 
 
-def show(value: Any) -> str:
-    """`value`, if it is short, or its class."""
-    short = isinstance(value, (str, tuple, numbers.Number, np.generic, type(None))) and len(repr(value)) < 80
-    return repr(value) if short else f"an object of class {type(value).__name__}"
-
-
 def refuse(owner: str, name: str, value: Any, expected: str, kind: type[Exception] = ValueError) -> NoReturn:
-    """Raise the error of a setting that has another value than expected."""
-    raise kind(f"{owner}: {name} = {show(value)}; expected {expected}")
+    """Raise the error of a setting that has another value, or is of another class, than expected."""
+    short = isinstance(value, (str, tuple, numbers.Number, np.generic, type(None))) and len(repr(value)) < 80
+    shown = f"= {value!r}" if short else f"is of class {type(value).__name__}"
+    raise kind(f"{owner}: {name} {shown}; expected {expected}")
 
 
 def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, ends: str = "[)") -> float:
@@ -123,7 +119,10 @@ def array(owner: str, name: str, value: Any, like: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: it has another shape, or a dtype whose numbers `like` cannot represent, such as complex or object.
     """
-    value = np.asarray(unwrap(value))
+    try:
+        value = np.asarray(unwrap(value))
+    except ValueError:  # lists of different lengths
+        refuse(owner, name, value, "an array")
     if value.shape != like.shape:
         raise ValueError(f"{owner}: {name} has shape {value.shape}; expected {like.shape}")
     if not np.can_cast(value.dtype, like.dtype, "same_kind"):

@@ -125,7 +125,7 @@ class Module(members.Member):
                 of another kind, such as complex ones. Nothing is copied in this case.
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: the state is {checks.show(state)}; expected a dict of arrays")
+            checks.refuse("load_state_dict", "state", state, "a dict of arrays", TypeError)
         tensors = dict(self.named_tensors())
         result = LoadResult([n for n in tensors if n not in state], [str(n) for n in state if n not in tensors])
         if strict and any(result):
@@ -176,15 +176,25 @@ class Module(members.Member):
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over all tensors, also computed ones, with their names."""
         named: dict[str, Tensor] = {}
-        for name, t in self._walk("", ()):
+        for name, t in self._walk("", (), set()):
             if named.setdefault(name, t) is not t:
                 raise ValueError(f"{type(self).__name__}: two tensors are named {name}; expected different names")
         return iter(named.items())
 
-    def _walk(self, prefix: str, path: tuple[int, ...]) -> Iterator[tuple[str, Tensor]]:
-        """Iterate over the tensors of this module itself, then over those in it, except the modules on the `path` to it."""
-        members = list(self._members())
+    def _walk(self, prefix: str, path: tuple[int, ...], cyclic: set[int]) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the tensors of this module itself, then over those of the modules in it.
+
+        Args:
+            prefix: the name of this module and a dot.
+            path: the ids of the modules from the first one to this one. A reference to one of them is not followed.
+            cyclic: the ids of modules that refer to each other in a circle, which are visited only once.
+        """
+        members, path = list(self._members()), (*path, id(self))
         yield from ((prefix + name, t) for name, t in members if isinstance(t, Tensor))
         for name, child in members:
-            if isinstance(child, Module) and id(child) not in (*path, id(self)):
-                yield from child._walk(f"{prefix}{name}.", (*path, id(self)))
+            if isinstance(child, Tensor) or id(child) in cyclic:
+                continue
+            if id(child) in path:
+                cyclic.update(path[path.index(id(child)) :])
+            else:
+                yield from child._walk(f"{prefix}{name}.", path, cyclic)

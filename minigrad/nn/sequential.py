@@ -57,7 +57,7 @@ class Sequential(Module):
         return x
 
     def _shown(self) -> Iterator[tuple[str, str]]:
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(vars(self).get("layers", ())):
             yield str(i), repr(layer) if isinstance(layer, Module) else getattr(layer, "__name__", repr(layer))
         yield from ((name, text) for name, text in super()._shown() if not name[0].isdigit())
 

@@ -216,7 +216,7 @@ class Optimizer:
         """
         owner = type(self).__name__
         if not isinstance(state, Mapping):
-            raise TypeError(f"{owner}: the state is {checks.show(state)}; expected a dict of arrays")
+            checks.refuse(owner, "state", state, "a dict of arrays", TypeError)
         moments = self._named_moments()
         if missing := [key for key in ("steps", *moments) if key not in state]:
             raise KeyError(f"{owner}: the state has no {', '.join(missing)}; expected the state of such an optimizer")

@@ -54,7 +54,7 @@ def trainable(owner: str, parameters: Any, known: list[Tensor]) -> Iterator[tupl
         if not isinstance(p, Tensor):
             checks.refuse(owner, label, p, "a tensor", TypeError)
         if checks.is_computed(p):
-            raise ValueError(f"{owner}: {label} is the result of {p._op}; expected a tensor that was not computed")
+            raise ValueError(f"{owner}: {label} is the result of {p._op}; expected Tensor(..., requires_grad=True)")
         if not p.requires_grad or p.data.dtype.kind != "f":
             raise ValueError(f"{owner}: {label} does not require a gradient; expected Tensor(..., requires_grad=True)")
         if id(p) in seen:

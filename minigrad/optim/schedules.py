@@ -16,6 +16,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import checks
 from ..tape import unwrap
 from .optimizer import Optimizer
@@ -210,7 +212,7 @@ class ReduceLROnPlateau(Schedule):
 
     def step(self, metric: Any) -> None:
         """Take the metric of an epoch into account, a number or a tensor of one element."""
-        metric = float(unwrap(metric))
+        metric = float(np.asarray(unwrap(metric)).item())
         if metric < (self.best * (1 - self.threshold) if self.relative else self.best - self.threshold):
             self.best, self.bad_epochs = metric, 0
         else:
