@@ -38,10 +38,9 @@ def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = ma
         ValueError: it is NaN or outside the interval.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        above = low <= value if ends[0] == "[" else low < value
-        below = value <= high if ends[1] == "]" else value < high
-        if above and below:
-            return float(value)
+        x = float(value)
+        if (low <= x if ends[0] == "[" else low < x) and (x <= high if ends[1] == "]" else x < high):
+            return x
         kind: type[Exception] = ValueError
     else:
         kind = TypeError
