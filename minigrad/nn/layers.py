@@ -92,16 +92,16 @@ class Conv2d(Module):
         self.in_channels = checks.integer("Conv2d", "in_channels", in_channels)
         self.out_channels = checks.integer("Conv2d", "out_channels", out_channels)
         self.groups = checks.integer("Conv2d", "groups", groups)
-        self.kernel_size = checks.pair("Conv2d", "kernel_size", kernel_size)
-        self.stride = checks.pair("Conv2d", "stride", stride)
-        self.padding = checks.pair("Conv2d", "padding", padding, 0)
-        self.dilation = checks.pair("Conv2d", "dilation", dilation)
+        window = checks.pair("Conv2d", "kernel_size", kernel_size)
+        for name, value, low in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+            checks.pair("Conv2d", name, value, low)
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: {in_channels} in and {out_channels} out channels; expected multiples of groups = {groups}"
             )
         rng = checks.generator("Conv2d", rng)
-        weight = initialization.draw(init, rng, (out_channels, in_channels // groups, *self.kernel_size))
+        weight = initialization.draw(init, rng, (out_channels, in_channels // groups, *window))
         self.weight = _parameter(weight, dtype)
         self.bias = _bias(rng, self.weight, dtype) if bias else None
 
@@ -109,9 +109,12 @@ class Conv2d(Module):
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        text += "".join(f", {name}={value}" for name in defaults if (value := getattr(self, name)) != defaults[name])
+        kernel_size, stride = (checks.pair("Conv2d", "", value) for value in (self.kernel_size, self.stride))
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={kernel_size}, stride={stride}"
+        for name, default in (("padding", (0, 0)), ("dilation", (1, 1))):
+            value = checks.pair("Conv2d", name, getattr(self, name), 0)
+            text += f", {name}={value}" if value != default else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
         return text + ("" if self.bias is not None else ", bias=False")
 
 
