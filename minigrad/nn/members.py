@@ -8,6 +8,7 @@ name, is refused: the items of sets, and attributes of the class.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from types import FunctionType, MemberDescriptorType
@@ -35,19 +36,36 @@ def attributes(module: Member) -> dict[str, Any]:
         TypeError: a tensor or a module is an attribute of the class.
     """
     own = dict(vars(module))
-    for cls in type(module).__mro__:
-        for name, value in vars(cls).items():
-            if type(value) in _PLAIN or name.startswith("__") or name in own:
-                continue
-            if isinstance(value, MemberDescriptorType):  # how Python stores a slot
-                if hasattr(module, name):
-                    own[name] = getattr(module, name)
-            elif next(search(cls, name, value), None):
-                raise TypeError(
-                    f"{cls.__name__}: {name} is an attribute of the class, which all instances would share;"
-                    f" expected self.{name} = ... in __init__"
-                )
+    for cls, name, slot in _class_attributes(type(module)):
+        if name in own:
+            continue
+        if slot:
+            if hasattr(module, name):
+                own[name] = getattr(module, name)
+        elif _any(cls, name, [vars(cls).get(name)]):
+            raise TypeError(
+                f"{cls.__name__}: {name} is an attribute of the class, which all instances would share;"
+                f" expected self.{name} = ... in __init__"
+            )
     return own
+
+
+@functools.cache
+def _class_attributes(cls: type) -> list[tuple[type, str, bool]]:
+    """The slots of a class, and the attributes that could hold a tensor or a module."""
+    return [
+        (base, name, isinstance(value, MemberDescriptorType))
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if type(value) not in _PLAIN and not name.startswith("__")
+    ]
+
+
+def members(module: Member) -> Iterator[tuple[str, Any]]:
+    """Iterate over the tensors and modules of `module` itself, with their names."""
+    for name, value in attributes(module).items():
+        if type(value) not in _PLAIN:
+            yield from search(type(module), name, value)
 
 
 def search(owner: type, name: str, value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:

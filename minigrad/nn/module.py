@@ -167,8 +167,7 @@ class Module(members.Member):
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         """The tensors and modules of this module itself, with their names."""
-        for name, value in members.attributes(self).items():
-            yield from members.search(type(self), name, value)
+        return members.members(self)
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, child) for name, child in self._members() if isinstance(child, Module))
@@ -189,9 +188,9 @@ class Module(members.Member):
             path: the ids of the modules from the first one to this one. A reference to one of them is not followed.
             cyclic: the ids of modules that refer to each other in a circle, which are visited only once.
         """
-        members, path = list(self._members()), (*path, id(self))
-        yield from ((prefix + name, t) for name, t in members if isinstance(t, Tensor))
-        for name, child in members:
+        items, path = list(self._members()), (*path, id(self))
+        yield from ((prefix + name, t) for name, t in items if isinstance(t, Tensor))
+        for name, child in items:
             if isinstance(child, Tensor) or id(child) in cyclic:
                 continue
             if id(child) in path:

@@ -22,6 +22,8 @@ def items(owner: str, parameters: Any, example: str) -> list[Any]:
     Raises:
         TypeError: it is another object, such as a module, a dict or a set, which has no order.
     """
+    if type(parameters) is list:
+        return parameters
     refused = isinstance(parameters, (Tensor, Mapping, set, frozenset, str, bytes, np.ndarray))
     if refused or hasattr(parameters, "parameters") or not hasattr(parameters, "__iter__"):
         checks.refuse(owner, "parameters", parameters, f"a list of tensors, such as {example}", TypeError)
