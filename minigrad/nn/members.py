@@ -51,7 +51,7 @@ def attributes(module: Member) -> dict[str, Any]:
 
 
 @functools.cache
-def _class_attributes(cls: type) -> list[tuple[type, str, bool]]:
+def _class_attributes(cls: Any) -> list[tuple[type, str, bool]]:
     """The slots of a class, and the attributes that could hold a tensor or a module."""
     return [
         (base, name, isinstance(value, MemberDescriptorType))
