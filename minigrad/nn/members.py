@@ -12,7 +12,7 @@ import functools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from types import FunctionType, MemberDescriptorType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -35,8 +35,8 @@ def attributes(module: Member) -> dict[str, Any]:
     Raises:
         TypeError: a tensor or a module is an attribute of the class.
     """
-    own = dict(vars(module))
-    for cls, name, slot in _class_attributes(type(module)):
+    own, module_class = dict(vars(module)), cast(Any, type(module))
+    for cls, name, slot in _class_attributes(module_class):
         if name in own:
             continue
         if slot:
@@ -51,7 +51,7 @@ def attributes(module: Member) -> dict[str, Any]:
 
 
 @functools.cache
-def _class_attributes(cls: Any) -> list[tuple[type, str, bool]]:
+def _class_attributes(cls: type) -> list[tuple[type, str, bool]]:
     """The slots of a class, and the attributes that could hold a tensor or a module."""
     return [
         (base, name, isinstance(value, MemberDescriptorType))
