@@ -173,7 +173,7 @@ class Optimizer:
                     i += 1
                     if (g := p.grad) is None:
                         continue
-                    w = p.data
+                    array = w = p.data
                     if w.itemsize == 2:
                         w, g = w.astype(np.float32), g.astype(np.float32)
                     if decay and self.decoupled:
@@ -181,8 +181,8 @@ class Optimizer:
                     elif decay:
                         g = g + decay * w
                     self.update(i, w, g)
-                    if w is not p.data:
-                        p.data[...] = w
+                    if w is not array:
+                        array[...] = w
                     mark_changed(p)
         finally:
             self.group = None
