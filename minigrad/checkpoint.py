@@ -32,11 +32,10 @@ def save(path: Path, epoch: int, state: TrainingState, digest: str) -> None:
     """
     arrays = {f"net.{name}": a for name, a in state.net.state_dict().items()}
     arrays |= {f"optimizer.{name}": a for name, a in state.optimizer.state_dict().items()}
-    plateau = state.schedule.plateau
     values = {
         "epoch": epoch,
         "learning_rate": state.optimizer.lr,
-        "plateau": [plateau.best, plateau.bad_epochs],
+        "plateau": state.schedule.progress,
         "data": digest,
     }
     if state.best is not None:
@@ -76,7 +75,7 @@ class Checkpoint:
             state.net.load_state_dict(_part(self.arrays, "net."))
             state.optimizer.load_state_dict(_part(self.arrays, "optimizer."))
             state.optimizer.lr = self.values["learning_rate"]
-            state.schedule.plateau.best, state.schedule.plateau.bad_epochs = self.values["plateau"]
+            state.schedule.progress = self.values["plateau"]
             if state.best is not None:
                 state.best.loss, state.best.waited = self.values["best"]
                 state.best.weights = _part(self.arrays, "best.")
@@ -118,7 +117,9 @@ def read(path: Path, spec: NetworkSpec) -> Checkpoint:
 
 
 def _check_optimizer(name: str, array: np.ndarray) -> None:
-    """Raise `Invalid` unless an array of an optimizer is a count or contains finite numbers."""
+    """Raise `Invalid` unless an array of an optimizer is a count, a switch or contains finite numbers."""
+    if array.dtype == np.bool_ and array.shape == ():
+        return  # nesterov
     if not name.startswith(COUNTS):
         weights.check_finite(name, array)
     elif array.dtype.kind != "i" or array.shape != () or array < 0:

@@ -42,20 +42,44 @@ class Schedule:
     def __init__(self, name: str, optimizer: optim.Optimizer, total_steps: int) -> None:
         self.name, steps = name, max(total_steps, 2)
         options: dict[str, Any] = PLATEAU
-        self.plateau = optim.ReduceLROnPlateau(optimizer, threshold_mode="abs", **options)
+        self.plateau: optim.ReduceLROnPlateau | None = None
         self.each_step: optim.CosineAnnealingLR | optim.OneCycleLR | None = None
         if name == "cosine":
             self.each_step = optim.CosineAnnealingLR(optimizer, steps)
         elif name == "one_cycle":
             self.each_step = optim.OneCycleLR(optimizer, optimizer.lr, steps, cycle_momentum=False, **ONE_CYCLE)
+        elif name == "reduce_on_plateau":
+            self.plateau = optim.ReduceLROnPlateau(optimizer, threshold_mode="abs", **options)
 
     def after_step(self) -> None:
         if self.each_step is not None:
             self.each_step.step()
 
     def after_epoch(self, validation_loss: float) -> None:
-        if self.name == "reduce_on_plateau":
+        if self.plateau is not None:
             self.plateau.step(validation_loss)
+
+    @property
+    def progress(self) -> tuple[float, int]:
+        """The best validation loss so far and the number of epochs since then, if the schedule depends on them."""
+        return (math.inf, 0) if self.plateau is None else (self.plateau.best, self.plateau.bad_epochs)
+
+    @progress.setter
+    def progress(self, value: tuple[float, int]) -> None:
+        best, bad_epochs = value
+        if self.plateau is not None:
+            self.plateau.best, self.plateau.bad_epochs = best, bad_epochs
+
+
+def learning_rates(model: Model, steps: int) -> list[float]:
+    """Return the learning rate of each of the first `steps` steps, except for a schedule that depends on the loss."""
+    optimizer, rates = build_optimizer([Tensor([0.0], requires_grad=True)], model), []
+    schedule = Schedule(model.schedule, optimizer, steps)
+    for _ in range(steps):
+        rates.append(optimizer.lr)
+        optimizer.step()
+        schedule.after_step()
+    return rates
 
 
 @dataclass

@@ -134,15 +134,9 @@ class Contender(base.Contender):
 
     def _rates(self, steps: int) -> np.ndarray:
         """Return the learning rate of each step, by minigrad's schedule."""
-        from minigrad.training import Schedule, build_optimizer
+        from minigrad.training import learning_rates
 
-        optimizer, rates = build_optimizer([], self.recipe.model), []
-        schedule = Schedule(self.recipe.model.schedule, optimizer, steps)
-        for _ in range(steps):
-            rates.append(optimizer.lr)
-            optimizer.step()
-            schedule.after_step()
-        return np.array(rates, self.dtype)
+        return np.array(learning_rates(self.recipe.model, steps), self.dtype)
 
 
 def _copies(arrays: Arrays) -> base.Weights:

@@ -2,7 +2,7 @@
 
 from . import init
 from .layers import BatchNorm1d, BatchNorm2d, Conv2d, Embedding, LayerNorm, Linear
-from .module import Module, Sequential
+from .module import Module
 from .plain import (
     ELU,
     GELU,
@@ -17,6 +17,7 @@ from .plain import (
     Softplus,
     Tanh,
 )
+from .sequential import Sequential
 
 __all__ = [
     "ELU", "GELU", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Embedding", "Flatten", "LayerNorm",

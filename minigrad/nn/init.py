@@ -17,7 +17,13 @@ Initialisation = Callable[["np.random.Generator", Shape], np.ndarray]  # a strin
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Compute (fan_in, fan_out) of a weight of `shape`."""
+    """Compute (fan_in, fan_out) of a weight of `shape`.
+
+    Raises:
+        ValueError: the shape has less than two axes.
+    """
+    if len(shape) < 2:
+        raise ValueError(f"init: shape = {shape}; expected (out, in) or (out, in, height, width)")
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
 

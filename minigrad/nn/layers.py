@@ -4,6 +4,9 @@ Arguments that all layers share:
     rng: the generator of the initial weights; by default a new, unseeded one.
     dtype: the dtype of the parameters; float32 by default.
     init: the name of an initialization in `init.py`; torch's by default.
+
+A setting that is out of its range raises a ValueError, and one of another type
+a TypeError; both name the layer, the setting, its value and what was expected.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..ops.image import Pair
 from ..tensor import Tensor
 from . import init as initialization
@@ -47,13 +50,18 @@ class Linear(Module):
         dtype: Any = np.float32,
         init: str = "default",
     ) -> None:
-        rng = rng or np.random.default_rng()
+        self.in_features = checks.integer("Linear", "in_features", in_features)
+        self.out_features = checks.integer("Linear", "out_features", out_features)
+        rng = checks.generator("Linear", rng)
         weight = initialization.draw(init, rng, (out_features, in_features))
         self.weight = _parameter(np.asfortranarray(weight), dtype)
         self.bias = _bias(rng, self.weight, dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
         return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Conv2d(Module):
@@ -64,7 +72,7 @@ class Conv2d(Module):
         bias: (out_channels,), or None if `bias` is False.
 
     Raises:
-        ValueError: the channels are not multiples of `groups`.
+        ValueError: a setting is out of its range, or the channels are not multiples of `groups`.
     """
 
     def __init__(
@@ -81,19 +89,33 @@ class Conv2d(Module):
         dtype: Any = np.float32,
         init: str = "default",
     ) -> None:
+        self.in_channels = checks.integer("Conv2d", "in_channels", in_channels)
+        self.out_channels = checks.integer("Conv2d", "out_channels", out_channels)
+        self.groups = checks.integer("Conv2d", "groups", groups)
+        window = checks.pair("Conv2d", "kernel_size", kernel_size)
+        for name, value, low in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+            checks.pair("Conv2d", name, value, low)
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: {in_channels} in and {out_channels} out channels; expected multiples of groups = {groups}"
             )
-        rng = rng or np.random.default_rng()
-        window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        rng = checks.generator("Conv2d", rng)
         weight = initialization.draw(init, rng, (out_channels, in_channels // groups, *window))
         self.weight = _parameter(weight, dtype)
         self.bias = _bias(rng, self.weight, dtype) if bias else None
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def forward(self, x: Any) -> Any:
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        kernel_size, stride = (checks.pair("Conv2d", "", value) for value in (self.kernel_size, self.stride))
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={kernel_size}, stride={stride}"
+        for name, default in (("padding", (0, 0)), ("dilation", (1, 1))):
+            value = checks.pair("Conv2d", name, getattr(self, name), 0)
+            text += f", {name}={value}" if value != default else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
+        return text + ("" if self.bias is not None else ", bias=False")
 
 
 class Embedding(Module):
@@ -110,11 +132,16 @@ class Embedding(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        rng = rng or np.random.default_rng()
+        self.num_embeddings = checks.integer("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = checks.integer("Embedding", "embedding_dim", embedding_dim)
+        rng = checks.generator("Embedding", rng)
         self.weight = _parameter(rng.normal(size=(num_embeddings, embedding_dim)), dtype)
 
     def forward(self, x: Any) -> Any:
         return ops.embedding(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
 class BatchNorm1d(Module):
@@ -133,12 +160,15 @@ class BatchNorm1d(Module):
     dimensions: tuple[int, ...] = (2, 3)
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32) -> None:
+        owner = type(self).__name__
+        self.num_features = checks.integer(owner, "num_features", num_features)
+        self.eps = checks.number(owner, "eps", eps, ends="()")
+        self.momentum = checks.number(owner, "momentum", momentum, 0, 1, "[]")
         self.weight, self.bias = _parameter(np.ones(num_features), dtype), _parameter(np.zeros(num_features), dtype)
         self.running_mean, self.running_var = (
             Tensor(np.zeros(num_features, dtype)),
             Tensor(np.ones(num_features, dtype)),
         )
-        self.eps, self.momentum = eps, momentum
 
     def forward(self, x: Any) -> Any:
         if x.ndim not in self.dimensions:
@@ -147,6 +177,9 @@ class BatchNorm1d(Module):
         return ops.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
 class BatchNorm2d(BatchNorm1d):
@@ -164,7 +197,8 @@ class LayerNorm(Module):
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: Any = np.float32) -> None:
-        self.normalized_shape, self.eps = normalized_shape, eps
+        self.normalized_shape = checks.sizes("LayerNorm", "normalized_shape", normalized_shape)
+        self.eps = checks.number("LayerNorm", "eps", eps)
         self.weight, self.bias = (
             _parameter(np.ones(normalized_shape), dtype),
             _parameter(np.zeros(normalized_shape), dtype),
@@ -172,3 +206,6 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> Any:
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}"

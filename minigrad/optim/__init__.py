@@ -1,7 +1,8 @@
 """Optimizers, learning rate schedules and gradient clipping, with the names and formulas of torch."""
 
 from .clipping import clip_grad_norm_, clip_grad_value_
-from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .optimizer import Optimizer
+from .optimizers import SGD, Adam, AdamW, RMSprop
 from .schedules import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 __all__ = [

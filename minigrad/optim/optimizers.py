@@ -1,79 +1,13 @@
-"""Optimizers, with the names and formulas of torch.optim.
-
-The state of an optimizer is one list of arrays per moment, in the order of
-`parameters`, so that `state_dict` is a plain dict of arrays.
-"""
+"""Optimizers, with the names and formulas of torch.optim."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-
-
-class Optimizer:
-    """The base class of optimizers. A subclass defines `update`.
-
-    Args:
-        parameters: the tensors to optimize.
-        lr: the learning rate. Schedules change the attribute of this name.
-        weight_decay: each step adds weight_decay * parameter to the gradient.
-    """
-
-    moments: tuple[str, ...] = ()  # the names of the lists of arrays that are the state
-    decoupled = False  # whether weight decay scales the weights instead of being added to the gradient
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
-        self.parameters = list(parameters)
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.steps = 0
-        for name in self.moments:
-            setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
-
-    def zero_grad(self) -> None:
-        """Set all gradients to None."""
-        for p in self.parameters:
-            p.grad = None
-
-    def step(self) -> None:
-        """Update each parameter that has a gradient."""
-        self.steps += 1
-        for i, p in enumerate(self.parameters):
-            if p.grad is not None:
-                g = p.grad
-                if self.weight_decay and self.decoupled:
-                    p.data *= 1 - self.lr * self.weight_decay
-                elif self.weight_decay:
-                    g = g + self.weight_decay * p.data
-                self.update(i, p.data, g)
-
-    def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
-        """Change `w`, the array of the i-th parameter, in place, for its gradient `g`."""
-        raise TypeError(f"{type(self).__name__} has no update")
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The number of steps and copies of the moments, as arrays. Parameters and settings are not included."""
-        arrays = {f"{name}.{i}": m.copy(order="K") for name in self.moments for i, m in enumerate(getattr(self, name))}
-        return {"steps": np.array(self.steps), **arrays}
-
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore the optimizer state from a `state_dict`.
-
-        Raises:
-            KeyError: an array is missing. The state is unchanged in this case.
-            ValueError: an array has another shape. The state is unchanged in this case.
-        """
-        moments = {f"{name}.{i}": m for name in self.moments for i, m in enumerate(getattr(self, name))}
-        for key, m in moments.items():
-            if state[key].shape != m.shape:
-                raise ValueError(f"load_state_dict: {key} has shape {state[key].shape}; expected {m.shape}")
-        self.steps = int(state["steps"])
-        for key, m in moments.items():
-            m[...] = state[key]
+from .optimizer import Optimizer, Parameters, Setting, zeros
 
 
 class SGD(Optimizer):
@@ -83,60 +17,72 @@ class SGD(Optimizer):
     gradient after the momentum step. Sutskever et al., 2013, in torch's form.
 
     Raises:
-        ValueError: nesterov without momentum.
+        ValueError: as for `Optimizer`, or nesterov without momentum.
     """
 
-    moments: tuple[str, ...] = ("velocity",)
-    velocity: list[np.ndarray]
+    moments = {"velocity": zeros}
+    velocity: list[np.ndarray | None]  # None for the parameters of a group without momentum
+    momentum: Any = Setting()
+    nesterov: Any = Setting()
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if nesterov and not momentum:
-            raise ValueError(f"SGD: nesterov with momentum = {momentum}; expected a positive momentum")
-        self.momentum, self.nesterov = momentum, nesterov
-        if not momentum:
-            self.moments = ()
-        super().__init__(parameters, lr, weight_decay)
+        super().__init__(parameters, lr, weight_decay, momentum=momentum, nesterov=nesterov)
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
-        if self.momentum:
+        group = self.group
+        if momentum := group["momentum"]:
             v = self.velocity[i]
-            v *= self.momentum
+            if v is None:  # the momentum was 0 so far
+                v = self.velocity[i] = zeros(w)
+            v *= momentum
             v += g
-            g = g + self.momentum * v if self.nesterov else v
-        w -= self.lr * g
+            g = g + momentum * v if group["nesterov"] else v
+        w -= group["lr"] * g
+
+    def _checked(self, settings: dict[str, Any]) -> dict[str, Any]:
+        settings = super()._checked(settings)
+        if settings.get("nesterov") and not settings.get("momentum", 1):
+            momentum = settings["momentum"]
+            raise ValueError(f"SGD: nesterov with momentum = {momentum}; expected a positive momentum")
+        return settings
+
+    def _initial(self, name: str, w: np.ndarray, settings: dict[str, Any]) -> np.ndarray | None:
+        return zeros(w) if settings["momentum"] else None
 
 
 class RMSprop(Optimizer):
     """v <- alpha v + (1-alpha) g^2,  w <- w - lr g / (sqrt(v) + eps). Tieleman and Hinton, 2012, lecture 6.5."""
 
-    moments = ("second",)
+    moments = {"second": zeros}
     second: list[np.ndarray]
+    alpha: Any = Setting()
+    eps: Any = Setting()
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        self.alpha, self.eps = alpha, eps
-        super().__init__(parameters, lr, weight_decay)
+        super().__init__(parameters, lr, weight_decay, alpha=alpha, eps=eps)
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
-        v = self.second[i]
-        v *= self.alpha
-        v += (1 - self.alpha) * (g * g)
+        group, v = self.group, self.second[i]
+        alpha = group["alpha"]
+        v *= alpha
+        v += (1 - alpha) * (g * g)
         root = np.sqrt(v)
-        root += self.eps
-        w -= self.lr * g / root
+        root += group["eps"]
+        w -= group["lr"] * g / root
 
 
 class Adam(Optimizer):
@@ -148,26 +94,26 @@ class Adam(Optimizer):
     computed in float64 even if the arrays are float32.
     """
 
-    moments = ("first", "second", "age")
+    moments = {"first": zeros, "second": zeros, "age": lambda w: np.zeros((), np.int64)}
     first: list[np.ndarray]
     second: list[np.ndarray]
     age: list[np.ndarray]
+    betas: Any = Setting()
+    eps: Any = Setting()
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        self.betas = betas
-        self.eps = eps
-        super().__init__(parameters, lr, weight_decay)
-        self.age = [np.zeros((), np.int64) for _ in self.parameters]
+        super().__init__(parameters, lr, weight_decay, betas=betas, eps=eps)
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
-        (b1, b2), m, v = self.betas, self.first[i], self.second[i]
+        group, m, v = self.group, self.first[i], self.second[i]
+        b1, b2 = group["betas"]
         self.age[i] += 1
         t = int(self.age[i])
         m += (1 - b1) * (g - m)
@@ -175,8 +121,8 @@ class Adam(Optimizer):
         v += (1 - b2) * (g * g)
         root = np.sqrt(v)
         root /= math.sqrt(1 - b2**t)
-        root += self.eps
-        w -= (self.lr / (1 - b1**t)) * m / root
+        root += group["eps"]
+        w -= (group["lr"] / (1 - b1**t)) * m / root
 
 
 class AdamW(Adam):

@@ -16,6 +16,10 @@ GRADIENTS = [0.5, -1.0, 2.0, 0.25, -0.125]
 START, LR = 1.5, 0.1
 
 
+def some() -> list[Tensor]:
+    return [Tensor([1.0], requires_grad=True)]
+
+
 def by_package(make) -> list[float]:
     w = Tensor(np.array([START]), requires_grad=True)
     optimizer, path = make([w]), []
@@ -99,7 +103,7 @@ def test_each_step_is_the_formulas(make, expected: Iterator[float]) -> None:
     ],
 )
 def test_the_defaults_are_torchs(name: str, settings: tuple[str, ...]) -> None:
-    ours, theirs = getattr(optim, name)([]), getattr(torch.optim, name)([torch.zeros(1)]).defaults
+    ours, theirs = getattr(optim, name)(some()), getattr(torch.optim, name)([torch.zeros(1)]).defaults
     assert {s: getattr(ours, s) for s in settings} == {s: theirs[s] for s in settings}
     assert ours.weight_decay == 0
 
@@ -179,7 +183,7 @@ def test_a_state_is_a_copy() -> None:
 
 def test_nesterov_without_momentum_is_refused() -> None:
     with pytest.raises(ValueError, match=r"SGD: nesterov with momentum = 0.0; expected a positive momentum"):
-        optim.SGD([], 0.1, nesterov=True)
+        optim.SGD(some(), 0.1, nesterov=True)
 
 
 def test_an_optimizer_without_a_formula_says_so() -> None:
@@ -259,7 +263,7 @@ def test_each_step_is_torchs_where_a_gradient_comes_late_or_is_missing_at_times(
 
 
 def test_cosine_goes_down_half_a_cosine() -> None:
-    optimizer = optim.SGD([], 0.4)
+    optimizer = optim.SGD(some(), 0.4)
     schedule = optim.CosineAnnealingLR(optimizer, T_max=8)
     rates = []
     for _ in range(8):
@@ -272,7 +276,7 @@ def test_cosine_goes_down_half_a_cosine() -> None:
 
 
 def test_plateau_waits_for_more_than_patience_epochs() -> None:
-    optimizer = optim.SGD([], 1.0)
+    optimizer = optim.SGD(some(), 1.0)
     schedule = optim.ReduceLROnPlateau(optimizer, factor=0.1, patience=2, threshold=0.01, threshold_mode="abs")
     rates = []
     # 0.995 is no fall by 0.01, so three epochs in a row are bad; after a cut, the count starts again.
@@ -382,7 +386,7 @@ def test_one_cycle_moves_rate_and_momentum_as_torchs(
 @pytest.mark.parametrize(("total_steps", "pct_start"), [(4, 0.25), (2, 0.5), (10, 0.1)])
 def test_one_cycle_whose_way_up_is_a_single_step_starts_at_the_top(total_steps: int, pct_start: float) -> None:
     # torch divides by zero here.
-    optimizer = optim.SGD([], 0.1)
+    optimizer = optim.SGD(some(), 0.1)
     schedule = optim.OneCycleLR(optimizer, 0.4, total_steps, pct_start, cycle_momentum=False)
     rates = [optimizer.lr]
     for _ in range(total_steps - 1):
@@ -397,7 +401,7 @@ def test_one_cycle_whose_way_up_is_a_single_step_starts_at_the_top(total_steps: 
 @pytest.mark.parametrize(("make", "name"), [(optim.SGD, "SGD"), (optim.RMSprop, "RMSprop")])
 def test_one_cycle_of_a_momentum_that_is_not_there_is_refused(make: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"OneCycleLR: {name} has no momentum; expected cycle_momentum=False"):
-        optim.OneCycleLR(make([], lr=0.1), 0.1, 10)
+        optim.OneCycleLR(make(some(), lr=0.1), 0.1, 10)
 
 
 def metric_paths() -> dict[str, list[float]]:

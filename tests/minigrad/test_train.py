@@ -19,7 +19,7 @@ import pytest
 from minigrad_helpers import Command, clouds, complaints, flags
 
 import minigrad
-from minigrad import datasets, optim, recipes, train
+from minigrad import Tensor, datasets, optim, recipes, train
 from minigrad.classifier import Classifier
 from minigrad.runs import history, metrics, weights
 from minigrad.training import build_optimizer
@@ -228,7 +228,7 @@ def test_one_cycle_of_a_single_step_runs(size: str, easy: str, command: Command)
 def test_the_optimizer_is_the_one_named_with_the_settings_of_the_recipe(name: Any, kind: type) -> None:
     momentum = 0.4 if name == "sgd" else 0.0
     model = recipes.Model(optimizer=name, learning_rate=0.3, weight_decay=0.2, momentum=momentum)
-    optimizer = build_optimizer([], model)
+    optimizer = build_optimizer([Tensor([1.0], requires_grad=True)], model)
     assert type(optimizer) is kind
     assert (optimizer.lr, optimizer.weight_decay, getattr(optimizer, "momentum", 0.0)) == (0.3, 0.2, momentum)
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from minigrad import Tensor, optim
 from minigrad.recipes import Model
+from minigrad.training import learning_rates
 
 from .case import Case, Numbers
-from .updates import learning_rates, replay
+from .updates import replay
 
 
 def adams(case: Case) -> Iterator[tuple[str, Numbers]]:
@@ -46,15 +47,16 @@ class AdamOf(optim.Adam):
     """Adam with `root(v, 1 - b2^t, eps)` as its denominator; without bias correction of m unless `corrected`."""
 
     def __init__(self, model: Model, corrected: bool, root: Any, eps: float, parameters: list[Tensor]) -> None:
-        super().__init__(parameters, model.learning_rate, eps=eps, weight_decay=model.weight_decay)
-        self.corrected, self.root, self.decoupled = corrected, root, model.optimizer == "adamw"
+        super().__init__(parameters, model.learning_rate, weight_decay=model.weight_decay)
+        self.corrected, self.root, self.epsilon = corrected, root, eps
+        self.decoupled = model.optimizer == "adamw"
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
         (b1, b2), m, v = self.betas, self.first[i], self.second[i]
         m += (1 - b1) * (g - m)
         v += (1 - b2) * (g * g - v)
         first = 1 - b1**self.steps if self.corrected else 1.0
-        w -= self.lr / first * m / self.root(v, 1 - b2**self.steps, self.eps)
+        w -= self.lr / first * m / self.root(v, 1 - b2**self.steps, self.epsilon)
 
 
 def rmsprops(case: Case) -> Iterator[tuple[str, Numbers]]:
@@ -76,13 +78,13 @@ class RMSpropOf(optim.RMSprop):
     """RMSprop with epsilon inside the square root if `inside`."""
 
     def __init__(self, model: Model, alpha: float, eps: float, inside: bool, parameters: list[Tensor]) -> None:
-        super().__init__(parameters, model.learning_rate, alpha, eps, model.weight_decay)
-        self.inside = inside
+        super().__init__(parameters, model.learning_rate, alpha, weight_decay=model.weight_decay)
+        self.inside, self.epsilon = inside, eps
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
         v = self.second[i]
         v += (1 - self.alpha) * (g * g - v)
-        w -= self.lr * g / (np.sqrt(v + self.eps) if self.inside else np.sqrt(v) + self.eps)
+        w -= self.lr * g / (np.sqrt(v + self.epsilon) if self.inside else np.sqrt(v) + self.epsilon)
 
 
 def epsilons(case: Case) -> Iterator[float]:

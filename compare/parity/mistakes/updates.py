@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import Tensor, optim
 from minigrad.recipes import Model
-from minigrad.training import Schedule, build_optimizer
+from minigrad.training import build_optimizer, learning_rates
 
 from .case import Case, Numbers, ratio
 
@@ -31,6 +31,8 @@ def replay(case: Case, make: MakeOptimizer, rates: list[float] | None = None) ->
     start = case.other.at("weight", 0)
     updated: dict[str, np.ndarray] = {}
     names = list(case.other.at("gradient", 1))
+    if not names:  # the gradients are not recorded
+        raise KeyError(case.step)
     parameters = [Tensor(start[name].copy(), requires_grad=True) for name in names]
     optimizer, rates = make(parameters), rates or learning_rates(case.recipe.model, len(case.reference.losses))
     for step in range(1, case.step + 2):
@@ -39,23 +41,12 @@ def replay(case: Case, make: MakeOptimizer, rates: list[float] | None = None) ->
             break
         for name, p in zip(names, parameters, strict=True):
             p.grad = gradients[name]
-        optimizer.lr = rates[step - 1]
+        optimizer.param_groups[0]["lr"] = rates[step - 1]  # also a negative one, which a contender may have
         optimizer.step()
         updated |= {f"weight {name} {step}": p.data.copy() for name, p in zip(names, parameters, strict=True)}
     if f"weight {case.name} {case.step}" not in updated:  # the gradients of this step are not recorded
         raise KeyError(case.step)
     return updated
-
-
-def learning_rates(model: Model, steps: int) -> list[float]:
-    """Return the recipe's learning rate at each step."""
-    optimizer, rates = optim.SGD([], model.learning_rate), []
-    schedule = Schedule(model.schedule, optimizer, steps)
-    for _ in range(steps):
-        rates.append(optimizer.lr)
-        optimizer.step()
-        schedule.after_step()
-    return rates
 
 
 def moments(case: Case) -> Iterator[tuple[str, Numbers]]:
