@@ -117,15 +117,18 @@ changes: dict[int, int] = {}  # the id of the owner of the memory: the time of i
 last_change = -1
 
 
-def mark_changed(x: Node | np.ndarray) -> None:
-    """Record that the array of `x` was changed in place, so that no gradient is computed from its new numbers.
+def mark_changed(*changed: Node | np.ndarray) -> None:
+    """Record that arrays were changed in place, so that no gradient is computed from their new numbers.
 
     The optimizers, `load_state_dict` and the in-place operators call it. It
     concerns all tensors that share the memory: views and detached tensors.
     """
     global last_change
-    # An entry may outlive its array. It does no harm: an array that gets the same id is newer than the change.
-    last_change = changes[id(owner(unwrap(x)))] = next(clock)
+    last_change = next(clock)
+    for x in changed:
+        array = x._data if isinstance(x, Node) else x
+        # An entry may outlive its array. It does no harm: an array that gets the same id is newer than the change.
+        changes[id(array if array.base is None else owner(array))] = last_change
 
 
 def _check_unchanged(node: Node) -> None:

@@ -165,27 +165,28 @@ class Optimizer:
         A float16 parameter is updated in float32 and rounded once.
         """
         self.steps += 1
-        i = -1
+        changed, i = [], -1
         try:
             for group in self.param_groups:
                 self.group, decay = group, group["weight_decay"]
                 for p in group["params"]:
                     i += 1
-                    if (g := p.grad) is None:
+                    g, w = p.grad, p._data
+                    if g is None:
                         continue
-                    array = w = p.data
-                    if w.itemsize == 2:
+                    if is_narrow := w.itemsize == 2:
                         w, g = w.astype(np.float32), g.astype(np.float32)
                     if decay and self.decoupled:
                         w *= 1 - group["lr"] * decay
                     elif decay:
                         g = g + decay * w
+                    changed.append(p)
                     self.update(i, w, g)
-                    if w is not array:
-                        array[...] = w
-                    mark_changed(p)
+                    if is_narrow:
+                        p._data[...] = w
         finally:
             self.group = None
+            mark_changed(*changed)
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
         """Change `w`, the array of the i-th parameter, in place, for its gradient `g`.
