@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ def caller() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def check_value(op: str, value: Any, operands: list[Any]) -> None:
+def check_value(op: str, value: Any, operands: Mapping[str | int, Any]) -> None:
     """Raise FloatingPointError if the value of `op` is not finite."""
     bad = _first(value)
     if bad:
-        sources = ", ".join(f"operand {i + 1}" for i, x in enumerate(operands) if _first(x))
+        sources = ", ".join(f"operand {label}" for label, x in operands.items() if _first(x))
         origin = f"{sources} contained one already" if sources else "its operands were finite"
         raise FloatingPointError(f"{op}: {bad} in the value; {origin}; called at {caller()}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -29,9 +30,11 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
         of positions, it is a tuple of gradients.
 
     Raises:
-        TypeError: an argument already requires a gradient (only first-order
-            gradients are supported) or contains integers, or the value is a
-            Python number or a container. Raised by the returned function.
+        TypeError: `argnums` is something else, or an argument already requires
+            a gradient (only first-order gradients are supported) or contains
+            integers, or the value is a Python number or a container.
+        ValueError: there is no argument at such a position.
+            All but the first are raised by the returned function.
 
     Example:
         >>> value, d = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
@@ -39,10 +42,17 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
         (5.0, [2.0, 4.0])
     """
 
+    several = isinstance(argnums, (tuple, list))
+    try:
+        positions = [operator.index(i) for i in (argnums if several else (argnums,))]  # type: ignore[union-attr]
+    except TypeError:
+        raise TypeError(f"grad: argnums = {argnums!r}; expected an int or a tuple of ints") from None
+
     def call(*args: Any, **options: Any) -> tuple[Any, Any]:
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
         start, tensors = next(clock), list(args)
-        for i in numbers:
+        for i in positions:
+            if not -len(args) <= i < len(args):
+                raise ValueError(f"grad: argnums = {argnums}, but the function got {len(args)} arguments by position")
             tensors[i] = _map_arrays(_leaf, args[i])
         with Switch("grad", "recording", True):
             value = fn(*tensors, **options)
@@ -52,8 +62,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
         if isinstance(value, Node) and value._requires_grad and value._order > start:
             for leaf, g, is_new in propagate(value, since=start):
                 gradients[id(leaf)] = g if is_new else g.copy()
-        results = tuple(_map_arrays(lambda x: _gradient(x, gradients), tensors[i]) for i in numbers)
-        return unwrap(value), results[0] if isinstance(argnums, int) else results
+        results = tuple(_map_arrays(lambda x: _gradient(x, gradients), tensors[i]) for i in positions)
+        return unwrap(value), results if several else results[0]
 
     return call
 
@@ -68,6 +78,8 @@ def _map_arrays(fn: Callable[[Any], Any], x: Any) -> Any:
     """Apply `fn` to each array in a list, tuple or dict, and keep the structure."""
     if isinstance(x, dict):
         return {key: _map_arrays(fn, value) for key, value in x.items()}
+    if isinstance(x, tuple) and hasattr(x, "_fields"):  # a named tuple
+        return type(x)(*[_map_arrays(fn, value) for value in x])
     return type(x)([_map_arrays(fn, value) for value in x]) if type(x) in (list, tuple) else fn(x)
 
 

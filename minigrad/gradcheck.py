@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .memory import arrays_in
 from .modes import no_grad
 from .tape import clock, propagate, unwrap
 from .tensor import Tensor
@@ -66,7 +67,8 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
         AssertionError: a gradient differs; the message names the input and the element that differs most.
         TypeError: `fn` returned something else than a tensor.
         ValueError: no input is floating, or the result does not depend on one,
-            or `fn` changed an input or returned two results for the same inputs.
+            or `fn` changed an input or returned two results for the same inputs,
+            or a gradient is an array that a pullback keeps.
 
     Example:
         >>> gradcheck(lambda x: (x * x).sum(), np.array([1.0, 2.0]))
@@ -91,11 +93,30 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
         if not np.array_equal(tensors[i].data, x, equal_nan=True):
             raise ValueError(f"gradcheck: the function changed input {i}")
     weights = np.random.default_rng(0).uniform(0.5, 1.5, out.shape)
-    gradients = {id(leaf): g for leaf, g, _ in propagate(out, weights, since=start)}
+    leaves = propagate(out, weights, retain_graph=True, since=start)
+    gradients = {id(leaf): g for leaf, g, _ in leaves}
+    kept = _kept(out) if leaves else set()
     for i in floating:
+        if id(gradients.get(id(tensors[i]))) in kept:
+            raise ValueError(
+                f"gradcheck: the gradient of input {i} is an array that the pullback keeps, and `backward` may change it;"
+                " expected a new array, such as a copy"
+            )
         expected = numerical_gradient(fn, tuple(tensors), i, weights, step)
         _compare(i, gradients.get(id(tensors[i]), np.zeros_like(expected)), expected, rtol, atol)
     return True
+
+
+def _kept(out: Tensor) -> set[int]:
+    """The ids of the arrays that the pullbacks behind `out` keep."""
+    kept, stack, seen = set(), [out], set()
+    while stack:
+        node = stack.pop()
+        for operand, pullback, _ in node._edges if id(node) not in seen else ():
+            kept.update(map(id, arrays_in(pullback)))
+            stack.append(operand)
+        seen.add(id(node))
+    return kept
 
 
 def _as_float64(x: Any) -> Any:

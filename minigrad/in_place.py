@@ -53,8 +53,9 @@ def assign(x: Any, index: Any, value: Any) -> None:
     parts = tuple(map(unwrap, index)) if isinstance(index, tuple) else unwrap(index)
     try:
         x._data[parts] = values
-    except ValueError as error:
-        raise ValueError(f"[index] =: a tensor of shape {x.shape} with {_describe(value)}: {error}") from error
+    except (IndexError, OverflowError, TypeError, ValueError) as error:
+        kind = next(kind for kind in (IndexError, OverflowError, TypeError, ValueError) if isinstance(error, kind))
+        raise kind(f"[index] =: a tensor of shape {x.shape} with {_describe(value)}: {error}") from error
     mark_changed(x)
 
 

@@ -102,6 +102,7 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
     """The operation. It runs many times per training step, so it makes few calls and no copies."""
     arity = len(slots)
     count = None if slots is EVERY_ARGUMENT else len(operands)
+    labels = range(arity) if count is None else ["", *operands]  # per slot: the operand's number or its name
 
     def apply(*args: Any, **options: Any) -> Any:
         if len(args) > arity:
@@ -132,24 +133,24 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         # Compute.
         try:
             result = compute(*values, **options)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
             _raise_with_shapes(error, name, rule, values, slots, options)
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
             _raise_bad_result(name, result, count or len(args))
         checked = mode.anomaly
         if checked:
-            anomaly.check_value(name, result[0], [v for i, v in enumerate(values) if slots[i]])
+            anomaly.check_value(name, result[0], {labels[slots[i]]: v for i, v in enumerate(values) if slots[i]})
         if node_class is None:
             return result[0]
         # Record. A list comprehension would cost 0.2 us more.
         value, edges = result[0], []
         if tracked and mode.recording:
             for x, slot in tracked:
-                edges.append((x, result[slot], slot))
+                edges.append((x, result[slot], labels[slot]))
         node = node_class.__new__(node_class)
         node._data = value if type(value) is np.ndarray else np.asarray(value)
         node._requires_grad, node._edges, node._op, node._order = bool(edges), edges, name, next(clock)
-        node.grad = node._hooks = None
+        node._grad = node._hooks = None
         node._line = anomaly.caller() if checked else None
         return node
 
@@ -170,7 +171,10 @@ def _bind_options(
         unknown = ", ".join(options.keys() - parameters.keys())
         raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}; expected {', '.join(parameters)}")
     if not options.keys().isdisjoint(operands):
-        bound = _signature(rule).bind(*args, **options)
+        try:
+            bound = _signature(rule).bind(*args, **options)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
         bound.apply_defaults()
         args, options = bound.args, bound.kwargs
     return args, {key: _plain_value(name, key, x) for key, x in options.items()}
@@ -259,12 +263,14 @@ def _raise_with_shapes(
     if isinstance(error, AttributeError) or str(error).startswith(f"{name}:"):
         raise error
     shapes = " and ".join(str(np.shape(v)) for i, v in enumerate(values) if slots[i] and v is not None)
-    if isinstance(error, ValueError):
-        raise ValueError(f"{name}: operands of shape {shapes}: {error}") from error
+    source = f"{name}: operands of shape {shapes}" if shapes else name
+    if isinstance(error, (ValueError, IndexError)):
+        kind = ValueError if isinstance(error, ValueError) else IndexError
+        raise kind(f"{source}: {error}") from error
     named = dict(zip(_signature(rule).parameters, values, strict=False)) if not isinstance(slots, range) else {}
     shown = {k: v for i, (k, v) in enumerate(named.items()) if not slots[i]} | options
     listed = "".join(f", {key} = {' '.join(repr(value).split())[:80]}" for key, value in shown.items())
-    raise TypeError(f"{name}: operands of shape {shapes}{listed}: {error}") from error
+    raise TypeError(f"{source}{listed}: {error}") from error
 
 
 def _check_present(rule: Callable[..., Any], name: str, values: list[Any]) -> None:

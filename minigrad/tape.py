@@ -23,7 +23,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -35,7 +35,7 @@ __all__ = ["FREED", "Node", "backward", "clock", "detect_anomaly", "mark_changed
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 Hook = Callable[[np.ndarray], np.ndarray | None]
-Edge = tuple["Node", Pullback, int]  # an operand, its pullback, and its number among the operands, from 1
+Edge = tuple["Node", Pullback, str | int]  # an operand, its pullback, and its name, or its number from 1 in *operands
 
 clock = itertools.count()  # orders nodes by their creation, and changes of arrays among them
 
@@ -53,16 +53,17 @@ class Node:
     Attributes:
         data: the value, an ndarray. Assignment replaces it and keeps its shape and dtype.
         grad: the gradient that `backward` accumulates, of data's shape and dtype; on leaves only.
+            An array of data's shape can be assigned, or None.
         requires_grad: whether gradients flow to or through this node. It can be set on a leaf,
             which then owns its array.
     """
 
-    __slots__ = ("__weakref__", "_data", "_edges", "_hooks", "_line", "_op", "_order", "_requires_grad", "grad")
+    __slots__ = ("__weakref__", "_data", "_edges", "_grad", "_hooks", "_line", "_op", "_order", "_requires_grad")
 
-    # `data` and `requires_grad` without the check on assignment, for the code that runs in every operation.
+    # `data`, `grad` and `requires_grad` without the check on assignment, for the code that runs in every operation.
     _data: np.ndarray
+    _grad: np.ndarray | None
     _requires_grad: bool
-    grad: np.ndarray | None
     _op: str  # the operation's name
     _edges: Sequence[Edge]  # one per operand that requires a gradient; none in a leaf
     _order: int  # the position in the order of creation
@@ -78,13 +79,28 @@ class Node:
         if value is self._data:  # after `x.data -= y`, which has changed the array itself
             mark_changed(self)
             return
-        array = np.asarray(unwrap(value))
+        array = _array("data", value)
+        self._check_like("data", array, "which a tensor keeps")
+        self._data = array.astype(self._data.dtype, copy=self._requires_grad)
+
+    @property
+    def grad(self) -> np.ndarray | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None and value is not self._grad:  # it is the same after `x.grad *= 2`
+            array = _array("grad", value)
+            self._check_like("grad", array, "as in data")
+            value = np.require(array, self._data.dtype, "W")
+        self._grad = value
+
+    def _check_like(self, name: str, array: np.ndarray, reason: str) -> None:
         if array.shape != self._data.shape or not np.can_cast(array.dtype, self._data.dtype, "same_kind"):
             raise ValueError(
-                f"data: shape {array.shape}, dtype {array.dtype};"
-                f" expected {self._data.shape}, {self._data.dtype}, which a tensor keeps"
+                f"{name}: shape {array.shape}, dtype {array.dtype};"
+                f" expected {self._data.shape}, {self._data.dtype}, {reason}"
             )
-        self._data = array.astype(self._data.dtype, copy=self._requires_grad)
 
     @property
     def requires_grad(self) -> bool:
@@ -111,6 +127,14 @@ def unwrap(x: Any) -> Any:
     return x._data if isinstance(x, Node) else x
 
 
+def _array(source: str, x: Any) -> np.ndarray:
+    """Return `x` as an array; raise ValueError if it is a list whose rows have different lengths."""
+    try:
+        return np.asarray(unwrap(x))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
 # Arrays that changed in place.
 
 changes: dict[int, int] = {}  # the id of the owner of the memory: the time of its last change, by `clock`
@@ -133,11 +157,11 @@ def mark_changed(*changed: Node | np.ndarray) -> None:
 
 def _check_unchanged(node: Node) -> None:
     """Raise RuntimeError if a pullback of `node` reads an array that was changed after `node` was recorded."""
-    for _, pullback, position in node._edges:
+    for _, pullback, label in node._edges:
         for array in arrays_in(pullback):
             if changes.get(id(owner(array)), -1) > node._order:
                 raise RuntimeError(
-                    f"backward: {node._op}: the gradient of operand {position} needs an array of shape {array.shape}"
+                    f"backward: {node._op}: the gradient of operand {label} needs an array of shape {array.shape}"
                     " that was changed in place after it was recorded, for example by an optimizer's step;"
                     " call backward before the change, or compute the value again after it"
                 )
@@ -160,14 +184,15 @@ def backward(root: Node, gradient: Any = None, retain_graph: bool = False) -> No
             array that a pullback reads was changed in place.
         TypeError: a pullback returned something else than an array of real numbers.
         ValueError: `gradient` is missing or has another shape, or a pullback
-            returned another shape.
+            returned another shape. Other errors of a pullback get the names of the
+            operation and the operand.
     """
     # At the end of the pass, so that an earlier error changes no `grad`.
     for leaf, g, is_new in propagate(root, gradient, retain_graph):
-        if leaf.grad is not None:
-            leaf.grad += g
+        if leaf._grad is not None:
+            leaf._grad += g
         else:
-            leaf.grad = g if is_new else g.copy(order="K")
+            leaf._grad = g if is_new else g.copy(order="K")
 
 
 def propagate(
@@ -176,9 +201,7 @@ def propagate(
     """Compute d(root)/d(leaf) for every leaf that requires a gradient; see `backward`.
 
     Args:
-        root: see `backward`.
-        gradient: see `backward`.
-        retain_graph: see `backward`.
+        root, gradient, retain_graph: see `backward`.
         since: nodes that were created before this time, by `clock`, count as constants.
 
     Returns:
@@ -187,13 +210,10 @@ def propagate(
     """
     gradients = {root._order: _root_gradient(root, gradient)}
     owned: set[int] = set()  # nodes whose gradient is an array that only this pass uses: it is added to in place
-    queue, leaves = [(-root._order, root)], []
+    queue, leaves = ([(-root._order, root)], []) if root._edges else ([], [root])
     checked = mode.anomaly
     while queue:
         node = heapq.heappop(queue)[1]
-        if not node._edges:
-            leaves.append(node)  # only the root can be a leaf here
-            continue
         g = gradients.pop(node._order)
         if node._hooks:
             g = _call_hooks(node, g)
@@ -206,9 +226,8 @@ def propagate(
                 continue
             try:
                 p = pullback(g)
-            except TypeError:  # costs nothing unless it happens
-                _check_callable(node, edge)
-                raise
+            except (TypeError, ValueError, IndexError) as error:  # costs nothing unless it happens
+                _raise_named(error, node, edge)
             if checked:
                 anomaly.check_gradient(node._op, p, g, node._line)
             # Almost always false: three comparisons instead of a call, which takes 10 times as long.
@@ -276,9 +295,9 @@ def _conform(p: Any, node: Node, edge: Edge) -> np.ndarray:
     broadcast, and float32 may have become float64. Anything else is a mistake
     in the rule.
     """
-    operand, _, position = edge
+    operand, _, label = edge
     shape, dtype = operand._data.shape, operand._data.dtype
-    source = f"{node._op}: the pullback of operand {position}"
+    source = f"{node._op}: the pullback of operand {label}"
     check_floating(dtype)
     p = _real(p, source)
     pairs = zip(reversed(shape), reversed(p.shape), strict=False)
@@ -289,17 +308,19 @@ def _conform(p: Any, node: Node, edge: Edge) -> np.ndarray:
     return unbroadcast(p, shape).astype(dtype, copy=False)
 
 
-def _check_callable(node: Node, edge: Edge) -> None:
-    """Raise TypeError unless the pullback is a function."""
-    _, pullback, position = edge
+def _raise_named(error: Exception, node: Node, edge: Edge) -> NoReturn:
+    """Raise the error of a pullback with the names of the operation and the operand."""
+    _, pullback, label = edge
+    source = f"{node._op}: the pullback of operand {label}"
     if not callable(pullback):
-        kind = type(pullback).__name__
-        raise TypeError(f"{node._op}: the pullback of operand {position} is of {kind}; expected a function") from None
+        raise TypeError(f"{source} is of {type(pullback).__name__}; expected a function") from None
+    kind = next(kind for kind in (TypeError, ValueError, IndexError) if isinstance(error, kind))
+    raise kind(f"{source}: {error}") from error
 
 
 def _real(x: Any, source: str) -> np.ndarray:
     """Return `x` as an array; raise TypeError if its elements are not real numbers."""
-    array = np.asarray(unwrap(x))
+    array = _array(source, x)
     if array.dtype.kind not in "fiub":
         kind = f"dtype {array.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"{source} is of {kind}; expected an array of real numbers")

@@ -51,16 +51,14 @@ class Tensor(tape.Node):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        if data is None:
-            raise TypeError("Tensor: data is None; expected numbers")
         data = tape.unwrap(data)
-        dtype = data.dtype if isinstance(data, (np.ndarray, np.generic)) else np.float32
-        array = np.array(data, dtype) if requires_grad else np.asarray(data, dtype)
+        array = _numbers(data)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"Tensor: dtype {array.dtype}; expected real numbers")
         if requires_grad:
             tape.check_floating(array.dtype)
-        self._data, self._requires_grad, self.grad = array, bool(requires_grad), None
+            array = array.copy(order="K")
+        self._data, self._requires_grad, self._grad = array, bool(requires_grad), None
         self._op, self._edges, self._order = "leaf", (), next(tape.clock)
         self._hooks = self._line = None
 
@@ -213,6 +211,7 @@ class Tensor(tape.Node):
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
     def __neg__(self) -> Tensor: return ops.negative(self)
+    def __pos__(self) -> Tensor: return self
     def __abs__(self) -> Tensor: return ops.abs(self)
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
 
@@ -258,7 +257,6 @@ class Tensor(tape.Node):
     def logsumexp(self, axis: Axis = -1, keepdims: bool = False) -> Tensor: return ops.logsumexp(self, axis, keepdims)
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
-    def argmax(self, axis: int | None = None) -> np.ndarray: return np.asarray(self.data.argmax(axis))
 
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, _as_tuple(shape))
     def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, _as_tuple(axes) or None)
@@ -267,9 +265,34 @@ class Tensor(tape.Node):
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: return ops.flatten(self, start_dim, end_dim)
     # fmt: on
 
+    def argmax(self, axis: int | None = None) -> np.ndarray:
+        """The positions of the maxima along `axis`, or in the flattened tensor, as integers.
+
+        Raises:
+            ValueError: the tensor has no such axis, or the axis is empty.
+        """
+        try:
+            return np.asarray(self.data.argmax(axis))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"argmax: a tensor of shape {self.shape}, axis = {axis!r}: {error}") from error
+
+
+def _numbers(data: Any) -> np.ndarray:
+    """Return `data` as an array: an array and a NumPy scalar keep their dtype, other numbers become float32."""
+    if isinstance(data, (np.ndarray, np.generic)):
+        return np.asarray(data)
+    try:
+        dtype = np.asarray(data).dtype
+        if data is not None and dtype.kind not in "USMm":  # NumPy would read numbers from strings
+            return np.asarray(data, np.float32)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Tensor: {error}") from error
+    raise TypeError(f"Tensor: {type(data).__name__} of dtype {dtype}; expected real numbers")
+
 
 def _accumulate(tensor: Any, g: np.ndarray) -> None:
-    tensor.grad = g if tensor.grad is None else tensor.grad + g
+    tensor._grad = g if tensor._grad is None else tensor._grad + g
 
 
 def _as_tuple(args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ class Module(members.Member):
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
         for p in self.parameters():
-            p.grad = None
+            p._grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Module:
         """Freeze all parameters (False), or those again that were frozen so (True); returns the module.

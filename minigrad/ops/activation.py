@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .. import checks
 from ..operation import Array, operation
 from .elementwise import normal_density, normal_distribution
 
@@ -127,12 +128,13 @@ def dropout(input: Array, p: float = 0.5, training: bool = True, rng: Generator 
         rng: draws m; by default a new, unseeded generator.
 
     Raises:
+        TypeError: `rng` is not a generator.
         ValueError: p is not in [0, 1).
     """
     if not 0 <= p < 1:
         raise ValueError(f"p = {p}; expected 0 <= p < 1")
     if not training or not p:
         return input, lambda g: g
-    rng = rng or np.random.default_rng()
+    rng = checks.generator("dropout", rng)
     mask = (rng.random(input.shape, np.float32) >= p) * input.dtype.type(1 / (1 - p))
     return input * mask, lambda g: g * mask

@@ -70,7 +70,7 @@ def power(a: Array, b: Array):
     # For b = 0 the derivative by a is 0 even at a = 0, where a^-1 is infinite.
     return (
         y,
-        lambda g: g * b * a ** (b - 1 + (b == 0)),
+        lambda g: g * (b * a ** (b - 1 + (b == 0))),
         lambda g: g * y * np.log(a + ((a == 0) & (b >= 0)), dtype=y.dtype),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..operation import Array, operation
+from ..tape import mark_changed
 
 __all__ = ["batch_norm", "layer_norm"]
 
@@ -80,6 +81,7 @@ def batch_norm(
         if training and running_mean is not None and running_var is not None:
             running_mean += momentum * (mean.reshape(channels) - running_mean)
             running_var += momentum * (var.reshape(channels) * (n / (n - 1)) - running_var)
+            mark_changed(running_mean, running_var)
     else:
         mean, var = (np.reshape(np.asarray(x, input.dtype), shape) for x in (running_mean, running_var))  # type: ignore[arg-type]
     s = np.sqrt(var + eps)

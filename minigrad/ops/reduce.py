@@ -172,7 +172,7 @@ def logsumexp(a: Array, axis: Axis = -1, keepdims: bool = False):
 def softmax(a: Array, axis: Axis = -1):
     """y = e^a / sum e^a.   dL/da = y (g - sum(g y)), the product of g and the Jacobian diag(y) - y y^T."""
     axis = _axis(a, axis)
-    e = np.exp(a - _highest(a, axis))
+    e = np.exp(a - np.max(a, axis, keepdims=True, initial=-np.inf))
     y = e / np.sum(e, axis, keepdims=True)
     return y, lambda g: y * (g - np.sum(g * y, axis, keepdims=True))
 
@@ -181,7 +181,7 @@ def softmax(a: Array, axis: Axis = -1):
 def log_softmax(a: Array, axis: Axis = -1):
     """y = a - logsumexp(a).   dL/da = g - softmax(a) sum g."""
     axis = _axis(a, axis)
-    z = a - _highest(a, axis)
+    z = a - np.max(a, axis, keepdims=True, initial=-np.inf)
     with np.errstate(divide="ignore"):  # as in logsumexp
         y = z - np.log(np.sum(np.exp(z), axis, keepdims=True))
     return y, lambda g: g - np.exp(y) * np.sum(g, axis, keepdims=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..operation import Array, operation
-from ..tape import unwrap
+from ..tape import Node, unwrap
 
 __all__ = [
     "broadcast_to", "concatenate", "embedding", "expand_dims", "flatten", "flip", "getitem", "pad", "reshape", "roll", "split",
@@ -150,8 +150,16 @@ def _stack(*arrays: Array, axis: int):
     return np.stack(arrays, axis, dtype=dtype), *map(part, range(len(arrays)))
 
 
+def _listed(name: str, arrays: Any) -> list[Any]:
+    """The items of a sequence of arrays; also the rows of one array."""
+    if np.ndim(unwrap(arrays)) == 0 if isinstance(arrays, (Node, np.ndarray)) else not hasattr(arrays, "__iter__"):
+        raise TypeError(f"{name}: {arrays!r}; expected a sequence of arrays")
+    return list(arrays)
+
+
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """y = the arrays joined along `axis`, or flattened and joined if it is None.   dL/da = the part of g at a's position."""
+    arrays = _listed("concatenate", arrays)
     if axis is None:
         return _concatenate(*(reshape(a, -1) for a in arrays), axis=0)
     return _concatenate(*arrays, axis=axis)
@@ -159,7 +167,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """y = the arrays joined along a new axis.   dL/da = the part of g at a's position."""
-    return _stack(*arrays, axis=axis)
+    return _stack(*_listed("stack", arrays), axis=axis)
 
 
 @operation

@@ -102,6 +102,7 @@ class Optimizer:
 
     # The arrays that are the state, by the name of their list: how to create the one of a parameter.
     moments: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
+    nonnegative: tuple[str, ...] = ()  # the moments that are never negative
     decoupled = False  # whether weight decay scales the weights instead of being added to the gradient
     group: Any = None  # the group that `step` updates at present
     schedule: str | None = None  # the class of the schedule that changes the learning rate
@@ -157,7 +158,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set all gradients to None."""
         for p in self.parameters:
-            p.grad = None
+            p._grad = None
 
     def step(self) -> None:
         """Update each parameter that has a gradient.
@@ -171,7 +172,7 @@ class Optimizer:
                 self.group, decay = group, group["weight_decay"]
                 for p in group["params"]:
                     i += 1
-                    g, w = p.grad, p._data
+                    g, w = p._grad, p._data
                     if g is None:
                         continue
                     if is_narrow := w.itemsize == 2:
@@ -230,6 +231,9 @@ class Optimizer:
             raise ValueError(f"{owner}: the state has {', '.join(unknown)}, which belong to another optimizer")
         steps = checks.integer(owner, "steps", checks.array(owner, "steps", state["steps"], np.array(0)).item(), 0)
         arrays = {key: checks.array(owner, key, state[key], m) for key, m in moments.items()}
+        for key, array in arrays.items():
+            if key.split(".")[0] in self.nonnegative and (array < 0).any():
+                raise ValueError(f"{owner}: {key} contains {array.min()}; expected numbers of 0 or more")
         values = [
             (group, self._checked({name: np.asarray(state[key]).tolist()}))
             for key, (group, name) in settings.items()

@@ -61,6 +61,7 @@ class RMSprop(Optimizer):
     """v <- alpha v + (1-alpha) g^2,  w <- w - lr g / (sqrt(v) + eps). Tieleman and Hinton, 2012, lecture 6.5."""
 
     moments = {"second": zeros}
+    nonnegative = ("second",)
     second: list[np.ndarray]
     alpha: Any = Setting()
     eps: Any = Setting()
@@ -95,6 +96,7 @@ class Adam(Optimizer):
     """
 
     moments = {"first": zeros, "second": zeros, "age": lambda w: np.zeros((), np.int64)}
+    nonnegative = ("second", "age")
     first: list[np.ndarray]
     second: list[np.ndarray]
     age: list[np.ndarray]

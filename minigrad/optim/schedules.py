@@ -211,8 +211,15 @@ class ReduceLROnPlateau(Schedule):
         optimizer.schedule = self.name
 
     def step(self, metric: Any) -> None:
-        """Take the metric of an epoch into account, a number or a tensor of one element."""
-        metric = float(np.asarray(unwrap(metric)).item())
+        """Take the metric of an epoch into account, a number or a tensor of one element.
+
+        Raises:
+            TypeError: `metric` is something else.
+        """
+        value = np.asarray(unwrap(metric))
+        if value.size != 1 or value.dtype.kind not in "fiub":
+            checks.refuse(self.name, "metric", metric, "a number or a tensor of one element", TypeError)
+        metric = float(value.item())
         if metric < (self.best * (1 - self.threshold) if self.relative else self.best - self.threshold):
             self.best, self.bad_epochs = metric, 0
         else:

@@ -75,7 +75,7 @@ def test_an_operand_that_was_bad_already_is_said() -> None:
     bad = Tensor(np.array([1, np.nan], np.float32))
     with detect_anomaly():
         text = message(lambda: leaf(1, 2) * bad)
-    assert text.startswith("multiply: nan at (1,) in the value; operand 2 contained one already")
+    assert text.startswith("multiply: nan at (1,) in the value; operand b contained one already")
 
 
 def test_a_bad_gradient_names_the_operation_and_the_line_that_recorded_it() -> None:

@@ -34,7 +34,7 @@ def test_the_other_operand_was_changed() -> None:
     loss_d.backward(retain_graph=True)
     shift(d)
     g.grad = None
-    with pytest.raises(RuntimeError, match=rf"multiply: the gradient of operand 2 needs .*shape \(1,\).*{CHANGED}"):
+    with pytest.raises(RuntimeError, match=rf"multiply: the gradient of operand b needs .*shape \(1,\).*{CHANGED}"):
         loss_g.backward()
     assert g.grad is None
 

@@ -58,7 +58,7 @@ def test_the_shape_of_a_gradient_is_checked(shape: tuple[int, ...], result: Any,
     if words is None:
         y.sum().backward()
         return
-    with pytest.raises(ValueError, match=f"rule: the pullback of operand 2 {words}"):
+    with pytest.raises(ValueError, match=f"rule: the pullback of operand a {words}"):
         y.sum().backward()
 
 
@@ -80,23 +80,35 @@ def test_the_elements_of_a_gradient_are_checked(result: Any, kind: str) -> None:
     for shape in ((), (2,)):
         y = recorded(lambda g: result, np.ones(shape))
         with pytest.raises(
-            TypeError, match=f"rule: the pullback of operand 2 is of {kind}.*; expected an array of real"
+            TypeError, match=f"rule: the pullback of operand a is of {kind}.*; expected an array of real"
         ):
             y.sum().backward()
 
 
 @pytest.mark.parametrize("pullback", [None, np.ones(2), 3], ids=str)
 def test_a_pullback_is_a_function(pullback: Any) -> None:
-    with pytest.raises(TypeError, match=r"rule: the pullback of operand 2 is .*; expected a function"):
+    with pytest.raises(TypeError, match=r"rule: the pullback of operand a is .*; expected a function"):
         recorded(pullback, np.ones(2)).sum().backward()
 
 
-def test_an_error_of_a_pullback_itself_is_not_replaced() -> None:
+@pytest.mark.parametrize("kind", [TypeError, ValueError, IndexError])
+def test_an_error_of_a_pullback_names_the_operand(kind: type[Exception]) -> None:
     def wrong(g: np.ndarray) -> np.ndarray:
-        raise TypeError("mine")
+        raise kind("mine")
 
-    with pytest.raises(TypeError, match=r"^mine$"):
+    with pytest.raises(kind, match=r"^rule: the pullback of operand a: mine$") as raised:
         recorded(wrong, np.ones(2)).sum().backward()
+    assert str(raised.value.__cause__) == "mine"
+
+
+def test_an_operand_without_a_name_has_a_number() -> None:
+    @operation
+    def rule(*arrays: Array):
+        return arrays[0] + arrays[1], lambda g: g, lambda g: None
+
+    y = rule(1.0, Tensor([1.0], requires_grad=True))
+    with pytest.raises(TypeError, match="rule: the pullback of operand 2 is of NoneType"):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize("value", [lambda a: a > 0, lambda a: a.astype(int), lambda a: a * 1j], ids=str)
@@ -496,7 +508,7 @@ def partly(a: Array):
 @pytest.mark.parametrize(
     ("fn", "inputs", "error", "words"),
     [
-        (total, [np.ones(3)], ValueError, r"total: the pullback of operand 1 returned shape \(\); expected \(3,\)"),
+        (total, [np.ones(3)], ValueError, r"total: the pullback of operand a returned shape \(\); expected \(3,\)"),
         (partly, [np.zeros(3)], AssertionError, r"input 0: 2 of 3 elements differ; at \(1,\), backward computed"),
         (lambda n: n, [np.array([1, 2])], ValueError, "no input is an array of floats"),
         (lambda n: n, [3, "a", None], ValueError, "no input is an array of floats"),
