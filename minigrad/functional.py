@@ -43,8 +43,9 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
     """
 
     several = isinstance(argnums, (tuple, list))
+    numbers: Any = argnums if several else (argnums,)
     try:
-        positions = [operator.index(i) for i in (argnums if several else (argnums,))]  # type: ignore[union-attr]
+        positions = [operator.index(i) for i in numbers]
     except TypeError:
         raise TypeError(f"grad: argnums = {argnums!r}; expected an int or a tuple of ints") from None
 

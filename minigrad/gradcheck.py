@@ -9,7 +9,7 @@ import numpy as np
 
 from .memory import arrays_in
 from .modes import no_grad
-from .tape import clock, propagate, unwrap
+from .tape import Node, clock, propagate, unwrap
 from .tensor import Tensor
 
 
@@ -109,7 +109,9 @@ def gradcheck(fn: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, atol: fl
 
 def _kept(out: Tensor) -> set[int]:
     """The ids of the arrays that the pullbacks behind `out` keep."""
-    kept, stack, seen = set(), [out], set()
+    kept: set[int] = set()
+    stack: list[Node] = [out]
+    seen: set[int] = set()
     while stack:
         node = stack.pop()
         for operand, pullback, _ in node._edges if id(node) not in seen else ():

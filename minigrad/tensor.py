@@ -283,12 +283,13 @@ def _numbers(data: Any) -> np.ndarray:
     if isinstance(data, (np.ndarray, np.generic)):
         return np.asarray(data)
     try:
-        dtype = np.asarray(data).dtype
-        if data is not None and dtype.kind not in "USMm":  # NumPy would read numbers from strings
+        array = np.asarray(data)
+        # NumPy would read numbers from strings, and NaN from None.
+        if array.dtype.kind not in "USMm" and not (array.dtype.hasobject and any(x is None for x in array.flat)):
             return np.asarray(data, np.float32)
     except (TypeError, ValueError) as error:
         raise type(error)(f"Tensor: {error}") from error
-    raise TypeError(f"Tensor: {type(data).__name__} of dtype {dtype}; expected real numbers")
+    raise TypeError(f"Tensor: a value of class {type(data).__name__} with dtype {array.dtype}; expected real numbers")
 
 
 def _accumulate(tensor: Any, g: np.ndarray) -> None:

@@ -127,8 +127,7 @@ def conv2d(
         weight: W, (o, c / groups, kernel height, kernel width).
         bias: b, (o,); by default none.
         stride: an int, or one for the height and one for the width.
-        padding: likewise.
-        dilation: likewise.
+        padding, dilation: likewise.
         groups: the number of channel groups; each is the input of o / groups outputs.
 
     Raises:
@@ -145,7 +144,7 @@ def conv2d(
     blocks = _row_blocks(size[0], len(x) * len(offsets) * size[1] * n * x.itemsize)
 
     def patches(block: slice) -> np.ndarray:
-        # Computed again in the backward pass: caching patches would multiply memory by the kernel area.
+        # Also computed in the backward pass: caching patches would multiply memory by the kernel area.
         return _patches(x, offsets, block, size[1]).reshape(groups, columns, -1)
 
     def rows(g: np.ndarray, block: slice) -> np.ndarray:

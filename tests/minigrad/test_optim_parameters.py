@@ -160,7 +160,7 @@ def test_momentum_can_be_switched_on() -> None:
 def test_a_step_and_a_loaded_state_are_recorded_as_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, changed = nn.Linear(2, 2), []
     for module in (optim.optimizer, nn.module):
-        monkeypatch.setattr(module, "mark_changed", changed.append)
+        monkeypatch.setattr(module, "mark_changed", lambda *arrays: changed.extend(arrays))
     for p in layer.parameters():
         p.grad = np.ones(p.shape, p.dtype)
     optim.SGD(layer.parameters(), 0.1).step()
