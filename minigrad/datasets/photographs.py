@@ -24,8 +24,11 @@ STROKE = 0.4  # of the longer side: no stroke is wider
 DARK = 12.0  # is added to both brightnesses of a ratio, because dark pixels are mostly noise
 MIN_CONTRAST = 0.06  # of ink and paper
 MAX_INK = 0.4  # of the pixels
-# Noise is divided into two large classes that explain little of its variance.
+# Noise, the light of a lamp and ruled lines are divided into two classes that explain little of the variance. Noise has
+# two large classes, and the others have little contrast.
 MAX_INK_IN_NOISE, MIN_EXPLAINED = 0.25, 0.78
+FAINT, MIN_EXPLAINED_IF_FAINT = 0.2, 0.84
+FULL_SIDE = 0.9  # of a border of the picture; what covers more of it is not a digit
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -66,7 +69,7 @@ def prepare(picture: np.ndarray, height: int, width: int) -> Digit:
     for _ in range(3):  # a small digit on a large sheet is found in the first round, and seen well in the last
         small = shrink(picture, WORKING_SIDE)
         values, is_inverted = contrast(small)
-        ink, mask, is_only = separate(values)
+        ink, mask, is_only = separate(values, is_inverted)
         is_alone = is_alone and is_only
         rows, columns = (span(np.any(mask, axis=axis), margin=0.5) for axis in (1, 0))
         scale = np.array(picture.shape[:2]) / small.shape[:2]
@@ -181,11 +184,16 @@ def otsu(values: np.ndarray) -> tuple[float, float, float]:
     return float(edges[best + 1]), float(low[best]), float(high[best])
 
 
-def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def separate(values: np.ndarray, is_dark: bool) -> tuple[np.ndarray, np.ndarray, bool]:
     """Divide a picture into ink and paper.
 
+    A pixel at the edge of a stroke is a mixture of ink and paper. Its ratio to
+    the paper is a linear function of the share of ink if the ink is dark. If
+    the ink is light, this is true for the inverse of the ratio.
+
     Args:
-        values: the contrast with the paper, (h, w) float32.
+        values: the contrast with the paper, (h, w) float32, as `contrast` returns it.
+        is_dark: whether the ink is darker than the paper.
 
     Returns:
         The ink of the digit, (h, w) float32 from 0 to 1; the pixels of the digit, (h, w) bool; and whether it is alone.
@@ -197,10 +205,15 @@ def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     share, difference = float((values > threshold).mean()), full - paper
     explained = share * (1 - share) * difference**2 / max(float(values.var()), 1e-12)
     is_noise = share > MAX_INK_IN_NOISE and explained < MIN_EXPLAINED
-    if difference < MIN_CONTRAST or share > MAX_INK or is_noise:
+    is_light = difference < FAINT and explained < MIN_EXPLAINED_IF_FAINT
+    if difference < MIN_CONTRAST or share > MAX_INK or is_noise or is_light:
         raise NoInkError
-    mask, is_alone = digit_mask(values > threshold)
+    is_ink = values > threshold
+    mask, is_alone = digit_mask(is_ink)
     near = largest(np.pad(mask, 1), 1) > 0  # the soft edge of a stroke lies below the threshold
+    if not is_dark:
+        values = 1 / (1 - values)
+        paper, difference = values[~is_ink].mean(), values[is_ink].mean() - values[~is_ink].mean()
     return np.clip((values - paper) / difference, 0, 1) * near, mask, is_alone
 
 
@@ -228,8 +241,9 @@ def components(mask: np.ndarray) -> np.ndarray:
 def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     """Keep the components that belong to the digit: the largest one, and parts of a broken stroke near it.
 
-    Components at the border of the picture, such as the edge of a table or the
-    lines of the paper, are used only if there is nothing else.
+    Components along a whole side of the picture, such as the edge of a table,
+    are never used. Others at the border, such as the lines of the paper, are
+    used only if there is nothing else.
 
     Args:
         mask: the pixels of ink, (h, w) bool.
@@ -241,9 +255,13 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
         NoInkError: there are only specks.
     """
     labels = components(mask)
+    sides = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+    edges = [np.argmax(counts) for side in sides if (counts := np.bincount(side)).max() >= FULL_SIDE * len(side)]
+    mask = mask & ~np.isin(labels, edges)
+    if not mask.any():
+        raise NoInkError
     numbers, areas = np.unique(labels[mask], return_counts=True)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    is_inside = ~np.isin(numbers, border)
+    is_inside = ~np.isin(numbers, np.concatenate(sides))
     if areas[is_inside].max(initial=0) >= 0.1 * areas.max():
         numbers, areas = numbers[is_inside], areas[is_inside]
     order = np.argsort(-areas, kind="stable")[:MAX_PARTS]
