@@ -12,6 +12,7 @@ compared by their ratio, which does not depend on the light.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ MAX_INK = 0.4  # of the pixels
 MAX_INK_IN_NOISE, MIN_EXPLAINED = 0.25, 0.78
 FAINT, MIN_EXPLAINED_IF_FAINT = 0.2, 0.84
 FULL_SIDE = 0.9  # of a border of the picture; what covers more of it is not a digit
+THIN = 0.05  # of its length: the width of a line across the whole picture that is not a digit
+OUTLINE = 0.15  # of its box: the area of a ring that is the edge of a sheet, and not a zero
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -241,9 +244,9 @@ def components(mask: np.ndarray) -> np.ndarray:
 def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     """Keep the components that belong to the digit: the largest one, and parts of a broken stroke near it.
 
-    Components along a whole side of the picture, such as the edge of a table,
-    are never used. Others at the border, such as the lines of the paper, are
-    used only if there is nothing else.
+    Components along a whole side of the picture, such as a table, and thin
+    lines across it are never used. Others at the border are used only if there
+    is nothing else. Of the thin outline of a sheet, only the content is used.
 
     Args:
         mask: the pixels of ink, (h, w) bool.
@@ -256,8 +259,7 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     """
     labels = components(mask)
     sides = labels[0], labels[-1], labels[:, 0], labels[:, -1]
-    edges = [np.argmax(counts) for side in sides if (counts := np.bincount(side)).max() >= FULL_SIDE * len(side)]
-    mask = mask & ~np.isin(labels, edges)
+    mask = mask & ~np.isin(labels, [*along_a_side(sides), *thin_lines(labels)])
     if not mask.any():
         raise NoInkError
     numbers, areas = np.unique(labels[mask], return_counts=True)
@@ -270,6 +272,9 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
         raise NoInkError
     numbers, areas = numbers[areas >= MIN_PART * areas[0]], areas[areas >= MIN_PART * areas[0]]
     boxes = np.stack([box(labels == number) for number in numbers])
+    is_thin = areas < OUTLINE * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    rings = [k for k in np.flatnonzero(is_thin) if any(is_around(labels == numbers[k], inner) for inner in boxes[:2])]
+    numbers, areas, boxes = (np.delete(array, rings, axis=0) for array in (numbers, areas, boxes))
     starts, ends = boxes[:, :2], boxes[:, 2:]  # (components, 2)
     lengths = (ends - starts).max(axis=1)
     gaps = np.maximum(starts - ends[0], starts[0] - ends).max(axis=1)
@@ -278,6 +283,35 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     is_beside = (starts[:, 1] >= ends[0, 1]) | (ends[:, 1] <= starts[0, 1])
     is_alone = not (is_similar & is_beside).any()
     return digit, is_alone
+
+
+def along_a_side(sides: Sequence[np.ndarray]) -> list[int]:
+    """Return the numbers of the components that cover most of a side of the picture."""
+    counts = [np.bincount(side) for side in sides]
+    return [
+        int(count.argmax()) for side, count in zip(sides, counts, strict=True) if count.max() >= FULL_SIDE * len(side)
+    ]
+
+
+def thin_lines(labels: np.ndarray) -> list[int]:
+    """Return the numbers of the components that are thin and reach from one side of the picture to the opposite one."""
+    areas = np.bincount(labels.ravel())
+    return [
+        int(number)
+        for first, last, length in (
+            (labels[0], labels[-1], len(labels)),
+            (labels[:, 0], labels[:, -1], labels.shape[1]),
+        )
+        for number in np.intersect1d(first, last)
+        if areas[number] < THIN * length**2
+    ]
+
+
+def is_around(mask: np.ndarray, inner: np.ndarray) -> bool:
+    """Return whether a mask has pixels above, below, left and right of a box, as `box` returns it."""
+    top, left, bottom, right = inner
+    row, column = mask[(top + bottom) // 2], mask[:, (left + right) // 2]
+    return bool(row[:left].any() and row[right:].any() and column[:top].any() and column[bottom:].any())
 
 
 def box(mask: np.ndarray) -> np.ndarray:
