@@ -44,13 +44,14 @@ def load_images(
 
     Args:
         path: one of
-            - `mnist`, the test images of the data set included in the package;
+            - `mnist` or `digits`, the test images of a data set included in the
+              package;
             - an .npz archive with an array named x_test, images or x or with a
               single array, or an .npy file;
             - a .csv file of pixels, whose labels and row index are ignored;
             - a PNG, JPEG, BMP, GIF, TIFF or WEBP file;
-            - a folder with mnist_test.csv or IDX files, whose test images are
-              loaded, or with picture files, sorted by name.
+            - the folder of a data set, whose test images are loaded, or a folder
+              with picture files, sorted by name.
         input_shape: the network's input shape.
         input_scale: the network's input scale: 1/255 for uint8 pixels, 1 for
             floats.
