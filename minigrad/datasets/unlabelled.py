@@ -172,11 +172,14 @@ def as_shape(source: str, array: np.ndarray, input_shape: tuple[int, ...]) -> np
 
 
 def as_pixels(source: str, images: np.ndarray) -> np.ndarray:
-    """Return floats as uint8 pixels if their range shows how, and print a note; other arrays are returned unchanged.
+    """Return images as uint8 pixels, and print a note if they are floats.
 
     Args:
-        source: the name of the array, for the note.
+        source: the name of the array, for messages.
         images: (n, ...) uint8 or float32.
+
+    Raises:
+        UserError: the range of the floats does not show how to convert them.
     """
     if images.dtype == np.uint8:
         return images
@@ -187,7 +190,9 @@ def as_pixels(source: str, images: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 255 and (images == np.rint(images)).all():
         print(f"{source}: the floats are whole numbers from {low:g} to {high:g} and are used as pixels")
         return images.astype(np.uint8)
-    return images
+    raise UserError(
+        f"{source}: the floats range from {low:g} to {high:g}; expected uint8 pixels, or floats from 0 to 1"
+    )
 
 
 def _as_pictures(source: str, images: np.ndarray) -> np.ndarray:
