@@ -406,6 +406,6 @@ def test_paper_without_ink_is_refused(condition: str, tmp_path: Path) -> None:
 
 
 def test_a_sheet_on_a_dark_table(net: Classifier, digits: np.ndarray, labels: np.ndarray, tmp_path: Path) -> None:
-    for i, digit in enumerate(digits[:20]):
+    for i, digit in enumerate(digits[:8]):
         ImageOps.expand(render(digit, Scene(100), i), 15, (60, 45, 30)).save(tmp_path / f"{i:02}.png")
-    assert correct(net, seen(tmp_path), labels[:20]) >= correct(net, digits[:20], labels[:20]) - 1
+    assert correct(net, seen(tmp_path), labels[:8]) >= correct(net, digits[:8], labels[:8])
