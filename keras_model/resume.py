@@ -86,9 +86,8 @@ class ResumableState(keras.callbacks.Callback):
         resuming.refuse_other_data(self.state.get("data"), self.digest, data)
         for name, now in self.settings.items():
             if (before := self.state["made_with"].get(name)) != now:
-                raise UserError(
-                    f"--resume: {name} is {now}, but the run was made with {foreign.shown(before, 40)}; expected that"
-                )
+                earlier = foreign.shown(before, 40)
+                raise UserError(f"--resume: {name} is {now}, but the run was made with {earlier}; expected {earlier}")
         variables = _variables(model)
         with parsing(f"--resume: {self.path}", EXPECTED, FAULT):
             for name, variable in variables.items():

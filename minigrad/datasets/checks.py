@@ -77,7 +77,9 @@ def as_labels(name: str, array: np.ndarray, count: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def count_classes(name: str, train: np.ndarray, test_name: str, test: np.ndarray, named: int | None = None) -> int:
+def count_classes(
+    name: str, train: np.ndarray, test_name: str, test: np.ndarray, names: tuple[str, ...] | None = None
+) -> int:
     """Return the number of classes: the largest training label plus one, or the number of class names.
 
     Args:
@@ -85,19 +87,21 @@ def count_classes(name: str, train: np.ndarray, test_name: str, test: np.ndarray
         train: the training labels, (n,) int64.
         test_name: the name of the test labels, for messages.
         test: the test labels, (m,) int64; may be empty.
-        named: the number of class names, or None.
+        names: the class names, or None.
 
     Raises:
         UserError: there is only one class, far more classes than images, a label without a name, or a test label beyond
             the training labels.
     """
     count = int(train.max()) + 1
-    if named is not None:
-        if count > named:
-            raise UserError(f"{name}: the largest label is {count - 1}; expected 0 to {named - 1}, as in class_names")
-        count = named
+    if names is not None:
+        if count > len(names):
+            raise UserError(
+                f"{name}: the largest label is {count - 1}; expected 0 to {len(names) - 1}, as in class_names"
+            )
+        count = len(names)
     if count < 2:
-        raise UserError(f"{name}: every label is 0; expected at least two classes")
+        raise UserError(f"{name}: every label is {repr(names[0]) if names else 0}; expected at least two classes")
     if count > max(1_000, len(train)):
         raise UserError(
             f"{name}: the largest label is {count - 1}, but there are only {len(train)} images;"

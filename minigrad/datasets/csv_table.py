@@ -362,7 +362,8 @@ def _explain(message: str, lines: list[int]) -> str:
 
 def _invalid_cell(line: int, column: int, cell: str, largest: int) -> str:
     shown = cell if len(cell) <= MAX_SHOWN else f"{cell[:MAX_SHOWN]}…"
-    return f"line {line}, column {column} contains {shown}; expected a whole number from 0 to {largest}"
+    limit = f"from 0 to {largest}" if largest <= 255 else "from 0, such as a class number"
+    return f"line {line}, column {column} contains {shown}; expected a whole number {limit}"
 
 
 def _line_of(head: Head, row: int) -> int:

@@ -125,7 +125,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """Return the pictures directly in a folder, sorted by name."""
-    return [folder / name for name in sorted(e.name for e in _scan(folder)) if picture_set.is_picture(folder / name)]
+    return [folder / name for name in sorted(e.name for e in _scan(folder)) if picture_files.is_picture(folder / name)]
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -26,35 +26,6 @@ STEMS = {
 }
 
 
-def find(folder: Path) -> dict[str, Path] | None:
-    """Find the four IDX files in a folder.
-
-    Args:
-        folder: the folder to search.
-
-    Returns:
-        The path of each array in `STEMS`, or None if the folder has none of the files.
-
-    Raises:
-        UserError: some of the files exist and others are missing.
-    """
-    paths = {name: find_one(folder, name) for name in STEMS}
-    if not any(paths.values()):
-        return None
-    for name, path in paths.items():
-        if path is None:
-            file = f"{STEMS[name]}-idx{3 if name.startswith('x') else 1}-ubyte"
-            raise UserError(
-                f"{folder}: the IDX file {file} (or {file}.gz) is missing; expected all four files of MNIST"
-            )
-    return {name: path for name, path in paths.items() if path is not None}
-
-
-def find_one(folder: Path, name: str) -> Path | None:
-    """Return the path of the array `name`, a key of `STEMS`, or None if the folder has no such file."""
-    return next(iter(sorted(folder.glob(f"{STEMS[name]}[-.]idx?-ubyte*"))), None)
-
-
 def read(path: Path) -> np.ndarray:
     """Read one IDX file of unsigned bytes.
 

@@ -262,7 +262,7 @@ def _from_numbers(
 ) -> Classes:
     train, *tests = (checks.as_labels(part.name, array, part.images) for part, array in zip(parts, values, strict=True))
     test_name, test = (parts[1].name, tests[0]) if tests else ("", train[:0])
-    count = checks.count_classes(parts[0].name, train, test_name, test, None if names is None else len(names))
+    count = checks.count_classes(parts[0].name, train, test_name, test, names)
     if count > MAX_CLASSES:
         raise UserError(f"{parts[0].name}: there are {count:,} classes; expected at most {MAX_CLASSES:,}")
     return Classes(train, test, count, _without_plain_numbers(names or ()), tuple(notes))
@@ -294,7 +294,7 @@ def _numbered(name: str, values: np.ndarray, number: dict[str, int], known: str)
     if -1 in numbers:
         unknown = [repr(clean(str(label))[:MAX_NAME]) for label, n in zip(unique, numbers, strict=True) if n < 0]
         raise UserError(
-            f"{name}: the labels {listed(unknown)} are no classes of {known}; expected {listed(list(number))}"
+            f"{name}: the labels {listed(unknown)} are not among the classes of {known}; expected {listed(list(number))}"
         )
     return np.array(numbers, np.int64)[inverse.ravel()]
 

@@ -12,6 +12,7 @@ compared by their ratio, which does not depend on the light.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +25,13 @@ STROKE = 0.4  # of the longer side: no stroke is wider
 DARK = 12.0  # is added to both brightnesses of a ratio, because dark pixels are mostly noise
 MIN_CONTRAST = 0.06  # of ink and paper
 MAX_INK = 0.4  # of the pixels
-# Noise is divided into two large classes that explain little of its variance.
+# Noise, the light of a lamp and ruled lines are divided into two classes that explain little of the variance. Noise has
+# two large classes, and the others have little contrast.
 MAX_INK_IN_NOISE, MIN_EXPLAINED = 0.25, 0.78
+FAINT, MIN_EXPLAINED_IF_FAINT = 0.2, 0.84
+FULL_SIDE = 0.9  # of a border of the picture; what covers more of it is not a digit
+THIN = 0.05  # of its length: the width of a line across the whole picture that is not a digit
+OUTLINE = 0.15  # of its box: the area of a ring that is the edge of a sheet, and not a zero
 MIN_SHARE = 0.1  # of the largest component in all ink; noise has many components of similar size
 MAX_PARTS = 20  # components are examined
 MIN_PART = 0.05  # of the area of the largest component; smaller ones are specks
@@ -66,7 +72,7 @@ def prepare(picture: np.ndarray, height: int, width: int) -> Digit:
     for _ in range(3):  # a small digit on a large sheet is found in the first round, and seen well in the last
         small = shrink(picture, WORKING_SIDE)
         values, is_inverted = contrast(small)
-        ink, mask, is_only = separate(values)
+        ink, mask, is_only = separate(values, is_inverted)
         is_alone = is_alone and is_only
         rows, columns = (span(np.any(mask, axis=axis), margin=0.5) for axis in (1, 0))
         scale = np.array(picture.shape[:2]) / small.shape[:2]
@@ -181,11 +187,16 @@ def otsu(values: np.ndarray) -> tuple[float, float, float]:
     return float(edges[best + 1]), float(low[best]), float(high[best])
 
 
-def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def separate(values: np.ndarray, is_dark: bool) -> tuple[np.ndarray, np.ndarray, bool]:
     """Divide a picture into ink and paper.
 
+    A pixel at the edge of a stroke is a mixture of ink and paper. Its ratio to
+    the paper is a linear function of the share of ink if the ink is dark. If
+    the ink is light, this is true for the inverse of the ratio.
+
     Args:
-        values: the contrast with the paper, (h, w) float32.
+        values: the contrast with the paper, (h, w) float32, as `contrast` returns it.
+        is_dark: whether the ink is darker than the paper.
 
     Returns:
         The ink of the digit, (h, w) float32 from 0 to 1; the pixels of the digit, (h, w) bool; and whether it is alone.
@@ -197,10 +208,15 @@ def separate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     share, difference = float((values > threshold).mean()), full - paper
     explained = share * (1 - share) * difference**2 / max(float(values.var()), 1e-12)
     is_noise = share > MAX_INK_IN_NOISE and explained < MIN_EXPLAINED
-    if difference < MIN_CONTRAST or share > MAX_INK or is_noise:
+    is_light = difference < FAINT and explained < MIN_EXPLAINED_IF_FAINT
+    if difference < MIN_CONTRAST or share > MAX_INK or is_noise or is_light:
         raise NoInkError
-    mask, is_alone = digit_mask(values > threshold)
+    is_ink = values > threshold
+    mask, is_alone = digit_mask(is_ink)
     near = largest(np.pad(mask, 1), 1) > 0  # the soft edge of a stroke lies below the threshold
+    if not is_dark:
+        values = 1 / (1 - values)
+        paper, difference = values[~is_ink].mean(), values[is_ink].mean() - values[~is_ink].mean()
     return np.clip((values - paper) / difference, 0, 1) * near, mask, is_alone
 
 
@@ -228,8 +244,9 @@ def components(mask: np.ndarray) -> np.ndarray:
 def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     """Keep the components that belong to the digit: the largest one, and parts of a broken stroke near it.
 
-    Components at the border of the picture, such as the edge of a table or the
-    lines of the paper, are used only if there is nothing else.
+    Components along a whole side of the picture, such as a table, and thin
+    lines across it are never used. Others at the border are used only if there
+    is nothing else. Of the thin outline of a sheet, only the content is used.
 
     Args:
         mask: the pixels of ink, (h, w) bool.
@@ -241,9 +258,12 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
         NoInkError: there are only specks.
     """
     labels = components(mask)
+    sides = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+    mask = mask & ~np.isin(labels, [*along_a_side(sides), *thin_lines(labels)])
+    if not mask.any():
+        raise NoInkError
     numbers, areas = np.unique(labels[mask], return_counts=True)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    is_inside = ~np.isin(numbers, border)
+    is_inside = ~np.isin(numbers, np.concatenate(sides))
     if areas[is_inside].max(initial=0) >= 0.1 * areas.max():
         numbers, areas = numbers[is_inside], areas[is_inside]
     order = np.argsort(-areas, kind="stable")[:MAX_PARTS]
@@ -252,6 +272,9 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
         raise NoInkError
     numbers, areas = numbers[areas >= MIN_PART * areas[0]], areas[areas >= MIN_PART * areas[0]]
     boxes = np.stack([box(labels == number) for number in numbers])
+    is_thin = areas < OUTLINE * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    rings = [k for k in np.flatnonzero(is_thin) if any(is_around(labels == numbers[k], inner) for inner in boxes[:2])]
+    numbers, areas, boxes = (np.delete(array, rings, axis=0) for array in (numbers, areas, boxes))
     starts, ends = boxes[:, :2], boxes[:, 2:]  # (components, 2)
     lengths = (ends - starts).max(axis=1)
     gaps = np.maximum(starts - ends[0], starts[0] - ends).max(axis=1)
@@ -260,6 +283,35 @@ def digit_mask(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     is_beside = (starts[:, 1] >= ends[0, 1]) | (ends[:, 1] <= starts[0, 1])
     is_alone = not (is_similar & is_beside).any()
     return digit, is_alone
+
+
+def along_a_side(sides: Sequence[np.ndarray]) -> list[int]:
+    """Return the numbers of the components that cover most of a side of the picture."""
+    counts = [np.bincount(side) for side in sides]
+    return [
+        int(count.argmax()) for side, count in zip(sides, counts, strict=True) if count.max() >= FULL_SIDE * len(side)
+    ]
+
+
+def thin_lines(labels: np.ndarray) -> list[int]:
+    """Return the numbers of the components that are thin and reach from one side of the picture to the opposite one."""
+    areas = np.bincount(labels.ravel())
+    return [
+        int(number)
+        for first, last, length in (
+            (labels[0], labels[-1], len(labels)),
+            (labels[:, 0], labels[:, -1], labels.shape[1]),
+        )
+        for number in np.intersect1d(first, last)
+        if areas[number] < THIN * length**2
+    ]
+
+
+def is_around(mask: np.ndarray, inner: np.ndarray) -> bool:
+    """Return whether a mask has pixels above, below, left and right of a box, as `box` returns it."""
+    top, left, bottom, right = inner
+    row, column = mask[(top + bottom) // 2], mask[:, (left + right) // 2]
+    return bool(row[:left].any() and row[right:].any() and column[:top].any() and column[bottom:].any())
 
 
 def box(mask: np.ndarray) -> np.ndarray:

@@ -44,13 +44,22 @@ def find(path: Path) -> list[Path] | None:
     Raises:
         UserError: a picture has a format that cannot be read.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-    for file in files:
-        if file.suffix.lower() in UNSUPPORTED:
-            raise UserError(f"{file}: {file.suffix} files cannot be read; expected {', '.join(SUFFIXES)}")
-    return [file for file in files if file.suffix.lower() in SUFFIXES] or None
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if is_picture(file)] or None
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file has the suffix of a picture and is not hidden.
+
+    Raises:
+        UserError: it has the suffix of a format that cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        return False
+    if suffix in UNSUPPORTED:
+        raise UserError(f"{path}: {path.suffix} files cannot be read; expected {', '.join(SUFFIXES)}")
+    return suffix in SUFFIXES
 
 
 def read(path: Path) -> Picture:

@@ -8,16 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ..runs.errors import UserError
-from .picture_files import ORIENTATION, SUFFIXES, opened
+from .picture_files import ORIENTATION, opened
 
 MAX_PIXELS = 4096 * 4096  # per picture; checked before a picture is decoded
 MAX_BYTES = 8 * 2**30  # of all pictures together
+GRAY = 3  # the largest difference between the channels of a gray pixel; lossy WebP files have differences of 1
 TURNED = range(5, 9)  # values of EXIF's orientation that exchange width and height
-
-
-def is_picture(path: Path) -> bool:
-    """Return whether a file has the suffix of a picture and is not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def read_all(paths: list[Path]) -> np.ndarray:
@@ -27,7 +23,7 @@ def read_all(paths: list[Path]) -> np.ndarray:
         paths: the files, at least one.
 
     Returns:
-        (n, height, width) uint8 if every pixel of every picture is grey, else (n, height, width, 3).
+        (n, height, width) uint8 if every pixel of every picture is grey (see `GRAY`), else (n, height, width, 3).
 
     Raises:
         UserError: a picture cannot be read or has another size than the first one, or all together are too large.
@@ -106,13 +102,11 @@ def _pixels(path: Path, image: object) -> np.ndarray:
             raise UserError(
                 f"{path}: has transparent pixels; expected none, because it is not known what is behind them"
             )
-        rgb = rgba[..., :3]
-    elif mode in ("1", "L"):
+    if mode in ("1", "L"):
         return np.asarray(image.convert("L"))  # type: ignore[attr-defined]
-    else:
-        rgb = np.asarray(image.convert("RGB"))  # type: ignore[attr-defined]
-    is_grey = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
-    return rgb[..., 0] if is_grey else rgb
+    rgb = np.asarray(image.convert("RGB"))  # type: ignore[attr-defined]
+    is_grey = (rgb.max(axis=2) - rgb.min(axis=2)).max() <= GRAY
+    return np.asarray(image.convert("RGB").convert("L")) if is_grey else rgb  # type: ignore[attr-defined]
 
 
 def _allocate(paths: list[Path], size: tuple[int, int], channels: tuple[int, ...]) -> np.ndarray:

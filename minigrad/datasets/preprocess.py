@@ -45,8 +45,9 @@ def preprocess(
     for name, picture in pictures:
         pixels = picture.pixels
         done = ["rotated"] * picture.is_rotated + ["frames"] * picture.has_frames
-        if mode == "L" and pixels.shape == (height, width) and mnist_like and are_centered(pixels[None])[0]:
-            image = pixels
+        if mnist_like and pixels.shape[:2] == (height, width) and are_centered(_gray(pixels)[None])[0]:
+            image = _gray(pixels)
+            done += ["gray"] * (pixels.ndim == 3)
         elif mnist_like:
             image, more = _photographed(pixels, height, width)
             done += more
@@ -63,6 +64,11 @@ def preprocess(
         )
     _report(len(images), steps, mnist_like, f"{width}x{height}")
     return np.stack(images)
+
+
+def _gray(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture in gray, (height, width) uint8, with transparent pixels as paper."""
+    return pixels if pixels.ndim == 2 else np.rint(picture_files.on_paper(pixels) @ picture_files.GRAY).astype(np.uint8)
 
 
 def _photographed(pixels: np.ndarray, height: int, width: int) -> tuple[np.ndarray, list[str]]:

@@ -39,7 +39,7 @@ def warnings(data: Dataset) -> list[str]:
     Returns:
         Sentences that start with the name of the array, for example `y_train: class 3 has no training images`.
     """
-    sentences = [_empty_classes(data), _few_images_per_class(data)]
+    sentences = [_empty_classes(data), _few_images_per_class(data), _similar_names(data)]
     for name, images in (("x_train", data.train.images), ("x_test", data.test.images)):
         sentences += [_float_pixels(name, images), _constant_images(name, images), _channels_first(name, images)]
     return [sentence for sentence in sentences if sentence is not None]
@@ -67,6 +67,17 @@ def _few_images_per_class(data: Dataset) -> str | None:
         f"y_train: there are only {size:,} training images for {data.classes} classes,"
         f" fewer than {MIN_IMAGES_PER_CLASS} per class"
     )
+
+
+def _similar_names(data: Dataset) -> str | None:
+    first: dict[str, str] = {}
+    for name in data.class_names:
+        key = name.casefold() if len(name) > 1 else name  # `a` and `A` are different classes
+        key = key.lstrip("0") if labels.WHOLE.fullmatch(key) else key
+        if key in first:
+            return f"class_names: {first[key]!r} and {name!r} are different classes; if they are the same, rename one of them"
+        first[key] = name
+    return None
 
 
 def _float_pixels(name: str, images: np.ndarray) -> str | None:

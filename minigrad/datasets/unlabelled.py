@@ -44,13 +44,14 @@ def load_images(
 
     Args:
         path: one of
-            - `mnist`, the test images of the data set included in the package;
+            - `mnist` or `digits`, the test images of a data set included in the
+              package;
             - an .npz archive with an array named x_test, images or x or with a
               single array, or an .npy file;
             - a .csv file of pixels, whose labels and row index are ignored;
             - a PNG, JPEG, BMP, GIF, TIFF or WEBP file;
-            - a folder with mnist_test.csv or IDX files, whose test images are
-              loaded, or with picture files, sorted by name.
+            - the folder of a data set, whose test images are loaded, or a folder
+              with picture files, sorted by name.
         input_shape: the network's input shape.
         input_scale: the network's input scale: 1/255 for uint8 pixels, 1 for
             floats.
@@ -171,11 +172,14 @@ def as_shape(source: str, array: np.ndarray, input_shape: tuple[int, ...]) -> np
 
 
 def as_pixels(source: str, images: np.ndarray) -> np.ndarray:
-    """Return floats as uint8 pixels if their range shows how, and print a note; other arrays are returned unchanged.
+    """Return images as uint8 pixels, and print a note if they are floats.
 
     Args:
-        source: the name of the array, for the note.
+        source: the name of the array, for messages.
         images: (n, ...) uint8 or float32.
+
+    Raises:
+        UserError: the range of the floats does not show how to convert them.
     """
     if images.dtype == np.uint8:
         return images
@@ -186,7 +190,9 @@ def as_pixels(source: str, images: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 255 and (images == np.rint(images)).all():
         print(f"{source}: the floats are whole numbers from {low:g} to {high:g} and are used as pixels")
         return images.astype(np.uint8)
-    return images
+    raise UserError(
+        f"{source}: the floats range from {low:g} to {high:g}; expected uint8 pixels, or floats from 0 to 1"
+    )
 
 
 def _as_pictures(source: str, images: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from minigrad import train
 from minigrad.runs import curves, run_command
@@ -17,10 +16,6 @@ from minigrad.runs import curves, run_command
 sys.path.insert(0, str(Path(__file__).parent))
 
 from minigrad_helpers import Command, Result, complaints
-
-# Timings vary between machines and say nothing about correctness.
-settings.register_profile("minigrad", deadline=None, derandomize=True)
-settings.load_profile("minigrad")
 
 
 @pytest.fixture

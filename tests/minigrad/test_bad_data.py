@@ -70,7 +70,7 @@ def image_at(row: int, value: float) -> np.ndarray:
         ({"y_train": np.array([b"\xff", b"a", b"b"] * 5)}, ("y_train", "not UTF-8")),
         (
             {"y_train": np.array(["cat", "dog", "ant"] * 5)},
-            ("y_test", "labels '0', '1', '2' are no classes", "y_train"),
+            ("y_test", "labels '0', '1', '2' are not among the classes", "y_train"),
         ),
         ({"class_names": np.array(["a", "b"])}, ("y_train", "largest label is 2", "0 to 1, as in class_names")),
         ({"class_names": np.arange(3)}, ("class_names", "dtype int64", "one text per class")),

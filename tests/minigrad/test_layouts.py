@@ -372,6 +372,12 @@ def test_color_and_grey(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.train.images[0], np.repeat(X[0, ..., None], 3, axis=2))
 
 
+def test_gray_pictures_in_lossy_color(tmp_path: Path) -> None:
+    root = folders(tmp_path / "png", ["a", "b", "c"])
+    Image.fromarray(np.repeat(X[0, ..., None], 3, axis=2) + np.array([0, 1, 0], np.uint8)).save(root / "train/a/00.png")
+    assert datasets.load(root).input_shape == (6, 6)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
 
@@ -413,9 +419,12 @@ def test_classes_that_cannot_be_used(tmp_path: Path) -> None:
     (root / "train/a/nested").rename(root / "train/d")
     save(root / "train/loose.png", X[0])
     says(root, "loose.png: is not in the folder of a class")
+    (root / "train/loose.png").unlink()
+    (root / "train/a/phone.HEIC").write_bytes(b"")
+    says(root, "phone.HEIC: .HEIC files cannot be read; expected .png")
     one = tmp_path / "one"
     save(one / "only/1.png", X[0])
-    says(one, "at least two classes")
+    says(one, "every label is 'only'", "at least two classes")
     save(one / "other/1.png", X[0])
     says(one, "there is one image per class")
 

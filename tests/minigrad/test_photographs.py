@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from handwriting import BOARD, CHALK, CONDITIONS, Scene, fifty, render, rotated
 from minigrad_helpers import Command, Result, save_network, sentence_of
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minigrad import datasets, predict, recipes, train
 from minigrad.classifier import Classifier
@@ -375,3 +375,37 @@ def test_a_weights_file_of_an_earlier_version(trained: Path, digits: np.ndarray,
     result = answer("--model.weights", "old.safetensors", "--data.path", "a.png")
     assert (result.status, "the weights file does not say" in result.out) == (0, True)
     assert "--trainer.max_epochs 0" in result.out
+
+
+# Pictures that are easily mistaken.
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_a_picture_like_the_training_images_is_unchanged_in_any_color_mode(
+    mode: str, digits: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(digits[0]).convert(mode).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(seen(tmp_path / "a.png")[0], digits[0])
+    assert capsys.readouterr().out == "1 picture: converted to gray\n"
+
+
+def test_light_strokes_keep_their_width(digits: np.ndarray, tmp_path: Path) -> None:
+    for digit in digits[:5]:
+        Image.fromarray(digit).resize((112, 112), Image.Resampling.BICUBIC).save(tmp_path / "a.png")
+        mass = seen(tmp_path / "a.png").sum() / digit.sum(dtype=int)
+        assert 0.8 < mass < 1.25
+
+
+@pytest.mark.parametrize(
+    "condition", ["lamp", "edge of a table", "ruled paper", "squared paper", "noise", "chalk on a board", "gradient"]
+)
+def test_paper_without_ink_is_refused(condition: str, tmp_path: Path) -> None:
+    blank = np.zeros((28, 28), np.uint8)
+    render(blank, CONDITIONS[condition]._replace(side=200), 0).save(tmp_path / "a.png")
+    assert "no digit can be told from the background in a.png" in sentence_of(lambda: seen(tmp_path / "a.png"))
+
+
+def test_a_sheet_on_a_dark_table(net: Classifier, digits: np.ndarray, labels: np.ndarray, tmp_path: Path) -> None:
+    for i, digit in enumerate(digits[:8]):
+        ImageOps.expand(render(digit, Scene(100), i), 15, (60, 45, 30)).save(tmp_path / f"{i:02}.png")
+    assert correct(net, seen(tmp_path), labels[:8]) >= correct(net, digits[:8], labels[:8])

@@ -106,3 +106,16 @@ def test_a_command_warns_before_it_trains(command: Command) -> None:
     assert result.status == 0
     sentence = "y_train: class 0 has no training images; if the labels start at 1, subtract 1 from each of them"
     assert result.err.splitlines() == [f"warning: data.npz: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [(["Cat", "cat", "dog"], ("Cat", "cat")), (["1", "01", "2"], ("1", "01")), (["a", "A", "b"], None)],
+)
+def test_class_names_that_are_nearly_equal(names: list[str], pair: tuple[str, str] | None) -> None:
+    sentence = (
+        f"class_names: {pair[0]!r} and {pair[1]!r} are different classes; if they are the same, rename one"
+        if pair
+        else ""
+    )
+    assert [text.removesuffix(" of them") for text in warned(class_names=np.array(names))] == [sentence] * bool(pair)

@@ -103,7 +103,7 @@ def test_what_the_network_does_not_take(tmp_path: Path) -> None:
     says(tmp_path / "a.npz", "x: the images have shape (3, 4)", "expected (28, 28)", shape=(28, 28))
     says(tmp_path / "a.npz", "x: contains uint8 pixels; expected floats", scale=1.0)
     np.savez(tmp_path / "a.npz", x=GREY / 100)
-    says(tmp_path / "a.npz", "x: contains floats; expected uint8 pixels")
+    says(tmp_path / "a.npz", "x: the floats range from 0 to 2.55; expected uint8 pixels")
     np.savez(tmp_path / "a.npz", x=GREY.astype(int) * 2)
     says(tmp_path / "a.npz", "x: the integers range from", "0 to 255")
     np.savez(tmp_path / "a.npz", x=GREY[:0])

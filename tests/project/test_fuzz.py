@@ -11,6 +11,7 @@ import copy
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,10 @@ def test_the_mutations_are_the_same_in_every_run() -> None:
     for mutation in (flip, truncate, numbers):
         first, second = (mutation(b"abc 12", random.Random("x")) for _ in range(2))
         assert first == second
+
+
+def test_the_documentation_states_the_counts() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    table = {name: int(count.replace(",", "")) for name, count in re.findall(r"^\| (.+) \| ([\d,]+) \|$", text, re.M)}
+    assert table == COUNTS | {"Lightning checkpoint": 6_000, "Keras archive": 1_500, "Keras checkpoint": 2_500}
+    assert sum(table.values()) == 100_000
