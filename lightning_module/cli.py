@@ -320,9 +320,9 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP starts the other ranks with sys.argv
-    for name, value in os.environ.items():
+    for name in os.environ:
         if re.fullmatch(r"PL_(\w+__)?CONFIG", name):
-            os.environ[name] = recipes.find(value)
+            os.environ[name] = recipes.find(os.environ[name])
     if os.environ.get(FIRST_RANK) == str(os.getppid()):
         signals.follow(os.getppid())
     before = {name: os.environ.get(name) for name in (FIRST_RANK, checkpoints.FOLDER, checkpoints.CHECKPOINT)}

@@ -94,13 +94,13 @@ def check_callbacks(callbacks: Iterable[Any]) -> None:
     for callback in callbacks:
         name, values = str(callback.get("class_path")).rpartition(".")[2], callback.get("init_args") or {}
         for argument, low in CALLBACKS.get(name, {}).items():
-            value = values.get(argument)
+            value: Any = values.get(argument)
             if _is_number(value) and not value >= low:
                 raise UserError(f"trainer.callbacks: {name} with {argument} {value}; expected {low} or more")
-        rates = (values.get("min_lr"), values.get("max_lr"))
-        if name == "LearningRateFinder" and not 0 < rates[0] < rates[1] < LARGEST:
+        lowest, highest = (float(values.get(argument) or 0) for argument in ("min_lr", "max_lr"))
+        if name == "LearningRateFinder" and not 0 < lowest < highest < LARGEST:
             raise UserError(
-                f"trainer.callbacks: {name} with min_lr {rates[0]} and max_lr {rates[1]}; expected 0 < min_lr < max_lr <"
+                f"trainer.callbacks: {name} with min_lr {lowest} and max_lr {highest}; expected 0 < min_lr < max_lr <"
                 f" {LARGEST:g}"
             )
 
@@ -230,7 +230,7 @@ def _failed_class(error: BaseException) -> str | None:
 def sentence(error: BaseException) -> UserError:
     """Return an error of Lightning as a UserError of one sentence."""
     if failed := _failed_class(error):
-        first = error
+        first: Any = error
         while first.__context__ is not None and not first.__suppress_context__:
             first = first.__context__  # Lightning may fail again while it restores the Trainer
         return UserError(f"{failed} fails ({foreign.reason_of(first)}); expected other arguments")
