@@ -27,13 +27,16 @@ from minigrad.runs.foreign import Invalid
 GLOBALS = re.compile(
     r"torch \w+Storage|torch (b?float|u?int|complex)\d+|torch bool|torch (Size|device)|torch\.serialization _get_layout"
     r"|torch\._utils _rebuild_(tensor_v2|parameter)|collections (OrderedDict|Counter)"
+    r"|(__builtin__|builtins) (set|complex)"
 )
 REFUSED_GLOBALS = ("torch TypedStorage", "torch UntypedStorage")
 # Instructions that call a function with a tuple that was built just before them.
 TUPLES = ("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 MAX_INSTRUCTIONS = 32 * foreign.MIB  # bytes
 MAX_COPIES = 16 * foreign.MIB  # the number of instructions that copy a container, times the bytes of all instructions
-MAX_SHARED_TUPLES = 24  # tuples inside tuples could otherwise have 2^n elements
+# Tuples inside tuples could otherwise have 2^n elements, which the hash of a key visits one by one.
+MAX_SHARED_TUPLES = 24
+SCALARS = ("BINFLOAT", "BININT", "BININT1", "BININT2", "NEWTRUE", "NEWFALSE", "NONE")
 MAX_VALUES = 5_000_000
 HPARAMS = ("input_shape", "classes", "input_scale")
 
@@ -83,9 +86,9 @@ def check_instructions(pickled: bytes) -> None:
         Invalid: they use a function that checkpoints of tensors and primitives do not use, or could make a container
             that is much larger than the file.
     """
-    previous, copies, shared, tuples = "", 0, 0, set()
+    recent, copies, shared, tuples = ["", "", ""], 0, 0, set()
     for index, (code, argument, _) in enumerate(pickletools.genops(pickled)):
-        name = code.name
+        name, previous = code.name, recent[-1]
         if index > MAX_VALUES:
             raise Invalid(f"it contains more than {MAX_VALUES:,} values")
         if name == "GLOBAL" and (not GLOBALS.fullmatch(str(argument)) or argument in REFUSED_GLOBALS):
@@ -95,13 +98,15 @@ def check_instructions(pickled: bytes) -> None:
         ):
             raise Invalid("it contains objects")
         copies += name == "BUILD" or (name == "REDUCE" and previous in ("TUPLE1", "TUPLE2"))
-        if "PUT" in name and previous in TUPLES:
+        # A pair of numbers, such as `betas` of Adam, may be shared by many groups of parameters.
+        pair = previous == "TUPLE2" and {*recent[:-1]} <= {*SCALARS}
+        if "PUT" in name and previous in TUPLES and not pair:
             tuples.add(argument)
         shared += "GET" in name and argument in tuples
         if copies * len(pickled) > MAX_COPIES or shared > MAX_SHARED_TUPLES:
             raise Invalid("it could need much more memory than the file")
         if "PUT" not in name:
-            previous = name
+            recent = [*recent[1:], name]
 
 
 def _check_tensors(checkpoint: Any) -> None:

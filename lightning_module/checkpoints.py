@@ -6,9 +6,11 @@ import contextlib
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from minigrad.recipes import Recipe
@@ -24,6 +26,8 @@ FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
 LAST, BEST = "last.ckpt", "best.ckpt"
 # The files that a command adds to an existing folder.
 TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
+# The temporary checkpoints of Lightning's BatchSizeFinder and LearningRateFinder, which remain if they are interrupted.
+TEMPORARY = (".scale_batch_size_*.ckpt", ".lr_find_*.ckpt")
 
 
 class Choice(NamedTuple):
@@ -41,11 +45,17 @@ class Choice(NamedTuple):
 
 
 def settle_flags(config: Any) -> None:
-    """Replace `out` in a subcommand's config by `trainer.default_root_dir`, with `~` expanded.
+    """Replace `out` in a subcommand's config by `trainer.default_root_dir`, with `~` expanded, and one callback by a list.
 
     Raises:
         UserError: both are set, to different folders.
     """
+    if config.trainer.callbacks and not isinstance(config.trainer.callbacks, list):  # of `--trainer.callbacks NAME`
+        config.trainer.callbacks = [config.trainer.callbacks]
+    for callback in config.trainer.callbacks or []:
+        for name, value in vars(callback.get("init_args") or Namespace()).items():
+            if isinstance(value, Enum):  # such as the interval of a Timer, which YAML cannot contain
+                callback.init_args[name] = value.value
     out, root = config.pop("out", None), config.trainer.default_root_dir
     for flag, value in (("--out", out), ("--trainer.default_root_dir", root)):
         folder.refuse_empty(value, flag, "a folder")
@@ -55,6 +65,13 @@ def settle_flags(config: Any) -> None:
         )
     path = out if out is not None else root
     config.trainer.default_root_dir = None if path is None else str(expand(path))
+
+
+def remove_temporary(out: Path) -> None:
+    """Remove the temporary checkpoints that a finder has left in a run folder, which the caller has locked."""
+    for path in {path for pattern in TEMPORARY for path in out.glob(pattern)}:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def is_first_rank() -> bool:

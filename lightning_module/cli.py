@@ -45,7 +45,14 @@ CONFIG = "config.yaml"  # in the run folder
 FIRST_RANK = "MINIGRAD_FIRST_RANK"  # the process that starts the other ranks sets this variable to its number
 
 # Parts of messages of Lightning that a user cannot act on.
-HIDDEN = ("Tip:", "GPU available: False", "TPU available: False", "Detected KeyboardInterrupt")
+HIDDEN = (
+    *("Tip:", "GPU available: False", "TPU available: False", "Detected KeyboardInterrupt"),
+    "`weights_only` was not set",  # by the BatchSizeFinder, for its own temporary file
+)
+LOGGERS = (
+    *("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"),
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
 
 
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
@@ -139,6 +146,7 @@ class ClassifierCLI(LightningCLI):
         checkpoints.settle_flags(config)
         self.recipe = settings.to_recipe(config)
         trainer_options.check(config.trainer, self.recipe, fits=command == "fit")
+        trainer_options.check_callbacks(config.trainer.callbacks or [])
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
         # The trial runs of Lightning (fast_dev_run, barebones) write no files.
         self.writes_files = not (config.trainer.fast_dev_run or config.trainer.barebones)
@@ -285,7 +293,7 @@ def quiet_start() -> None:
     ignore_warnings()
     keep_tensorflow_out()
     threading.excepthook = _report_thread
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    for name in LOGGERS:
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in HIDDEN))
     jsonargparse.set_parsing_settings(add_print_completion_argument=True)
     # StochasticWeightAveraging has an argument of this type, and config.yaml must contain it as text.
@@ -312,6 +320,9 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     keep_freed()
     quiet_start()
     sys.argv[1:] = recipes.resolve(argv)  # DDP starts the other ranks with sys.argv
+    for name in os.environ:
+        if re.fullmatch(r"PL_(\w+__)?CONFIG", name):
+            os.environ[name] = recipes.find(os.environ[name])
     if os.environ.get(FIRST_RANK) == str(os.getppid()):
         signals.follow(os.getppid())
     before = {name: os.environ.get(name) for name in (FIRST_RANK, checkpoints.FOLDER, checkpoints.CHECKPOINT)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     DeviceStatsMonitor,
     EarlyStopping,
@@ -15,11 +17,14 @@ from lightning.pytorch.callbacks import (
     ThroughputMonitor,
 )
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError
+from minigrad.recipes.schema import LARGEST
+from minigrad.runs import UserError, foreign
 
 # Options that are numbers, their smallest value, and a further value that is allowed.
 AT_LEAST: dict[str, tuple[float, Any]] = {
@@ -31,6 +36,21 @@ AT_LEAST: dict[str, tuple[float, Any]] = {
     "min_steps": (0, None),
     "num_sanity_val_steps": (0, -1),
 }
+# The same for arguments of Lightning's callbacks that Lightning does not check, or only after the training has begun.
+CALLBACKS: dict[str, dict[str, float]] = {
+    "LearningRateFinder": {"num_training_steps": 2},
+    "BatchSizeFinder": {"init_val": 1, "max_trials": 1, "steps_per_trial": 1},
+    "StochasticWeightAveraging": {"annealing_epochs": 0},
+    "ModelPruning": {"amount": 0},
+}
+# The option that sets an object of a module, by the beginning of the module's name.
+OPTIONS = {
+    "lightning.pytorch.callbacks.": "trainer.callbacks",
+    "torch.optim.lr_scheduler": "lr_scheduler",
+    "torch.optim.": "optimizer",
+}
+# The packages whose code runs below such an object if its arguments are wrong.
+LIBRARIES = {"lightning", "lightning_utilities", "torch", *sys.stdlib_module_names}
 RANKS_PER_PROCESSOR = 4
 NEED_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -60,6 +80,29 @@ def check(options: Any, recipe: Recipe, *, fits: bool) -> None:
     if fits:
         _check_epochs(options, recipe)
         _check_validation(options, recipe)
+
+
+def check_callbacks(callbacks: Iterable[Any]) -> None:
+    """Check arguments of Lightning's callbacks.
+
+    Args:
+        callbacks: the callbacks in the config of a subcommand.
+
+    Raises:
+        UserError: an argument is too small, or the learning rates of a LearningRateFinder are not in order.
+    """
+    for callback in callbacks:
+        name, values = str(callback.get("class_path")).rpartition(".")[2], callback.get("init_args") or {}
+        for argument, low in CALLBACKS.get(name, {}).items():
+            value: Any = values.get(argument)
+            if _is_number(value) and not value >= low:
+                raise UserError(f"trainer.callbacks: {name} with {argument} {value}; expected {low} or more")
+        lowest, highest = (float(values.get(argument) or 0) for argument in ("min_lr", "max_lr"))
+        if name == "LearningRateFinder" and not 0 < lowest < highest < LARGEST:
+            raise UserError(
+                f"trainer.callbacks: {name} with min_lr {lowest} and max_lr {highest}; expected 0 < min_lr < max_lr <"
+                f" {LARGEST:g}"
+            )
 
 
 def _is_number(value: Any) -> bool:
@@ -154,7 +197,7 @@ def _check_callbacks(trainer: Trainer, *, validated: bool) -> None:
 
 def in_lightning(error: BaseException) -> bool:
     """Return whether Lightning's own code raised `error`, so that it is about a wrong use of Lightning."""
-    if isinstance(error, MisconfigurationException):
+    if isinstance(error, MisconfigurationException) or _failed_class(error):
         return True
     if not isinstance(error, ValueError | RuntimeError | TypeError):
         return False
@@ -162,6 +205,33 @@ def in_lightning(error: BaseException) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith("lightning.")
 
 
+def _failed_class(error: BaseException) -> str | None:
+    """Return the option and the callback, optimizer or scheduler that could not use its arguments; None after other errors.
+
+    If code of this package or of the user runs below it, or the closure that computes the gradients, the error may be theirs.
+    """
+    if not isinstance(error, ArithmeticError | LookupError | RuntimeError | TypeError | ValueError | AttributeError):
+        return None
+    failed = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module, instance = str(frame.f_globals.get("__name__", "")), frame.f_locals.get("self")
+        if module.partition(".")[0] not in LIBRARIES or frame.f_code.co_name == "closure":
+            failed = None
+        for prefix, option in OPTIONS.items():
+            if (
+                failed is None
+                and module.startswith(prefix)
+                and isinstance(instance, Callback | Optimizer | LRScheduler)
+            ):
+                failed = f"{option}: {type(instance).__name__}"
+    return failed
+
+
 def sentence(error: BaseException) -> UserError:
     """Return an error of Lightning as a UserError of one sentence."""
+    if failed := _failed_class(error):
+        first: Any = error
+        while first.__context__ is not None and not first.__suppress_context__:
+            first = first.__context__  # Lightning may fail again while it restores the Trainer
+        return UserError(f"{failed} fails ({foreign.reason_of(first)}); expected other arguments")
     return UserError(f"trainer: {' '.join(str(error).split())}")

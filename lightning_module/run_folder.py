@@ -112,6 +112,7 @@ class RunFolder(OwnSignals, Checkpoint):
                 resuming.reopen(self.out)
         datasets.report(data)
         folder.prepare(self.out, files, overwrite=overwrite)
+        checkpoints.remove_temporary(self.out)
         for logger in trainer.loggers:
             claim_events(self.out, logger)
         RunRecorder(self.out, module.spec(used, self.extra), TITLE).write_recipe()
@@ -203,6 +204,10 @@ class RunFolder(OwnSignals, Checkpoint):
                 callback.on_train_end(trainer, pl_module)
         if trainer.is_global_zero:
             self._keep_weights(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero:
+            checkpoints.remove_temporary(self.out)
 
     # Test and prediction.
 

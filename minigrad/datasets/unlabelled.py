@@ -77,6 +77,8 @@ def load_images(
         name, array = _read_array(layouts.resolve(path), data_set, input_shape)
         source = f"{path}: {name}" if name else source
         images = checks.as_images(source, as_shape(source, array, input_shape))
+        if preprocess != "auto":
+            _check_shape(source, images, input_shape)
         if expects_pixels or preprocess == "auto":
             images = as_pixels(source, images)
         if preprocess == "auto":
@@ -91,10 +93,7 @@ def load_images(
         else:
             pictures = ((name, picture_files.read(file)) for name, file in files.items())
             images = preprocessed(source, pictures, input_shape, mnist_like)
-    if images.shape[1:] != input_shape:
-        raise UserError(
-            f"{source}: the images have shape {images.shape[1:]}; expected {input_shape}, the network's input shape"
-        )
+    _check_shape(source, images, input_shape)
     if images.dtype == np.uint8 and not expects_pixels and mnist_like:
         print(f"{source}: pixels are divided by 255, because the network was trained on floats from 0 to 1")
         images = images / np.float32(255)
@@ -205,6 +204,13 @@ def _as_pictures(source: str, images: np.ndarray) -> np.ndarray:
             " (n, height, width), with or without channels"
         )
     return images
+
+
+def _check_shape(source: str, images: np.ndarray, input_shape: tuple[int, ...]) -> None:
+    if images.shape[1:] != input_shape:
+        raise UserError(
+            f"{source}: the images have shape {images.shape[1:]}; expected {input_shape}, the network's input shape"
+        )
 
 
 def _check_dtype(source: str, dtype: np.dtype, *, expects_pixels: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from .schema import SECTIONS, Recipe, check
 FOLDER = Path(__file__).parent
 # A key in recipe.yaml for settings of the training for which a recipe has no keys. Such a file is not a recipe.
 NOT_IN_RECIPE = "not_in_recipe"
+# Keys of a config for all commands of lightning_module, which contain a recipe each.
+COMMANDS = ("fit", "validate", "test", "predict", "export")
+# Keys of lightning_module that contain the name of a class, which jsonargparse would also read as that of a file.
+CLASSES = ("optimizer", "lr_scheduler")
 # Settings that only keras_model accepts, as flags or as keys of the same YAML file.
 KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
 
@@ -91,13 +96,19 @@ def refuse_references(content: Mapping[str, Any]) -> None:
     """
     if "config" in content:
         raise UserError("config: a recipe can't include another file; expected only the keys of a recipe")
-    for section in SECTIONS:
+    for section in (*SECTIONS, *COMMANDS):
         # jsonargparse raises an exception of its own for other types than text.
         if not isinstance(content.get(section, {}), dict):
             value = content[section]
             raise UserError(
                 f"{section}: {foreign.shown(value)}; expected keys under it, such as those of --print_config"
             )
+        if section in COMMANDS and section in content:
+            refuse_references(content[section])
+    for key in CLASSES:
+        value = content.get(key)
+        if isinstance(value, str) and value and os.path.exists(expand(value)):  # noqa: PTH110 (False for an invalid path)
+            raise UserError(f"{key}: {foreign.shown(value)} is a file; expected the name of a class")
     _refuse_internal_keys(content)
 
 

@@ -217,6 +217,13 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
     """Return a parser's error message as one line: the key, the value, what was expected."""
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
     text = re.sub(r'^Parser key "([^"]+)"(?: element \d+)?:', r"\1:", text)
+    if m := re.match(r"(\S+): - Expected a path but (\S+) either not accessible", text):
+        return f"{m[1]}: {m[2]}; expected the name of a class"
+    if m := re.match(
+        r"(\S+): Does not validate .*? Errors: - (.*) Given value type: .*: \[?(NestedArg|Namespace)\(", text
+    ):
+        problems = [problem for problem in m[2].split(" - ") if not problem.startswith("Expected a <class")]
+        return f"{m[1]}: {problems[0] if problems else m[2]}"  # an argument of a class, such as that of a callback
     if m := re.match(
         r"(\S+): Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: .*Given value: (.*)$", text
     ):
@@ -238,6 +245,7 @@ def _unknown(problem: str, key: str, keys: Sequence[str]) -> str:
 
 def _type_in_words(types: str) -> str:
     """Return a type in plain words, such as "a or b" for "typing.Literal['a', 'b']"."""
-    parts = [n.strip("'\"") for n in re.findall(r"'([^']*)'|(\w+)", types) for n in n if n]
-    plain = [n for n in parts if n not in ("class", "typing", "Literal", "Optional", "Union")]
-    return " or ".join(dict.fromkeys(WORDS.get(n, n) for n in plain)) or types
+    parts = [n.strip("'\"") for n in re.findall(r"'([^']*)'|([\w.]+)", types) for n in n if n]
+    words = [WORDS.get(n, n.rpartition(".")[2]) for n in parts]
+    plain = [word for word in words if word not in ("class", "typing", "Literal", "Optional", "Union")]
+    return " or ".join(dict.fromkeys(plain)) or types

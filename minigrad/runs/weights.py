@@ -30,6 +30,8 @@ Weights = dict[str, np.ndarray]
 
 KEY = "minigrad"  # of the metadata
 MAX_DIMENSIONS = 32  # of an input
+# The dtypes of safetensors that NumPy has too, without other libraries.
+DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 SCALES = {"1": 1.0, "1/255": 1 / 255}  # as the metadata write them
 
 
@@ -165,9 +167,6 @@ def read(path: str | Path, key: str = "model.weights") -> tuple[Weights, dict[st
         _check_header(file_path)
         with safe_open(file_path, framework="numpy") as file:
             arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    for name, array in arrays.items():
-        if array.dtype.kind == "V":  # for example bfloat16, which NumPy reads only if another library registered it
-            raise UserError(f"{key}: {path}: {name} is {array.dtype}; expected a dtype of NumPy's own")
     return arrays, metadata
 
 
@@ -185,6 +184,10 @@ def _check_header(path: Path) -> None:
         header = foreign.parse_json(file.read(length).decode())
     if not isinstance(header, dict):
         raise Invalid("its header is not an object")
+    for name, entry in header.items():
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if name != "__metadata__" and dtype not in DTYPES:
+            raise Invalid(f"{foreign.shown(name, 60)} is of dtype {foreign.shown(dtype, 40)}; expected one of NumPy's")
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

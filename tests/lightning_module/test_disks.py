@@ -51,14 +51,41 @@ def test_a_full_disk_is_one_sentence_for_exports_too(run: Path, easy: str, capsy
 
 
 @pytest.mark.parametrize(
-    "recipe", ["trainer: {callbacks: secret}", "trainer: {logger: secret}", "config: secret", "trainer: secret"]
+    "recipe",
+    [
+        *("trainer: {callbacks: secret}", "trainer: {logger: secret}", "config: secret", "trainer: secret"),
+        *(
+            "optimizer: secret",
+            "lr_scheduler: secret",
+            "fit: secret",
+            "fit: {config: secret}",
+            "fit: {trainer: secret}",
+        ),
+    ],
 )
 def test_a_recipe_does_not_read_other_files(recipe: str, easy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("secret").write_text(f"{SECRET}\nx\n")
     Path("mine.yaml").write_text(recipe)
-    assert call("fit", "--config", "mine.yaml", *flags(easy, "run")[1:]) == 2
-    assert SECRET not in refusal(capsys)
+    for words in (("fit", "--config", "mine.yaml"), ("--config", "mine.yaml", "fit")):
+        assert call(*words, *flags(easy, "run")[1:]) == 2
+        assert SECRET not in refusal(capsys)
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("name", ["PL_CONFIG", "PL_FIT__CONFIG"])
+def test_an_environment_variable_names_a_recipe(
+    name: str, easy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("secret").write_text(f"{SECRET}\nx\n")
+    monkeypatch.setenv(name, "secret")
+    assert call(*flags(easy, "run")) == 2
+    message = refusal(capsys)
+    assert "does not contain keys and values" in message
+    assert SECRET not in message
+    monkeypatch.setenv("PL_FIT__CONFIG", "advanced")
+    monkeypatch.delenv("PL_CONFIG", raising=False)
+    assert call(*flags(easy, "run")) == 0
+    assert "activation: relu" in Path("run/recipe.yaml").read_text()
 
 
 @pytest.mark.parametrize("flag", ["--out", "--trainer.default_root_dir"])

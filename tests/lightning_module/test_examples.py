@@ -20,7 +20,10 @@ from lightning_helpers import ROOT, call, complaints, epochs, flags, kept, netwo
 
 from minigrad.runs import history
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs pip install '.[ray]'")
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs pip install '.[ray]'"),
+    pytest.mark.timeout(1200),  # Ray starts a process per trial
+]
 
 OVERALL = 250  # seconds that no healthy process comes near
 SWEEP, TRAIN = "sweep.py", "ray_train.py"

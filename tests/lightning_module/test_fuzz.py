@@ -109,6 +109,16 @@ def test_instructions_that_allocate_more_than_the_file_are_refused(instructions:
         read_checkpoint(with_pickle(run / "last.ckpt", instructions))
 
 
+def test_states_of_other_callbacks_and_optimizers_are_read(run: Path) -> None:
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(40)]
+    optimizer = torch.optim.AdamW([{"params": [weight]} for weight in weights])  # all groups share the tuple `betas`
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    checkpoint["callbacks"]["Mine"] = {"seen": {1, 2}, "number": 1j, "pair": (1, (2, 3)), "device": torch.device("cpu")}
+    checkpoint["optimizer_states"] = [optimizer.state_dict()]
+    torch.save(checkpoint, "other.ckpt")
+    assert read_checkpoint(Path("other.ckpt"))["callbacks"]["Mine"] == checkpoint["callbacks"]["Mine"]
+
+
 def test_a_compressed_checkpoint_is_refused(run: Path) -> None:
     with zipfile.ZipFile(run / "last.ckpt") as before, zipfile.ZipFile("bad.ckpt", "w", zipfile.ZIP_DEFLATED) as after:
         for name in before.namelist():

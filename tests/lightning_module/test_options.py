@@ -8,6 +8,7 @@ import pytest
 from lightning_helpers import PROG, call, contents, flags, process, sentence
 
 import lightning_module
+from lightning_module.data import ImageDataModule
 from minigrad.runs import UserError
 
 PATIENCE = ("--early_stopping.patience", "2")
@@ -47,6 +48,50 @@ MISTAKES = {
     (CALLBACK + "ModelCheckpoint", "--trainer.callbacks.monitor", "foo"): "trainer.callbacks: ModelCheckpoint monitors",
     (CALLBACK + "ModelCheckpoint", "--trainer.callbacks.save_top_k", "-5"): "trainer: Invalid value for save_top_k=-5",
     (CALLBACK + "LearningRateMonitor", "--trainer.logger", "false"): "trainer.logger: false with the callback",
+    # Arguments of callbacks, optimizers and schedulers.
+    ("--trainer.callbacks", "LearningRateFinder", "--trainer.callbacks.min_lr", "-1"): (
+        "trainer.callbacks: LearningRateFinder with min_lr -1.0 and max_lr 1.0; expected 0 < min_lr"
+    ),
+    (CALLBACK + "LearningRateFinder", "--trainer.callbacks.num_training_steps", "0"): (
+        "trainer.callbacks: LearningRateFinder with num_training_steps 0; expected 2 or more"
+    ),
+    (
+        CALLBACK + "BatchSizeFinder",
+        "--trainer.callbacks.init_val",
+        "0",
+    ): "trainer.callbacks: BatchSizeFinder with init_",
+    (
+        "--trainer.callbacks",
+        "LearningRateFinder",
+        "--trainer.callbacks.min_lr",
+        "nan",
+    ): "trainer.callbacks: min_lr: nan;",
+    (CALLBACK + "ThroughputMonitor",): "trainer.callbacks: the following arguments are required: batch_size_fn",
+    (CALLBACK + "Unknown",): "trainer.callbacks: Unknown; expected a list such as",
+    ("--optimizer", "Unknown"): "optimizer: Unknown; expected the name of a class",
+    ("--optimizer", "AdamW", "--optimizer.lr", "-1"): "optimizer: AdamW fails (Invalid learning rate: -1.0); expected",
+    (
+        "--optimizer",
+        "SGD",
+        "--lr_scheduler",
+        "OneCycleLR",
+        "--lr_scheduler.max_lr",
+        "1",
+    ): "lr_scheduler: OneCycleLR fails",
+}
+# The same, but of errors that show only when the training has begun.
+LATE_MISTAKES = {
+    (
+        "--trainer.callbacks",
+        "BackboneFinetuning",
+    ): "trainer.callbacks: BackboneFinetuning fails ('LitClassifier' object",
+    (
+        CALLBACK + "LearningRateFinder",
+        "--trainer.callbacks.attr_name",
+        "foo",
+    ): "trainer.callbacks: LearningRateFinder fails",
+    ("--optimizer", "SGD", "--optimizer.lr", "1e300"): "optimizer: SGD fails (value cannot be converted",
+    ("--optimizer", "SGD", "--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "0"): "lr_scheduler: StepLR fails",
 }
 
 
@@ -54,6 +99,33 @@ MISTAKES = {
 def test_an_option_that_cannot_be_used(options: tuple[str, ...], expected: str, few: str) -> None:
     assert sentence(*flags(few, "out", *options)).startswith(expected)
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("options", "expected"), LATE_MISTAKES.items(), ids=map(" ".join, LATE_MISTAKES))
+def test_an_argument_that_fails_during_the_training(options: tuple[str, ...], expected: str, few: str) -> None:
+    assert sentence(*flags(few, "out", *options)).startswith(expected)
+    assert not list(Path("out").glob(".*.ckpt"))
+
+
+def test_a_finder_that_fails_leaves_no_temporary_file(few: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out").mkdir()
+    Path("out/.lr_find_of_a_killed_process.ckpt").touch()
+
+    def fail(self: object) -> None:
+        assert [path.name[:18] for path in Path("out").glob(".*.ckpt")] == [".scale_batch_size_"]
+        raise OSError("no data")
+
+    monkeypatch.setattr(ImageDataModule, "train_dataloader", fail)
+    with pytest.raises(OSError, match="no data"):
+        call(*flags(few, "out", CALLBACK + "BatchSizeFinder"))
+    assert not list(Path("out").glob(".*.ckpt"))
+
+
+def test_a_timer_is_written_to_the_config(few: str) -> None:
+    words = ("--trainer.callbacks", "Timer", "--trainer.callbacks.duration", "00:01:00:00")
+    assert call(*flags(few, "out", *words)) == 0
+    assert call("fit", "--config", "out/config.yaml", "--overwrite") == 0
+    assert call(*flags(few, "out", *words, "--ckpt_path", "last", "--trainer.max_epochs", "4")) == 0
 
 
 def test_a_refused_option_does_not_remove_the_earlier_run(few: str) -> None:

@@ -182,7 +182,7 @@ def test_without_onnx_it_says_what_to_install(missing: str, says: Any, monkeypat
 def test_numbers_that_only_onnx_knows_are_refused(says: Any) -> None:
     header = json.dumps({"output.bias": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
     Path(W).write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
-    says(("--model.weights", W), W, "output.bias is bfloat16")
+    says(("--model.weights", W), W, "output.bias is of dtype BF16")
 
 
 def test_predict_and_the_file_agree_on_the_labels(call: Command) -> None:

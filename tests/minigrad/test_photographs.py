@@ -105,12 +105,13 @@ def test_photographs_get_the_answers_of_the_originals(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize(
+    ("condition", "suffix"), [(name, (".png", ".jpg")[i % 2]) for i, name in enumerate(CONDITIONS)]
+)
 def test_every_condition(
     condition: str, suffix: str, net: Classifier, digits: np.ndarray, labels: np.ndarray, tmp_path: Path
 ) -> None:
-    """PNG, and JPEG of quality 40."""
+    """PNG, and JPEG of quality 40, in turn."""
     folder = photographs(tmp_path / "photos", digits, lambda _: CONDITIONS[condition], suffix)
     assert correct(net, seen(folder), labels) >= correct(net, digits, labels) - 2
 

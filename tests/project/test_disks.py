@@ -53,6 +53,7 @@ def train(package: str, out: Path, *more: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("package", COMMANDS)
 def test_a_run_survives_a_disk_that_is_full_at_any_write(
     package: str, disk: Callable[[int], Path], tmp_path: Path
