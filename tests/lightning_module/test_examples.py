@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.timeout(1200),  # Ray starts a process per trial
 ]
 
-OVERALL = 250  # seconds that no healthy process comes near
+OVERALL = 600  # seconds that no healthy process comes near
 SWEEP, TRAIN = "sweep.py", "ray_train.py"
 GRID = ("--rates", "0.01", "0.1", "--widths", "4", "7", "--out", "sweep")
 
