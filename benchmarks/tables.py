@@ -188,10 +188,10 @@ def committed() -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
-    """Read the results of a comparison, or those of another benchmark, which have the key `rows`."""
+    """Read the results of a comparison, or those of another benchmark, which have the key `rows` or `errors`."""
     with parsing(path, "the results of a benchmark"):
         content = typed.escaped(foreign.read_json(path))
-        is_benchmark = "rows" in content
+        is_benchmark = "rows" in content or "errors" in content
     return content if is_benchmark else schema.read(str(path))
 
 
