@@ -127,7 +127,8 @@ def conv2d(
         weight: W, (o, c / groups, kernel height, kernel width).
         bias: b, (o,); by default none.
         stride: an int, or one for the height and one for the width.
-        padding, dilation: likewise.
+        padding: likewise.
+        dilation: likewise.
         groups: the number of channel groups; each is the input of o / groups outputs.
 
     Raises:

@@ -141,7 +141,7 @@ def test_reduce_on_plateau_is_minigrads(kind: str, tmp_path: Path) -> None:
     ]
     plateau.set_model(net)
     plateau.on_train_begin()
-    expected = optim.SGD(Tensor(0.0, requires_grad=True), 0.1)
+    expected = optim.SGD([Tensor(0.0, requires_grad=True)], 0.1)
     schedule = Schedule("reduce_on_plateau", expected, 10)
     for epoch, loss in enumerate(losses):
         plateau.on_epoch_end(epoch, {"val_loss": float(loss)})

@@ -70,7 +70,7 @@ def test_folders_are_numbered_by_kind() -> None:
 
 
 def test_commands_that_start_together_get_folders_of_their_own() -> None:
-    code = "with folder.claim_run(None, 'minigrad', ['a']) as out:\n    folder.prepare(out, ['a']); print(out)"
+    code = "with folder.claim_run(None, 'minigrad', ['a']) as out:\n    folder.prepare(out, ['a'])\n    (out / 'a').touch(); print(out)"
     words = [sys.executable, "-c", f"from minigrad.runs import folder\n{code}"]
     started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     found = sorted(process.communicate()[0].strip() for process in started)

@@ -71,7 +71,7 @@ def test_a_peer_that_trains_otherwise_is_not_timed(monkeypatch: pytest.MonkeyPat
 def test_the_profile_names_the_engines_own_functions() -> None:
     data = engine.datasets.Split(np.repeat(IMAGES, 20, axis=0), np.repeat(LABELS, 20))
     text = engine.profile(Model(), data, steps=10)
-    for name in ("tape.py", "backward", "cross_entropy", "'dot'"):
+    for name in ("tape.py", "propagate", "cross_entropy", "'dot'"):
         assert name in text
 
 
