@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import math
 import re
 import warnings
 import zlib
@@ -18,6 +19,7 @@ from typing import TextIO
 
 import numpy as np
 
+from ..runs import foreign
 from ..runs.errors import UnwritableError, UserError
 from ..runs.files import whole_file
 from . import csv_columns
@@ -190,11 +192,16 @@ def _lines(path: Path, file: TextIO) -> Iterator[str]:
     """Yield the lines of a file.
 
     Raises:
-        UserError: a line is too long.
+        UserError: a line is too long, or a gzipped file expands too much.
     """
+    size, expanded = path.stat().st_size, 0
+    limit = foreign.expanded_limit(size) if path.suffix.lower() == ".gz" else math.inf
     while line := file.readline(MAX_LINE + 1):
+        expanded += len(line)
         if len(line) > MAX_LINE:
             raise UserError(f"{path}: has a line of more than {MAX_LINE:,} characters; expected one image per line")
+        if expanded > limit:
+            raise UserError(f"{path}: expands beyond {limit:,} characters; expected at most that from {size:,} bytes")
         yield line
 
 

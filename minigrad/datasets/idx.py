@@ -1,7 +1,7 @@
 """Reads the IDX files of the original MNIST, gzipped or not.
 
-The format: two zero bytes, a type code (8: unsigned byte), the number of
-dimensions, each dimension as a big-endian 32-bit integer, then the data.
+The format: two zero bytes, a type code (8: unsigned byte, 12: 32-bit integer),
+the number of dimensions, each dimension as a big-endian 32-bit integer, then the data.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from ..runs.foreign import parsing
 
 MAX_DIMENSIONS = 8
 
+BYTES, INTEGERS = np.dtype(np.uint8), np.dtype(">i4")
+# The names and the type codes of the dtypes that are read.
+TYPES = {BYTES: ("unsigned bytes", 8), INTEGERS: ("32-bit integers", 12)}
 STEMS = {
     "x_train": "train-images",
     "y_train": "train-labels",
@@ -26,19 +30,20 @@ STEMS = {
 }
 
 
-def read(path: Path) -> np.ndarray:
-    """Read one IDX file of unsigned bytes.
+def read(path: Path, dtype: np.dtype[Any] = BYTES) -> np.ndarray:
+    """Read one IDX file.
 
     Args:
         path: the file; it is decompressed if its suffix is .gz.
+        dtype: of the values: `BYTES` (default) or `INTEGERS`, as in QMNIST's labels.
 
     Returns:
-        The array, uint8, with the shape from the file's header.
+        The array, with the shape from the file's header.
 
     Raises:
-        UserError: the file cannot be read, is not an IDX file of unsigned bytes, or its size differs from its header.
+        UserError: the file cannot be read, is not an IDX file of this dtype, or its size differs from its header.
     """
-    compressed = path.suffix == ".gz"
+    compressed, (kind, code) = path.suffix == ".gz", TYPES[dtype]
     with (
         parsing(path, "a complete IDX file", "cannot be read or is truncated"),
         gzip.open(path) if compressed else path.open("rb") as file,
@@ -46,20 +51,21 @@ def read(path: Path) -> np.ndarray:
         size = path.stat().st_size
         start = file.read(4)
         header = file.read(4 * start[3]) if len(start) == 4 else b""
-        if start[:3] != b"\0\0\x08" or not 0 < len(header) == 4 * start[3]:
+        if start[:3] != bytes([0, 0, code]) or not 0 < len(header) == 4 * start[3]:
             raise UserError(
-                f"{path}: is not an IDX file of unsigned bytes; expected a complete header that starts with the bytes 00 00 08"
+                f"{path}: is not an IDX file of {kind}; expected a complete header that starts with the bytes 00 00 {code:02X}"
             )
         shape = tuple(np.frombuffer(header, ">u4").tolist())
         if len(shape) > MAX_DIMENSIONS:
             raise UserError(f"{path}: has {len(shape)} dimensions; expected at most {MAX_DIMENSIONS}")
         count, limit = math.prod(shape), foreign.expanded_limit(size) if compressed else size
-        if compressed and count > limit:
+        length = count * dtype.itemsize
+        if compressed and length > limit:
             raise UserError(
                 f"{path}: its header describes the shape {shape}; expected at most {limit:,} values in a file of {size:,} bytes"
             )
-        data = file.read(min(count, limit) + 1)
-    if len(data) != count:
-        actual = len(data) if len(data) < count else "more"
+        data = file.read(min(length, limit) + 1)
+    if len(data) != length:
+        actual = len(data) // dtype.itemsize if len(data) < length else "more"
         raise UserError(f"{path}: contains {actual} values; expected {count} for the shape {shape} in its header")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +17,6 @@ NAMES = re.compile(
 KEYS = {"x_train": "trainimages", "y_train": "trainlabels", "x_test": "t10kimages", "y_test": "t10klabels"}
 # Folders in which the files may be, from the given one downwards. The first level that has such files is used.
 LEVELS = (("",), ("raw", "gzip"), ("*/raw",))
-INT = b"\0\0\x0c\x02"  # the first bytes of QMNIST's labels: a matrix of 32-bit integers
-MAX_LABELS = 10_000_000  # rows in a file of QMNIST's labels
 
 
 @dataclass(frozen=True)
@@ -113,16 +109,10 @@ def _sets(folder: Path) -> file_sets.FileSets:
 
 
 def _read(path: Path) -> np.ndarray:
-    """Read one file; of QMNIST's labels, the first column, which is the class."""
+    """Read one file; of QMNIST's labels, (n, 8) integers, the first column, which is the class."""
     if "-int" not in path.name.lower():
         return idx.read(path)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            magic, (rows, columns) = file.read(4), np.frombuffer(file.read(8), ">u4").tolist()
-            size = rows * columns * 4
-            data = file.read(size + 1) if magic == INT and rows <= MAX_LABELS and columns <= 100 else b""
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read or is truncated; expected a complete IDX file") from error
-    if magic != INT or not size or len(data) != size:
-        raise UserError(f"{path}: is not a complete IDX file of 32-bit integers; expected the labels of QMNIST")
-    return np.frombuffer(data, ">i4").reshape(rows, columns)[:, 0].astype(np.int64)
+    integers = idx.read(path, idx.INTEGERS)
+    if integers.ndim != 2 or not integers.size:
+        raise UserError(f"{path}: the shape is {integers.shape}; expected (n, 8), the labels of QMNIST")
+    return integers[:, 0].astype(np.int64)

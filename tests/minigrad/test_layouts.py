@@ -16,6 +16,7 @@ from minigrad import datasets
 from minigrad.datasets import known, load_images
 from minigrad.datasets.idx_files import KEYS
 from minigrad.datasets.layouts import BUILT_IN
+from minigrad.runs import foreign
 
 X = np.random.default_rng(0).integers(0, 256, (60, 6, 6)).astype(np.uint8)
 Y = np.arange(60) % 3
@@ -212,9 +213,22 @@ def test_qmnist(tmp_path: Path) -> None:
         content = bytes([0, 0, 12, 2]) + np.array(details.shape, ">u4").tobytes() + details.astype(">i4").tobytes()
         (folder / f"qmnist-{part}-labels-idx2-int").write_bytes(content)
     same(datasets.load(tmp_path / "QMNIST"))
-    for damaged in (content[:-1], content + b"\0", content[:9], idx(Y[:40])):
+    empty = bytes([0, 0, 12, 2, 0, 0, 0, 0, 0, 0, 0, 8])
+    for damaged in (content[:-1], content + b"\0", content[:9], idx(Y[:40]), empty):
         (folder / "qmnist-train-labels-idx2-int").write_bytes(damaged)
         says(folder, "qmnist-train-labels-idx2-int", "expected")
+
+
+def test_gzipped_files_that_expand_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "FREE_EXPANSION", 10_000)
+    folder = idx_files(tmp_path / "raw", "qmnist-")
+    (folder / "qmnist-train-labels-idx1-ubyte").unlink()
+    header = bytes([0, 0, 12, 2]) + np.array([100_000, 8], ">u4").tobytes()
+    (folder / "qmnist-train-labels-idx2-int.gz").write_bytes(gzip.compress(header + bytes(3_200_000)))
+    says(folder, "qmnist-train-labels-idx2-int.gz", "its header describes", "expected at most")
+    for part in ("train", "test"):
+        (tmp_path / f"zeros_{part}.csv.gz").write_bytes(gzip.compress(b"0,0,0,0,0\n" * 100_000))
+    says(tmp_path / "zeros_train.csv.gz", "zeros_train.csv.gz", "expands beyond")
 
 
 def test_emnist_is_transposed_and_its_letters_start_at_1(tmp_path: Path) -> None:
