@@ -179,17 +179,17 @@ ALONG = {
 }
 
 
-def error(found: np.ndarray, exact: np.ndarray, scale: np.ndarray | None = None) -> float:
+def error(computed: np.ndarray, exact: np.ndarray, scale: np.ndarray | None = None) -> float:
     """The largest error in units of eps |scale|, by default the exact result; infinite if an overflow or a NaN differs.
 
     Subnormal results have an absolute error instead, in units of the smallest one.
     """
     fits = np.abs(exact) <= LARGEST * (1 - 4 * EPS)
     beyond = np.abs(exact) >= LARGEST * (1 + 4 * EPS)
-    if np.any(np.isnan(found) != np.isnan(exact)) or np.any(np.isfinite(found[beyond])):
+    if np.any(np.isnan(computed) != np.isnan(exact)) or np.any(np.isfinite(computed[beyond])):
         return math.inf
     size = np.broadcast_to(np.maximum(np.abs(exact if scale is None else scale), TINY), exact.shape)
-    return float(np.max(np.abs(found.astype(float) - exact)[fits] / size[fits] / EPS, initial=0))
+    return float(np.max(np.abs(computed.astype(float) - exact)[fits] / size[fits] / EPS, initial=0))
 
 
 def gradients(operation: Function, arrays: list[np.ndarray], weights: np.ndarray | None = None) -> list[np.ndarray]:
@@ -210,8 +210,8 @@ def measure_elementwise(case: Elementwise) -> tuple[float, float]:
     rng = np.random.default_rng(9)
     for weights in (np.ones(len(y), np.float32), np.ldexp(rng.uniform(1, 2, len(y)), rng.integers(-60, 61, len(y)))):
         g = weights.astype(np.float32)
-        _, *found = gradients(case.operation, arrays, g)
-        for derivative, gradient in zip(case.derivatives, found, strict=True):
+        _, *computed = gradients(case.operation, arrays, g)
+        for derivative, gradient in zip(case.derivatives, computed, strict=True):
             d = derivative(*wide)
             # The documented condition: value and derivative are representable.
             kept = (np.abs(exact) <= LARGEST) & (np.abs(exact) >= TINY) & (np.abs(d) <= LARGEST) & (np.abs(d) >= TINY)
@@ -227,9 +227,9 @@ def measure_along(case: Along) -> tuple[float, float]:
     for scale in case.scales:
         arrays = [(rng.normal(size=shape) * scale).astype(np.float32) for shape in case.shapes]
         weights = rng.uniform(0.5, 2, np.shape(case.operation(*arrays))).astype(np.float32)
-        found = gradients(case.operation, arrays, weights)
+        computed = gradients(case.operation, arrays, weights)
         exact = gradients(case.operation, [a.astype(float) for a in arrays], weights)
-        errors = [error(f, e, np.max(np.abs(e))) for f, e in zip(found, exact, strict=True)]
+        errors = [error(c, e, np.max(np.abs(e))) for c, e in zip(computed, exact, strict=True)]
         value, gradient = max(value, errors[0]), max(gradient, *errors[1:])
     return value, gradient
 

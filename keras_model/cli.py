@@ -115,13 +115,7 @@ def predict(options: Any) -> None:
         with starting():
             from . import restore, training
         net, spec = restore.restore(recipe.model.weights)
-        names, images = datasets.load_images(
-            recipe.data.path,
-            spec.input_shape,
-            spec.input_scale,
-            mnist_like=spec.mnist_like,
-            preprocess=options.preprocess,
-        )
+        names, images = predictions.load_images(recipe.data.path, spec, options)
         outputs = training.logits(net, images)
         metrics.check_outputs(outputs, recipe.data.path, weights=recipe.model.weights)
         predictions.write(out, outputs, images, names, options, spec.class_names)

@@ -24,7 +24,7 @@ FLAGS = ("--out", "--ckpt_path last")
 # DDP runs the command again in each rank's process. The first rank passes its choice on in these variables.
 FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
 LAST, BEST = "last.ckpt", "best.ckpt"
-# The files that a command adds to an existing folder.
+# The files that `test` adds to a folder.
 TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
 # The temporary checkpoints of Lightning's BatchSizeFinder and LearningRateFinder, which remain if they are interrupted.
 TEMPORARY = (".scale_batch_size_*.ckpt", ".lr_find_*.ckpt")
@@ -271,7 +271,7 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
     """
     if config.ckpt_path is not None:
         hparams = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
-        if not {"input_shape", "classes", "input_scale"} <= hparams.keys():
+        if not hparams.keys() >= set(checkpoint_file.HPARAMS):
             return None
         shape, classes, scale = tuple(hparams["input_shape"]), hparams["classes"], hparams["input_scale"]
         names, mnist_like = tuple(hparams.get("class_names", ())), hparams.get("mnist_like")

@@ -124,11 +124,8 @@ def default_callbacks(
     run.prints_lines = _prints_lines(options, callbacks)
     if run.recipe.early_stopping.patience is not None and "EarlyStopping" not in callbacks:
         defaults.append(EarlyStopping("val_loss", patience=run.recipe.early_stopping.patience))
-    if (
-        not _prints_lines(options, callbacks)
-        and BARS.isdisjoint(callbacks)
-        and options.get("enable_progress_bar") is not False
-    ):
+    shows_bar = not run.prints_lines and options.get("enable_progress_bar") is not False
+    if shows_bar and BARS.isdisjoint(callbacks):
         defaults.append(TQDMProgressBar(refresh_rate=50))
     if _saves_checkpoints(options, callbacks):
         common: dict[str, Any] = {"dirpath": run.out, "save_on_train_epoch_end": True, "enable_version_counter": False}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import datasets, recipes
+from . import recipes
 from .restore import restore, weights_option, weights_path
 from .runs import UserError, folder, metrics, predictions, run_command
 
@@ -36,13 +36,7 @@ def main(argv: Sequence[str]) -> None:
     files = predictions.files(options)
     folder_name = path.parent if options.out is None else options.out
     with folder.claim_files(folder_name, "minigrad", files, overwrite=options.overwrite) as out:
-        names, images = datasets.load_images(
-            options.data.path,
-            spec.input_shape,
-            spec.input_scale,
-            mnist_like=spec.mnist_like,
-            preprocess=options.preprocess,
-        )
+        names, images = predictions.load_images(options.data.path, spec, options)
         logits = net.predict(images)
         metrics.check_outputs(logits, options.data.path, weights=path)
         predictions.write(out, logits, images, names, options, spec.class_names)

@@ -55,8 +55,7 @@ def export(
         labels: the labels of the images, (n,), for the accuracy of int8; with None it is compared with the network.
         out: the folder.
         stem: the beginning of the file names.
-        kinds: keys of `formats.SUFFIXES`. The default None writes all that this backend can write, except h5
-            and `source`.
+        kinds: keys of `formats.SUFFIXES`; None (default) writes all that this backend can write, except h5 and `source`.
         calibration: training images, (m, *input_shape), from which the int8 converter determines the range of values.
             With test images, the measured accuracy would be too high.
         source: the file from which the network was read.

@@ -155,15 +155,15 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
     arrays, notes = layouts.read(layouts.resolve(path))
     name = {key: f"{path}: {key}" for key in ("x_train", "y_train", "x_test", "y_test")}
     x_train = checks.as_images(name["x_train"], arrays["x_train"])
-    given = labels.Labels(name["y_train"], arrays["y_train"], len(x_train))
+    train_labels = labels.Labels(name["y_train"], arrays["y_train"], len(x_train))
     if "x_test" in arrays:
         x_test = checks.as_images(name["x_test"], arrays["x_test"])
         _check_same_kind(name["x_test"], x_test, x_train)
         test = labels.Labels(name["y_test"], arrays["y_test"], len(x_test))
-        classes = labels.encode(given, test, arrays.get("class_names"))
+        classes = labels.encode(train_labels, test, arrays.get("class_names"))
         parts = Split(x_train, classes.train), Split(x_test, classes.test)
     else:
-        classes = labels.encode(given, None, arrays.get("class_names"))
+        classes = labels.encode(train_labels, None, arrays.get("class_names"))
         parts = _hold_out_test(name["x_train"], Split(x_train, classes.train))
         notes.append(
             f"{path} has no labelled test split: {len(parts[1].labels):,} of {len(x_train):,} images, the same share of"

@@ -65,7 +65,7 @@ class ClassFolders:
         y_train, y_test = (
             np.repeat(np.arange(len(names)), [len(part.get(name, ())) for name in names]) for part in (train, test)
         )
-        images = picture_set.read_all(paths[0] + paths[1])  # together, since all are grey or all are in color
+        images = picture_set.read_all(paths[0] + paths[1])  # together, since all are gray or all are in color
         arrays = {"x_train": images[: len(paths[0])], "y_train": y_train}
         if test:
             arrays |= {"x_test": images[len(paths[0]) :], "y_test": y_test}

@@ -76,13 +76,7 @@ def find(folder: Path, wanted: str | None = None, names: tuple[str, ...] = tuple
     """
     for level in LEVELS:
         places = [path for name in level for path in (sorted(folder.glob(name)) if name else [folder]) if path.is_dir()]
-        sets = {place: _sets(place) for place in places}
-        found = {place: members for place, members in sets.items() if members}
-        chosen = {
-            place: choice
-            for place, members in found.items()
-            if (choice := file_sets.choose(members, names, place, wanted))
-        }
+        chosen = {place: choice for place in places if (choice := file_sets.choose(_sets(place), names, place, wanted))}
         if len(chosen) > 1:
             raise file_sets.several(
                 folder, [place.relative_to(folder).as_posix().removesuffix("/raw") for place in chosen]

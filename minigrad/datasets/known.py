@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runs.errors import UserError
+from ..runs.foreign import parsing, read_text
 
 FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -95,12 +96,9 @@ def _mapping(path: Path) -> dict[int, str]:
     """
     if not path.is_file():
         return {}
-    try:
-        with path.open("rb") as file:
-            rows = [line.split() for line in file.read(MAX_MAPPING).splitlines() if line.strip()]
+    with parsing(path, "lines with a label and the number of a character", "cannot be read"):
+        rows = [line.split() for line in read_text(path, MAX_MAPPING).splitlines() if line.strip()]
         mapping = {int(row[0]): chr(int(row[1])) for row in rows}
-    except (OSError, ValueError, IndexError, OverflowError) as error:
-        raise UserError(f"{path}: cannot be read; expected lines with a label and the number of a character") from error
     if not mapping or sorted(mapping) != list(range(min(mapping), min(mapping) + len(mapping))):
         raise UserError(f"{path}: its labels have gaps; expected consecutive labels")
     return mapping

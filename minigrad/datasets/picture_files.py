@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runs.errors import UserError
+from ..runs.foreign import parsing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 UNSUPPORTED = (".heic", ".heif", ".avif", ".jxl", ".svg", ".pdf", ".dng")
@@ -162,22 +163,17 @@ def opened(path: Path) -> Iterator[Any]:
     """
     from PIL import Image
 
-    too_large = f"{path}: has more than {MAX_PIXELS:,} pixels; expected a smaller picture"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a large or unusual image
+    too_large = UserError(f"{path}: has more than {MAX_PIXELS:,} pixels; expected a smaller picture")
+    expected = f"a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
+    with parsing(path, expected, "cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a large or unusual image
+        try:
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UserError(too_large)
+                    raise too_large
                 yield image
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError(too_large) from error
-    except Exception as error:  # Pillow raises errors of many kinds for damaged files
-        raise UserError(
-            f"{path}: cannot be read; expected a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
-        ) from error
+        except Image.DecompressionBombError as error:
+            raise too_large from error
 
 
 def _to_8_bits(path: Path, image: Any) -> Any:

@@ -23,7 +23,7 @@ def read_all(paths: list[Path]) -> np.ndarray:
         paths: the files, at least one.
 
     Returns:
-        (n, height, width) uint8 if every pixel of every picture is grey (see `GRAY`), else (n, height, width, 3).
+        (n, height, width) uint8 if every pixel of every picture is gray (see `GRAY`), else (n, height, width, 3).
 
     Raises:
         UserError: a picture cannot be read or has another size than the first one, or all together are too large.
@@ -54,7 +54,7 @@ def read(path: Path, size: tuple[int, int] | None = None, model: Path | None = N
         model: the file that has this size, for the message.
 
     Returns:
-        (height, width) uint8 if all pixels are grey, else (height, width, 3).
+        (height, width) uint8 if all pixels are gray, else (height, width, 3).
 
     Raises:
         UserError: the file cannot be read, has another size, several pictures, more than 8 bits per channel, transparent
@@ -77,7 +77,7 @@ def _check_header(path: Path, image: object) -> None:
     if mode[0] in "IF":
         raise UserError(f"{path}: has more than 8 bits per channel; expected 8")
     if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"):
-        raise UserError(f"{path}: its colors are {mode}; expected grey or RGB")
+        raise UserError(f"{path}: its colors are {mode}; expected gray or RGB")
 
 
 def _check_size(path: Path, size: tuple[int, int], expected: tuple[int, int] | None, model: Path | None) -> None:
@@ -94,7 +94,7 @@ def _check_size(path: Path, size: tuple[int, int], expected: tuple[int, int] | N
 
 
 def _pixels(path: Path, image: object) -> np.ndarray:
-    """Decode a picture as grey pixels, or as RGB if a pixel has a color."""
+    """Decode a picture as gray pixels, or as RGB if a pixel has a color."""
     mode, info = image.mode, image.info  # type: ignore[attr-defined]
     if mode in ("LA", "PA", "RGBA") or "transparency" in info:
         rgba = np.asarray(image.convert("RGBA"))  # type: ignore[attr-defined]

@@ -57,13 +57,10 @@ def load_images(
             floats.
         mnist_like: whether the network was trained on images that are light on
             dark and centered by mass, as in MNIST; None if that is not known.
-        preprocess: `auto` brings pictures into the form of the training images
-            and prints what was done: rotates them by their EXIF tag, converts
-            and resizes them, and if `mnist_like`, separates ink from paper,
-            inverts, crops, scales and centers the digit. `none` accepts only
-            pictures of the network's size, and changes only their color mode.
-            None (default) is `auto` for picture files and `none` for arrays
-            and tables.
+        preprocess: `auto` brings pictures into the form of the training images and prints what was done: rotates them by
+            their EXIF tag, converts and resizes them, and if `mnist_like`, separates ink from paper, inverts, crops,
+            scales and centers the digit. `none` accepts only pictures of the network's size, and changes only their color
+            mode. None (default) is `auto` for picture files and `none` for arrays and tables.
 
     Returns:
         The images.
@@ -72,8 +69,12 @@ def load_images(
         UserError: a file or a value in it is invalid, or does not match the network.
     """
     data_set, files = _find(path)
-    source, names, expects_pixels = str(path), None, input_scale != 1
-    if files is None:
+    source, expects_pixels = str(path), input_scale != 1
+    if files is not None:
+        picture_files.mode_of(next(iter(files.values())), input_shape)  # refuses inputs that are not images
+        _check_dtype(source, np.dtype(np.uint8), expects_pixels=expects_pixels or bool(mnist_like))
+        images = _read_pictures(source, files, input_shape, mnist_like, preprocess)
+    else:
         name, array = _read_array(layouts.resolve(path), data_set, input_shape)
         source = f"{path}: {name}" if name else source
         images = checks.as_images(source, as_shape(source, array, input_shape))
@@ -84,21 +85,26 @@ def load_images(
         if preprocess == "auto":
             numbered = ((f"image {i}", Picture(image)) for i, image in enumerate(_as_pictures(source, images)))
             images = preprocessed(source, numbered, input_shape, mnist_like)
-    else:
-        names = list(files)
-        picture_files.mode_of(next(iter(files.values())), input_shape)
-        _check_dtype(source, np.dtype(np.uint8), expects_pixels=expects_pixels or bool(mnist_like))
-        if preprocess == "none":
-            images = np.stack([picture_files.read_exactly(file, input_shape) for file in files.values()])
-        else:
-            pictures = ((name, picture_files.read(file)) for name, file in files.items())
-            images = preprocessed(source, pictures, input_shape, mnist_like)
     _check_shape(source, images, input_shape)
     if images.dtype == np.uint8 and not expects_pixels and mnist_like:
         print(f"{source}: pixels are divided by 255, because the network was trained on floats from 0 to 1")
         images = images / np.float32(255)
     _check_dtype(source, images.dtype, expects_pixels=expects_pixels)
-    return Unlabelled(names, images)
+    return Unlabelled(None if files is None else list(files), images)
+
+
+def _read_pictures(
+    source: str,
+    files: dict[str, Path],
+    input_shape: tuple[int, ...],
+    mnist_like: bool | None,
+    preprocess: Preprocess | None,
+) -> np.ndarray:
+    """Read picture files, and bring them into the form of the training images unless `preprocess` is `none`."""
+    if preprocess == "none":
+        return np.stack([picture_files.read_exactly(file, input_shape) for file in files.values()])
+    pictures = ((name, picture_files.read(file)) for name, file in files.items())
+    return preprocessed(source, pictures, input_shape, mnist_like)
 
 
 def _find(path: str | Path) -> tuple[CsvFiles | IdxFiles | None, dict[str, Path] | None]:

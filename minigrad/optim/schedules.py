@@ -13,6 +13,7 @@ the first schedule was created.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -61,7 +62,7 @@ class Schedule:
         return [checks.number(self.name, name, v) for v in values]
 
 
-class _ByStep(Schedule):
+class _ByStep(Schedule, ABC):
     """A schedule that computes the rate of a group from its initial rate and the number of steps."""
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -77,8 +78,9 @@ class _ByStep(Schedule):
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(group.setdefault("initial_lr", group["lr"]), self.optimizer.steps)
 
+    @abstractmethod
     def _rate(self, start: float, t: int) -> float:
-        raise NotImplementedError
+        """Return the learning rate after `t` steps, for a group whose initial rate is `start`."""
 
 
 class StepLR(_ByStep):

@@ -1,16 +1,20 @@
-"""The files of `predict`: predictions.csv and, if the user asks for them, the inputs of the network."""
+"""The inputs of `predict`, and its files: predictions.csv and, if the user asks for them, the inputs of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import folder, metrics
 from .files import whole_file
 from .manifest import INPUT_ARRAYS, INPUTS, PREDICTIONS
+from .weights import NetworkSpec
+
+if TYPE_CHECKING:
+    from ..datasets import Unlabelled
 
 COLUMNS, MAX_SHOWN = 10, 200  # of inputs.png
 CELL, CAPTION = 112, 30  # pixels
@@ -24,6 +28,24 @@ def files(options: Any) -> list[str]:
         options: a namespace with the options of `recipes.predict_options`.
     """
     return [PREDICTIONS, *([INPUTS, INPUT_ARRAYS] if options.get("save_inputs") else [])]
+
+
+def load_images(path: str, spec: NetworkSpec, options: Any) -> Unlabelled:
+    """Load the images of `predict` as the input of a network.
+
+    Args:
+        path: the images, as for `datasets.load_images`.
+        spec: the network.
+        options: a namespace with the options of `recipes.predict_options`.
+
+    Raises:
+        UserError: as for `datasets.load_images`.
+    """
+    from .. import datasets  # here, since it imports this package
+
+    return datasets.load_images(
+        path, spec.input_shape, spec.input_scale, mnist_like=spec.mnist_like, preprocess=options.preprocess
+    )
 
 
 def write(
