@@ -138,7 +138,8 @@ def outputs(path: Path, images: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         return exports.outputs_in_fresh_process(READER, path, images, environment=environment)
     with tempfile.TemporaryDirectory() as temporary:
         network = Path(temporary, "network.safetensors")
-        weights.write(network, {}, spec.metadata())
+        placeholders = {name: np.zeros(shape, np.float32) for name, shape in spec.shapes().items()}
+        weights.write(network, placeholders, spec.metadata())
         return exports.outputs_in_fresh_process(READER, path, images, network, environment=environment)
 
 
