@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,17 @@ PREDICT_BATCH = 1024
 LAYER_LISTS = ("conv", "conv_norm", "hidden", "hidden_norm")
 # Layers without weights, and the name of their output.
 OUTPUT_NAMES = {"pool": "pooled", "activation": "activation"}
+
+
+class Library(TypedDict):
+    """The library that multiplies matrices: its name with version, the kernel or instruction set, and its threads.
+
+    `kernel` and `threads` are None if the library does not report them.
+    """
+
+    library: str
+    kernel: str | None
+    threads: int | None
 
 
 class Observer:
@@ -135,9 +146,11 @@ class Contender:
         environment: environment variables, set before the process starts.
         device: "cpu" or "gpu".
         open_description: what `fit_open` does differently from `fit`, in a few words.
+        default_description: what `fit_default` does differently from `fit`, in a few words.
+        program: a file in the folder `examples`, without its suffix: the program that a user of the framework writes for
+            recipe `simple`.
         step_code: references to the code of a training step and its loop, as
             the report shows it; see `results.source_code`.
-        user_code: references to the code that a user of the framework writes for a recipe.
         outside_verdict: whether the parity of the contender is reported but does not count for the verdict.
         accepts_masks: whether dropout masks can be set with `use_masks`.
     """
@@ -149,8 +162,9 @@ class Contender:
     environment: Mapping[str, str] = machine.NO_GPU
     device = "cpu"
     open_description = ""
+    default_description = ""
+    program = ""
     step_code: tuple[str, ...] = ()
-    user_code: tuple[str, ...] = ()
     outside_verdict = False
     accepts_masks = False
 
@@ -174,8 +188,13 @@ class Contender:
         """Return what `fit_open` does differently from `fit` for this recipe, in a few words; empty if nothing."""
         return cls.open_description
 
+    @classmethod
+    def default_changes(cls, recipe: Recipe) -> str:
+        """Return what `fit_default` does differently from `fit` for this recipe, in a few words; empty if nothing."""
+        return cls.default_description
+
     def load(self) -> None:
-        """Import the framework."""
+        """Import the framework, and all that it would otherwise import while it builds or trains."""
 
     def build(self, recipe: Recipe, data: Dataset, weights: Weights, dtype: str) -> None:
         """Build the recipe's network.
@@ -228,6 +247,13 @@ class Contender:
         """
         self.fit(batches, observer)
 
+    def fit_default(self, batches: Batches, observer: Observer) -> None:
+        """Train as on the first page of the framework's documentation, with its default settings.
+
+        The rules of `fit_open` apply: the same network, starting weights, optimizer, batch size and number of batches.
+        """
+        self.fit(batches, observer)
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return the logits, (n, classes), of raw images."""
         raise TypeError(f"{type(self).__name__} has no predict")
@@ -237,6 +263,17 @@ class Contender:
         path = folder / "weights.safetensors"
         weights_file.write(path, self.state(), {})
         return path
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        """Return a function that multiplies two float32 matrices with the framework, and returns when that is done.
+
+        The arrays are copied to the device, and a product is compiled, before the function is returned.
+        """
+        raise TypeError(f"{type(self).__name__} has no product")
+
+    def library(self) -> Library:
+        """Return the library that multiplies matrices."""
+        raise TypeError(f"{type(self).__name__} has no library")
 
     def describe(self) -> dict[str, Any]:
         """Return the `version` of the framework, and the number of `parameters` of the network."""

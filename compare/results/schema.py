@@ -1,8 +1,8 @@
 """The structure of `results.json`, as typed dictionaries.
 
 The keys are those of the file. Keys marked `NotRequired` are missing from a
-comparison that was stopped, whose parity check failed, or that an earlier
-version wrote.
+comparison that was stopped, or whose parity check failed. Times named `..._us`
+are in microseconds, all others in seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,96 @@ from . import typed
 
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[Dtype, Dtype] = ("float64", "float32")
-Phase = Literal["import", "build", "first_step", "train", "evaluate", "total"]
-PHASES: tuple[Phase, ...] = ("import", "build", "first_step", "train", "evaluate", "total")
+SCHEMA = 1  # changes whenever a key changes its meaning or is removed
+Division = Literal["closed", "default", "open"]
+DIVISIONS: tuple[Division, ...] = ("closed", "default", "open")
+Verdict = Literal["faster", "slower", "equivalent", "undecided"]
+Phase = Literal["import", "build", "first_step", "startup", "train", "evaluate", "total"]
+PHASES: tuple[Phase, ...] = ("import", "build", "first_step", "startup", "train", "evaluate", "total")
 
-# Seconds per phase. `train` includes `first_step`; `total` is the sum of import, build, train and evaluate.
+# Seconds per phase. `startup` is the time from the start of the process to the end of the first step, and that of later
+# compilations: import, build, and the first epoch less its other steps at the steady step time. `train` is the training of
+# the recipe's epochs, including the first step. `total` is the sum of import, build, train and evaluate.
 Seconds = TypedDict(
     "Seconds",
-    {"import": float, "build": float, "first_step": float, "train": float, "evaluate": float, "total": float},
+    {
+        "import": float,
+        "build": float,
+        "first_step": float,
+        "startup": float,
+        "train": float,
+        "evaluate": float,
+        "total": float,
+    },
 )
+
+
+class Interval(TypedDict):
+    """The ratio of two step times: its median over rounds, and the 95 % interval (None for fewer than two rounds).
+
+    "faster" means that the first of the two is faster. With fewer than `statistics.ROUNDS` rounds, and if the rounds were
+    disturbed by other processes, the verdict is "undecided".
+    """
+
+    median: float
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    rounds: int
+
+
+class Ratio(Interval):
+    """The ratio of the steady step time of contender `a` to that of `b` in one division.
+
+    `paired`: whether the two took turns on the same machine; otherwise the ratio is that of the medians.
+    """
+
+    division: Division
+    a: str
+    b: str
+    paired: bool
+
+
+class Round(TypedDict):
+    """One round: each contender trained one epoch, one after another.
+
+    Attributes:
+        stage: a division, or "sweep".
+        seed: the seed of the training.
+        point: width and batch size in the sweep, else None.
+        started: UTC, ISO 8601.
+        others: CPU share of other processes, 0 to 1, on the processors that the contenders may use.
+        steal: share of CPU time that the hypervisor took, 0 to 1.
+        disturbed: whether `others` or `steal` is too large; the round then does not count.
+        step_us: seconds of the epoch divided by its steps, in microseconds, by contender.
+    """
+
+    stage: str
+    seed: int
+    point: list[int] | None
+    started: str
+    others: float
+    steal: float
+    disturbed: bool
+    step_us: dict[str, float]
+
+
+class Products(TypedDict):
+    """The matrix products of one step, measured in the contender's process with its own library.
+
+    Attributes:
+        step_us: time of all products of a step.
+        gflops: their speed in 10^9 floating-point operations per second.
+        library: the BLAS or compiler with its version.
+        kernel: the kernel or instruction set that it selected; None if it does not report it.
+        threads: its number of threads; None if it does not report it.
+    """
+
+    step_us: float
+    gflops: float
+    library: str
+    kernel: str | None
+    threads: int | None
 
 
 class Percentiles(TypedDict):
@@ -53,7 +135,11 @@ class CurvePoint(TypedDict):
 
 
 class Run(TypedDict):
-    """One training of one contender with one seed. The last four keys exist in the closed division only."""
+    """One training of one contender with one seed. `epoch_us` has the time of a step in each epoch.
+
+    `steady_step_us` is the median of `epoch_us` without the first epoch. `latency`, `saved_bytes` and `products` exist in
+    the closed division only.
+    """
 
     seed: int
     version: str
@@ -66,18 +152,24 @@ class Run(TypedDict):
     test_images: int
     seconds: Seconds
     step_us: float
+    steady_step_us: float
+    epoch_us: list[float]
     steady_us: SteadyStep
-    images_per_second: float
     peak_memory_mb: float
     curve: list[CurvePoint]
     precision: NotRequired[str]
     seconds_to_target: NotRequired[float | None]
     latency: NotRequired[dict[str, Percentiles]]
     saved_bytes: NotRequired[int]
+    products: NotRequired[Products]
 
 
 class Measurements(TypedDict):
-    """Medians over a contender's runs, and the runs."""
+    """Medians over a contender's runs, and the runs.
+
+    `step_us` is the time of the whole training divided by the number of updates; it includes what the framework sets up
+    and compiles. `steady_step_us` is the median over the rounds that count. `images_per_second` follows from it.
+    """
 
     version: str
     parameters: int
@@ -89,6 +181,7 @@ class Measurements(TypedDict):
     accuracy_interval: list[float]
     seconds: Seconds
     step_us: float
+    steady_step_us: float
     steady_us: SteadyStep
     images_per_second: float
     peak_memory_mb: float
@@ -96,6 +189,7 @@ class Measurements(TypedDict):
     runs: list[Run]
     saved_bytes: NotRequired[float]
     latency: NotRequired[dict[str, Percentiles]]
+    products: NotRequired[Products]
 
 
 class Contender(TypedDict):
@@ -104,7 +198,7 @@ class Contender(TypedDict):
     name: str
     title: str
     trains_by: str
-    lines_of_code: NotRequired[int]
+    lines_of_code: int
     division: str
     status: str | None
 
@@ -115,13 +209,13 @@ class MeasuredContender(Contender, Measurements):
     equal_work: bool
 
 
-class OpenContender(Measurements):
-    """A contender that was timed in the open division. `open_by` describes its changes there."""
+class DivisionContender(Measurements):
+    """A contender that was timed in another division. `changes`: what it does differently there; empty if nothing."""
 
     name: str
     title: str
     division: str
-    open_by: str
+    changes: str
 
 
 class Divergence(TypedDict):
@@ -145,11 +239,17 @@ class Rounding(TypedDict):
 
 
 class ParityCell(Rounding):
-    """One contender compared with minigrad in one dtype. `first` and `divergence` describe the first divergence."""
+    """One contender compared with minigrad in one dtype. `first` and `divergence` describe the first divergence.
+
+    Each tensor has its own tolerance. `share` is the largest difference of a tensor divided by its tolerance (None if it
+    is not a number), `share_by_step` the same per step, and `limit` the tolerance of the tensor with the largest share.
+    """
 
     passed: bool
     steps: int
     limit: float
+    share: float | None
+    share_by_step: dict[Any, float | None]
     first: str | None
     divergence: NotRequired[Divergence | None]
 
@@ -208,21 +308,23 @@ class Work(TypedDict):
 
 
 class SweepPoint(TypedDict):
-    """The time of a step at one hidden width and batch size."""
+    """The time of a step at one hidden width and batch size.
+
+    Attributes:
+        step_us: median over the rounds that count.
+        steps: number of steps per round.
+        flops: floating-point operations of a step.
+        products: the matrix products of a step, as in `Products`.
+        ratio: the step time divided by the champion's; absent for the champion.
+    """
 
     width: int
     batch_size: int
     step_us: float
     steps: int
     flops: int
-
-
-class SweepAnswer(TypedDict):
-    """The answer of one contender's sweep. `flops_per_second`: of a matrix product, if it was measured."""
-
-    points: list[SweepPoint]
-    floor_us: float
-    flops_per_second: NotRequired[float]
+    products: Products
+    ratio: NotRequired[Interval]
 
 
 class SweepRow(TypedDict):
@@ -238,42 +340,37 @@ class Sweep(TypedDict):
 
     `champion` is the NumPy contender that the others are compared with.
     `crossovers` gives, per batch size and contender, the smallest width from
-    which on it is faster than the champion, or None.
+    which on it is faster than the champion at all larger widths, or None.
+    `disturbed`: whether too many of its rounds were disturbed.
     """
 
     rows: list[SweepRow]
-    flops_per_second: float | None
     batch_sizes: list[int]
     champion: str | None
     crossovers: dict[str, dict[str, int | None]]
+    disturbed: bool
 
 
-class Ratio(TypedDict):
-    """A ratio of step times with its 95 % interval. `differs` is None if there is only one seed."""
+class AccuracyDifference(TypedDict):
+    """The test accuracy of contender `a` less that of `b`, on the same images, with its 95 % interval.
 
-    ratio: float
-    low: float | None
-    high: float | None
-    differs: bool | None
-
-
-class Difference(TypedDict):
-    """A difference of accuracies with its 95 % interval. `differs` is None for one seed, unless they are equal."""
-
-    difference: float
-    low: float | None
-    high: float | None
-    differs: bool | None
-
-
-class Pair(TypedDict):
-    """Two contenders compared, paired by seed."""
+    `only_a` and `only_b` count the predictions that only one of them got right, over all seeds.
+    """
 
     a: str
     b: str
-    seeds: list[int]
-    step_us: Ratio
-    test_accuracy: Difference
+    difference: float
+    low: float
+    high: float
+    only_a: int
+    only_b: int
+
+
+class Answers(TypedDict):
+    """On how many of the `images` test images all contenders predicted the same class, with every seed."""
+
+    agree: int
+    images: int
 
 
 class Digit(TypedDict):
@@ -293,9 +390,11 @@ class Digits(TypedDict):
 
 
 class Claim(TypedDict):
-    """A common claim, the verdict on it, and the measurements behind the verdict."""
+    """A common claim, where it is made, the time or accuracy it is judged by, the verdict, and the measurements."""
 
     claim: str
+    source: str
+    judged_by: str
     verdict: str
     why: str
 
@@ -305,7 +404,7 @@ class PlanSettings(TypedDict):
 
     contenders: list[str]
     seeds: list[int]
-    open_seeds: list[int]
+    divisions: list[Division]
     points: list[list[int]]
     target: float | None
     engine: NotRequired[str]
@@ -338,12 +437,26 @@ class Environment(TypedDict):
     memory_gb: float
     blas: list[str]
     system: str
-    others_share: NotRequired[float | None]
+    host: str
+    commit: str | None
 
 
 class Results(TypedDict):
-    """All of `results.json`."""
+    """All of `results.json`.
 
+    Attributes:
+        schema: `SCHEMA`.
+        status: "not measured" if nothing was timed, or other processes disturbed too many rounds.
+        status_reason: a sentence; empty if measured.
+        command: the command line, or the call.
+        ratios: each pair of contenders once per division.
+        rounds: all rounds in the order in which they ran; empty on Ray.
+    """
+
+    schema: int
+    status: Literal["measured", "not measured"]
+    status_reason: str
+    command: str
     recipe: dict[str, Any]
     plan: PlanSettings
     data: DataInfo
@@ -351,17 +464,17 @@ class Results(TypedDict):
     finished: str | None
     parity: Parity | None
     contenders: list[Contender | MeasuredContender]
+    ratios: list[Ratio]
+    rounds: list[Round]
     work: NotRequired[Work]
     target: NotRequired[float | None]
-    open: NotRequired[list[OpenContender]]
-    pairs: NotRequired[list[Pair]]
+    default: NotRequired[list[DivisionContender]]
+    open: NotRequired[list[DivisionContender]]
+    answers: NotRequired[Answers | None]
+    accuracy_differences: NotRequired[list[AccuracyDifference]]
     sweep: NotRequired[Sweep | None]
     digits: NotRequired[Digits]
     claims: NotRequired[list[Claim]]
-
-
-# Keys that results of earlier versions may lack.
-EARLIER = frozenset({"plan", "data", "runs", *Environment.__annotations__})
 
 
 def is_measured(contender: Contender | MeasuredContender) -> TypeGuard[MeasuredContender]:
@@ -388,11 +501,10 @@ def read(path: str) -> Results:
     """Read the results of a comparison.
 
     Args:
-        path: a run folder, or its `results.json`. Files of earlier versions are
-            accepted; they may lack keys marked `NotRequired`.
+        path: a run folder, or its `results.json`.
 
     Raises:
-        UserError: there is no such file, or it holds no results of a comparison.
+        UserError: there is no such file, it holds no results of a comparison, or it has another schema.
     """
     location = expand(path)
     with parsing(path, f"its {folder.RESULTS}", "no results of python -m compare"):
@@ -400,7 +512,9 @@ def read(path: str) -> Results:
         if not file.exists():
             raise UserError(f"{path}: no {folder.RESULTS}; expected a run folder of python -m compare")
         content = typed.escaped(foreign.read_json(file))
-        typed.check(content, Results, optional=EARLIER)
+        if isinstance(content, dict) and content.get("schema") != SCHEMA:
+            raise foreign.Invalid(f"its schema is {foreign.shown(content.get('schema'), 40)}; expected {SCHEMA}")
+        typed.check(content, Results)
         for row in content["contenders"]:
             if is_measured(row):
                 _check_row(row)
