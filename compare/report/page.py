@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from minigrad import recipes
 from minigrad.datasets import Dataset
@@ -19,9 +22,10 @@ from minigrad.runs import write_text
 from .. import contenders
 from ..results import schema, source_code
 from ..results.schema import Results
-from . import images, marks, pad, page_charts, page_tables, parity_chart, text, width_chart
+from . import charts, images, pad, ratios, sweep_charts, sweep_text, tables, text, theme, training_charts
 
 Networks = Mapping[str, Mapping[str, np.ndarray]]
+Panels = list[tuple[str, Any]]
 
 
 def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks: Networks) -> None:
@@ -42,50 +46,103 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    parity = results["parity"]
-    assert parity is not None
-    titles = page_tables.parity_titles(results, parity)
-    timed = schema.agreed(results) and bool(schema.measured(results))
+    parity, titles = results["parity"], text.parity_titles(results)
+    timed = bool(ratios.timed(results, "closed"))
+    ratio = charts.ratio(results)
+    panels = {
+        "ratio": [("", ratio)] if ratio is not None else [],
+        "agreement": charts.agreement(parity, titles) if parity else [],
+        **(_panels(results) if timed else {}),
+    }
     page = templates.get_template("report.html.jinja").render(
         results=results,
         text=text,
-        marks=marks,
+        theme=theme,
         titles=titles,
-        raw=base64.b64encode(json.dumps(results, indent=2).encode()).decode(),
+        raw=base64.b64encode(json.dumps(results, separators=(",", ":")).encode()).decode(),
         recipe=recipes.dump(recipe),
-        agreement=parity_chart.chart(parity, titles),
-        agreement_table=page_tables.agreement(parity, titles),
-        figures=_figures(results, recipe, data, networks, titles) if timed else None,
+        panels=panels,
+        specs={f"{name}-{i}": theme.spec(c) for name, shown in panels.items() for i, (_, c) in enumerate(shown)},
+        vega=Markup(_vega()),
+        agreement=tables.agreement(parity, titles) if parity else None,
+        measured=_measured(results) if timed else None,
+        digits=_digits(results, data, titles) if timed else None,
+        pad=pad.payload(recipe, data, {titles[name]: weights for name, weights in networks.items()}) if timed else None,
+        programs=_programs(results) if timed else [],
     )
     write_text(path, page)
 
 
-def _figures(
-    results: Results, recipe: Recipe, data: Dataset, networks: Networks, titles: dict[str, str]
-) -> dict[str, Any]:
-    """Return the tables, charts and images of the measurements, as the template needs them."""
-    digits = results.get("digits") or {"disagree": [], "hardest": [], "disputed": 0}
+@cache
+def _vega() -> str:
+    """Return the library that draws the charts in the page: Vega, Vega-Lite and Vega-Embed, as one script."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+
+
+def _panels(results: Results) -> dict[str, Panels]:
+    """Return the charts of the measurements: (heading, chart) pairs by name."""
+    sweep, titles = results.get("sweep"), schema.titles(results)
     return {
-        "overview": page_tables.overview(results),
-        "steps": page_tables.steps(results),
-        "accuracies": page_tables.accuracies(results),
-        "equal_work": page_tables.equal_work(results),
-        "opened": page_tables.opened(results),
-        "width": width_chart.chart(results),
-        "crossovers": width_chart.sentences(results),
-        "phases": page_charts.phases(results),
-        "curves": page_charts.curves(results),
-        "seeds": page_charts.seeds(results),
-        "pairs": page_tables.pairs(results),
-        "latency": page_charts.latency(results),
-        "footprint": page_tables.footprint(results),
-        "disagree": images.embed(digits["disagree"], data, titles),
-        "hardest": images.embed(digits["hardest"], data, titles),
-        "disputed": digits["disputed"],
-        "pad": pad.payload(recipe, data, {titles[name]: weights for name, weights in networks.items()}),
-        "code": {
-            row["name"]: [source_code.source(reference) for reference in contenders.find(row["name"]).step_code]
-            for row in schema.measured(results)
-            if contenders.find(row["name"]).step_code
-        },
+        "rounds": [("", training_charts.rounds(results))] if results["rounds"] else [],
+        "times": [*training_charts.times(results)],
+        "composition": [*sweep_charts.composition(sweep, titles)] if sweep else [],
+        "width": [*sweep_charts.by_width(sweep, titles)] if sweep else [],
+        "accuracy": [("", charts.accuracy(results))],
+        "target": [*training_charts.to_target(results)],
+        "latency": [*training_charts.latency(results)],
     }
+
+
+def _measured(results: Results) -> dict[str, Any]:
+    """Return the tables and sentences of the measurements by name."""
+    shown: dict[str, Callable[[Results], Any]] = {
+        "overview": tables.overview,
+        "matrix": tables.matrix,
+        "pairs": tables.pairs,
+        "steps": tables.steps,
+        "work": tables.work,
+        "accuracy_differences": tables.accuracy_differences,
+        "products": tables.products,
+        "phases": tables.phases,
+        "latencies": tables.latencies,
+        "footprint": tables.footprint,
+        "runs": tables.runs,
+        "rounds": tables.rounds,
+        "sweep": tables.sweep,
+        "crossovers": sweep_text.sentences,
+    }
+    others = {name: tables.division(results, name) for name in schema.DIVISIONS if name != "closed"}
+    return {name: table(results) for name, table in shown.items()} | {"others": [*filter(None, others.values())]}
+
+
+def _digits(results: Results, data: Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
+    digits = results.get("digits") or {"disagree": [], "hardest": [], "disputed": 0}
+    embedded = {key: images.embed(digits[key], data, titles) for key in ("disagree", "hardest")}  # type: ignore[literal-required]
+    return {**embedded, "disputed": digits["disputed"]}
+
+
+@dataclass(frozen=True)
+class Program:
+    """The code that a user of a contender writes, as the page shows it."""
+
+    name: str
+    title: str
+    lines: int
+    code: str
+
+
+def _programs(results: Results) -> list[Program]:
+    shown = [(row, _code(contenders.find(row["name"]))) for row in schema.measured(results)]
+    return [Program(row["name"], row["title"], row["lines_of_code"], code) for row, code in shown if code]
+
+
+def _code(kind: type[contenders.Contender]) -> str:
+    """Return the contender's program, or the code of its training step if the examples are not installed."""
+    try:
+        if kind.program:
+            return source_code.program(kind.program).strip()  # type: ignore[attr-defined]
+    except (AttributeError, LookupError, OSError):
+        pass
+    return "\n\n\n".join(source_code.source(reference).strip() for reference in kind.step_code)

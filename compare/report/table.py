@@ -82,3 +82,8 @@ def gap(value: float) -> str:
 def times(value: float) -> str:
     """Format a ratio with two decimals; without from 100 on, with two digits below 0.1."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def short(value: float) -> str:
+    """Format a time with three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

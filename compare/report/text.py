@@ -9,10 +9,12 @@ from typing import Any
 from minigrad.recipes import Recipe
 from minigrad.runs.progress import network
 
-from ..parity.recording import is_weight_step
+from .. import contenders
 from ..results.schema import (
     DTYPES,
+    Division,
     Dtype,
+    Interval,
     MeasuredContender,
     Parity,
     ParityCell,
@@ -20,12 +22,11 @@ from ..results.schema import (
     ParitySummary,
     Results,
     Rounding,
-    agreed,
     measured,
     titles,
 )
-
-Line = list[tuple[int, float]]  # (step, largest difference)
+from . import ratios
+from .table import MISSING, seconds
 
 BUSY = 0.15  # share of all processors' time used by other processes, from which on a warning is shown
 
@@ -33,90 +34,143 @@ COLUMNS = (
     ("contender", "left"),
     ("accuracy", "right"),
     ("step µs", "right"),
-    ("images/s", "right"),
-    ("import s", "right"),
-    ("train s", "right"),
+    ("start-up s", "right"),
     ("total s", "right"),
     ("1 image µs", "right"),
     ("peak MB", "right"),
 )
-NOT_COMPARED = "Parity: there is no other contender to compare with minigrad."
+NOT_COMPARED = "There is no other contender to compare with minigrad."
+DIVISIONS: dict[Division, str] = {
+    "closed": "Closed division: the same weights, batches, optimizer, loss, dtype and number of threads",
+    "default": "Default division: as on the first page of each framework's documentation",
+    "open": "Open division: as each framework's documentation recommends for speed",
+}
 
 
 def cells(row: MeasuredContender) -> list[str]:
     """Return a contender's measurements as text, in the order of `COLUMNS`."""
-    seconds = row["seconds"]
+    latency = row.get("latency", {}).get("1")
     return [
         row["title"],
         f"{100 * row['test_accuracy']:.2f} %",
-        f"{row['step_us']:,.0f}",
-        f"{row['images_per_second']:,.0f}",
-        f"{seconds['import']:.2f}",
-        f"{seconds['train']:.2f}",
-        f"{seconds['total']:.2f}",
-        f"{row['latency']['1']['p50']:,.0f}",
+        f"{row['steady_step_us']:,.0f}",
+        seconds(row["seconds"]["startup"]),
+        seconds(row["seconds"]["total"]),
+        f"{latency['p50']:,.0f}" if latency else MISSING,
         f"{row['peak_memory_mb']:,.0f}",
     ]
 
 
+def answer(results: Results) -> str:
+    """Return the result in one or two sentences: whether the contenders agree, and how fast each one is."""
+    parity = results["parity"]
+    if parity is not None and parity["passed"] is False:
+        return agreement(parity, titles(results))
+    if results["status"] != "measured":
+        return f"NOT MEASURED: {results['status_reason']}"
+    return " ".join(filter(None, (_answers(results), speed(results, "closed"))))
+
+
+def _answers(results: Results) -> str:
+    answers = results.get("answers")
+    if not answers or len(measured(results)) < 2:
+        return ""
+    agree, images = answers["agree"], answers["images"]
+    if agree == images:
+        return f"Same network, same answers ({agree:,} of {images:,})."
+    return f"Same network, same answers to {agree:,} of {images:,} test images."
+
+
+def speed(results: Results, division: Division) -> str:
+    """Return a sentence with the fastest contender's step time and the others' ratios to it; empty if there is none."""
+    relative = ratios.to_fastest(results, division)
+    if not relative:
+        return ""
+    fastest, *others = relative
+    title = fastest.row["title"]
+    line = f"{title[:1].upper()}{title[1:]} {fastest.row['steady_step_us']:,.0f} µs per step"
+    compared = ", ".join(f"{other.row['title']} {ratio(other.ratio)}" for other in others if other.ratio)
+    return f"{line}; {compared}." if compared else f"{line}."
+
+
+def ratio(interval: Interval) -> str:
+    """Return a ratio as text, with its verdict if that does not say which one is faster."""
+    verdict = interval["verdict"]
+    return times(interval["median"]) + (f" ({verdict})" if verdict in ("equivalent", "undecided") else "")
+
+
+def times(value: float) -> str:
+    """Format a ratio, with two decimals below 1.2, one below 10."""
+    return f"{value:.2f}x" if value < 1.2 else f"{value:.1f}x" if value < 10 else f"{value:,.0f}x"
+
+
 def verdict(results: Results) -> list[str]:
-    """Return sentences: whether the contenders agree, which accuracy they reach, and which one is fastest."""
-    if results["parity"] is None:
-        return ["Parity: not checked, since the comparison was stopped."]
-    lines = [_agreement(results["parity"], titles(results))]
+    """Return the answer, and sentences on the agreement and the accuracy."""
+    parity = results["parity"]
+    if parity is None or parity["passed"] is False:
+        return [answer(results)]
+    lines = [answer(results), agreement(parity, titles(results))]
+    return [*lines, accuracy(results)] if ratios.timed(results, "closed") else lines
+
+
+def accuracy(results: Results) -> str:
+    """Return sentences on the accuracies and their uncertainty."""
     rows = measured(results)
-    if not agreed(results) or not rows:
-        return lines
     low, high = min(row["test_accuracy"] for row in rows), max(row["test_accuracy"] for row in rows)
     a, b = rows[0]["accuracy_interval"]
     seeds = len(rows[0]["runs"])
     medians = f" (medians of {seeds} seeds)" if seeds > 1 else ""
-    reached = f"{100 * low:.2f} % for all" if low == high else f"{100 * low:.2f} to {100 * high:.2f} %"
-    lines.append(
+    every = " for all" if len(rows) > 1 else ""
+    reached = f"{100 * low:.2f} %{every}" if low == high else f"{100 * low:.2f} to {100 * high:.2f} %"
+    return (
         f"Test accuracy: {reached}{medians}."
         f" The 95 % interval of one accuracy on {rows[0]['test_images']:,} images is ±{50 * (b - a):.2f} points."
     )
-    return [*lines, _speed(results, rows)]
 
 
-def _speed(results: Results, rows: list[MeasuredContender]) -> str:
-    """Return sentences on the fastest contender, the relative times of the others, and insignificant differences."""
-    fastest, *others = sorted(rows, key=lambda row: row["step_us"])
-    line = f"Fastest: {fastest['title']}, {fastest['step_us']:,.0f} µs per step."
-    if others:
-        ratios = ", ".join(f"{row['title']} {row['step_us'] / fastest['step_us']:.1f}" for row in others)
-        line += f" Step time relative to it: {ratios}."
-    same = [
-        row["title"]
-        for row in others
-        for pair in results["pairs"]
-        if {pair["a"], pair["b"]} == {fastest["name"], row["name"]} and pair["step_us"]["differs"] is False
-    ]
-    seeds = len(fastest["runs"])
-    return line + (
-        f" Over {seeds} seeds, its step time does not differ significantly from that of {', '.join(same)}."
-        if same
-        else ""
-    )
+def warnings(results: Results) -> list[str]:
+    """Return sentences on what makes the times unusual: variables that select kernels, and disturbed rounds."""
+    lines = []
+    if variables := results["environment"]["variables"]:
+        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
+        one = len(variables) == 1
+        lines.append(
+            f"Warning: {settings} {'is' if one else 'are'} set, which"
+            f" {'affects' if one else 'affect'} the kernels that libraries select; no user's machine has"
+            f" {'this setting' if one else 'these settings'}, so its times differ."
+        )
+    rounds = [one for one in results["rounds"] if one["stage"] != "sweep"]
+    disturbed = sum(one["disturbed"] for one in rounds)
+    if disturbed:
+        lines.append(
+            f"{disturbed} of {count(len(rounds), 'round')} {'was' if disturbed == 1 else 'were'} disturbed by other"
+            f" processes and {'does' if disturbed == 1 else 'do'} not count."
+        )
+    return lines
+
+
+def failures(results: Results) -> list[str]:
+    """Return a sentence for each contender without measurements, or whose run failed in part."""
+    rows = [row for row in results["contenders"] if row["status"] not in ("ok", None)]
+    return [f"{row['title']}: {row['status']}" for row in rows]
 
 
 def time_to_target(results: Results) -> list[tuple[str, str, str, str]]:
-    """Return rows: contender, seconds to the target in the closed and in the open division, and the changes there."""
-    opened = {row["name"]: row for row in results["open"]}
+    """Return rows: contender, and seconds to the target in the closed, default and open division."""
+    others = [{row["name"]: row for row in results.get(division, [])} for division in ("default", "open")]  # type: ignore[attr-defined]
     return [
         (
             row["title"],
             seconds_or_never(row["seconds_to_target"]),
-            seconds_or_never(opened[row["name"]]["seconds_to_target"]) if row["name"] in opened else "",
-            opened[row["name"]]["open_by"] if row["name"] in opened else "no faster way known",
-        )
+            *(seconds_or_never(rows[row["name"]]["seconds_to_target"]) if row["name"] in rows else "" for rows in others),
+        )  # type: ignore[misc]
         for row in measured(results)
     ]
 
 
-def seconds_or_never(seconds: float | None) -> str:
+def seconds_or_never(value: float | None) -> str:
     """Return seconds as text; "never" for None."""
-    return "never" if seconds is None else f"{seconds:.3g}"
+    return "never" if value is None else f"{value:.3g}"
 
 
 def equal_work(results: Results) -> str:
@@ -137,31 +191,36 @@ def busy_now(load: float) -> str:
     return f"Warning: other processes are using {100 * load:.0f} % of the CPU. The measured times will not be reliable."
 
 
-def busy_during(share: float) -> str:
-    """Return the warning, after the comparison, that other processes have affected the times."""
-    return f"Warning: other processes used {100 * share:.0f} % of the CPU. The measured times are not reliable."
+def agreement(parity: Parity, names: dict[str, str]) -> str:
+    """Return sentences on the largest difference, or on the first contender that differs.
 
-
-def _agreement(parity: Parity, names: dict[str, str]) -> str:
+    Args:
+        parity: the result of the parity stage.
+        names: titles by contender.
+    """
     if parity["passed"] is None:
         return NOT_COMPARED
-    if parity["passed"]:
-        differences = [
-            f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in summaries(parity)
-        ]
-        line = (
-            f"The contenders agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
-            f" gradient or weight is {' and '.join(differences)}."
+    if not parity["passed"]:
+        return _disagreement(parity, names)
+    differences = [f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in summaries(parity)]
+    line = (
+        f"The contenders agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
+        f" gradient or weight is {' and '.join(differences)}."
+    )
+    rounding = parity.get("rounding")
+    own = (rounding["max_abs_diff"] if rounding else None) or 0.0
+    if 2 * own >= (parity["float32"]["limit"] or math.inf):  # then rounding determines the limit
+        line += (
+            f" The float32 limit is twice {own:.1e}, by which minigrad's float32 run differs from its float64 run:"
+            " the effect of rounding."
         )
-        rounding = parity.get("rounding")
-        own = (rounding["max_abs_diff"] if rounding else None) or 0.0
-        if 2 * own >= (parity["float32"]["limit"] or math.inf):  # then rounding determines the limit
-            line += (
-                f" The float32 limit is twice {own:.1e}, by which minigrad's float32 run differs from its float64 run:"
-                " the effect of rounding."
-            )
-        return line
+    return line
+
+
+def _disagreement(parity: Parity, names: dict[str, str]) -> str:
     for name, row in parity["contenders"].items():
+        if row.get("apart"):
+            continue
         title = names.get(name, name)
         for dtype, cell in parity_cells(row):
             if not cell["passed"]:
@@ -176,17 +235,6 @@ def difference(cell: Rounding | ParitySummary) -> str:
     if cell["max_abs_diff"] is None:
         return "not a number"
     return f"{cell['max_abs_diff']:.1e}" if cell["max_abs_diff"] else "identical"
-
-
-def weight_steps(cell: Rounding | None) -> Line:
-    """Return the largest difference at the steps whose weights are recorded, without values that are not numbers."""
-    steps = {int(step): gap for step, gap in (cell["by_step"] if cell else {}).items()}
-    return [(step, gap) for step, gap in steps.items() if is_weight_step(step, max(steps)) and gap is not None]
-
-
-def positive(line: Line) -> Line:
-    """Return the points that a logarithmic axis can show."""
-    return [(step, gap) for step, gap in line if gap]
 
 
 def parity_cells(row: ParityRow) -> list[tuple[Dtype, ParityCell]]:
@@ -206,19 +254,44 @@ def architecture(results: Results) -> str:
     return network(recipe, data) + (" with batch norm" if recipe.model.batch_norm else "")
 
 
-def conditions(results: Results) -> str:
-    """Describe what was trained, and on which machine."""
-    env, recipe = results["environment"], Recipe.from_dict(results["recipe"])
-    model, data = recipe.model, recipe.data
+def training(results: Results) -> str:
+    """Describe what was trained."""
+    recipe = Recipe.from_dict(results["recipe"])
+    model, data, epochs = recipe.model, recipe.data, recipe.trainer.max_epochs
     learning = f"{model.optimizer} with learning rate {model.learning_rate}"
     learning += f" and {model.schedule} schedule" if model.schedule in ("cosine", "one_cycle") else ""
-    trained = (
-        f"{recipe.trainer.max_epochs} epochs of {results['data']['train']:,} images in batches of {data.batch_size}"
-    )
+    trained = f"{count(epochs, 'epoch')} of {results['data']['train']:,} images in batches of {data.batch_size}"
     trained += f" with augmentation {data.augment}" if data.augment != "none" else ""
-    versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
-    threads = f"{env['threads']} {'thread' if env['threads'] == 1 else 'threads'} on {env['cores']} processors"
+    return f"{architecture(results)}, {learning}, {trained}, float32"
+
+
+def processors(results: Results) -> str:
+    """Describe the processor and the number of threads."""
+    env = results["environment"]
+    return f"{env['cpu']}, {count(env['cores'], 'processor')}, {count(env['threads'], 'thread')} per process"
+
+
+def conditions(results: Results) -> str:
+    """Describe what was trained, and on which machine."""
+    env = results["environment"]
     return (
-        f"Training: {architecture(results)}, {learning}, {trained}, float32. All contenders start from the same weights"
-        f" and use the same batches. Machine: {env['cpu']}, {threads}, {', '.join(env['blas'])}. Versions: {versions}."
+        f"Training: {training(results)}. All contenders start from the same weights and use the same batches."
+        f" Machine: {processors(results)}, {', '.join(env['blas'])}. Versions: {versions(results)}."
     )
+
+
+def versions(results: Results) -> str:
+    """List the versions of the packages."""
+    return ", ".join(f"{name} {version}" for name, version in results["environment"]["versions"].items() if version)
+
+
+def parity_titles(results: Results) -> dict[str, str]:
+    """Return titles by contender, including the reference and others that only the parity stage has."""
+    names, parity = titles(results), results["parity"]
+    others = [name for name in (parity["reference"], *parity["contenders"]) if name not in names] if parity else []
+    return names | {name: contenders.find(name).title for name in others}
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 thread" or "2 threads"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,123 @@
+"""The charts of the answer: step times relative to the fastest, agreement with the reference, and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+
+from ..parity.recording import is_weight_step
+from ..results.schema import Division, Parity, Results, measured
+from . import plots, ratios, text
+from .plots import number, words
+
+EQUIVALENT = 0.05  # ratios within this distance of 1 are equivalent
+
+
+def ratio(results: Results, division: Division = "closed") -> alt.LayerChart | None:
+    """Step times relative to the fastest, with their 95 % intervals; None with fewer than two contenders."""
+    relative = ratios.to_fastest(results, division)
+    if len(relative) < 2:
+        return None
+    rows = []
+    for one in relative:
+        interval = one.ratio or {"median": 1.0, "low": None, "high": None, "verdict": "", "rounds": None}
+        step = f"{one.row['steady_step_us']:,.0f} µs"
+        shown = text.ratio(one.ratio) if one.ratio else step
+        end = interval["high"] or interval["median"]
+        rows.append({"contender": one.row["title"], "step": step, "label": shown, **interval, "end": end})
+    titles = {one.row["name"]: one.row["title"] for one in relative}
+    ends = [1.0, *(row[key] for row in rows for key in ("median", "low", "high") if row[key])]
+    scale = alt.Scale(type="log", domain=[min(0.92, 0.97 * min(ends)), 1.7 * max(ends)], nice=False)
+    axis = alt.Axis(values=plots.ticks(ends), format="~g", labelExpr="datum.label + 'x'")
+    x = alt.X("median:Q", scale=scale, axis=axis, title="step time relative to the fastest (95 % interval)")
+    y = plots.rows_axis(list(titles.values()))
+    base = plots.chart(rows)
+    band = plots.chart([{"low": 1 - EQUIVALENT, "high": 1 + EQUIVALENT}]).mark_rect(fill="var(--band)")
+    tooltip = [words("contender", "contender"), words("step", "step"), number("median", "ratio", ".3f")]
+    tooltip += [number("low", "95 % from", ".3f"), number("high", "to", ".3f"), words("verdict", "verdict")]
+    return alt.layer(
+        band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
+        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)),
+        base.mark_point(filled=True, size=110, opacity=1).encode(
+            x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
+        ),
+        base.mark_text(align="left", dx=12).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
+        plots.hover_rows(rows, y, tooltip),
+    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)
+
+
+def agreement(parity: Parity, titles: Mapping[str, str]) -> list[tuple[str, alt.LayerChart]]:
+    """The differences by step: in float64 the largest, in float32 relative to its tolerance. One panel each."""
+    panels = []
+    for dtype, key, name, form in (
+        ("float64", "by_step", "largest difference", ".1e"),
+        ("float32", "share_by_step", "difference / tolerance", ".2~r"),
+    ):
+        lines: dict[str, dict[int, float]] = {}
+        for contender, row in parity["contenders"].items():
+            cell: Any = row[dtype]  # type: ignore[literal-required]
+            steps = {int(step): gap for step, gap in cell[key].items() if gap}
+            lines[contender] = {step: gap for step, gap in steps.items() if is_weight_step(step, cell["steps"])}
+        limit = parity["float64"]["limit"] if dtype == "float64" else 1.0
+        if limit and any(lines.values()):
+            panels.append((f"{dtype}: {name}", _by_step(lines, titles, limit, form)))
+    return panels
+
+
+def _by_step(
+    lines: Mapping[str, Mapping[int, float]], titles: Mapping[str, str], limit: float, form: str
+) -> alt.LayerChart:
+    shown = {name: titles[name] for name in lines}
+    # Lines of equal values stay visible, since later ones are thinner and have smaller points.
+    rows = [
+        {"contender": titles[name], "x": step, "y": gap, "order": i}
+        for i, (name, line) in enumerate(lines.items())
+        for step, gap in line.items()
+    ]
+    steps, gaps = [row["x"] for row in rows], [row["y"] for row in rows]
+    x = alt.X("x:Q", title="step", scale=plots.span(steps, 0.02), axis=alt.Axis(values=plots.ticks(steps, 4), format=","))
+    powers = alt.Axis(values=plots.ticks([*gaps, limit], 5), format="~g" if limit == 1 else ".0e", title=None)
+    y = alt.Y("y:Q", scale=plots.span([*gaps, limit]), axis=powers)
+    width = alt.StrokeWidth("order:O", legend=None, scale=alt.Scale(range=[max(1.2, 4 - i) for i in range(len(lines))]))
+    size = alt.Size("order:O", legend=None, scale=alt.Scale(range=[max(30, 130 - 30 * i) for i in range(len(lines))]))
+    base = plots.chart(rows)
+    bound = plots.chart([{"y": limit, "label": "limit 1" if limit == 1 else f"limit {limit:.0e}"}])
+    return alt.layer(
+        bound.mark_rule(strokeDash=[6, 4]).encode(y=y),
+        bound.mark_text(align="left", dy=12, fill="var(--soft)", fontSize=12).encode(y=y, x=alt.value(4), text="label:N"),
+        base.mark_line().encode(x=x, y=y, color=plots.color(shown, True), strokeWidth=width),
+        base.mark_point(filled=True, opacity=1).encode(
+            x=x, y=y, size=size, color=plots.color(shown, True), shape=plots.shape(shown, True)
+        ),
+        plots.hover_columns(lines, titles, x, form),
+    ).properties(height=plots.HEIGHT, width=plots.WIDE)
+
+
+def accuracy(results: Results) -> alt.LayerChart:
+    """Test accuracies with their 95 % intervals."""
+    titles = {row["name"]: row["title"] for row in measured(results)}
+    rows = [
+        {
+            "contender": row["title"],
+            "accuracy": 100 * row["test_accuracy"],
+            "low": 100 * row["accuracy_interval"][0],
+            "high": 100 * row["accuracy_interval"][1],
+        }
+        for row in measured(results)
+    ]
+    y, base = plots.rows_axis(list(titles.values())), plots.chart(rows)
+    scale = alt.Scale(zero=False, nice=False, padding=30)
+    axis = alt.Axis(tickCount=4, format=".4~r", labelExpr="datum.label + ' %'")
+    x = alt.X("accuracy:Q", scale=scale, axis=axis, title="test accuracy (95 % interval over images)")
+    tooltip = [words("contender", "contender"), *(number(key, title, ".2f") for key, title in
+               (("accuracy", "accuracy, %"), ("low", "95 % from"), ("high", "to")))]  # fmt: skip
+    return alt.layer(
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)),
+        base.mark_point(filled=True, size=110, opacity=1).encode(
+            x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
+        ),
+        base.mark_text(dy=-12, fontSize=12).encode(x=x, y=y, text=alt.Text("accuracy:Q", format=".2f")),
+        plots.hover_rows(rows, y, tooltip),
+    ).properties(height=alt.Step(plots.ROW + 4), width=plots.WIDE)
