@@ -8,16 +8,16 @@ from typing import Any
 import altair as alt
 
 from ..parity.recording import is_weight_step
-from ..results.schema import Division, Parity, Results, measured
+from ..results.schema import Parity, Results, measured
 from . import plots, ratios, text
 from .plots import number, words
 
 EQUIVALENT = 0.05  # ratios within this distance of 1 are equivalent
 
 
-def ratio(results: Results, division: Division = "closed") -> alt.LayerChart | None:
+def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     """Step times relative to the fastest, with their 95 % intervals; None with fewer than two contenders."""
-    relative = ratios.to_fastest(results, division)
+    relative = ratios.to_fastest(results, "closed")
     if len(relative) < 2:
         return None
     rows = []
@@ -29,9 +29,11 @@ def ratio(results: Results, division: Division = "closed") -> alt.LayerChart | N
         rows.append({"contender": one.row["title"], "step": step, "label": shown, **interval, "end": end})
     titles = {one.row["name"]: one.row["title"] for one in relative}
     ends = [1.0, *(row[key] for row in rows for key in ("median", "low", "high") if row[key])]
-    scale = alt.Scale(type="log", domain=[min(0.92, 0.97 * min(ends)), 1.7 * max(ends)], nice=False)
+    room = plots.room([row["label"] for row in rows if row["end"] > 0.4 * max(ends)], width)
+    domain = [min(0.92, 0.97 * min(ends)), max(1.05, *ends)]
+    scale = alt.Scale(type="log", domain=domain, range=room, nice=False)
     axis = alt.Axis(values=plots.ticks(ends), format="~g", labelExpr="datum.label + 'x'")
-    x = alt.X("median:Q", scale=scale, axis=axis, title="step time relative to the fastest (95 % interval)")
+    x = alt.X("median:Q", scale=scale, axis=axis, title="relative step time, 95 % interval")
     y = plots.rows_axis(list(titles.values()))
     base = plots.chart(rows)
     band = plots.chart([{"low": 1 - EQUIVALENT, "high": 1 + EQUIVALENT}]).mark_rect(fill="var(--band)")
@@ -39,13 +41,15 @@ def ratio(results: Results, division: Division = "closed") -> alt.LayerChart | N
     tooltip += [number("low", "95 % from", ".3f"), number("high", "to", ".3f"), words("verdict", "verdict")]
     return alt.layer(
         band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
-        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)),
+        base.mark_rule(strokeWidth=3).encode(
+            x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)
+        ),
         base.mark_point(filled=True, size=110, opacity=1).encode(
             x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
         ),
         base.mark_text(align="left", dx=12).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
         plots.hover_rows(rows, y, tooltip),
-    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)
+    ).properties(height=plots.ROW * len(rows), width=width)
 
 
 def agreement(parity: Parity, titles: Mapping[str, str]) -> list[tuple[str, alt.LayerChart]]:
@@ -77,7 +81,9 @@ def _by_step(
         for step, gap in line.items()
     ]
     steps, gaps = [row["x"] for row in rows], [row["y"] for row in rows]
-    x = alt.X("x:Q", title="step", scale=plots.span(steps, 0.02), axis=alt.Axis(values=plots.ticks(steps, 4), format=","))
+    x = alt.X(
+        "x:Q", title="step", scale=plots.span(steps, 0.02), axis=alt.Axis(values=plots.ticks(steps, 4), format=",")
+    )
     powers = alt.Axis(values=plots.ticks([*gaps, limit], 5), format="~g" if limit == 1 else ".0e", title=None)
     y = alt.Y("y:Q", scale=plots.span([*gaps, limit]), axis=powers)
     width = alt.StrokeWidth("order:O", legend=None, scale=alt.Scale(range=[max(1.2, 4 - i) for i in range(len(lines))]))
@@ -86,16 +92,18 @@ def _by_step(
     bound = plots.chart([{"y": limit, "label": "limit 1" if limit == 1 else f"limit {limit:.0e}"}])
     return alt.layer(
         bound.mark_rule(strokeDash=[6, 4]).encode(y=y),
-        bound.mark_text(align="left", dy=12, fill="var(--soft)", fontSize=12).encode(y=y, x=alt.value(4), text="label:N"),
-        base.mark_line().encode(x=x, y=y, color=plots.color(shown, True), strokeWidth=width),
+        bound.mark_text(align="left", dy=12, fill="var(--soft)", fontSize=12).encode(
+            y=y, x=alt.value(4), text="label:N"
+        ),
+        base.mark_line().encode(x=x, y=y, color=plots.color(shown), strokeWidth=width),
         base.mark_point(filled=True, opacity=1).encode(
-            x=x, y=y, size=size, color=plots.color(shown, True), shape=plots.shape(shown, True)
+            x=x, y=y, size=size, color=plots.color(shown), shape=plots.shape(shown)
         ),
         plots.hover_columns(lines, titles, x, form),
     ).properties(height=plots.HEIGHT, width=plots.WIDE)
 
 
-def accuracy(results: Results) -> alt.LayerChart:
+def accuracy(results: Results, width: Any = plots.WIDE) -> alt.LayerChart:
     """Test accuracies with their 95 % intervals."""
     titles = {row["name"]: row["title"] for row in measured(results)}
     rows = [
@@ -108,16 +116,21 @@ def accuracy(results: Results) -> alt.LayerChart:
         for row in measured(results)
     ]
     y, base = plots.rows_axis(list(titles.values())), plots.chart(rows)
-    scale = alt.Scale(zero=False, nice=False, padding=30)
+    ends = [row["low"] for row in rows], [row["high"] for row in rows]
+    scale = alt.Scale(domain=[min(ends[0]), max(ends[1])], nice=False, range=plots.room(["92.61"], width))
     axis = alt.Axis(tickCount=4, format=".4~r", labelExpr="datum.label + ' %'")
-    x = alt.X("accuracy:Q", scale=scale, axis=axis, title="test accuracy (95 % interval over images)")
+    x = alt.X("accuracy:Q", scale=scale, axis=axis, title="test accuracy, 95 % interval")
     tooltip = [words("contender", "contender"), *(number(key, title, ".2f") for key, title in
                (("accuracy", "accuracy, %"), ("low", "95 % from"), ("high", "to")))]  # fmt: skip
     return alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)
+        ),
         base.mark_point(filled=True, size=110, opacity=1).encode(
             x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
         ),
-        base.mark_text(dy=-12, fontSize=12).encode(x=x, y=y, text=alt.Text("accuracy:Q", format=".2f")),
+        base.mark_text(align="left", dx=8).encode(
+            x=alt.X("high:Q", scale=scale), y=y, text=alt.Text("accuracy:Q", format=".2f")
+        ),
         plots.hover_rows(rows, y, tooltip),
-    ).properties(height=alt.Step(plots.ROW + 4), width=plots.WIDE)
+    ).properties(height=plots.ROW * len(rows), width=width)

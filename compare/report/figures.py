@@ -12,6 +12,7 @@ from ..results.schema import Results
 from . import charts, ratios, sweep_charts, text, theme
 
 WIDTH = 820  # pixels; the PNG has twice as many
+HALF = WIDTH // 2 - 90  # without the labels at the left
 
 
 def draw(path: Path, results: Results) -> None:
@@ -19,15 +20,16 @@ def draw(path: Path, results: Results) -> None:
     parity, titles = results["parity"], text.parity_titles(results)
     assert parity is not None
     parts: list[alt.Chart | alt.LayerChart | alt.HConcatChart] = []
-    if (ratio := charts.ratio(results)) is not None:
-        parts.append(ratio.properties(width=WIDTH - 90))
-    panels = [panel.properties(title=heading, height=150) for heading, panel in charts.agreement(parity, titles)]
+    if (ratio := charts.ratio(results, WIDTH - 90)) is not None:
+        parts.append(ratio)
+    panels = [
+        panel.properties(title=heading, height=150, width=HALF) for heading, panel in charts.agreement(parity, titles)
+    ]
     if ratios.timed(results, "closed"):
-        panels = [*panels[:1], charts.accuracy(results).properties(title="test accuracy")]
+        panels = [*panels[:1], charts.accuracy(results, HALF).properties(title="test accuracy")]
     if panels:
-        parts.append(alt.hconcat(*(panel.properties(width=WIDTH / len(panels) - 90) for panel in panels), spacing=40))
-    lines = [line for sentence in text.verdict(results) for line in textwrap.wrap(sentence, 118)]
-    heading = alt.TitleParams(text=textwrap.wrap(text.answer(results), 105), subtitle=lines[0:0], offset=16)
+        parts.append(alt.hconcat(*panels, spacing=40))
+    heading = alt.TitleParams(text=textwrap.wrap(text.answer(results), 105), offset=16)
     theme.draw(path, alt.vconcat(*parts, spacing=28).properties(title=heading) if parts else _empty(heading))
 
 
@@ -42,4 +44,4 @@ def draw_crossover(path: Path, results: Results) -> None:
     assert sweep
     panels = sweep_charts.by_width(sweep, schema.titles(results))
     shown = [panel.properties(title=heading, width=max(300, WIDTH / len(panels))) for heading, panel in panels]
-    theme.draw(path, alt.hconcat(*shown, spacing=40))
+    theme.draw(path, alt.hconcat(*shown, spacing=40), legend=True)

@@ -138,14 +138,14 @@ function changed() {
   requestAnimationFrame(() => {
     waiting = false;
     const values = pixels();
-    const answers = isEmpty() ? [] : answersTo(values);
+    const answers = isEmpty() ? [] : merged(answersTo(values));
     const summary = find("summary");
     summary.setAttribute("aria-busy", pen.down); // announced when the pen is lifted
     summary.textContent = answers.length ? sentence(answers, data.names) : EMPTY;
     find("pen").textContent = pen.down ? "down" : "up";
     paintPad(canvas, { strokes, image: image && { values: image, height, width }, pen });
     paintPixels(find("seen"), { values, height, width });
-    fillTable(rows, answers);
+    fillTable(find("answers").tHead.rows[0], rows, answers);
   });
 }
 

@@ -61,6 +61,14 @@ const SHOWN = 10; // maximum number of rows in the table
 const percent = (p) => (Number.isNaN(p) ? "not a number" : `${Math.round(100 * p)} %`);
 const largest = (values) => values.indexOf(Math.max(...values)); // -1 if all are NaN
 
+/** Return the answers with one title and their mean if all networks select the same class, else as they are. */
+function merged(answers) {
+  const labels = new Set(answers.map(({ values }) => largest(values)));
+  if (answers.length < 2 || labels.size > 1 || labels.has(-1)) return answers;
+  const mean = (_, label) => answers.reduce((sum, { values }) => sum + values[label], 0) / answers.length;
+  return [{ title: `all ${answers.length} contenders`, values: [...answers[0].values].map(mean) }];
+}
+
 /** Return a summary such as "3: minigrad 98 %, Keras 97 %; 5: torch 51 %", the class of most networks first. */
 function sentence(answers, names) {
   const groups = new Map();
@@ -74,14 +82,19 @@ function sentence(answers, names) {
     .join("; ");
 }
 
-/** Fill one row per class and one column per network; of many classes, show the most probable ones. */
-function fillTable(rows, answers) {
+/** Fill one row per class and one column per answer; of many classes, show the most probable ones. */
+function fillTable(heading, rows, answers) {
+  [...heading.cells].slice(1).forEach((cell, i) => {
+    cell.hidden = i > 0 && i >= answers.length;
+    cell.textContent = answers[i]?.title ?? "";
+  });
   const best = rows.map((_, label) => Math.max(...answers.map(({ values }) => values[label])));
   const likeliest = [...best.keys()].sort((a, b) => best[b] - best[a]).slice(0, SHOWN);
   rows.forEach((row, label) => {
     row.hidden = !likeliest.includes(label);
     [...row.cells].slice(1).forEach((cell, i) => {
       const values = answers[i]?.values;
+      cell.hidden = i > 0 && i >= answers.length;
       cell.textContent = values ? percent(values[label]) : "";
       cell.style.setProperty("--p", values?.[label] || 0);
       cell.classList.toggle("best", Boolean(values) && largest(values) === label);

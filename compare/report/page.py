@@ -62,6 +62,7 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
         raw=base64.b64encode(json.dumps(results, separators=(",", ":")).encode()).decode(),
         recipe=recipes.dump(recipe),
         panels=panels,
+        legends=_legends(results, titles),
         specs={f"{name}-{i}": theme.spec(c) for name, shown in panels.items() for i, (_, c) in enumerate(shown)},
         vega=Markup(_vega()),
         agreement=tables.agreement(parity, titles) if parity else None,
@@ -93,6 +94,20 @@ def _panels(results: Results) -> dict[str, Panels]:
         "target": [*training_charts.to_target(results)],
         "latency": [*training_charts.latency(results)],
     }
+
+
+def _legends(results: Results, titles: Mapping[str, str]) -> dict[str, list[tuple[str, str, str]]]:
+    """Return the legends of charts: (label, color, shape) of each entry."""
+    parity, sweep = results["parity"], results.get("sweep")
+    shown = {
+        "agreement": list(parity["contenders"]) if parity else [],
+        "width": [row["contender"] for row in sweep["rows"]] if sweep else [],
+    }
+    legends = {
+        key: [(titles[name], theme.color(name), theme.shape(name)) for name in names] for key, names in shown.items()
+    }
+    square = theme.shape("by_hand")
+    return {**legends, "composition": [(name, f"var(--{part})", square) for part, name in sweep_charts.PARTS.items()]}
 
 
 def _measured(results: Results) -> dict[str, Any]:

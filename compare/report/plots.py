@@ -11,7 +11,7 @@ import altair as alt
 from . import theme
 
 Rows = Sequence[Mapping[str, Any]]
-ROW, HEIGHT = 30, 260  # pixels
+ROW, HEIGHT = 27, 240  # pixels
 WIDE: Any = "container"  # as wide as the page
 
 
@@ -20,25 +20,18 @@ def chart(rows: Rows) -> alt.Chart:
     return alt.Chart(alt.Data(values=list(rows)))
 
 
-def color(titles: Mapping[str, str], legend: bool = False) -> alt.Color:
+def color(titles: Mapping[str, str]) -> alt.Color:
     """Return the color of the contenders; `titles` by name."""
-    scale = alt.Scale(domain=list(titles.values()), range=[theme.color(name) for name in titles])
-    return alt.Color("contender:N", scale=scale, legend=_legend(titles) if legend else None)
+    return alt.Color(
+        "contender:N", scale=alt.Scale(domain=list(titles.values()), range=[theme.color(name) for name in titles])
+    )
 
 
-def shape(titles: Mapping[str, str], legend: bool = False) -> alt.Shape:
+def shape(titles: Mapping[str, str]) -> alt.Shape:
     """Return the shape of the contenders; `titles` by name."""
-    scale = alt.Scale(domain=list(titles.values()), range=[theme.shape(name) for name in titles])
-    return alt.Shape("contender:N", scale=scale, legend=_legend(titles) if legend else None)
-
-
-def _legend(titles: Mapping[str, str]) -> alt.Legend:
-    return alt.Legend(columns=columns(titles.values()))
-
-
-def columns(labels: Iterable[str]) -> Any:
-    """Return as many columns of a legend as fit the width of the chart."""
-    return alt.expr(f"max(1, floor(width / {40 + 7.5 * max(map(len, labels), default=1):.0f}))")
+    return alt.Shape(
+        "contender:N", scale=alt.Scale(domain=list(titles.values()), range=[theme.shape(name) for name in titles])
+    )
 
 
 def rows_axis(labels: Sequence[str]) -> alt.Y:
@@ -52,7 +45,9 @@ def hover_rows(rows: Rows, y: alt.Y, tooltip: Sequence[alt.Tooltip]) -> alt.Char
     return chart(rows).mark_rect(opacity=0).encode(y=y, tooltip=list(tooltip))
 
 
-def hover_columns(lines: Mapping[str, Mapping[int, float]], titles: Mapping[str, str], x: alt.X, form: str) -> alt.Chart:
+def hover_columns(
+    lines: Mapping[str, Mapping[int, float]], titles: Mapping[str, str], x: alt.X, form: str
+) -> alt.Chart:
     """Return an invisible layer that shows all values at the x position of the pointer.
 
     Args:
@@ -76,6 +71,12 @@ def number(key: str, title: str, form: str = ",.4~r") -> alt.Tooltip:
 def words(key: str, title: str) -> alt.Tooltip:
     """Return a text of the tooltip."""
     return alt.Tooltip(f"{key}:N", title=title)
+
+
+def room(labels: Iterable[str], width: Any = WIDE) -> list[Any]:
+    """Return the range of a horizontal scale that leaves room for the longest of these labels at its right."""
+    pixels = round(22 + 7.5 * max(map(len, labels), default=0))
+    return [0, alt.expr(f"width - {pixels}") if width == WIDE else width - pixels]
 
 
 def span(values: Iterable[float], margin: float = 0.08) -> alt.Scale:

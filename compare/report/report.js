@@ -1,6 +1,6 @@
 // Draws the charts of the page. Their colors are CSS variables, so that they follow the theme of the page.
 
-const PRINTED = 680; // width of the text of a printed page, in pixels
+const PRINTED = 850; // pixels; the style sheet then makes the charts as wide as the printed page
 
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const options = { mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
@@ -9,6 +9,7 @@ const views = [];
 const drawn = Object.entries(charts).map(async ([name, spec]) => {
   const element = document.getElementById(`chart-${name}`);
   const { view } = await vegaEmbed(element, spec, options);
+  await view.resize().runAsync(); // a second layout, since the number of columns of a legend depends on the width
   views.push({ view, element });
 });
 Promise.all(drawn).then(() => { document.body.dataset.charts = drawn.length; });

@@ -11,7 +11,7 @@ from . import plots, sweep_text, table
 from .plots import number, words
 
 # Part of a step: its legend. The color is the variable of the same name.
-PARTS = {"products": "own matrix products", "overhead": "overhead", "rest": "remainder"}
+PARTS = {"products": "matrix products", "overhead": "overhead", "rest": "remainder"}
 
 
 def by_width(sweep: Sweep, titles: Mapping[str, str]) -> list[tuple[str, alt.LayerChart]]:
@@ -32,19 +32,21 @@ def _by_width(points: Mapping[str, Mapping[int, SweepPoint]], titles: Mapping[st
     ]
     widths = sorted({row["x"] for row in rows})
     heights = [row[key] for row in rows for key in ("y", "products")]
-    x = alt.X("x:Q", title="hidden width", scale=plots.span(widths, 0.03), axis=alt.Axis(values=_thinned(widths), format=","))
-    axis = alt.Axis(values=plots.ticks(heights, 6), format=",~r")
+    x = alt.X(
+        "x:Q", title="hidden width", scale=plots.span(widths, 0.03), axis=alt.Axis(values=_thinned(widths), format=",")
+    )
+    axis = alt.Axis(values=plots.ticks(heights, 6), format=",~f")
     scale = plots.span(heights)
     y = alt.Y("y:Q", title="µs per step (dashed: own matrix products)", scale=scale, axis=axis)
     base = plots.chart(rows)
     lines = {name: {width: point["step_us"] for width, point in line.items()} for name, line in points.items()}
     return alt.layer(
         base.mark_line(strokeDash=[5, 4], strokeWidth=1.3).encode(
-            x=x, y=alt.Y("products:Q", scale=scale), color=plots.color(shown, True)
+            x=x, y=alt.Y("products:Q", scale=scale), color=plots.color(shown)
         ),
-        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=plots.color(shown, True)),
+        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=plots.color(shown)),
         base.mark_point(filled=True, size=80, opacity=1).encode(
-            x=x, y=y, color=plots.color(shown, True), shape=plots.shape(shown, True)
+            x=x, y=y, color=plots.color(shown), shape=plots.shape(shown)
         ),
         plots.hover_columns(lines, titles, x, ",.4~r"),
     ).properties(height=340, width=plots.WIDE)
@@ -87,12 +89,12 @@ def _composition(
         end = max(step, sum(parts.values()))
         totals.append({"contender": titles[name], "step": step, "end": end, "label": table.micros(step), **parts})
     y = plots.rows_axis([titles[name] for name in points])
-    scale = alt.Scale(domain=[0, 1.22 * max(row["end"] for row in totals)], nice=False)
-    axis = alt.Axis(tickCount=4, format=",")
+    room = plots.room(row["label"] for row in totals)
+    scale = alt.Scale(domain=[0, max(row["end"] for row in totals)], range=room, nice=False)
+    axis = alt.Axis(tickCount=3, format=",~f")
     fill = alt.Color(
         "part:N",
         scale=alt.Scale(domain=list(PARTS.values()), range=[f"var(--{part})" for part in PARTS]),
-        legend=alt.Legend(symbolType="square", columns=plots.columns(PARTS.values())),
     )
     tooltip = [words("contender", "contender"), number("step", "step, µs")]
     tooltip += [number(part, f"{name}, µs") for part, name in PARTS.items()]
@@ -104,4 +106,4 @@ def _composition(
         base.mark_tick(thickness=2, size=22, color="var(--ink)").encode(x=alt.X("step:Q", scale=scale), y=y),
         base.mark_text(align="left", dx=6).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
         plots.hover_rows(totals, y, tooltip),
-    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)  # fmt: skip
+    ).properties(height=plots.ROW * len(totals), width=plots.WIDE)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..results import schema
 from ..results.schema import PHASES, Division, Parity, Results, Verdict, measured
-from . import ratios, sweep_text, text
+from . import ratios, text
 from .table import Columns, Table, as_text, micros, percent, seconds, times, whole
 
 
@@ -71,8 +71,17 @@ def pairs(results: Results) -> Table:
     columns: Columns = [("first", str), ("second", str), ("division", str), ("first / second", times)]
     columns += [("95 % from", times), ("to", times), ("verdict", str), ("rounds", whole), ("paired", str)]
     rows = [
-        [titles[pair["a"]], titles[pair["b"]], pair["division"], pair["median"], pair["low"], pair["high"]]
-        + [pair["verdict"], pair["rounds"], "yes" if pair["paired"] else "no"]
+        [
+            titles[pair["a"]],
+            titles[pair["b"]],
+            pair["division"],
+            pair["median"],
+            pair["low"],
+            pair["high"],
+            pair["verdict"],
+            pair["rounds"],
+            "yes" if pair["paired"] else "no",
+        ]
         for pair in results["ratios"]
     ]
     return Table("Step time of the first contender divided by that of the second", columns, rows)
@@ -96,8 +105,16 @@ def work(results: Results) -> Table:
     columns += [("same work", str), ("test accuracy", percent), ("95 % from", percent), ("to", percent)]
     columns += [("test loss", lambda v: f"{v:.4f}")]
     rows = [
-        [row["title"], row["updates"], row["samples"], row["parameters"], "yes" if row["equal_work"] else "NO"]
-        + [row["test_accuracy"], *row["accuracy_interval"], row["test_loss"]]
+        [
+            row["title"],
+            row["updates"],
+            row["samples"],
+            row["parameters"],
+            "yes" if row["equal_work"] else "NO",
+            row["test_accuracy"],
+            *row["accuracy_interval"],
+            row["test_loss"],
+        ]
         for row in measured(results)
     ]
     return Table("Work and accuracy", columns, rows)
@@ -133,7 +150,16 @@ def products(results: Results) -> Table | None:
     for row in rows:
         p, step = row["products"], row["steady_step_us"]
         values.append(
-            [row["title"], p["gflops"], p["step_us"], step, p["step_us"] / step, p["library"], p["kernel"], p["threads"]]
+            [
+                row["title"],
+                p["gflops"],
+                p["step_us"],
+                step,
+                p["step_us"] / step,
+                p["library"],
+                p["kernel"],
+                p["threads"],
+            ]
         )
     return Table("Matrix products of a step, measured alone in the contender's own library", columns, values)
 
@@ -177,8 +203,14 @@ def footprint(results: Results) -> Table:
     columns: Columns = [("contender", str), ("peak MB", whole), ("saved kB", lambda v: f"{v:,.1f}")]
     columns += [("lines of code", whole), ("trains by", str), ("version", str)]
     rows = [
-        [row["title"], row["peak_memory_mb"], row["saved_bytes"] / 1000 if "saved_bytes" in row else None]
-        + [row["lines_of_code"], row["trains_by"], row["version"]]
+        [
+            row["title"],
+            row["peak_memory_mb"],
+            row["saved_bytes"] / 1000 if "saved_bytes" in row else None,
+            row["lines_of_code"],
+            row["trains_by"],
+            row["version"],
+        ]
         for row in measured(results)
     ]
     return Table("Memory, files and code", columns, rows)
@@ -186,11 +218,31 @@ def footprint(results: Results) -> Table:
 
 def runs(results: Results) -> Table:
     """Each training of each contender in each division."""
-    columns: Columns = [("contender", str), ("division", str), ("seed", as_text), ("step µs", micros), ("train s", seconds)]
-    columns += [("total s", seconds), ("s to target", seconds), ("test accuracy", percent), ("test loss", lambda v: f"{v:.4f}")]
+    columns: Columns = [
+        ("contender", str),
+        ("division", str),
+        ("seed", as_text),
+        ("step µs", micros),
+        ("train s", seconds),
+    ]
+    columns += [
+        ("total s", seconds),
+        ("s to target", seconds),
+        ("test accuracy", percent),
+        ("test loss", lambda v: f"{v:.4f}"),
+    ]
     rows = [
-        [row["title"], name, str(run["seed"]), run["steady_step_us"], run["seconds"]["train"], run["seconds"]["total"]]
-        + [run.get("seconds_to_target"), run["test_accuracy"], run["test_loss"]]
+        [
+            row["title"],
+            name,
+            str(run["seed"]),
+            run["steady_step_us"],
+            run["seconds"]["train"],
+            run["seconds"]["total"],
+            run.get("seconds_to_target"),
+            run["test_accuracy"],
+            run["test_loss"],
+        ]
         for name in schema.DIVISIONS
         for row in ratios.timed(results, name)
         for run in row["runs"]
@@ -201,11 +253,24 @@ def runs(results: Results) -> Table:
 def rounds(results: Results) -> Table:
     """Each round."""
     titles = schema.titles(results)
-    columns: Columns = [("started", str), ("stage", str), ("seed", as_text), ("other processes", _share), ("steal", _share)]
+    columns: Columns = [
+        ("started", str),
+        ("stage", str),
+        ("seed", as_text),
+        ("other processes", _share),
+        ("steal", _share),
+    ]
     columns += [("counts", str), *((title, micros) for title in titles.values())]
     rows = [
-        [one["started"][:19], one["stage"], str(one["seed"]), one["others"], one["steal"]]
-        + ["no" if one["disturbed"] else "yes", *(one["step_us"].get(name) for name in titles)]
+        [
+            one["started"][:19],
+            one["stage"],
+            str(one["seed"]),
+            one["others"],
+            one["steal"],
+            "no" if one["disturbed"] else "yes",
+            *(one["step_us"].get(name) for name in titles),
+        ]
         for one in results["rounds"]
         if one["stage"] != "sweep"
     ]
@@ -229,5 +294,15 @@ def sweep(results: Results) -> Table:
             ratio: Any = p.get("ratio") or {"median": None, "verdict": None}
             first: Sequence[Any] = [titles[row["contender"]], p["batch_size"], p["width"], p["step_us"]]
             own = p["products"]
-            rows.append([*first, ratio["median"], ratio["verdict"], row["floor_us"], own["step_us"], own["gflops"], own["library"]])
+            rows.append(
+                [
+                    *first,
+                    ratio["median"],
+                    ratio["verdict"],
+                    row["floor_us"],
+                    own["step_us"],
+                    own["gflops"],
+                    own["library"],
+                ]
+            )
     return Table("Time of a step by width and batch size", columns, rows)

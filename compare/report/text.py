@@ -162,7 +162,10 @@ def time_to_target(results: Results) -> list[tuple[str, str, str, str]]:
         (
             row["title"],
             seconds_or_never(row["seconds_to_target"]),
-            *(seconds_or_never(rows[row["name"]]["seconds_to_target"]) if row["name"] in rows else "" for rows in others),
+            *(
+                seconds_or_never(rows[row["name"]]["seconds_to_target"]) if row["name"] in rows else ""
+                for rows in others
+            ),
         )  # type: ignore[misc]
         for row in measured(results)
     ]

@@ -33,13 +33,14 @@ def _bars(
     values = [{"contender": row["title"], "value": value(row), "label": show(value(row))} for row in rows]
     titles = {row["name"]: row["title"] for row in rows}
     y, base = plots.rows_axis(list(titles.values())), plots.chart(values)
-    scale = alt.Scale(domain=[0, 1.3 * max(row["value"] for row in values)], nice=False)
-    x = alt.X("value:Q", scale=scale, axis=alt.Axis(tickCount=4, format=",~r"), title=unit)
+    room = plots.room(row["label"] for row in values)
+    scale = alt.Scale(domain=[0, max(row["value"] for row in values)], range=room, nice=False)
+    x = alt.X("value:Q", scale=scale, axis=alt.Axis(tickCount=3, format=",~f"), title=unit)
     return alt.layer(
         base.mark_bar(height=16).encode(x=x, y=y, color=plots.color(titles)),
         base.mark_text(align="left", dx=6).encode(x=x, y=y, text="label:N"),
         plots.hover_rows(values, y, [words("contender", "contender"), number("value", unit)]),
-    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)
+    ).properties(height=plots.ROW * len(values), width=plots.WIDE)
 
 
 def rounds(results: Results) -> alt.LayerChart:
@@ -58,7 +59,7 @@ def rounds(results: Results) -> alt.LayerChart:
         if name in titles
     ]
     medians = {row["title"]: row["steady_step_us"] for row in measured(results)}
-    return _dots(rows, titles, medians, "µs per step of a round", "round")
+    return _dots(rows, titles, medians, "µs per step of a round", "round", most=7)
 
 
 def to_target(results: Results) -> Panels:
@@ -80,17 +81,16 @@ def to_target(results: Results) -> Panels:
 
 
 def _dots(
-    rows: plots.Rows, titles: Mapping[str, str], medians: Mapping[str, float], unit: str, what: str
+    rows: plots.Rows, titles: Mapping[str, str], medians: Mapping[str, float], unit: str, what: str, most: int = 4
 ) -> alt.LayerChart:
     """One dot per row, and a line at the median with its value at the right."""
     values: list[float] = [*(row["value"] for row in rows), *medians.values()]
     low, high = min(values, default=1.0), max(values, default=1.0)
-    scale = alt.Scale(type="log", domain=[low / 1.06, high * (high / low) ** 0.3 * 1.12], nice=False)
-    axis = alt.Axis(values=plots.ticks(values, 5), format=",~r")
+    room = plots.room(table.short(value) for value in medians.values())
+    scale = alt.Scale(type="log", domain=[low / 1.06, high * 1.06], range=room, nice=False)
+    axis = alt.Axis(values=plots.ticks(values, most), format=",~f")
     x, y = alt.X("value:Q", scale=scale, axis=axis, title=unit), plots.rows_axis(list(titles.values()))
     middle = [{"contender": title, "value": value, "label": table.short(value)} for title, value in medians.items()]
-    ends = {title: max([row["value"] for row in rows if row["contender"] == title], default=v) for title, v in medians.items()}
-    labels = [{**row, "end": ends[row["contender"]]} for row in middle]
     counts = "datum.group == 'counts'"
     return alt.layer(
         plots.chart(rows).mark_point(filled=True, size=70).encode(
@@ -100,8 +100,8 @@ def _dots(
             tooltip=[words("contender", "contender"), words("what", what), number("value", unit)],
         ),
         plots.chart(middle).mark_tick(thickness=2, size=22, color="var(--ink)").encode(x=x, y=y),
-        plots.chart(labels).mark_text(align="left", dx=10).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
-    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)  # fmt: skip
+        plots.chart(middle).mark_text(align="right").encode(x=alt.value(alt.expr("width")), y=y, text="label:N"),
+    ).properties(height=plots.ROW * len(titles), width=plots.WIDE)  # fmt: skip
 
 
 def latency(results: Results) -> Panels:
@@ -114,19 +114,22 @@ def latency(results: Results) -> Panels:
 
 def _latency(rows: Sequence[MeasuredContender], titles: Mapping[str, str], n: str) -> alt.LayerChart:
     values: list[dict[str, Any]] = [
-        {"contender": row["title"], **row["latency"][n], "label": table.micros(row["latency"][n]["p50"])} for row in rows
+        {"contender": row["title"], **row["latency"][n], "label": table.micros(row["latency"][n]["p50"])}
+        for row in rows
     ]
     ends = [row[key] for row in values for key in ("p50", "p99")]
-    low, high = min(ends), max(ends)
-    scale = alt.Scale(type="log", domain=[low / 1.1, high * (high / low) ** 0.35], nice=False)
-    axis = alt.Axis(values=plots.ticks(ends, 4), format=",~r")
-    x, y = alt.X("p50:Q", scale=scale, axis=axis, title="µs (line to the 99th percentile)"), plots.rows_axis(list(titles.values()))
+    low, high, room = min(ends), max(ends), plots.room(row["label"] for row in values)
+    scale = alt.Scale(type="log", domain=[low / 1.1, high * 1.1], range=room, nice=False)
+    axis = alt.Axis(values=plots.ticks(ends, 4), format=",~f")
+    x, y = alt.X("p50:Q", scale=scale, axis=axis, title="µs"), plots.rows_axis(list(titles.values()))
     base, far = plots.chart(values), alt.X("p99:Q", scale=scale)
     tooltip = [words("contender", "contender"), number("p50", "median, µs"), number("p99", "99th percentile, µs")]
     return alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=x, x2="p99:Q", y=y, color=plots.color(titles)),
         base.mark_tick(thickness=2, size=10).encode(x=far, y=y, color=plots.color(titles)),
-        base.mark_point(filled=True, size=90, opacity=1).encode(x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)),
+        base.mark_point(filled=True, size=90, opacity=1).encode(
+            x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
+        ),
         base.mark_text(align="left", dx=8).encode(x=far, y=y, text="label:N"),
         plots.hover_rows(values, y, tooltip),
-    ).properties(height=alt.Step(plots.ROW), width=plots.WIDE)
+    ).properties(height=plots.ROW * len(values), width=plots.WIDE)

@@ -189,7 +189,9 @@ def run(name: str, division: str, seed: int, rng: np.random.Generator) -> dict[s
     }  # fmt: skip
     if division == "closed":
         one = 12 + 60 * startup
-        filled["latency"] = {n: {"p50": one * k, "p99": one * k * 1.6} for n, k in (("1", 1), ("100", 2), ("10000", 60))}
+        filled["latency"] = {
+            n: {"p50": one * k, "p99": one * k * 1.6} for n, k in (("1", 1), ("100", 2), ("10000", 60))
+        }
         filled |= {"saved_bytes": 32000, "products": products(name, 10)}
     return filled
 
@@ -216,13 +218,21 @@ def step_us(name: str, division: str) -> float:
 
 def ratio(division: str, a: str, b: str) -> dict[str, Any]:
     """Return the ratio of two contenders; minigrad and by hand are undecided."""
-    return {"division": division, "a": a, "b": b, "paired": True, **interval(step_us(a, division) / step_us(b, division))}
+    return {
+        "division": division,
+        "a": a,
+        "b": b,
+        "paired": True,
+        **interval(step_us(a, division) / step_us(b, division)),
+    }
 
 
 def interval(median: float) -> dict[str, Any]:
     """Return an interval of ±4 % with its verdict."""
     low, high = median * 0.96, median * 1.04
-    verdict = "slower" if low > 1.05 else "faster" if high < 0.95 else "equivalent" if 0.95 < low < high < 1.05 else None
+    verdict = (
+        "slower" if low > 1.05 else "faster" if high < 0.95 else "equivalent" if 0.95 < low < high < 1.05 else None
+    )
     return {"median": median, "low": low, "high": high, "verdict": verdict or "undecided", "rounds": 12}
 
 
