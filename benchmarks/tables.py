@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import contenders
-from compare.report import text, width_chart
+from compare.report import sweep_text, text
 from compare.results import claims, schema, typed
 from compare.results.schema import Results
 from minigrad.recipes import Recipe
@@ -61,7 +61,7 @@ def sweep_table(results: Results) -> str:
     for row in sweep["rows"]:
         times = [f"{p['step_us']:,.0f}" for p in row["points"] if p["batch_size"] == size]
         lines.append(f"| {titles[row['contender']]} | " + " | ".join(times) + f" | {row['floor_us']:,.0f} |")
-    (_, sentences), *_ = width_chart.sentences(results)
+    (_, sentences), *_ = sweep_text.sentences(results)
     return "\n".join(lines) + "\n\n" + "\n".join(f"- {sentence}" for sentence in sentences)
 
 

@@ -20,7 +20,7 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     relative = ratios.to_fastest(results, "closed")
     if len(relative) < 2:
         return None
-    rows = []
+    rows: plots.Records = []
     for one in relative:
         interval = one.ratio or {"median": 1.0, "low": None, "high": None, "verdict": "", "rounds": None}
         step = f"{one.row['steady_step_us']:,.0f} µs"
@@ -39,7 +39,7 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     band = plots.chart([{"low": 1 - EQUIVALENT, "high": 1 + EQUIVALENT}]).mark_rect(fill="var(--band)")
     tooltip = [words("contender", "contender"), words("step", "step"), number("median", "ratio", ".3f")]
     tooltip += [number("low", "95 % from", ".3f"), number("high", "to", ".3f"), words("verdict", "verdict")]
-    return alt.layer(
+    return plots.layered(
         band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
         base.mark_rule(strokeWidth=3).encode(
             x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)
@@ -49,7 +49,9 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
         ),
         base.mark_text(align="left", dx=12).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
         plots.hover_rows(rows, y, tooltip),
-    ).properties(height=plots.ROW * len(rows), width=width)
+        height=plots.ROW * len(rows),
+        width=width,
+    )
 
 
 def agreement(parity: Parity, titles: Mapping[str, str]) -> list[tuple[str, alt.LayerChart]]:
@@ -75,7 +77,7 @@ def _by_step(
 ) -> alt.LayerChart:
     shown = {name: titles[name] for name in lines}
     # Lines of equal values stay visible, since later ones are thinner and have smaller points.
-    rows = [
+    rows: plots.Records = [
         {"contender": titles[name], "x": step, "y": gap, "order": i}
         for i, (name, line) in enumerate(lines.items())
         for step, gap in line.items()
@@ -90,7 +92,7 @@ def _by_step(
     size = alt.Size("order:O", legend=None, scale=alt.Scale(range=[max(30, 130 - 30 * i) for i in range(len(lines))]))
     base = plots.chart(rows)
     bound = plots.chart([{"y": limit, "label": "limit 1" if limit == 1 else f"limit {limit:.0e}"}])
-    return alt.layer(
+    return plots.layered(
         bound.mark_rule(strokeDash=[6, 4]).encode(y=y),
         bound.mark_text(align="left", dy=12, fill="var(--soft)", fontSize=12).encode(
             y=y, x=alt.value(4), text="label:N"
@@ -99,14 +101,15 @@ def _by_step(
         base.mark_point(filled=True, opacity=1).encode(
             x=x, y=y, size=size, color=plots.color(shown), shape=plots.shape(shown)
         ),
-        plots.hover_columns(lines, titles, x, form),
-    ).properties(height=plots.HEIGHT, width=plots.WIDE)
+        plots.hover_columns(lines, titles, x, "step", form),
+        height=plots.HEIGHT,
+    )
 
 
 def accuracy(results: Results, width: Any = plots.WIDE) -> alt.LayerChart:
     """Test accuracies with their 95 % intervals."""
     titles = {row["name"]: row["title"] for row in measured(results)}
-    rows = [
+    rows: plots.Records = [
         {
             "contender": row["title"],
             "accuracy": 100 * row["test_accuracy"],
@@ -122,7 +125,7 @@ def accuracy(results: Results, width: Any = plots.WIDE) -> alt.LayerChart:
     x = alt.X("accuracy:Q", scale=scale, axis=axis, title="test accuracy, 95 % interval")
     tooltip = [words("contender", "contender"), *(number(key, title, ".2f") for key, title in
                (("accuracy", "accuracy, %"), ("low", "95 % from"), ("high", "to")))]  # fmt: skip
-    return alt.layer(
+    return plots.layered(
         base.mark_rule(strokeWidth=2).encode(
             x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)
         ),
@@ -133,4 +136,6 @@ def accuracy(results: Results, width: Any = plots.WIDE) -> alt.LayerChart:
             x=alt.X("high:Q", scale=scale), y=y, text=alt.Text("accuracy:Q", format=".2f")
         ),
         plots.hover_rows(rows, y, tooltip),
-    ).properties(height=plots.ROW * len(rows), width=width)
+        height=plots.ROW * len(rows),
+        width=width,
+    )

@@ -20,6 +20,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs import write_text
 
 from .. import contenders
+from ..contenders.base import Contender
 from ..results import schema, source_code
 from ..results.schema import Results
 from . import charts, images, pad, ratios, sweep_charts, sweep_text, tables, text, theme, training_charts
@@ -153,7 +154,7 @@ def _programs(results: Results) -> list[Program]:
     return [Program(row["name"], row["title"], row["lines_of_code"], code) for row, code in shown if code]
 
 
-def _code(kind: type[contenders.Contender]) -> str:
+def _code(kind: type[Contender]) -> str:
     """Return the contender's program, or the code of its training step if the examples are not installed."""
     try:
         if kind.program:

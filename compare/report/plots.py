@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 
 from . import theme
 
 Rows = Sequence[Mapping[str, Any]]
+Records = list[dict[str, Any]]
 ROW, HEIGHT = 27, 240  # pixels
 WIDE: Any = "container"  # as wide as the page
 
@@ -18,6 +19,11 @@ WIDE: Any = "container"  # as wide as the page
 def chart(rows: Rows) -> alt.Chart:
     """Return a chart of these rows. The key `contender` of a row is its contender's title."""
     return alt.Chart(alt.Data(values=list(rows)))
+
+
+def layered(*layers: alt.Chart, height: int, width: Any = WIDE) -> alt.LayerChart:
+    """Return a chart of layers, with its size in pixels."""
+    return cast(alt.LayerChart, alt.layer(*layers).properties(height=height, width=width))
 
 
 def color(titles: Mapping[str, str]) -> alt.Color:
@@ -46,7 +52,7 @@ def hover_rows(rows: Rows, y: alt.Y, tooltip: Sequence[alt.Tooltip]) -> alt.Char
 
 
 def hover_columns(
-    lines: Mapping[str, Mapping[int, float]], titles: Mapping[str, str], x: alt.X, form: str
+    lines: Mapping[str, Mapping[int, float]], titles: Mapping[str, str], x: alt.X, title: str, form: str
 ) -> alt.Chart:
     """Return an invisible layer that shows all values at the x position of the pointer.
 
@@ -54,11 +60,12 @@ def hover_columns(
         lines: y by x, by contender.
         titles: titles by contender.
         x: the axis, whose field is `x`.
+        title: its title.
         form: format of the values.
     """
     places = sorted({place for line in lines.values() for place in line})
     rows = [{"x": place, **{name: line[place] for name, line in lines.items() if place in line}} for place in places]
-    tooltip = [alt.Tooltip("x:Q", title=str(x.to_dict()["title"]), format=",")]
+    tooltip = [alt.Tooltip("x:Q", title=title, format=",")]
     tooltip += [alt.Tooltip(f"{name}:Q", title=titles[name], format=form) for name in lines]
     return chart(rows).mark_rule(strokeWidth=24, opacity=0).encode(x=x, tooltip=tooltip)
 

@@ -25,7 +25,7 @@ def by_width(sweep: Sweep, titles: Mapping[str, str]) -> list[tuple[str, alt.Lay
 
 def _by_width(points: Mapping[str, Mapping[int, SweepPoint]], titles: Mapping[str, str]) -> alt.LayerChart:
     shown = {name: titles[name] for name in points}
-    rows = [
+    rows: plots.Records = [
         {"contender": titles[name], "x": width, "y": point["step_us"], "products": point["products"]["step_us"]}
         for name, line in points.items()
         for width, point in line.items()
@@ -40,7 +40,7 @@ def _by_width(points: Mapping[str, Mapping[int, SweepPoint]], titles: Mapping[st
     y = alt.Y("y:Q", title="µs per step (dashed: own matrix products)", scale=scale, axis=axis)
     base = plots.chart(rows)
     lines = {name: {width: point["step_us"] for width, point in line.items()} for name, line in points.items()}
-    return alt.layer(
+    return plots.layered(
         base.mark_line(strokeDash=[5, 4], strokeWidth=1.3).encode(
             x=x, y=alt.Y("products:Q", scale=scale), color=plots.color(shown)
         ),
@@ -48,8 +48,9 @@ def _by_width(points: Mapping[str, Mapping[int, SweepPoint]], titles: Mapping[st
         base.mark_point(filled=True, size=80, opacity=1).encode(
             x=x, y=y, color=plots.color(shown), shape=plots.shape(shown)
         ),
-        plots.hover_columns(lines, titles, x, ",.4~r"),
-    ).properties(height=340, width=plots.WIDE)
+        plots.hover_columns(lines, titles, x, "hidden width", ",.4~r"),
+        height=340,
+    )
 
 
 def _thinned(widths: list[int], most: int = 6) -> list[int]:
@@ -78,7 +79,8 @@ def composition(sweep: Sweep, titles: Mapping[str, str]) -> list[tuple[str, alt.
 def _composition(
     points: Mapping[str, SweepPoint], floors: Mapping[str, float], titles: Mapping[str, str]
 ) -> alt.LayerChart:
-    rows, totals = [], []
+    rows: plots.Records = []
+    totals: plots.Records = []
     for name, point in points.items():
         step, products, floor = point["step_us"], point["products"]["step_us"], floors[name]
         parts = {"products": products, "overhead": floor, "rest": max(0.0, step - products - floor)}
@@ -99,11 +101,12 @@ def _composition(
     tooltip = [words("contender", "contender"), number("step", "step, µs")]
     tooltip += [number(part, f"{name}, µs") for part, name in PARTS.items()]
     base = plots.chart(totals)
-    return alt.layer(
+    return plots.layered(
         plots.chart(rows).mark_bar(height=16).encode(
             y=y, x=alt.X("us:Q", stack="zero", scale=scale, axis=axis, title="µs"), color=fill, order="order:Q"
         ),
         base.mark_tick(thickness=2, size=22, color="var(--ink)").encode(x=alt.X("step:Q", scale=scale), y=y),
         base.mark_text(align="left", dx=6).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
         plots.hover_rows(totals, y, tooltip),
-    ).properties(height=plots.ROW * len(totals), width=plots.WIDE)  # fmt: skip
+        height=plots.ROW * len(totals),
+    )  # fmt: skip

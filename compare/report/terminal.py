@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..jobs.job import Job
 from ..results import schema
-from ..results.schema import ParityRow, Results
-from . import text
+from ..results.schema import DIVISIONS, ParityRow, Results
+from . import ratios, text
 
 STAGES = {
-    "parity": "checking that they agree",
+    "parity": "checking that the contenders agree",
     "closed": "timing the closed division",
+    "default": "timing the default division",
     "open": "timing the open division",
     "sweep": "sweeping the hidden width",
 }
-HEADINGS = ("contender", "parity", "accuracy", "µs per step", "seconds", "now")
+HEADINGS = ("contender", "parity", "step µs", "now")
+FIRST = 0.05  # share of a stage from which on the time left is estimated
 
 
 class LiveTable:
-    """A live table with one row per contender. If the output is not a terminal, prints one line per finished job.
+    """A live table with one row per contender. If the output is not a terminal, prints lines instead.
 
     It is drawn at most once per second, since drawing uses processor time and affects the measurements.
 
@@ -40,10 +39,8 @@ class LiveTable:
         self.results = results
         self.console = Console(highlight=False, quiet=quiet)
         self.cells: dict[str, dict[str, str]] = defaultdict(dict)
-        self.stage, self.remaining = "", list[Job]()
-        self.durations = defaultdict[str, list[float]](list)
-        self.start_times: dict[Job, float] = {}
-        self.drawn = 0.0
+        self.stage, self.total, self.done = "", 0.0, 0.0
+        self.began = self.drawn = time.monotonic()
         self.live = (
             Live(get_renderable=self._table, console=self.console, auto_refresh=False, transient=True)
             if self.console.is_terminal and not quiet
@@ -51,9 +48,9 @@ class LiveTable:
         )
 
     def __enter__(self) -> LiveTable:
-        self.console.print(text.conditions(self.results))
+        self._print(text.conditions(self.results))
         if (load := self.results["environment"]["load"]) > text.BUSY:
-            self.console.print(text.busy_now(load))
+            self._print(text.busy_now(load))
         if self.live:
             self.live.start()
         return self
@@ -62,63 +59,51 @@ class LiveTable:
         if self.live:
             self.live.stop()
 
-    def begin(self, stage: str, jobs: Sequence[Job]) -> None:
-        """Show that a stage with these jobs begins."""
-        self.stage, self.remaining = stage, list(jobs)
+    def begin(self, stage: str, total_units: float) -> None:
+        """Show that a stage begins.
+
+        Args:
+            stage: a key of `STAGES`.
+            total_units: its work, in units of about equal time, such as epochs. Finished turns count as they are reported.
+        """
+        self.stage, self.total, self.done, self.began = stage, total_units, 0.0, time.monotonic()
+        for cells in self.cells.values():
+            cells["now"] = ""
         self._draw()
 
-    def epoch(self, job: Job, done: int) -> None:
-        """Show the number of epochs that a running job has completed."""
-        self.start_times.setdefault(job, time.monotonic())
-        activity = f"seed {job.seed}"
-        if job.stage in ("closed", "open"):
-            activity += f", epoch {done} of {job.recipe.trainer.max_epochs}"
-        self.cells[job.contender]["now"] = activity if job.stage != "sweep" else "width sweep"
+    def turn(self, contender: str, what: str, units: float = 1) -> None:
+        """Show that a contender has finished a turn.
+
+        Args:
+            contender: its name.
+            what: the turn in a few words, such as "seed 42, epoch 3".
+            units: the work of the turn, in the units of `begin`.
+        """
+        self.done += units
+        self.cells[contender]["now"] = what
         if time.monotonic() - self.drawn > 1:
             self._draw()
 
-    def done(self, job: Job, failed: str | None, answer: dict[str, Any] | None) -> None:
-        """Show that a job has ended.
+    def step(self, contender: str, median_us: float) -> None:
+        """Show a contender's median step time so far, in microseconds. It is drawn with the next turn."""
+        self.cells[contender]["step µs"] = f"{median_us:,.0f}"
 
-        Args:
-            job: the job.
-            failed: a sentence if it failed.
-            answer: its answer, if any.
-        """
-        self.remaining = [other for other in self.remaining if other.name != job.name]
-        if job in self.start_times:
-            self.durations[job.stage].append(time.monotonic() - self.start_times.pop(job))
-        cells = self.cells[job.contender]
-        cells["now"] = failed or ""
-        prefix = f"  {job.stage:7} {self._title(job.contender):14}"
-        if failed:
-            self._print(f"{prefix} {failed}")
-        elif answer and job.stage in ("closed", "open"):
-            accuracy, step = f"{100 * answer['test_accuracy']:.2f} %", f"{answer['step_us']:,.0f}"
-            seconds = f"{answer['seconds']['train']:.2f}"
-            if job.stage == "closed":
-                cells |= {"accuracy": accuracy, "µs per step": step, "seconds": seconds}
-            self._print(f"{prefix} {accuracy}  {step:>6} µs per step  {seconds:>6} s  seed {job.seed}")
-        elif answer and job.stage == "sweep":
-            points = ", ".join(f"{p['width']:,}: {p['step_us']:,.0f}" for p in answer["points"])
-            self._print(f"{prefix} µs per step by width: {points}")
-        self._draw()
+    def line(self, what: str) -> None:
+        """Print a line, such as one per round or seed, if the output is not a terminal."""
+        if not self.live:
+            self._print(f"  {what}")
 
     def parity(self, name: str, row: ParityRow) -> None:
-        """Show a contender's largest difference from minigrad."""
+        """Show a contender's largest difference from the reference."""
         cells = []
         for dtype, cell in text.parity_cells(row):
             gap = text.difference(cell)
             cells.append(f"{dtype} {gap}" if cell["passed"] else f"{dtype} {gap} DIFFERS: {cell['first']}")
         self.cells[name]["parity"] = text.difference(row["float64"]) if row["float64"]["passed"] else "differs"
-        self._print(f"  parity  {self._title(name):14} {';  '.join(cells)}")
-
-    def _title(self, name: str) -> str:
-        return schema.titles(self.results).get(name, name)
+        self.line(f"parity  {schema.titles(self.results).get(name, name):14} {';  '.join(cells)}")
 
     def _print(self, line: str) -> None:
-        if not self.live:
-            self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, markup=False, soft_wrap=not self.live)
 
     def _draw(self) -> None:
         self.drawn = time.monotonic()
@@ -126,56 +111,70 @@ class LiveTable:
             self.live.refresh()
 
     def _table(self) -> Group:
-        table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
-        for name in HEADINGS:
-            table.add_column(name, no_wrap=True, justify="left" if name in ("contender", "now") else "right")
+        table = _grid({name: name in ("contender", "now") for name in HEADINGS})
         for row in self.results["contenders"]:
             cells = self.cells[row["name"]]
             cells = {**cells, "now": row["status"]} if row["status"] else cells
             table.add_row(row["title"], *(Text(cells.get(name, "")) for name in HEADINGS[1:]))
-        return Group(Text(f"{STAGES.get(self.stage, '')}{self._time_left()}", style="bold"), table)
+        left = time_left(time.monotonic() - self.began, self.done, self.total)
+        return Group(Text(", ".join(filter(None, (STAGES.get(self.stage, self.stage), left))), style="bold"), table)
 
-    def _time_left(self) -> str:
-        """Return the estimated time left of this stage, from the durations of its finished jobs."""
-        durations = self.durations[self.stage]
-        if not durations or not self.remaining:
-            return ""
-        running = sum(time.monotonic() - start for start in self.start_times.values())
-        left = max(0.0, len(self.remaining) * sum(durations) / len(durations) - running)
-        return f", about {left:.0f} s left"
+
+def time_left(elapsed: float, done: float, total: float) -> str:
+    """Return an estimate of the time left of a stage; empty while too little is done.
+
+    Args:
+        elapsed: seconds since it began.
+        done: finished work, in units of about equal time.
+        total: all of its work.
+    """
+    if not FIRST * total <= done < total or not done:
+        return ""
+    seconds = elapsed / done * (total - done)
+    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 
 def show(results: Results, console: Console) -> None:
-    """Print the table of the closed division, the time to the target accuracy, and the verdict."""
-    rows = schema.measured(results)
-    if rows and schema.agreed(results):
-        table = Table(box=None, padding=(0, 1), pad_edge=False)
-        for name, align in text.COLUMNS:
-            table.add_column(name.replace(" ", "\n"), justify="left" if align == "left" else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*text.cells(row))
-        console.print("\nClosed division: the same weights, batches, optimizer, loss, dtype and number of threads")
-        console.print(table)
-        console.print(text.equal_work(results))
-        if results["target"] is not None:
-            console.print(_time_to_target(results, results["target"]))
-    for contender in results["contenders"]:
-        if contender["status"] != "ok":
-            console.print(f"{contender['title']}: {contender['status']}", markup=False)
+    """Print the answer, the table of the closed division, the ratios of the others, and the agreement."""
     console.print()
-    for line in text.verdict(results):
-        console.print(line)
-    if (share := results["environment"].get("others_share") or 0.0) > text.BUSY:
-        console.print(text.busy_during(share))
+    for line in [*text.warnings(results), text.answer(results)]:
+        console.print(line, markup=False)
+    for line in text.failures(results):
+        console.print(line, markup=False)
+    if ratios.timed(results, "closed"):
+        _measurements(results, console)
+    console.print()
+    for line in text.verdict(results)[1:]:
+        console.print(line, markup=False)
 
 
-def _time_to_target(results: Results, target: float) -> Group:
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    shown = 4 if results["open"] else 2
-    for name in ("contender", "closed", "open", "changes in the open division")[:shown]:
-        table.add_column(name, justify="right" if name in ("closed", "open") else "left")
+def _measurements(results: Results, console: Console) -> None:
+    table = _grid({name: align == "left" for name, align in text.COLUMNS})
+    for row in schema.measured(results):
+        table.add_row(*text.cells(row))
+    console.print(f"\n{text.DIVISIONS['closed']}")
+    console.print(table)
+    console.print(text.equal_work(results))
+    for division in DIVISIONS[1:]:
+        if ratios.timed(results, division):
+            console.print(f"\n{text.DIVISIONS[division]}\n{text.speed(results, division)}")
+    if (target := results.get("target")) is not None:
+        console.print(f"\nSeconds of training until the validation accuracy is {100 * target:.4g} %")
+        console.print(_time_to_target(results))
+
+
+def _time_to_target(results: Results) -> Table:
+    ran = [0, *(i for i, division in enumerate(DIVISIONS, 1) if ratios.timed(results, division))]
+    headings = ("contender", *DIVISIONS)
+    table = _grid({headings[i]: i == 0 for i in ran})
     for cells in text.time_to_target(results):
-        table.add_row(*cells[:shown])
-    return Group(
-        f"\nTime to reach the target validation accuracy ({100 * target:.4g} %), in seconds of training", table
-    )
+        table.add_row(*(cells[i] for i in ran))
+    return table
+
+
+def _grid(columns: dict[str, bool]) -> Table:
+    """Return a table without lines; `columns` gives each heading, and whether the column is aligned left."""
+    table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
+    for name, left in columns.items():
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    return table

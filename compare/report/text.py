@@ -41,7 +41,7 @@ COLUMNS = (
 )
 NOT_COMPARED = "There is no other contender to compare with minigrad."
 DIVISIONS: dict[Division, str] = {
-    "closed": "Closed division: the same weights, batches, optimizer, loss, dtype and number of threads",
+    "closed": "Closed division: same weights, batches, optimizer, loss, dtype and threads",
     "default": "Default division: as on the first page of each framework's documentation",
     "open": "Open division: as each framework's documentation recommends for speed",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import altair as alt
 
@@ -30,23 +29,26 @@ def _bars(
     unit: str,
     show: Callable[[float], str],
 ) -> alt.LayerChart:
-    values = [{"contender": row["title"], "value": value(row), "label": show(value(row))} for row in rows]
+    values: plots.Records = [
+        {"contender": row["title"], "value": value(row), "label": show(value(row))} for row in rows
+    ]
     titles = {row["name"]: row["title"] for row in rows}
     y, base = plots.rows_axis(list(titles.values())), plots.chart(values)
     room = plots.room(row["label"] for row in values)
     scale = alt.Scale(domain=[0, max(row["value"] for row in values)], range=room, nice=False)
     x = alt.X("value:Q", scale=scale, axis=alt.Axis(tickCount=3, format=",~f"), title=unit)
-    return alt.layer(
+    return plots.layered(
         base.mark_bar(height=16).encode(x=x, y=y, color=plots.color(titles)),
         base.mark_text(align="left", dx=6).encode(x=x, y=y, text="label:N"),
         plots.hover_rows(values, y, [words("contender", "contender"), number("value", unit)]),
-    ).properties(height=plots.ROW * len(values), width=plots.WIDE)
+        height=plots.ROW * len(values),
+    )
 
 
 def rounds(results: Results) -> alt.LayerChart:
     """The step time of each round in the closed division; rounds that do not count are gray."""
     titles = {row["name"]: row["title"] for row in measured(results)}
-    rows = [
+    rows: plots.Records = [
         {
             "contender": titles[name],
             "value": us,
@@ -68,7 +70,7 @@ def to_target(results: Results) -> Panels:
     for division in DIVISIONS:
         timed = ratios.timed(results, division)
         titles = {row["name"]: row["title"] for row in timed}
-        rows = [
+        rows: plots.Records = [
             {"contender": row["title"], "value": seconds, "group": "counts", "what": f"seed {run['seed']}"}
             for row in timed
             for run in row["runs"]
@@ -92,7 +94,7 @@ def _dots(
     x, y = alt.X("value:Q", scale=scale, axis=axis, title=unit), plots.rows_axis(list(titles.values()))
     middle = [{"contender": title, "value": value, "label": table.short(value)} for title, value in medians.items()]
     counts = "datum.group == 'counts'"
-    return alt.layer(
+    return plots.layered(
         plots.chart(rows).mark_point(filled=True, size=70).encode(
             x=x, y=y, shape=plots.shape(titles),
             color=alt.condition(counts, plots.color(titles), alt.value("var(--soft)")),
@@ -101,7 +103,8 @@ def _dots(
         ),
         plots.chart(middle).mark_tick(thickness=2, size=22, color="var(--ink)").encode(x=x, y=y),
         plots.chart(middle).mark_text(align="right").encode(x=alt.value(alt.expr("width")), y=y, text="label:N"),
-    ).properties(height=plots.ROW * len(titles), width=plots.WIDE)  # fmt: skip
+        height=plots.ROW * len(titles),
+    )  # fmt: skip
 
 
 def latency(results: Results) -> Panels:
@@ -113,7 +116,7 @@ def latency(results: Results) -> Panels:
 
 
 def _latency(rows: Sequence[MeasuredContender], titles: Mapping[str, str], n: str) -> alt.LayerChart:
-    values: list[dict[str, Any]] = [
+    values: plots.Records = [
         {"contender": row["title"], **row["latency"][n], "label": table.micros(row["latency"][n]["p50"])}
         for row in rows
     ]
@@ -124,7 +127,7 @@ def _latency(rows: Sequence[MeasuredContender], titles: Mapping[str, str], n: st
     x, y = alt.X("p50:Q", scale=scale, axis=axis, title="µs"), plots.rows_axis(list(titles.values()))
     base, far = plots.chart(values), alt.X("p99:Q", scale=scale)
     tooltip = [words("contender", "contender"), number("p50", "median, µs"), number("p99", "99th percentile, µs")]
-    return alt.layer(
+    return plots.layered(
         base.mark_rule(strokeWidth=2).encode(x=x, x2="p99:Q", y=y, color=plots.color(titles)),
         base.mark_tick(thickness=2, size=10).encode(x=far, y=y, color=plots.color(titles)),
         base.mark_point(filled=True, size=90, opacity=1).encode(
@@ -132,4 +135,5 @@ def _latency(rows: Sequence[MeasuredContender], titles: Mapping[str, str], n: st
         ),
         base.mark_text(align="left", dx=8).encode(x=far, y=y, text="label:N"),
         plots.hover_rows(values, y, tooltip),
-    ).properties(height=plots.ROW * len(values), width=plots.WIDE)
+        height=plots.ROW * len(values),
+    )

@@ -47,6 +47,7 @@ def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> N
         "minigrad/recipes/advanced.yaml",
         "compare/report/report.html.jinja",
         "compare/report/report.css",
+        "compare/report/report.js",
         "compare/report/pad.html.jinja",
         *(f"compare/report/{name}.js" for name in ("pad", "pad_image", "pad_network", "pad_view")),
         *(f"{package}/py.typed" for package in ("minigrad", "lightning_module", "keras_model", "compare")),
