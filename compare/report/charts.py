@@ -20,15 +20,9 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     relative = ratios.to_fastest(results, "closed")
     if len(relative) < 2:
         return None
-    rows: plots.Records = []
-    for one in relative:
-        interval = one.ratio or {"median": 1.0, "low": None, "high": None, "verdict": "", "rounds": None}
-        step = f"{one.row['steady_step_us']:,.0f} µs"
-        shown = text.ratio(one.ratio) if one.ratio else step
-        end = interval["high"] or interval["median"]
-        rows.append({"contender": one.row["title"], "step": step, "label": shown, **interval, "end": end})
+    rows = [_ratio_row(one) for one in relative]
     titles = {one.row["name"]: one.row["title"] for one in relative}
-    ends = [1.0, *(row[key] for row in rows for key in ("median", "low", "high") if row[key])]
+    ends = [row[key] for row in rows for key in ("low", "end")]
     room = plots.room([row["label"] for row in rows if row["end"] > 0.4 * max(ends)], width)
     domain = [min(0.92, 0.97 * min(ends)), max(1.05, *ends)]
     scale = alt.Scale(type="log", domain=domain, range=room, nice=False)
@@ -37,21 +31,51 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     y = plots.rows_axis(list(titles.values()))
     base = plots.chart(rows)
     band = plots.chart([{"low": 1 - EQUIVALENT, "high": 1 + EQUIVALENT}]).mark_rect(fill="var(--band)")
-    tooltip = [words("contender", "contender"), words("step", "step"), number("median", "ratio", ".3f")]
-    tooltip += [number("low", "95 % from", ".3f"), number("high", "to", ".3f"), words("verdict", "verdict")]
+    names = {
+        "contender": "contender",
+        "step": "step",
+        "ratio": "ratio",
+        "interval": "95 % interval",
+        "verdict": "verdict",
+    }
     return plots.layered(
         band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
-        base.mark_rule(strokeWidth=3).encode(
-            x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=plots.color(titles)
-        ),
+        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="end:Q", y=y, color=plots.color(titles)),
         base.mark_point(filled=True, size=110, opacity=1).encode(
             x=x, y=y, color=plots.color(titles), shape=plots.shape(titles)
         ),
         base.mark_text(align="left", dx=12).encode(x=alt.X("end:Q", scale=scale), y=y, text="label:N"),
-        plots.hover_rows(rows, y, tooltip),
+        plots.hover_rows(rows, y, [words(key, name) for key, name in names.items()]),
         height=plots.ROW * len(rows),
         width=width,
     )
+
+
+def _ratio_row(one: ratios.Relative) -> dict[str, Any]:
+    step, interval = f"{one.row['steady_step_us']:,.0f} µs", one.ratio
+    row = {"contender": one.row["title"], "step": step}
+    if interval is None:
+        return {
+            **row,
+            "label": step,
+            "ratio": "1",
+            "interval": "–",
+            "verdict": "fastest",
+            "median": 1,
+            "low": 1,
+            "end": 1,
+        }
+    median, low, high = interval["median"], interval["low"], interval["high"]
+    return {
+        **row,
+        "label": text.ratio(interval),
+        "ratio": f"{median:.3f}",
+        "interval": f"{low:.3f} to {high:.3f}" if low and high else "–",
+        "verdict": interval["verdict"],
+        "median": median,
+        "low": low or median,
+        "end": high or median,
+    }
 
 
 def agreement(parity: Parity, titles: Mapping[str, str]) -> list[tuple[str, alt.LayerChart]]:

@@ -9,7 +9,8 @@ const views = [];
 const drawn = Object.entries(charts).map(async ([name, spec]) => {
   const element = document.getElementById(`chart-${name}`);
   const { view } = await vegaEmbed(element, spec, options);
-  await view.resize().runAsync(); // a second layout, since the number of columns of a legend depends on the width
+  // A tap has no pointer that moves, so that the library shows nothing by itself.
+  view.addEventListener("click", (event, item) => view.tooltip()(null, event, item, item?.tooltip));
   views.push({ view, element });
 });
 Promise.all(drawn).then(() => { document.body.dataset.charts = drawn.length; });

@@ -101,9 +101,9 @@ class Page(HTMLParser):
         return {name: base64.b64decode(text).decode() for name, text in found}
 
 
-def write(path: Path, results: Results, data: Dataset | None = None, networks: Any = None) -> Page:
+def write(path: Path, results: Results, data: Dataset | None = None) -> Page:
     """Render a page, and check that ids are unique, that links lead somewhere, and that nothing is loaded from outside."""
-    networks = sample.networks() if networks is None else networks
+    networks = {row["name"]: sample.networks()[row["name"]] for row in results["contenders"]}
     report_page.write(path, results, sample.recipe(), data or sample.data(), networks)
     page = Page(path.read_text(encoding="utf-8"))
     assert len(page.ids) == len(set(page.ids))
@@ -137,7 +137,7 @@ def page(file: Path) -> Page:
 
 def test_the_page_has_every_section_and_chart(page: Page) -> None:
     assert page.sections == SECTIONS
-    assert list(page.charts) == [f"{name}-{i}" for name, count in CHARTS.items() for i in range(count)]
+    assert set(page.charts) == {f"{name}-{i}" for name, count in CHARTS.items() for i in range(count)}
 
 
 def test_the_page_contains_the_raw_results(page: Page, results: Results) -> None:
@@ -147,7 +147,9 @@ def test_the_page_contains_the_raw_results(page: Page, results: Results) -> None
 def test_the_page_begins_with_the_answer(page: Page) -> None:
     answer = "Same network, same answers to 9,999 of 10,000 test images. By hand 113 µs per step; minigrad 1.07x (undecided),"
     assert answer in page.text
-    assert page.text.index(answer) < page.text.index("The contenders agree") < page.text.index("A processor, 2 processors")
+    assert (
+        page.text.index(answer) < page.text.index("The contenders agree") < page.text.index("A processor, 2 processors")
+    )
     assert "1 of 12 rounds was disturbed by other processes and does not count." in page.text
 
 
@@ -157,12 +159,11 @@ def test_the_page_names_variables_that_select_kernels(render: Render, results: R
 
 
 def test_the_tables_contain_the_measurements(page: Page, results: Results) -> None:
-    shown = {"350", "oneMKL 2024.2", "SkylakeX", "Trainer(barebones=True)", "1.07x (undecided)", "0.60", "MALLOC_TRIM"}
+    shown = {"oneMKL 2024.2", "SkylakeX", "Trainer(barebones=True)", "1.07x (undecided)", "0.60"}
+    shown |= {"4.90", "slower"}  # Lightning divided by by hand, in the matrix of pairs
     for row in results["contenders"]:
         shown |= {table.micros(row["steady_step_us"]), table.seconds(row["seconds"]["startup"])}  # type: ignore[typeddict-item]
-    everything = [*page.cells, *page.text.replace("_THRESHOLD_", " ").split()]
-    assert shown - {"350"} <= set(everything)
-    assert "4.90slower" in page.cells  # Lightning and by hand in the matrix of pairs
+    assert shown <= {*page.cells, *page.words}
 
 
 def test_claims_are_shown_with_their_sources(page: Page) -> None:
@@ -202,7 +203,7 @@ def test_without_a_measurement_the_page_shows_no_times(render: Render, results: 
     page = render(results)
     assert page.sections == ["answer", "agreement", "environment"]
     assert "NOT MEASURED: other processes disturbed 9 of 12 rounds." in page.text
-    assert list(page.charts) == ["agreement-0", "agreement-1"]
+    assert set(page.charts) == {"agreement-0", "agreement-1"}
 
 
 def test_failed_contenders_are_shown(render: Render, results: Results) -> None:
@@ -332,7 +333,9 @@ def test_charts_and_text_fit_the_window(opened: Callable[..., BrowserPage], widt
     page = opened(viewport={"width": width, "height": 800}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(OUTSIDE) == []
-    sizes = page.evaluate("[...document.querySelectorAll('.chart text')].map((t) => parseFloat(getComputedStyle(t).fontSize))")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.chart text')].map((t) => parseFloat(getComputedStyle(t).fontSize))"
+    )
     assert min(sizes) >= 12
     ink, paper, label = (
         page.evaluate(f"getComputedStyle(document.querySelector('{where}')).{name}")
