@@ -66,7 +66,8 @@ function merged(answers) {
   const labels = new Set(answers.map(({ values }) => largest(values)));
   if (answers.length < 2 || labels.size > 1 || labels.has(-1)) return answers;
   const mean = (_, label) => answers.reduce((sum, { values }) => sum + values[label], 0) / answers.length;
-  return [{ title: `all ${answers.length} contenders`, values: [...answers[0].values].map(mean) }];
+  const title = answers.length === 2 ? "both contenders" : `all ${answers.length} contenders`;
+  return [{ title, values: [...answers[0].values].map(mean) }];
 }
 
 /** Return a summary such as "3: minigrad 98 %, Keras 97 %; 5: torch 51 %", the class of most networks first. */

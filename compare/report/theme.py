@@ -99,7 +99,7 @@ def shape(name: str) -> str:
 def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """Return a chart of the page as a Vega-Lite specification with this theme. The page has its own legends."""
     config = {**CONFIG, "legend": {"disable": True}}
-    return {**chart.to_dict(), "config": config, "autosize": {"type": "fit-x", "contains": "padding"}}  # type: ignore[attr-defined]
+    return {**chart.to_dict(validate=False), "config": config, "autosize": {"type": "fit-x", "contains": "padding"}}  # type: ignore[attr-defined]
 
 
 def draw(path: Path, chart: alt.TopLevelMixin, legend: bool = False) -> None:
@@ -114,7 +114,7 @@ def draw(path: Path, chart: alt.TopLevelMixin, legend: bool = False) -> None:
     text = re.sub(
         r"var\(--([\w-]+)\)",
         value,
-        json.dumps({**chart.to_dict(), "config": config, "background": "white", "padding": 16}),
+        json.dumps({**chart.to_dict(validate=False), "config": config, "background": "white", "padding": 16}),
     )
     with whole_file(path) as draft:
         draft.write_bytes(vl_convert.vegalite_to_png(text, scale=2))

@@ -190,15 +190,30 @@ def test_test_images_cover_all_classes_and_depend_on_the_seed(recipe: Recipe, mn
     assert chosen(1) != chosen(2)
 
 
-def test_table_and_summary_show_the_predictions(page: Page, mnist: Dataset, trained: Networks) -> None:
+def test_contenders_that_agree_have_one_answer(page: Page, mnist: Dataset, trained: Networks) -> None:
     page.evaluate("pixels => pad.show(pixels)", mnist.test.images[0].reshape(-1).tolist())
     check_answers(page, trained, mnist.test.images[0])
-    percents = {t: f"{100 * probabilities(n, mnist.test.images[:1])[0, 7]:.0f} %" for t, n in trained.items()}
+    mean = np.mean([probabilities(net, mnist.test.images[:1])[0, 7] for net in trained.values()])
+    expect(page.locator("[aria-live] >> nth=0")).to_have_text(f"7: both contenders {100 * mean:.0f} %")
+    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="7", exact=True))
+    expect(row.get_by_role("cell")).to_have_text([f"{100 * mean:.0f} %"])
+
+
+def test_contenders_that_disagree_have_one_answer_each(
+    open_pad: Open, recipe: Recipe, mnist: Dataset, trained: Networks
+) -> None:
+    fives = Classifier(recipe.model, (28, 28), 10)
+    fives.output.bias.data[5] = 100.0
+    nets = {**trained, "always five": fives}
+    page = open_pad(recipe, mnist, nets)
+    page.evaluate("pixels => pad.show(pixels)", mnist.test.images[0].reshape(-1).tolist())
+    percents = {t: f"{100 * probabilities(n, mnist.test.images[:1])[0, 7]:.0f} %" for t, n in nets.items()}
     expect(page.locator("[aria-live] >> nth=0")).to_have_text(
-        f"7: minigrad {percents['minigrad']}, torch {percents['torch']}"
+        f"7: minigrad {percents['minigrad']}, torch {percents['torch']}; 5: always five 100 %"
     )
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="7", exact=True))
     expect(row.get_by_role("cell")).to_have_text(list(percents.values()))
+    expect(page.get_by_role("columnheader")).to_have_text(["", *nets])
 
 
 def test_a_diverged_network_is_shown_as_not_a_number(

@@ -195,10 +195,9 @@ def test_the_figure_is_an_image(run_folder: Path) -> None:
 
 
 def test_the_verdict_names_agreement_accuracy_and_the_fastest(results: dict[str, Any]) -> None:
-    agreement, accuracy, speed = text.verdict(results)
+    answer, agreement, accuracy = text.verdict(results)
     assert agreement.startswith("The contenders agree: over 8 steps")
     assert "% for all (medians of 2 seeds)." in accuracy
-    fastest = min(results["contenders"], key=lambda row: row["step_us"])
-    assert speed.startswith(f"Fastest: {fastest['title']}")
-    for row in results["contenders"]:
-        assert row["title"] in speed
+    if results["status"] == "measured":
+        for row in results["contenders"]:
+            assert row["title"].lower() in answer.lower()
