@@ -9,7 +9,7 @@ import altair as alt
 
 from ..results import schema
 from ..results.schema import Results
-from . import charts, ratios, sweep_charts, text, theme
+from . import charts, plots, ratios, sweep_charts, text, theme
 
 WIDTH = 820  # pixels; the PNG has twice as many
 HALF = WIDTH // 2 - 90  # without the labels at the left
@@ -22,8 +22,10 @@ def draw(path: Path, results: Results) -> None:
     parts: list[alt.Chart | alt.LayerChart | alt.HConcatChart] = []
     if (ratio := charts.ratio(results, WIDTH - 90)) is not None:
         parts.append(ratio)
+    height = max(150, plots.ROW * len(ratios.timed(results, "closed")))
     panels = [
-        panel.properties(title=heading, height=150, width=HALF) for heading, panel in charts.agreement(parity, titles)
+        panel.properties(title=heading, height=height, width=HALF)
+        for heading, panel in charts.agreement(parity, titles)
     ]
     if ratios.timed(results, "closed"):
         panels = [*panels[:1], charts.accuracy(results, HALF).properties(title="test accuracy")]

@@ -20,7 +20,6 @@ from minigrad.recipes import Recipe
 from minigrad.runs import write_text
 
 from .. import contenders
-from ..contenders.base import Contender
 from ..results import schema, source_code
 from ..results.schema import Results
 from . import charts, images, pad, ratios, sweep_charts, sweep_text, tables, text, theme, training_charts
@@ -141,24 +140,19 @@ def _digits(results: Results, data: Dataset, titles: Mapping[str, str]) -> dict[
 
 @dataclass(frozen=True)
 class Program:
-    """The code that a user of a contender writes, as the page shows it."""
+    """The program that a user of a contender writes; `lines` of code, None if they were not counted."""
 
-    name: str
     title: str
-    lines: int
     code: str
+    lines: int | None
 
 
 def _programs(results: Results) -> list[Program]:
-    shown = [(row, _code(contenders.find(row["name"]))) for row in schema.measured(results)]
-    return [Program(row["name"], row["title"], row["lines_of_code"], code) for row, code in shown if code]
-
-
-def _code(kind: type[Contender]) -> str:
-    """Return the contender's program, or the code of its training step if the examples are not installed."""
-    try:
-        if kind.program:
-            return source_code.program(kind.program).strip()  # type: ignore[attr-defined]
-    except (AttributeError, LookupError, OSError):
-        pass
-    return "\n\n\n".join(source_code.source(reference).strip() for reference in kind.step_code)
+    """Return the programs of the contenders that have one, if the examples are installed."""
+    programs = []
+    for row in schema.measured(results):
+        name = contenders.find(row["name"]).program
+        code = source_code.program(name) if name else None  # type: ignore[attr-defined]
+        if code:
+            programs.append(Program(row["title"], code.strip(), row["lines_of_code"]))
+    return programs

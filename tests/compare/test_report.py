@@ -21,8 +21,10 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
 
+from compare import contenders
 from compare.report import figures, images, plots, table, theme
 from compare.report import page as report_page
+from compare.results import source_code
 from compare.results.schema import Results
 from minigrad.datasets import Dataset, Split
 
@@ -122,6 +124,18 @@ def render(tmp_path: Path) -> Render:
     return lambda *arguments: write(tmp_path / "report.html", *arguments)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> Iterator[None]:
+    """Every contender has a program, except minigrad, whose file is missing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in sample.STEP_US:
+            patch.setattr(contenders.find(name), "program", name)
+        patch.setattr(
+            source_code, "program", lambda name: None if name == "minigrad" else f"step <{name}>", raising=False
+        )
+        yield
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("page") / "report.html"
@@ -164,6 +178,11 @@ def test_the_tables_contain_the_measurements(page: Page, results: Results) -> No
     for row in results["contenders"]:
         shown |= {table.micros(row["steady_step_us"]), table.seconds(row["seconds"]["startup"])}  # type: ignore[typeddict-item]
     assert shown <= {*page.cells, *page.words}
+
+
+def test_programs_are_shown_where_they_exist(page: Page) -> None:
+    assert "Keras, 34 lines of code step <keras>" in page.text
+    assert "minigrad, 34 lines of code" not in page.text
 
 
 def test_claims_are_shown_with_their_sources(page: Page) -> None:
