@@ -69,7 +69,7 @@ def composition(sweep: Sweep, titles: Mapping[str, str]) -> list[tuple[str, alt.
     floors = {row["contender"]: row["floor_us"] for row in sweep["rows"]}
     return [
         (
-            f"width {width:,}, batch size {size:,}",
+            f"width {width:,}",
             _composition({name: line[width] for name, line in points.items() if width in line}, floors, titles),
         )
         for width in chosen
