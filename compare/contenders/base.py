@@ -151,6 +151,7 @@ class Contender:
             recipe `simple`.
         step_code: references to the code of a training step and its loop, as
             the report shows it; see `results.source_code`.
+        steps_per_call: the largest number of steps between two calls of the observer in `fit`.
         outside_verdict: whether the parity of the contender is reported but does not count for the verdict.
         accepts_masks: whether dropout masks can be set with `use_masks`.
     """
@@ -165,6 +166,7 @@ class Contender:
     default_description = ""
     program = ""
     step_code: tuple[str, ...] = ()
+    steps_per_call = 1
     outside_verdict = False
     accepts_masks = False
 

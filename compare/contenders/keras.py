@@ -23,6 +23,7 @@ class Contender(base.Contender):
         "arrays shuffled by fit, one epoch per execution; no XLA, since compiling costs more than it saves"
     )
     accepts_masks = True
+    steps_per_call = 128  # keras_model's largest steps_per_execution
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"
     environment = {**base.Contender.environment, "KERAS_BACKEND": "tensorflow"}
@@ -142,7 +143,7 @@ class Contender(base.Contender):
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 last = min(batch, steps - 1)
                 # On JAX, variables must be synchronized, and steps are only queued until a value is read.
-                if hasattr(self.model, "jax_state_sync") and (observer.every_step or last == steps - 1):
+                if hasattr(self.model, "jax_state_sync") and (observer.every_step or not self.done or last == steps - 1):
                     self.model.jax_state_sync()
                     np.asarray(self.model.optimizer.iterations)
                 new, self.done = last + 1 - self.done, last + 1

@@ -307,6 +307,23 @@ class Work(TypedDict):
     parameters: int
 
 
+class SweepAnswerPoint(TypedDict):
+    """One contender at one hidden width and batch size: the time of a step in each epoch, the first included."""
+
+    width: int
+    batch_size: int
+    steps: int
+    flops: int
+    products: Products
+    epoch_us: list[float]
+
+
+class SweepAnswer(TypedDict):
+    """The answer of one contender's sweep. The last point has width 1 and the smallest batch size: overhead alone."""
+
+    points: list[SweepAnswerPoint]
+
+
 class SweepPoint(TypedDict):
     """The time of a step at one hidden width and batch size.
 
