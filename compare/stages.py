@@ -1,12 +1,15 @@
-"""Runs the stages of a comparison in order: parity, closed division, open division, sweep. Finished jobs are kept."""
+"""Runs the stages of a comparison in order: parity, the divisions, the sweep. Finished jobs are kept."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
@@ -17,14 +20,17 @@ from . import contenders
 from .jobs import job as jobs
 from .jobs import runners, shared
 from .jobs.job import Job
+from .jobs.resident import Message, Resident
 from .jobs.temporary import temporary_folder
 from .parity import comparison
-from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan
+from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan, rounds_file
 from .report import figures, page, terminal
 from .results import collect, environment, schema, source_code, typed
-from .results.schema import Contender, Parity, ParityStage, Results
+from .results.schema import Contender, Division, GroupRounds, Parity, ParityStage, Results
+from .timing.rounds import Group
 
 NOT_TIMED = "not timed, since the contenders do not agree"
+BEGIN_UNITS = 20  # a turn that begins or ends a training takes about as long as this number of rounds
 
 
 class ComparisonRun:
@@ -54,7 +60,12 @@ class ComparisonRun:
     ) -> None:
         self.plan, self.data, self.out, self.threads, self.runner_name = plan, data, out, threads, runner
         self.answers, self.quiet = out / ANSWERS, quiet
+        self.step_us: dict[str, list[float]] = defaultdict(list)  # of the finished rounds, by contender
         self.results: Results = {
+            "schema": schema.SCHEMA,
+            "status": "not measured",
+            "status_reason": "The comparison was stopped.",
+            "command": environment.command(),
             "recipe": plan.recipe.as_dict(),
             "plan": {**plan.settings(), "engine": runner},
             "data": {
@@ -66,10 +77,12 @@ class ComparisonRun:
                 "class_names": list(data.class_names),
                 "digest": data.digest,
             },
-            "environment": {**environment.describe(threads), "others_share": None},
+            "environment": environment.describe(threads),
             "finished": None,
             "parity": None,
             "contenders": [_contender(name, unavailable.get(name)) for name in names],
+            "ratios": [],
+            "rounds": [],
         }
 
     def run(self, *, resume: bool, overwrite: bool) -> Results:
@@ -93,12 +106,13 @@ class ComparisonRun:
             terminal.LiveTable(self.results, self.quiet) as self.table,
         ):
             shared.write(temporary, self.data, weights)
-            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads, self.table.epoch)
+            self.temporary = temporary
+            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads)
             try:
                 self._run_stages()
             except KeyboardInterrupt:
                 self._set_missing_status("stopped")
-                self._write()
+                self._write(stopped=True)
                 raise Stopped(
                     f"finished jobs are kept in {self.out}; continue with --out {self.out} --resume"
                 ) from None
@@ -137,37 +151,100 @@ class ComparisonRun:
 
     def _run_stages(self) -> None:
         """Run the parity stage, and the others if the contenders agree."""
-        self.table.begin("parity", self.plan.parity())
-        self.results["parity"] = self._parity()
+        planned = self.plan.parity()
+        self.table.begin("parity", len(planned))
+        self.results["parity"] = self._parity(planned)
         if not schema.agreed(self.results):
             self._set_missing_status(NOT_TIMED)
             return
-        load = environment.OtherLoad()
-        load.start()
-        stages = {
-            "closed": self.plan.trainings("closed"),
-            "open": self.plan.trainings("open"),
-            "sweep": self.plan.sweep(),
-        }
-        for stage, planned in stages.items():
-            self.table.begin(stage, planned)
-            for job, failed in self._run_jobs(planned):
-                if failed:
-                    self._row(job.contender)["status"] = f"{stage}: {failed}" if stage != "closed" else failed
-                self.table.done(job, failed, jobs.read_answer(self.answers, job))
-        self.results["environment"]["others_share"] = load.share()
+        sweep = self.plan.sweep()
+        for division in self.plan.divisions:
+            last = self.plan.seeds[-1] if division == "closed" else None
+            if self.runner_name != "local":
+                self._run_unpaired(division, [*self.plan.trainings(division), *(sweep if last is not None else [])])
+                continue
+            self.table.begin(division, self._units(division, sweep if last is not None else []))
+            for seed in self.plan.seeds:
+                self._run_group(self.plan.group(division, seed), sweep if seed == last else [])
 
-    def _run_jobs(self, planned: Sequence[Job]) -> Iterator[tuple[Job, str | None]]:
-        """Yield all finished jobs, then run the others, of contenders that have not failed."""
-        yield from ((job, None) for job in planned if self._is_answered(job))
-        # Evaluated when the runner takes the next job, since a contender may have failed by then.
-        waiting = (job for job in planned if self._row(job.contender)["status"] is None and not self._is_answered(job))
-        yield from self.runner.run(waiting)
+    def _units(self, division: Division, sweep: Sequence[Job]) -> int:
+        """Return the number of units of work of a division and a sweep: one per turn, and more for those at the ends."""
+        rounds = sum(point[2] for point in sweep[0].options["points"]) if sweep else 0
+        epochs = self.plan.recipe.trainer.max_epochs
+        return len(self.plan.trainings(division)) * (2 * BEGIN_UNITS + epochs - 1) + len(sweep) * rounds
 
-    def _parity(self) -> Parity:
+    def _run_group(self, trainings: Sequence[Job], sweep: Sequence[Job]) -> None:
+        """Run the contenders that have not failed, in rounds, with one seed; then the sweep in the same processes."""
+        trainings, sweep = ([job for job in planned if not self._failed(job)] for planned in (trainings, sweep))
+        waiting = [[] if self._has_rounds(planned) else planned for planned in (trainings, sweep)]
+        group = Group(lambda: Resident(self.answers, self.temporary, self.threads), self._after_turn)
+        for planned in waiting:
+            if planned:
+                (self.out / rounds_file(planned[0].stage, planned[0].seed)).unlink(missing_ok=True)
+        try:
+            if waiting[0]:
+                group.train(waiting[0])
+                self._write_rounds(group, waiting[0])
+            if waiting[1]:
+                group.sweep(waiting[1])
+                self._write_rounds(group, waiting[1])
+            if waiting[0]:
+                group.repeat(waiting[0])
+                self._write_rounds(group, waiting[0])
+        finally:
+            group.close()
+        for job in waiting[0]:
+            jobs.remove(self.answers / replace(job, stage="again").name)
+            if (answer := jobs.read_answer(self.answers, job)) is not None:
+                self.table.line(terminal.answered(job, self._row(job.contender)["title"], answer))
+
+    def _after_turn(self, job: Job, message: Message | None, failed: str | None) -> None:
+        """Show a turn in the table, and keep the status of a contender that has failed."""
+        if failed or message is None:
+            self._set_failed(job, failed or "failed")
+            return
+        is_round = "step_us" in message and message.get("epoch") != 1
+        if is_round and job.stage == "closed":
+            self.step_us[job.contender].append(message["step_us"])
+            self.table.step(job.contender, float(np.median(self.step_us[job.contender])))
+        text = "width sweep" if job.stage == "sweep" else f"seed {job.seed}, epoch {message['epoch']}" if is_round else ""
+        self.table.turn(job.contender, text, 1 if is_round else 0 if job.stage in ("sweep", "again") else BEGIN_UNITS)
+
+    def _run_unpaired(self, division: Division, planned: Sequence[Job]) -> None:
+        """Run jobs on machines of their own, without rounds."""
+        self.table.begin(division, len(planned))
+        for job, failed in self.runner.run([job for job in planned if not self._is_answered(job)]):
+            if failed:
+                self._set_failed(job, failed)
+            elif job.stage == division and (answer := jobs.read_answer(self.answers, job)) is not None:
+                self.table.line(terminal.answered(job, self._row(job.contender)["title"], answer))
+            self.table.turn(job.contender, "", 1)
+
+    def _set_failed(self, job: Job, failed: str) -> None:
+        if job.stage == "again":  # its answer exists already
+            return
+        self._row(job.contender)["status"] = failed if job.stage == "closed" else f"{job.stage}: {failed}"
+        self.table.line(f"  {job.stage:7} {self._row(job.contender)['title']:14} {failed}")
+
+    def _failed(self, job: Job) -> bool:
+        return self._row(job.contender)["status"] is not None
+
+    def _has_rounds(self, planned: Sequence[Job]) -> bool:
+        """Return whether these jobs have run in rounds, all together."""
+        if not planned or not all(self._is_answered(job) for job in planned):
+            return False
+        rounds = collect.read_rounds(self.out / rounds_file(planned[0].stage, planned[0].seed))
+        return rounds is not None and set(rounds["names"]) == {job.contender for job in planned}
+
+    def _write_rounds(self, group: Group, planned: Sequence[Job]) -> None:
+        """Write the rounds of a stage and seed, whose existence shows that they are complete."""
+        names = [job.contender for job in planned if not self._failed(job)]
+        content: GroupRounds = {"names": names, "rounds": [r for r in group.rounds if r["stage"] == planned[0].stage]}
+        write_json(self.out / rounds_file(planned[0].stage, planned[0].seed), content)
+
+    def _parity(self, planned: Sequence[Job]) -> Parity:
         """Record all contenders, and compare them. The recordings are large, so they are removed afterwards."""
         path = self.answers / PARITY
-        planned = self.plan.parity()
         names = [job.contender for job in planned]
         if path.exists():
             with parsing(path, "the result of the parity stage"):
@@ -179,7 +256,7 @@ class ComparisonRun:
         failures: dict[str, str | None] = {}
         for job, failed in self.runner.run(waiting, min(self.threads, len(waiting)) or 1):
             failures[job.contender] = failed
-            self.table.done(job, failed, None)
+            self.table.turn(job.contender, failed or "", 1)
         if failures.get(comparison.REFERENCE):
             raise UserError(f"minigrad's own run {failures[comparison.REFERENCE]}; nothing can be compared")
         folders = {job.contender: self.answers / job.name for job in planned}
@@ -201,17 +278,21 @@ class ComparisonRun:
     def _is_answered(self, job: Job) -> bool:
         return jobs.read_answer(self.answers, job) is not None
 
-    def _write(self) -> None:
+    def _write(self, stopped: bool = False) -> None:
         """Write results.json and the reports."""
+        if self.results["parity"] is not None and not schema.agreed(self.results):
+            self.results["status_reason"] = "Nothing was timed, since the contenders do not agree."
         if schema.agreed(self.results):
-            collect.fill(self.results, self.plan, self.answers, self.data)
+            collect.fill(self.results, self.plan, self.out, self.data)
+        if stopped:
+            self.results |= {"status": "not measured", "status_reason": "The comparison was stopped."}
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.out / folder.RESULTS, self.results)
         if self.results["parity"] is not None:
             figures.draw(self.out / CHART, self.results)
-            if sweep := self.results.get("sweep"):
-                figures.draw_crossover(self.out / CROSSOVER, sweep, schema.titles(self.results))
-            networks = collect.networks(self.plan, self.answers)
+            if self.results.get("sweep"):
+                figures.draw_crossover(self.out / CROSSOVER, self.results)
+            networks = collect.networks(self.plan, self.out)
             page.write(self.out / REPORT, self.results, self.plan.recipe, self.data, networks)
 
 
@@ -222,7 +303,7 @@ def _contender(name: str, unavailable: str | None) -> Contender:
         "name": name,
         "title": kind.title,
         "trains_by": kind.trains_by,
-        "lines_of_code": sum(source_code.count_lines(reference) for reference in kind.user_code),
+        "lines_of_code": source_code.count_lines(kind.program),
         "division": "closed",
         "status": unavailable,
     }

@@ -62,47 +62,17 @@ class LiveTable:
         if self.live:
             self.live.stop()
 
-    def begin(self, stage: str, jobs: Sequence[Job]) -> None:
-        """Show that a stage with these jobs begins."""
-        self.stage, self.remaining = stage, list(jobs)
-        self._draw()
+    def begin(self, stage: str, units: int) -> None:
+        pass
 
-    def epoch(self, job: Job, done: int) -> None:
-        """Show the number of epochs that a running job has completed."""
-        self.start_times.setdefault(job, time.monotonic())
-        activity = f"seed {job.seed}"
-        if job.stage in ("closed", "open"):
-            activity += f", epoch {done} of {job.recipe.trainer.max_epochs}"
-        self.cells[job.contender]["now"] = activity if job.stage != "sweep" else "width sweep"
-        if time.monotonic() - self.drawn > 1:
-            self._draw()
+    def turn(self, contender: str, what: str, units: int = 1) -> None:
+        pass
 
-    def done(self, job: Job, failed: str | None, answer: dict[str, Any] | None) -> None:
-        """Show that a job has ended.
+    def step(self, contender: str, median_us: float) -> None:
+        pass
 
-        Args:
-            job: the job.
-            failed: a sentence if it failed.
-            answer: its answer, if any.
-        """
-        self.remaining = [other for other in self.remaining if other.name != job.name]
-        if job in self.start_times:
-            self.durations[job.stage].append(time.monotonic() - self.start_times.pop(job))
-        cells = self.cells[job.contender]
-        cells["now"] = failed or ""
-        prefix = f"  {job.stage:7} {self._title(job.contender):14}"
-        if failed:
-            self._print(f"{prefix} {failed}")
-        elif answer and job.stage in ("closed", "open"):
-            accuracy, step = f"{100 * answer['test_accuracy']:.2f} %", f"{answer['step_us']:,.0f}"
-            seconds = f"{answer['seconds']['train']:.2f}"
-            if job.stage == "closed":
-                cells |= {"accuracy": accuracy, "µs per step": step, "seconds": seconds}
-            self._print(f"{prefix} {accuracy}  {step:>6} µs per step  {seconds:>6} s  seed {job.seed}")
-        elif answer and job.stage == "sweep":
-            points = ", ".join(f"{p['width']:,}: {p['step_us']:,.0f}" for p in answer["points"])
-            self._print(f"{prefix} µs per step by width: {points}")
-        self._draw()
+    def line(self, what: str) -> None:
+        self._print(what)
 
     def parity(self, name: str, row: ParityRow) -> None:
         """Show a contender's largest difference from minigrad."""
@@ -178,4 +148,12 @@ def _time_to_target(results: Results, target: float) -> Group:
         table.add_row(*cells[:shown])
     return Group(
         f"\nTime to reach the target validation accuracy ({100 * target:.4g} %), in seconds of training", table
+    )
+
+
+def answered(job: Job, title: str, answer: dict[str, Any]) -> str:
+    """Return a line on a finished training."""
+    return (
+        f"  {job.stage:7} {title:14} {100 * answer['test_accuracy']:.2f} %  {answer['steady_step_us']:>6,.0f} µs per step"
+        f"  {answer['seconds']['total']:>6.2f} s  seed {job.seed}"
     )

@@ -90,6 +90,13 @@ class Round(TypedDict):
     step_us: dict[str, float]
 
 
+class GroupRounds(TypedDict):
+    """The file rounds-SEED.json: all rounds of one stage with one seed, and the contenders that took part to the end."""
+
+    names: list[str]
+    rounds: list[Round]
+
+
 class Products(TypedDict):
     """The matrix products of one step, measured in the contender's process with its own library.
 

@@ -23,15 +23,14 @@ FLOPS = 1e10  # approximate number per round, within the limits of STEPS
 
 
 def run(task: Task) -> SweepAnswer:
-    """Measure the time of a step at each (width, batch size) of the option `points`, for the option `rounds`.
+    """Measure the time of a step at each (width, batch size, number of rounds) of the option `points`.
 
     A process that takes turns ends its turn after the first epoch at each point, which warms up, and after each round.
     """
-    points = [_point(task, *point) for point in task.options["points"]]
-    return {"points": points}
+    return {"points": [_point(task, *point) for point in task.options["points"]]}
 
 
-def _point(task: Task, width: int, batch_size: int) -> SweepAnswerPoint:
+def _point(task: Task, width: int, batch_size: int, rounds: int) -> SweepAnswerPoint:
     """Time the contender's own training at one width and batch size."""
     recipe, train = with_width(task.recipe, width, batch_size), task.data.train
     shape, classes = task.data.input_shape, task.data.classes
@@ -48,8 +47,7 @@ def _point(task: Task, width: int, batch_size: int) -> SweepAnswerPoint:
         times.append(step_us(stopwatch, epoch_steps))
         task.turns.end(step_us=times[-1])
 
-    epochs = 1 + task.options["rounds"]
-    batches = Batches(data.train, batch_size, recipe.seed_everything, epochs, recipe.data.augment)
+    batches = Batches(data.train, batch_size, recipe.seed_everything, 1 + rounds, recipe.data.augment)
     task.contender.fit(batches, Stopwatch(steps, end_turn))
     return {
         "width": width,

@@ -1,0 +1,126 @@
+"""Runs contenders in rounds: in each round every contender trains one epoch, while the others wait.
+
+A state of the machine that lasts for seconds affects all contenders of a round
+alike, and cancels in their ratios. All contenders of a seed are processes that
+start for this seed, so that memory layout and start-up differ between seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ..jobs.job import Job
+from ..jobs.resident import Message, Resident, WorkerFailed
+from ..results.schema import Round
+from .noise import MOST_DISTURBED, NoiseMeter
+
+OnTurn = Callable[[Job, Message | None, str | None], None]
+
+
+class Group:
+    """The processes of all contenders with one seed.
+
+    Args:
+        create: creates the process of a contender.
+        on_turn: called after each turn with the job, the message of the process (None if it failed), and a sentence
+            if it failed.
+
+    Attributes:
+        rounds: all rounds so far, in order.
+    """
+
+    def __init__(self, create: Callable[[], Resident], on_turn: OnTurn) -> None:
+        self.create, self.on_turn = create, on_turn
+        self.rounds: list[Round] = []
+        self._residents: dict[str, Resident] = {}
+        self._failed: set[str] = set()
+        self._meter, self._cpu_seconds = NoiseMeter(), 0.0
+
+    def train(self, jobs: Sequence[Job]) -> None:
+        """Train one epoch per contender, which warms up, and the others in rounds; then let all answer.
+
+        Args:
+            jobs: one per contender, of the same division and seed.
+        """
+        self._each(jobs, begin=True)
+        for _ in range(1, jobs[0].recipe.trainer.max_epochs):
+            self._round(jobs)
+        self._each(jobs)
+
+    def sweep(self, jobs: Sequence[Job]) -> None:
+        """Measure all points of the sweep in rounds."""
+        for i, (width, batch_size, rounds) in enumerate(jobs[0].options["points"]):
+            self._each(jobs, begin=not i)
+            for _ in range(rounds):
+                self._round(jobs, [width, batch_size])
+        self._each(jobs)
+
+    def repeat(self, jobs: Sequence[Job]) -> None:
+        """Repeat the disturbed rounds of `train`, unless there are so many that others would be disturbed too.
+
+        The networks are built and trained once more, which does not affect the answers. No other job can follow.
+        """
+        rounds = [r for r in self.rounds if r["stage"] == jobs[0].stage]
+        missing = sum(r["disturbed"] for r in rounds)
+        limit = math.ceil(len(rounds) * MOST_DISTURBED)
+        if not 0 < missing <= limit:
+            return
+        again = [replace(job, stage="again", options={"division": job.stage}) for job in jobs]
+        self._each(again, begin=True)
+        for _ in range(limit):
+            if not missing:
+                return
+            missing -= not self._round(again)["disturbed"]
+
+    def close(self) -> None:
+        """End all processes."""
+        for resident in self._residents.values():
+            resident.close()
+        self._residents = {}
+
+    def _round(self, jobs: Sequence[Job], point: list[int] | None = None) -> Round:
+        """Let each contender train one epoch, each time starting with another one."""
+        started, shift = datetime.now(UTC).isoformat(timespec="milliseconds"), len(self.rounds) % len(jobs)
+        self._meter.start()
+        self._cpu_seconds = 0.0
+        messages = self._each([*jobs[shift:], *jobs[:shift]])
+        noise = self._meter.stop(self._cpu_seconds)
+        self.rounds.append(
+            {
+                "stage": jobs[0].options.get("division", jobs[0].stage),
+                "seed": jobs[0].seed,
+                "point": point,
+                "started": started,
+                "others": noise.others,
+                "steal": noise.steal,
+                "disturbed": noise.disturbed,
+                "step_us": {name: message["step_us"] for name, message in messages.items()},
+            }
+        )
+        return self.rounds[-1]
+
+    def _each(self, jobs: Sequence[Job], begin: bool = False) -> dict[str, Message]:
+        """Let each contender take one turn; return the messages of those that have not failed.
+
+        Args:
+            jobs: one per contender.
+            begin: whether the turn begins the job.
+        """
+        messages = {}
+        for job in jobs:
+            if job.contender in self._failed:
+                continue
+            resident = self._residents.setdefault(job.contender, self.create())
+            try:
+                message = resident.turn(job if begin else None)
+            except WorkerFailed as error:
+                self._failed.add(job.contender)
+                self.on_turn(job, None, str(error))
+                continue
+            self._cpu_seconds += message["cpu"]
+            messages[job.contender] = message
+            self.on_turn(job, message, None)
+        return messages
