@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,9 @@ from .jobs.temporary import temporary_folder
 from .parity import comparison
 from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan, rounds_file
 from .report import figures, page, terminal
-from .results import collect, environment, schema, source_code, typed
-from .results.schema import Contender, Division, GroupRounds, Parity, ParityStage, Results
+from .results import collect, environment, ratios, schema, source_code, typed
+from .results.schema import Contender, Division, GroupRounds, Parity, ParityStage, Results, Round
+from .timing.noise import MOST_DISTURBED
 from .timing.rounds import Group
 
 NOT_TIMED = "not timed, since the contenders do not agree"
@@ -61,6 +62,7 @@ class ComparisonRun:
         self.plan, self.data, self.out, self.threads, self.runner_name = plan, data, out, threads, runner
         self.answers, self.quiet = out / ANSWERS, quiet
         self.step_us: dict[str, list[float]] = defaultdict(list)  # of the finished rounds, by contender
+        self.lost_rounds, self.gave_up = 0, False  # closed rounds that stayed disturbed; whether they are too many
         self.results: Results = {
             "schema": schema.SCHEMA,
             "status": "not measured",
@@ -166,6 +168,8 @@ class ComparisonRun:
             self.table.begin(division, self._units(division, sweep if last is not None else []))
             for seed in self.plan.seeds:
                 self._run_group(self.plan.group(division, seed), sweep if seed == last else [])
+                if self.gave_up:
+                    return
 
     def _units(self, division: Division, sweep: Sequence[Job]) -> int:
         """Return the number of units of work of a division and a sweep: one per turn, and more for those at the ends."""
@@ -177,26 +181,41 @@ class ComparisonRun:
         """Run the contenders that have not failed, in rounds, with one seed; then the sweep in the same processes."""
         trainings, sweep = ([job for job in planned if not self._failed(job)] for planned in (trainings, sweep))
         waiting = [[] if self._has_rounds(planned) else planned for planned in (trainings, sweep)]
-        group = Group(lambda: Resident(self.answers, self.temporary, self.threads), self._after_turn)
+        group = Group(lambda: Resident(self.answers, self.temporary, self.threads), self._after_turn, self._proceed)
         for planned in waiting:
             if planned:
                 (self.out / rounds_file(planned[0].stage, planned[0].seed)).unlink(missing_ok=True)
         try:
             if waiting[0]:
-                group.train(waiting[0])
+                self.gave_up = not group.train(waiting[0])
                 self._write_rounds(group, waiting[0])
-            if waiting[1]:
+            if waiting[1] and not self.gave_up:
                 group.sweep(waiting[1])
                 self._write_rounds(group, waiting[1])
-            if waiting[0]:
+            if waiting[0] and not self.gave_up:
                 group.repeat(waiting[0])
                 self._write_rounds(group, waiting[0])
         finally:
             group.close()
-        for job in waiting[0]:
+        self._end_group(waiting[0])
+
+    def _end_group(self, trainings: Sequence[Job]) -> None:
+        """Show the finished trainings, and count the rounds of the closed division that stayed disturbed."""
+        for job in trainings:
             jobs.remove(self.answers / replace(job, stage="again").name)
             if (answer := jobs.read_answer(self.answers, job)) is not None:
                 self.table.line(terminal.answered(job, self._row(job.contender)["title"], answer))
+        if trainings and trainings[0].stage == "closed":
+            rounds = collect.read_rounds(self.out / rounds_file("closed", trainings[0].seed))
+            good = sum(not r["disturbed"] for r in rounds["rounds"]) if rounds else 0
+            self.lost_rounds += max(0, self.plan.recipe.trainer.max_epochs - 1 - good)
+
+    def _proceed(self, rounds: Sequence[Round]) -> bool:
+        """Return whether the closed division can still be measured. The first seed is always trained to its end."""
+        if rounds[0]["stage"] != "closed" or rounds[0]["seed"] == self.plan.seeds[0]:
+            return True
+        planned = len(self.plan.seeds) * (self.plan.recipe.trainer.max_epochs - 1)
+        return self.lost_rounds + sum(r["disturbed"] for r in rounds) <= MOST_DISTURBED * planned
 
     def _after_turn(self, job: Job, message: Message | None, failed: str | None) -> None:
         """Show a turn in the table, and keep the status of a contender that has failed."""
@@ -207,7 +226,9 @@ class ComparisonRun:
         if is_round and job.stage == "closed":
             self.step_us[job.contender].append(message["step_us"])
             self.table.step(job.contender, float(np.median(self.step_us[job.contender])))
-        text = "width sweep" if job.stage == "sweep" else f"seed {job.seed}, epoch {message['epoch']}" if is_round else ""
+        text = (
+            "width sweep" if job.stage == "sweep" else f"seed {job.seed}, epoch {message['epoch']}" if is_round else ""
+        )
         self.table.turn(job.contender, text, 1 if is_round else 0 if job.stage in ("sweep", "again") else BEGIN_UNITS)
 
     def _run_unpaired(self, division: Division, planned: Sequence[Job]) -> None:
@@ -284,6 +305,9 @@ class ComparisonRun:
             self.results["status_reason"] = "Nothing was timed, since the contenders do not agree."
         if schema.agreed(self.results):
             collect.fill(self.results, self.plan, self.out, self.data)
+        if self.gave_up:
+            self.results["status"] = "not measured"
+            self.results["status_reason"] = ratios.reason([r for r in self.results["rounds"] if r["stage"] == "closed"])
         if stopped:
             self.results |= {"status": "not measured", "status_reason": "The comparison was stopped."}
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")

@@ -92,9 +92,7 @@ def _fill_division(results: Results, plan: Plan, division: Division, runs: Runs)
             results["contenders"][i] = measured
 
 
-def _division_contender(
-    plan: Plan, division: Division, name: str, title: str, row: Measurements
-) -> DivisionContender:
+def _division_contender(plan: Plan, division: Division, name: str, title: str, row: Measurements) -> DivisionContender:
     kind = contenders.find(name)
     changes = kind.open_changes(plan.recipe) if division == "open" else kind.default_changes(plan.recipe)
     return {"name": name, "title": title, "division": division, "changes": changes, **row}

@@ -75,6 +75,7 @@ class Round(TypedDict):
         point: width and batch size in the sweep, else None.
         started: UTC, ISO 8601.
         others: CPU share of other processes, 0 to 1, on the processors that the contenders may use.
+        waiting: the part of `others` that the waiting contenders used.
         steal: share of CPU time that the hypervisor took, 0 to 1.
         disturbed: whether `others` or `steal` is too large; the round then does not count.
         step_us: seconds of the epoch divided by its steps, in microseconds, by contender.
@@ -85,6 +86,7 @@ class Round(TypedDict):
     point: list[int] | None
     started: str
     others: float
+    waiting: float
     steal: float
     disturbed: bool
     step_us: dict[str, float]
@@ -542,14 +544,20 @@ def read(path: str) -> Results:
         for row in content["contenders"]:
             if is_measured(row):
                 _check_row(row)
+        for us in (us for r in content["rounds"] for us in r["step_us"].values()):
+            foreign.number("rounds.step_us", us, 1e-6, 1e15)
     return content  # type: ignore[no-any-return]
 
 
 def _check_row(row: MeasuredContender) -> None:
     """Check the numbers of a contender that a type does not describe."""
-    for times in [row, *row.get("runs", [])]:
-        foreign.number("step_us", times["step_us"], 1e-6, 1e15)  # type: ignore[typeddict-item]
-    if "runs" in row and not row["runs"]:
+    for times in [row, *row["runs"]]:
+        for key in ("step_us", "steady_step_us"):
+            foreign.number(key, times[key], 1e-6, 1e15)  # type: ignore[literal-required]
+    for run in row["runs"]:
+        for us in run["epoch_us"]:
+            foreign.number("epoch_us", us, 1e-6, 1e15)
+    if not row["runs"]:
         raise foreign.Invalid("runs is empty")
     if len(row["accuracy_interval"]) != 2:
         raise foreign.Invalid("accuracy_interval does not have two limits")

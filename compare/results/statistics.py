@@ -85,7 +85,7 @@ def verdict(low: float | None, high: float | None, rounds: int) -> Verdict:
     """Return the verdict on a ratio of times from its interval: "faster" means that the first one is faster."""
     if low is None or high is None or rounds < ROUNDS:
         return "undecided"
-    if 1 - MARGIN <= low and high <= 1 + MARGIN:
+    if low >= 1 - MARGIN and high <= 1 + MARGIN:
         return "equivalent"
     return "faster" if high < 1 else "slower" if low > 1 else "undecided"
 

@@ -35,7 +35,9 @@ def collect(answers: Mapping[str, SweepAnswer], rounds: Sequence[Round], batch_s
         rows.append(row)
     if champion:
         _compare(rows, answers, rounds, champion, disturbed)
-    sizes = sorted({p["batch_size"] for row in rows for p in row["points"]}, key=lambda size: (size != batch_size, size))
+    sizes = sorted(
+        {p["batch_size"] for row in rows for p in row["points"]}, key=lambda size: (size != batch_size, size)
+    )
     return {
         "rows": rows,
         "batch_sizes": sizes,
@@ -67,7 +69,11 @@ def crossovers(rows: Sequence[SweepRow], batch_size: int, champion: str) -> dict
 
 
 def _compare(
-    rows: Sequence[SweepRow], answers: Mapping[str, SweepAnswer], rounds: Sequence[Round], champion: str, disturbed: bool
+    rows: Sequence[SweepRow],
+    answers: Mapping[str, SweepAnswer],
+    rounds: Sequence[Round],
+    champion: str,
+    disturbed: bool,
 ) -> None:
     """Set the ratio to the champion's time at each point."""
     champions = {(p["width"], p["batch_size"]): p for p in answers[champion]["points"]}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 # A round is disturbed above these shares of the time of the processors that the contenders may use.
 OTHERS, STEAL = 0.1, 0.05
 TICK = 0.01  # seconds; the system counts the time of processors in ticks
-# If more than this share of the rounds is disturbed, nothing is measured.
+# If more than this share of the planned rounds is disturbed, nothing is measured.
 MOST_DISTURBED = 1 / 3
 
 
@@ -20,7 +20,7 @@ class Noise:
     Attributes:
         others: CPU share of other processes, 0 to 1.
         steal: share of the time that the hypervisor took from this machine, 0 to 1; 0 where the system does not report it.
-        seconds: length of the interval.
+        seconds: length of the interval, times the number of processors.
     """
 
     others: float
@@ -30,7 +30,7 @@ class Noise:
     @property
     def disturbed(self) -> bool:
         """Whether the times measured in the interval are not reliable. Two ticks more or less are within the accuracy."""
-        accuracy = 2 * TICK / self.seconds if self.seconds else 1.0
+        accuracy = 2 * TICK * len(_processors()) / self.seconds if self.seconds else 1.0
         return self.others > OTHERS + accuracy or self.steal > STEAL + accuracy
 
 
@@ -57,7 +57,7 @@ class NoiseMeter:
             return Noise(0.0, 0.0, 0.0)
         shares = ((busy - own - self_cpu) / total, steal / total)
         others, stolen = (min(max(share, 0.0), 1.0) for share in shares)
-        return Noise(others, stolen, wall)
+        return Noise(others, stolen, total)
 
 
 def _now() -> tuple[float, float, float, float]:

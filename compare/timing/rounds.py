@@ -27,28 +27,37 @@ class Group:
         create: creates the process of a contender.
         on_turn: called after each turn with the job, the message of the process (None if it failed), and a sentence
             if it failed.
+        proceed: called after each round of a training with all rounds so far; if it returns False, the training ends.
 
     Attributes:
         rounds: all rounds so far, in order.
     """
 
-    def __init__(self, create: Callable[[], Resident], on_turn: OnTurn) -> None:
-        self.create, self.on_turn = create, on_turn
+    def __init__(
+        self, create: Callable[[], Resident], on_turn: OnTurn, proceed: Callable[[Sequence[Round]], bool]
+    ) -> None:
+        self.create, self.on_turn, self.proceed = create, on_turn, proceed
         self.rounds: list[Round] = []
         self._residents: dict[str, Resident] = {}
         self._failed: set[str] = set()
         self._meter, self._cpu_seconds = NoiseMeter(), 0.0
 
-    def train(self, jobs: Sequence[Job]) -> None:
+    def train(self, jobs: Sequence[Job]) -> bool:
         """Train one epoch per contender, which warms up, and the others in rounds; then let all answer.
 
         Args:
             jobs: one per contender, of the same division and seed.
+
+        Returns:
+            Whether the training was completed.
         """
         self._each(jobs, begin=True)
         for _ in range(1, jobs[0].recipe.trainer.max_epochs):
             self._round(jobs)
+            if not self.proceed(self.rounds):
+                return False
         self._each(jobs)
+        return True
 
     def sweep(self, jobs: Sequence[Job]) -> None:
         """Measure all points of the sweep in rounds."""
@@ -88,6 +97,7 @@ class Group:
         self._cpu_seconds = 0.0
         messages = self._each([*jobs[shift:], *jobs[:shift]])
         noise = self._meter.stop(self._cpu_seconds)
+        waiting = sum(message["waited"] for message in messages.values()) / (noise.seconds or 1.0)
         self.rounds.append(
             {
                 "stage": jobs[0].options.get("division", jobs[0].stage),
@@ -95,6 +105,7 @@ class Group:
                 "point": point,
                 "started": started,
                 "others": noise.others,
+                "waiting": waiting,
                 "steal": noise.steal,
                 "disturbed": noise.disturbed,
                 "step_us": {name: message["step_us"] for name, message in messages.items()},
