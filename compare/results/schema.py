@@ -75,7 +75,7 @@ class Round(TypedDict):
         point: width and batch size in the sweep, else None.
         started: UTC, ISO 8601.
         others: CPU share of other processes, 0 to 1, on the processors that the contenders may use.
-        waiting: the part of `others` that the waiting contenders used.
+        waiting: CPU seconds that the contenders used while they waited; a part of `others`.
         steal: share of CPU time that the hypervisor took, 0 to 1.
         disturbed: whether `others` or `steal` is too large; the round then does not count.
         step_us: seconds of the epoch divided by its steps, in microseconds, by contender.

@@ -1,4 +1,4 @@
-"""Measures what other processes and the hypervisor take from the processors during a round."""
+"""Measures what other processes and the hypervisor take from the processors while the contenders run."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from dataclasses import dataclass
 
 # A round is disturbed above these shares of the time of the processors that the contenders may use.
 OTHERS, STEAL = 0.1, 0.05
-TICK = 0.01  # seconds; the system counts the time of processors in ticks
+# The system counts the time of processors in ticks. A difference of two ticks per processor is within the accuracy.
+TICK = 0.01  # seconds
+SHORTEST = 0.25  # seconds of an interval, so that the accuracy is sufficient; shorter rounds share an interval
 # If more than this share of the planned rounds is disturbed, nothing is measured.
 MOST_DISTURBED = 1 / 3
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise of an interval.
+    """The noise of an interval, as shares of the time of the processors that this process may run on, 0 to 1.
 
     Attributes:
-        others: CPU share of other processes, 0 to 1.
-        steal: share of the time that the hypervisor took from this machine, 0 to 1; 0 where the system does not report it.
-        seconds: length of the interval, times the number of processors.
+        others: of other processes.
+        steal: of the hypervisor; 0 where the system does not report it.
+        disturbed: whether times measured in the interval are not reliable.
     """
 
     others: float
     steal: float
-    seconds: float
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether the times measured in the interval are not reliable. Two ticks more or less are within the accuracy."""
-        accuracy = 2 * TICK * len(_processors()) / self.seconds if self.seconds else 1.0
-        return self.others > OTHERS + accuracy or self.steal > STEAL + accuracy
+    disturbed: bool
 
 
 class NoiseMeter:
-    """Measures the noise of one interval after another, on the processors that this process may run on."""
+    """Measures the noise of one interval after another."""
 
     def __init__(self) -> None:
-        self.before = _now()
+        self.start()
 
     def start(self) -> None:
         """Start a new interval."""
         self.before = _now()
+
+    def seconds(self) -> float:
+        """Return the length of the interval so far."""
+        return time.perf_counter() - self.before[0]
 
     def stop(self, own: float) -> Noise:
         """End the interval.
@@ -50,14 +50,10 @@ class NoiseMeter:
         Args:
             own: CPU seconds of the processes that were supposed to compute, other than this process.
         """
-        after = _now()
-        wall, busy, steal, self_cpu = (b - a for a, b in zip(self.before, after, strict=True))
-        total = wall * len(_processors())
-        if total <= 0:
-            return Noise(0.0, 0.0, 0.0)
-        shares = ((busy - own - self_cpu) / total, steal / total)
-        others, stolen = (min(max(share, 0.0), 1.0) for share in shares)
-        return Noise(others, stolen, total)
+        wall, busy, steal, self_cpu = (b - a for a, b in zip(self.before, _now(), strict=True))
+        total, accuracy = wall * len(_processors()), 2 * TICK / wall
+        others, stolen = (min(max(time / total, 0.0), 1.0) for time in (busy - own - self_cpu, steal))
+        return Noise(others, stolen, others > OTHERS + accuracy or stolen > STEAL + accuracy)
 
 
 def _now() -> tuple[float, float, float, float]:

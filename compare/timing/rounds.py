@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from ..jobs.job import Job
 from ..jobs.resident import Message, Resident, WorkerFailed
 from ..results.schema import Round
-from .noise import MOST_DISTURBED, NoiseMeter
+from . import noise
+from .noise import NoiseMeter
 
 OnTurn = Callable[[Job, Message | None, str | None], None]
 
@@ -41,6 +42,7 @@ class Group:
         self._residents: dict[str, Resident] = {}
         self._failed: set[str] = set()
         self._meter, self._cpu_seconds = NoiseMeter(), 0.0
+        self._unjudged: list[Round] = []  # the rounds of the meter's interval
 
     def train(self, jobs: Sequence[Job]) -> bool:
         """Train one epoch per contender, which warms up, and the others in rounds; then let all answer.
@@ -56,6 +58,7 @@ class Group:
             self._round(jobs)
             if not self.proceed(self.rounds):
                 return False
+        self._judge()
         self._each(jobs)
         return True
 
@@ -65,6 +68,7 @@ class Group:
             self._each(jobs, begin=not i)
             for _ in range(rounds):
                 self._round(jobs, [width, batch_size])
+            self._judge()
         self._each(jobs)
 
     def repeat(self, jobs: Sequence[Job]) -> None:
@@ -74,15 +78,17 @@ class Group:
         """
         rounds = [r for r in self.rounds if r["stage"] == jobs[0].stage]
         missing = sum(r["disturbed"] for r in rounds)
-        limit = math.ceil(len(rounds) * MOST_DISTURBED)
+        limit = math.ceil(len(rounds) * noise.MOST_DISTURBED)
         if not 0 < missing <= limit:
             return
         again = [replace(job, stage="again", options={"division": job.stage}) for job in jobs]
         self._each(again, begin=True)
         for _ in range(limit):
             if not missing:
-                return
-            missing -= not self._round(again)["disturbed"]
+                break
+            self._round(again)
+            missing -= not self.rounds[-1]["disturbed"]
+        self._judge()
 
     def close(self) -> None:
         """End all processes."""
@@ -90,28 +96,36 @@ class Group:
             resident.close()
         self._residents = {}
 
-    def _round(self, jobs: Sequence[Job], point: list[int] | None = None) -> Round:
+    def _round(self, jobs: Sequence[Job], point: list[int] | None = None) -> None:
         """Let each contender train one epoch, each time starting with another one."""
         started, shift = datetime.now(UTC).isoformat(timespec="milliseconds"), len(self.rounds) % len(jobs)
-        self._meter.start()
-        self._cpu_seconds = 0.0
+        if not self._unjudged:
+            self._meter.start()
+            self._cpu_seconds = 0.0
         messages = self._each([*jobs[shift:], *jobs[:shift]])
-        noise = self._meter.stop(self._cpu_seconds)
-        waiting = sum(message["waited"] for message in messages.values()) / (noise.seconds or 1.0)
-        self.rounds.append(
-            {
-                "stage": jobs[0].options.get("division", jobs[0].stage),
-                "seed": jobs[0].seed,
-                "point": point,
-                "started": started,
-                "others": noise.others,
-                "waiting": waiting,
-                "steal": noise.steal,
-                "disturbed": noise.disturbed,
-                "step_us": {name: message["step_us"] for name, message in messages.items()},
-            }
-        )
-        return self.rounds[-1]
+        result: Round = {
+            "stage": jobs[0].options.get("division", jobs[0].stage),
+            "seed": jobs[0].seed,
+            "point": point,
+            "started": started,
+            "others": 0.0,
+            "waiting": sum(message["waited"] for message in messages.values()),
+            "steal": 0.0,
+            "disturbed": False,
+            "step_us": {name: message["step_us"] for name, message in messages.items()},
+        }
+        self.rounds.append(result)
+        self._unjudged.append(result)
+        if self._meter.seconds() > noise.SHORTEST:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Set the noise of the rounds since the last call."""
+        if self._unjudged:
+            measured = self._meter.stop(self._cpu_seconds)
+            for result in self._unjudged:
+                result |= {"others": measured.others, "steal": measured.steal, "disturbed": measured.disturbed}
+            self._unjudged = []
 
     def _each(self, jobs: Sequence[Job], begin: bool = False) -> dict[str, Message]:
         """Let each contender take one turn; return the messages of those that have not failed.
