@@ -17,7 +17,7 @@ Times = dict[str, list[list[float]]]  # microseconds per step, by contender; per
 
 def disturbed_too_often(rounds: Sequence[Round], planned: int) -> bool:
     """Return whether less than two thirds of the planned number of rounds is undisturbed."""
-    return sum(not r["disturbed"] for r in rounds) < (1 - MOST_DISTURBED) * planned
+    return planned - sum(not r["disturbed"] for r in rounds) > MOST_DISTURBED * planned
 
 
 def reason(rounds: Sequence[Round]) -> str:
