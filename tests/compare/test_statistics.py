@@ -19,10 +19,11 @@ def simulated(rng: np.random.Generator, seeds: int, rounds: int, between: float,
     return [list(np.exp(rng.normal(0, between) + rng.normal(0, within, rounds))) for _ in range(seeds)]
 
 
-def test_the_interval_covers_the_ratio_in_95_percent_of_measurements() -> None:
+def test_the_interval_covers_the_ratio_in_at_least_95_percent_of_measurements() -> None:
     rng = np.random.default_rng(0)
     intervals = [statistics.ratio(simulated(rng, 8, 9, 0.0, 0.05)) for _ in range(150)]
-    assert np.mean([i["low"] <= 1 <= i["high"] for i in intervals]) == pytest.approx(0.95, abs=0.04)
+    assert np.mean([i["low"] <= 1 <= i["high"] for i in intervals]) > 0.93  # 0.95, within three standard errors
+    assert np.mean([i["high"] - i["low"] for i in intervals]) < 0.05  # and is not wide
 
 
 def test_the_interval_includes_what_differs_between_seeds() -> None:
