@@ -148,9 +148,7 @@ class Contender:
         open_description: what `fit_open` does differently from `fit`, in a few words.
         default_description: what `fit_default` does differently from `fit`, in a few words.
         program: a file in the folder `examples`, without its suffix: the program that a user of the framework writes for
-            recipe `simple`.
-        step_code: references to the code of a training step and its loop, as
-            the report shows it; see `results.source_code`.
+            recipe `simple`. Empty if there is none.
         outside_verdict: whether the parity of the contender is reported but does not count for the verdict.
         accepts_masks: whether dropout masks can be set with `use_masks`.
     """
@@ -164,7 +162,6 @@ class Contender:
     open_description = ""
     default_description = ""
     program = ""
-    step_code: tuple[str, ...] = ()
     outside_verdict = False
     accepts_masks = False
 
