@@ -13,6 +13,7 @@ from . import base, torch
 class Contender(torch.Contender):
     title = "torch on the GPU"
     environment = {}
+    program = ""  # the program does not move its tensors to a GPU
     device, torch_device = "gpu", "cuda"
     outside_verdict = True  # on a GPU, the order of sums is not deterministic
 
