@@ -1,16 +1,15 @@
-"""Statistics over seeds, and claims checked with them."""
+"""Statistics over seeds."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare.results import claims, disagreements, statistics
+from compare.results import disagreements, statistics
 
 times = st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=12)
 
@@ -94,54 +93,6 @@ def test_the_wilson_interval_contains_the_accuracy(seen: tuple[int, int]) -> Non
     correct, n = seen
     low, high = statistics.wilson_interval(correct, n)
     assert 0 <= low <= correct / n <= high <= 1
-
-
-def results(**step_us: float) -> dict[str, Any]:
-    rows = [
-        {
-            "name": name,
-            "title": name,
-            "step_us": us,
-            "test_accuracy": 0.926,
-            "accuracy_interval": [0.921, 0.931],
-            "test_images": 10_000,
-        }
-        for name, us in step_us.items()
-    ]
-    return {"contenders": rows, "sweep": None}
-
-
-@pytest.mark.parametrize(
-    ("times", "verdict", "said"),
-    [
-        (
-            {"minigrad": 150, "by_hand": 120, "torch": 300},
-            "does not hold",
-            "300 µs per step, 2 times as long as minigrad (150 µs)",
-        ),
-        ({"minigrad": 400, "by_hand": 400, "torch": 100}, "holds", "0.25 times as long as minigrad (400 µs)"),
-        ({"minigrad": 400, "by_hand": 200, "torch": 100}, "partly", "0.5 times as long as by_hand"),
-        ({"minigrad": 400}, "not measured", "did not run"),
-    ],
-)
-def test_the_claim_about_torch_is_checked_by_the_step_times(times: dict[str, float], verdict: str, said: str) -> None:
-    found = claims.check_claims(results(**times))[0]
-    assert found["verdict"] == verdict
-    assert said in found["why"]
-
-
-def test_equal_accuracies_refute_the_claim_that_they_differ() -> None:
-    found = claims.check_claims(results(minigrad=1, torch=1, keras=1))[2]
-    assert found["verdict"] == "does not hold"
-    assert "92.60 %" in found["why"]
-
-
-def test_the_claim_about_gpus_is_checked_if_there_is_one() -> None:
-    assert claims.check_claims(results(torch=300))[3]["verdict"] == "not measured"
-    found = claims.check_claims(results(torch=300, torch_gpu=100))[3]
-    assert found["verdict"] == "holds"
-    assert "3 times" in found["why"]
-    assert claims.check_claims(results(torch=300, torch_gpu=600))[3]["verdict"] == "does not hold"
 
 
 def test_disputed_images_have_different_predictions() -> None:
