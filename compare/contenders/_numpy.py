@@ -22,9 +22,8 @@ def library() -> base.Library:
     """Return NumPy's BLAS as it describes itself; see `Contender.library`."""
     import threadpoolctl
 
-    prefix = "libscipy_openblas"  # the copy that comes with NumPy; another package may load one of its own
     loaded = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
-    loaded.sort(key=lambda info: "numpy" not in info["filepath"] and info["prefix"] != prefix)
+    loaded.sort(key=lambda info: "numpy" not in info["filepath"])  # another package may have loaded its own copy
     if not loaded:  # threadpoolctl does not know every library, for example Apple's Accelerate
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {"library": f"{blas['name']} {blas['version']}", "kernel": None, "threads": None}
