@@ -215,11 +215,12 @@ class ComparisonRun:
 def _contender(name: str, unavailable: str | None) -> Contender:
     """Return a contender's row before anything has run."""
     kind = contenders.find(name)
+    program = source_code.program(kind.program)
     return {
         "name": name,
         "title": kind.title,
         "trains_by": kind.trains_by,
-        "lines_of_code": source_code.count_lines(kind.program),
+        "lines_of_code": None if program is None else source_code.count_lines(program),
         "division": "closed",
         "status": unavailable,
     }

@@ -43,6 +43,7 @@ def describe(threads: int) -> Environment:
         "load": load(),
         "gpu": machine.gpu(),
         "allocator": machine.ALLOCATOR,
+        "waiting": machine.WAITING,
         "variables": {
             name: value
             for name, value in os.environ.items()

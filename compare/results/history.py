@@ -19,7 +19,7 @@ from .schema import Interval, MeasuredContender, Results
 
 PROG = "python -m compare history"
 # Keys of the environment that can change a measurement and are not measurements themselves.
-SETTINGS = ("threads", "cpu", "gpu", "cores", "blas", "allocator", "variables", "system")
+SETTINGS = ("threads", "cpu", "gpu", "cores", "blas", "allocator", "waiting", "variables", "system")
 
 
 def main(argv: Sequence[str]) -> None:

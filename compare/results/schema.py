@@ -202,12 +202,16 @@ class Measurements(TypedDict):
 
 
 class Contender(TypedDict):
-    """A requested contender. `status` is "ok", a sentence that gives the reason for missing measurements, or None."""
+    """A requested contender.
+
+    `status` is "ok", a sentence that gives the reason for missing measurements, or None. `lines_of_code` counts those of
+    the program that a user writes for recipe `simple`; None if there is no such program.
+    """
 
     name: str
     title: str
     trains_by: str
-    lines_of_code: int
+    lines_of_code: int | None
     division: str
     status: str | None
 
@@ -459,6 +463,7 @@ class Environment(TypedDict):
     load: float
     gpu: str | None
     allocator: dict[str, str]
+    waiting: dict[str, str]
     variables: dict[str, str]
     memory_gb: float
     blas: list[str]
