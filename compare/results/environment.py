@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from .. import machine
+from ..timing import noise
 from .schema import Environment
 
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
@@ -40,7 +41,7 @@ def describe(threads: int) -> Environment:
         "cpu": machine.processor(),
         "cores": machine.cores(),
         "threads": threads,
-        "load": load(),
+        "load": noise.now().others,
         "gpu": machine.gpu(),
         "allocator": machine.ALLOCATOR,
         "waiting": machine.WAITING,
@@ -55,13 +56,6 @@ def describe(threads: int) -> Environment:
         "host": platform.node(),
         "commit": commit(),
     }
-
-
-def load() -> float:
-    """Return the share of all processors that is busy now, 0 to 1, measured for a third of a second."""
-    import psutil
-
-    return float(psutil.cpu_percent(interval=0.3)) / 100
 
 
 def command() -> str:

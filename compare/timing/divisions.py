@@ -55,9 +55,10 @@ class Timing:
             sweep = self.plan.sweep() if division == "closed" else []
             self.table.begin(division, self._units(division, sweep))
             for seed in self.plan.seeds:
-                self._run_group(self.plan.group(division, seed), sweep if seed == self.plan.seeds[-1] else [])
-                if self.gave_up:
+                if self.gave_up or self._is_hopeless():
+                    self.gave_up = True
                     return
+                self._run_group(self.plan.group(division, seed), sweep if seed == self.plan.seeds[-1] else [])
 
     def run_unpaired(self, runner: Runner) -> None:
         """Run every job by itself, on machines that the runner chooses."""
@@ -117,12 +118,19 @@ class Timing:
         path.unlink(missing_ok=True)
         return planned
 
+    def _allowed(self) -> float:
+        """Return the number of rounds of the closed division that may stay disturbed."""
+        return noise.MOST_DISTURBED * len(self.plan.seeds) * (self.plan.recipe.trainer.max_epochs - 1)
+
+    def _is_hopeless(self) -> bool:
+        """Return whether too many rounds were disturbed, or no more may be and the machine is still busy."""
+        return self._lost > self._allowed() or (0 < self._lost == self._allowed() and noise.now().disturbed)
+
     def _proceed(self, rounds: Sequence[Round]) -> bool:
         """Return whether the closed division can still be measured. The first seed is always trained to its end."""
         if rounds[0]["stage"] != "closed" or rounds[0]["seed"] == self.plan.seeds[0]:
             return True
-        planned = len(self.plan.seeds) * (self.plan.recipe.trainer.max_epochs - 1)
-        return self._lost + sum(r["disturbed"] for r in rounds) <= noise.MOST_DISTURBED * planned
+        return self._lost + sum(r["disturbed"] for r in rounds) <= self._allowed()
 
     def _after_turn(self, job: Job, message: Message | None, failed: str | None) -> None:
         """Show a turn in the table, and keep the status of a contender that has failed."""

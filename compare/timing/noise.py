@@ -52,8 +52,15 @@ class NoiseMeter:
         """
         wall, busy, steal, self_cpu = (b - a for a, b in zip(self.before, _now(), strict=True))
         total, accuracy = wall * len(_processors()), 2 * TICK / wall
-        others, stolen = (min(max(time / total, 0.0), 1.0) for time in (busy - own - self_cpu, steal))
+        others, stolen = (min(max(seconds / total, 0.0), 1.0) for seconds in (busy - own - self_cpu, steal))
         return Noise(others, stolen, others > OTHERS + accuracy or stolen > STEAL + accuracy)
+
+
+def now() -> Noise:
+    """Measure the noise while nothing of this project runs, for half a second."""
+    meter = NoiseMeter()
+    time.sleep(0.5)
+    return meter.stop(0.0)
 
 
 def _now() -> tuple[float, float, float, float]:
