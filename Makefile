@@ -15,7 +15,7 @@ install: .venv/installed
 	touch $@
 
 compare: install
-	$(BIN)/python -m compare
+	$(BIN)/python -m compare --allow_noisy
 
 # torch and TensorFlow must never share a process, so each package's tests run in one of their own, and Keras's in one
 # for each backend; two at a time, the longest first.
@@ -52,9 +52,10 @@ bench: install
 
 # Measure the results of README and docs again. Nothing else should run on the machine.
 SIX = --contenders minigrad by_hand torch lightning keras jax
-simple = $(SIX) --seeds 5 --open one --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
-advanced = $(SIX) --seeds 3 --open one --sweep none
-cnn = --seeds 2 --sweep none
+ALL = --divisions '[default, open]'
+simple = $(SIX) $(ALL) --seeds 5 --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
+advanced = $(SIX) $(ALL) --seeds 3 --sweep none
+cnn = --seeds 3 --sweep none
 results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
 	$(BIN)/python -m benchmarks.tables
 

@@ -15,11 +15,10 @@ from minigrad.runs.class_order import in_order_of
 from . import contenders as all_contenders
 from . import machine
 from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, select
-from .results.schema import Results
+from .results.schema import DIVISIONS, Division, Results
 from .stages import ComparisonRun
 
 SEEDS, FULL_SEEDS = 3, 5
-OpenDivision = Literal["none", "one", "all"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class _Arguments:
     contenders: Sequence[str] | None
     seeds: int | None
     target: float | None
-    open_division: OpenDivision | None
+    divisions: Sequence[Division] | None
     sweep: Literal["none", "width"]
     widths: Sequence[int] | None
     batch_sizes: Sequence[int] | None
@@ -44,7 +43,7 @@ def run(
     contenders: Sequence[str] | None = None,
     seeds: int | None = None,
     target: float | None = None,
-    open_division: OpenDivision | None = None,
+    divisions: Sequence[Division] | None = None,
     sweep: Literal["none", "width"] = "width",
     widths: Sequence[int] | None = None,
     batch_sizes: Sequence[int] | None = None,
@@ -64,10 +63,12 @@ def run(
         recipe: name of a built-in recipe, path of a YAML file, or a recipe. It is not modified.
         contenders: names such as `["minigrad", "torch"]`. None: the default ones, and those that can use a GPU of this
             machine.
-        seeds: number of seeds of the closed division. None: 3, with `full` 5.
+        seeds: number of seeds; in every division each contender trains once per seed. None: 3, with `full` 5.
         target: the validation accuracy, such as 0.97, to which the time is measured. None: the highest whole percent that
             all contenders reach.
-        open_division: for how many seeds the open division runs. None: "none", with `full` "all".
+        divisions: further divisions: "default", in which each framework trains as on the first page of its documentation,
+            and "open", in which it trains as its documentation recommends for speed. "closed" always runs. None: "closed",
+            with `full` all.
         sweep: "width" also measures the time of a step by hidden width.
         widths: hidden widths of the sweep. None: 10, 100 and 1000, with `full` more.
         batch_sizes: batch sizes of the sweep. None: the recipe's, with `full` 32, 128 and 512.
@@ -80,7 +81,7 @@ def run(
         quiet: print nothing.
 
     Returns:
-        The content of `results.json`.
+        The content of `results.json`. Its `status` is "not measured" if other processes disturbed too many rounds.
 
     Raises:
         UserError: an argument, the recipe or the data set cannot be used.
@@ -90,7 +91,7 @@ def run(
         >>> results = compare.run("simple", contenders=["minigrad", "by_hand"], seeds=1, sweep="none")
     """
     threads = machine.cores() if threads is None else threads
-    arguments = _Arguments(contenders, seeds, target, open_division, sweep, widths, batch_sizes, full, threads, runner)
+    arguments = _Arguments(contenders, seeds, target, divisions, sweep, widths, batch_sizes, full, threads, runner)
     recipe = recipes.check(recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe)))
     return _run(recipe, arguments, out, resume, overwrite, quiet)
 
@@ -124,6 +125,7 @@ def _check(recipe: Recipe, arguments: _Arguments) -> None:
         raise UserError(f"--seeds: {seeds}; expected 1 or more")
     if target is not None and not 0 < target <= 1:
         raise UserError(f"--target: {target}; expected an accuracy above 0 and up to 1")
+    select("--divisions", arguments.divisions or (), DIVISIONS)
     for name, values in {"widths": arguments.widths, "batch_sizes": arguments.batch_sizes}.items():
         if values is not None and (not values or min(values) < 1):
             raise UserError(f"--{name}: {list(values)}; expected whole numbers from 1")
@@ -146,16 +148,15 @@ def _plan(recipe: Recipe, arguments: _Arguments, available: tuple[str, ...]) -> 
     """Return the plan for the contenders that can take part."""
     full = arguments.full
     count = arguments.seeds or (FULL_SEEDS if full else SEEDS)
-    seeds = tuple(recipe.seed_everything + i for i in range(count))
-    open_count = {"none": 0, "one": 1, "all": count}[arguments.open_division or ("all" if full else "none")]
+    divisions = arguments.divisions or (DIVISIONS if full else ())
     widths = arguments.widths or (FULL_WIDTHS if full else QUICK_WIDTHS)
     sizes = arguments.batch_sizes or (FULL_BATCHES if full else (recipe.data.batch_size,))
     points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
     return Plan(
         recipe=recipe,
         contenders=available,
-        seeds=seeds,
-        open_seeds=seeds[:open_count],
+        seeds=tuple(recipe.seed_everything + i for i in range(count)),
+        divisions=tuple(division for division in DIVISIONS if division in ("closed", *divisions)),
         points=points if arguments.sweep == "width" else (),
         target=arguments.target,
     )

@@ -30,11 +30,14 @@ THREADS = (
 # By default glibc returns freed blocks above 128 kB to the system until a larger one has been freed. In small networks in
 # NumPy, allocating them again takes longer than the arithmetic. Therefore all contenders keep freed memory.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD), "MALLOC_TRIM_THRESHOLD_": str(TRIM_THRESHOLD)}
+# After a product, OpenBLAS's threads wait for the next one in a loop for 2^N processor cycles, 2^28 by default: about a tenth
+# of a second, in which they slow down the contender whose turn is next. 2^24 cycles are still longer than a step.
+WAITING = {"OPENBLAS_THREAD_TIMEOUT": "24"}
 
 
 def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment variables of every contender: number of threads and behavior of the allocator."""
-    return dict.fromkeys(THREADS, str(threads)) | ALLOCATOR
+    """Return the environment variables of every contender: threads, allocator, and how long idle threads spin."""
+    return dict.fromkeys(THREADS, str(threads)) | ALLOCATOR | WAITING
 
 
 def cores() -> int:

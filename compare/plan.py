@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder
@@ -13,14 +13,15 @@ from . import contenders
 from .jobs.job import FILES as JOB_FILES
 from .jobs.job import Job, Stage
 from .parity.comparison import REFERENCE
-from .results.schema import PlanSettings
+from .results.schema import Division, PlanSettings
 
-Division = Literal["closed", "open"]
 ANSWERS, SETTINGS, PARITY = "jobs", "plan.json", "parity.json"
 CHART, CROSSOVER, REPORT = "comparison.png", "crossover.png", "report.html"
 FILES = (folder.RECIPE, folder.RESULTS, CHART, CROSSOVER, REPORT, f"{ANSWERS}/{SETTINGS}", f"{ANSWERS}/{PARITY}")
 QUICK_WIDTHS = (10, 100, 1000)
 FULL_WIDTHS, FULL_BATCHES = (10, 32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 128, 512)
+# Rounds per point of the sweep. Of those with a verdict, three may be disturbed; the overhead has none.
+SWEEP_ROUNDS, FLOOR_ROUNDS = 18, 5
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Plan:
     Attributes:
         recipe: the recipe that all contenders train.
         contenders: those that can take part, in order.
-        seeds: the seeds of the closed division. Each seed has its own weights, batches and dropout.
-        open_seeds: the seeds of the open division; may be empty.
+        seeds: the seeds of every division. Each seed has its own weights, batches and dropout.
+        divisions: the divisions, "closed" first.
         points: (width, batch size) pairs of the sweep; may be empty.
         target: the validation accuracy to be reached; None means the highest whole percent that all reach.
     """
@@ -39,7 +40,7 @@ class Plan:
     recipe: Recipe
     contenders: tuple[str, ...]
     seeds: tuple[int, ...]
-    open_seeds: tuple[int, ...]
+    divisions: tuple[Division, ...]
     points: tuple[tuple[int, int], ...]
     target: float | None
 
@@ -48,49 +49,53 @@ class Plan:
         names = [REFERENCE, *(name for name in self.contenders if name != REFERENCE)]
         return [self._job("parity", name, self.seeds[0]) for name in names]
 
+    def group(self, division: Division, seed: int) -> list[Job]:
+        """Return the jobs of one division and seed, one per contender, for each seed starting with another contender."""
+        return [self._job(division, name, seed) for name in _rotated(self.contenders, self.seeds.index(seed))]
+
     def trainings(self, division: Division) -> list[Job]:
-        """Return the jobs of a division, interleaved: for each seed all contenders, each time starting with another one."""
-        seeds = self.seeds if division == "closed" else self.open_seeds
-        return [
-            self._job(division, name, seed)
-            for i, seed in enumerate(seeds)
-            for name in _rotated(self._names(division), i)
-        ]
+        """Return all jobs of a division, seed by seed."""
+        return [job for seed in self.seeds if division in self.divisions for job in self.group(division, seed)]
 
     def sweep(self) -> list[Job]:
-        """Return one job per contender that supports networks of one hidden layer of any width."""
+        """Return one job per contender that supports networks of one hidden layer of any width, with the last seed.
+
+        The last point has width 1 and the smallest batch size, where there is hardly any arithmetic, so that overhead
+        remains.
+        """
         if not self.points:
             return []
         narrow = replace(self.recipe, model=replace(self.recipe.model, hidden=[1]))
+        smallest = 2 if self.recipe.model.batch_norm else 1  # a variance needs two samples
+        points = [[*point, SWEEP_ROUNDS] for point in self.points] + [[1, smallest, FLOOR_ROUNDS]]
         supported = [name for name in self.contenders if not contenders.find(name).unsupported(narrow)]
-        # The first job also measures the speed of the machine.
-        return [
-            self._job("sweep", name, self.seeds[0], points=self.points, products=i == 0)
-            for i, name in enumerate(supported)
-        ]
+        return [self._job("sweep", name, self.seeds[-1], points=points) for name in supported]
 
     def files(self) -> list[str]:
         """Return all files that the run writes, relative to its folder."""
-        jobs = [*self.parity(), *self.trainings("closed"), *self.trainings("open"), *self.sweep()]
-        return [*FILES, *(f"{ANSWERS}/{job.name}/{name}" for job in jobs for name in JOB_FILES)]
+        trainings = [job for division in self.divisions for job in self.trainings(division)]
+        again = [replace(job, stage="again") for job in trainings]
+        jobs = [*self.parity(), *trainings, *again, *self.sweep()]
+        rounds = {rounds_file(job.stage, job.seed) for job in [*trainings, *self.sweep()]}
+        return [*FILES, *sorted(rounds), *(f"{ANSWERS}/{job.name}/{name}" for job in jobs for name in JOB_FILES)]
 
     def settings(self) -> PlanSettings:
         """Return the plan without the recipe, JSON-serializable."""
         return {
             "contenders": list(self.contenders),
             "seeds": list(self.seeds),
-            "open_seeds": list(self.open_seeds),
+            "divisions": list(self.divisions),
             "points": [list(point) for point in self.points],
             "target": self.target,
         }
 
-    def _names(self, division: Division) -> list[str]:
-        if division == "closed":
-            return list(self.contenders)
-        return [name for name in self.contenders if contenders.find(name).open_changes(self.recipe)]
-
     def _job(self, stage: Stage, name: str, seed: int, **options: Any) -> Job:
         return Job(stage, name, seed, self.recipe, options)
+
+
+def rounds_file(stage: str, seed: int) -> str:
+    """Return the file of the rounds of a stage with one seed, relative to the run folder."""
+    return f"{ANSWERS}/{stage}/rounds-{seed}.json"
 
 
 def _rotated(names: Sequence[str], count: int) -> list[str]:

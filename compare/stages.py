@@ -1,8 +1,8 @@
-"""Runs the stages of a comparison in order: parity, closed division, open division, sweep. Finished jobs are kept."""
+"""Runs the stages of a comparison in order: parity, the divisions, the sweep. Finished jobs are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,9 @@ from .jobs.temporary import temporary_folder
 from .parity import comparison
 from .plan import ANSWERS, CHART, CROSSOVER, PARITY, REPORT, SETTINGS, Plan
 from .report import figures, page, terminal
-from .results import collect, environment, schema, source_code, typed
+from .results import collect, environment, ratios, schema, source_code, typed
 from .results.schema import Contender, Parity, ParityStage, Results
+from .timing.divisions import Timing
 
 NOT_TIMED = "not timed, since the contenders do not agree"
 
@@ -54,7 +55,12 @@ class ComparisonRun:
     ) -> None:
         self.plan, self.data, self.out, self.threads, self.runner_name = plan, data, out, threads, runner
         self.answers, self.quiet = out / ANSWERS, quiet
+        self.timing: Timing | None = None
         self.results: Results = {
+            "schema": schema.SCHEMA,
+            "status": "not measured",
+            "status_reason": "The comparison was stopped.",
+            "command": environment.command(),
             "recipe": plan.recipe.as_dict(),
             "plan": {**plan.settings(), "engine": runner},
             "data": {
@@ -66,10 +72,12 @@ class ComparisonRun:
                 "class_names": list(data.class_names),
                 "digest": data.digest,
             },
-            "environment": {**environment.describe(threads), "others_share": None},
+            "environment": environment.describe(threads),
             "finished": None,
             "parity": None,
             "contenders": [_contender(name, unavailable.get(name)) for name in names],
+            "ratios": [],
+            "rounds": [],
         }
 
     def run(self, *, resume: bool, overwrite: bool) -> Results:
@@ -93,12 +101,13 @@ class ComparisonRun:
             terminal.LiveTable(self.results, self.quiet) as self.table,
         ):
             shared.write(temporary, self.data, weights)
-            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads, self.table.epoch)
+            self.temporary = temporary
+            self.runner = runners.start(self.runner_name, temporary, self.answers, self.threads)
             try:
                 self._run_stages()
             except KeyboardInterrupt:
                 self._set_missing_status("stopped")
-                self._write()
+                self._write(stopped=True)
                 raise Stopped(
                     f"finished jobs are kept in {self.out}; continue with --out {self.out} --resume"
                 ) from None
@@ -137,37 +146,21 @@ class ComparisonRun:
 
     def _run_stages(self) -> None:
         """Run the parity stage, and the others if the contenders agree."""
-        self.table.begin("parity", self.plan.parity())
-        self.results["parity"] = self._parity()
+        planned = self.plan.parity()
+        self.table.begin("parity", len(planned))
+        self.results["parity"] = self._parity(planned)
         if not schema.agreed(self.results):
             self._set_missing_status(NOT_TIMED)
             return
-        load = environment.OtherLoad()
-        load.start()
-        stages = {
-            "closed": self.plan.trainings("closed"),
-            "open": self.plan.trainings("open"),
-            "sweep": self.plan.sweep(),
-        }
-        for stage, planned in stages.items():
-            self.table.begin(stage, planned)
-            for job, failed in self._run_jobs(planned):
-                if failed:
-                    self._row(job.contender)["status"] = f"{stage}: {failed}" if stage != "closed" else failed
-                self.table.done(job, failed, jobs.read_answer(self.answers, job))
-        self.results["environment"]["others_share"] = load.share()
+        self.timing = Timing(self.plan, self.out, self.temporary, self.threads, self.results, self.table)
+        if self.runner_name == "local":
+            self.timing.run()
+        else:
+            self.timing.run_unpaired(self.runner)
 
-    def _run_jobs(self, planned: Sequence[Job]) -> Iterator[tuple[Job, str | None]]:
-        """Yield all finished jobs, then run the others, of contenders that have not failed."""
-        yield from ((job, None) for job in planned if self._is_answered(job))
-        # Evaluated when the runner takes the next job, since a contender may have failed by then.
-        waiting = (job for job in planned if self._row(job.contender)["status"] is None and not self._is_answered(job))
-        yield from self.runner.run(waiting)
-
-    def _parity(self) -> Parity:
+    def _parity(self, planned: Sequence[Job]) -> Parity:
         """Record all contenders, and compare them. The recordings are large, so they are removed afterwards."""
         path = self.answers / PARITY
-        planned = self.plan.parity()
         names = [job.contender for job in planned]
         if path.exists():
             with parsing(path, "the result of the parity stage"):
@@ -179,7 +172,7 @@ class ComparisonRun:
         failures: dict[str, str | None] = {}
         for job, failed in self.runner.run(waiting, min(self.threads, len(waiting)) or 1):
             failures[job.contender] = failed
-            self.table.done(job, failed, None)
+            self.table.turn(job.contender, failed or "", 1)
         if failures.get(comparison.REFERENCE):
             raise UserError(f"minigrad's own run {failures[comparison.REFERENCE]}; nothing can be compared")
         folders = {job.contender: self.answers / job.name for job in planned}
@@ -191,9 +184,6 @@ class ComparisonRun:
             jobs.remove(recordings)
         return parity
 
-    def _row(self, name: str) -> Contender:
-        return next(row for row in self.results["contenders"] if row["name"] == name)
-
     def _set_missing_status(self, status: str) -> None:
         for row in self.results["contenders"]:
             row["status"] = row["status"] or status
@@ -201,28 +191,36 @@ class ComparisonRun:
     def _is_answered(self, job: Job) -> bool:
         return jobs.read_answer(self.answers, job) is not None
 
-    def _write(self) -> None:
+    def _write(self, stopped: bool = False) -> None:
         """Write results.json and the reports."""
+        if self.results["parity"] is not None and not schema.agreed(self.results):
+            self.results["status_reason"] = "Nothing was timed, since the contenders do not agree."
         if schema.agreed(self.results):
-            collect.fill(self.results, self.plan, self.answers, self.data)
+            collect.fill(self.results, self.plan, self.out, self.data)
+        if self.timing is not None and self.timing.gave_up:
+            self.results["status"] = "not measured"
+            self.results["status_reason"] = ratios.reason([r for r in self.results["rounds"] if r["stage"] == "closed"])
+        if stopped:
+            self.results |= {"status": "not measured", "status_reason": "The comparison was stopped."}
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.out / folder.RESULTS, self.results)
         if self.results["parity"] is not None:
             figures.draw(self.out / CHART, self.results)
-            if sweep := self.results.get("sweep"):
-                figures.draw_crossover(self.out / CROSSOVER, sweep, schema.titles(self.results))
-            networks = collect.networks(self.plan, self.answers)
+            if self.results.get("sweep"):
+                figures.draw_crossover(self.out / CROSSOVER, self.results)
+            networks = collect.networks(self.plan, self.out)
             page.write(self.out / REPORT, self.results, self.plan.recipe, self.data, networks)
 
 
 def _contender(name: str, unavailable: str | None) -> Contender:
     """Return a contender's row before anything has run."""
     kind = contenders.find(name)
+    program = source_code.program(kind.program)
     return {
         "name": name,
         "title": kind.title,
         "trains_by": kind.trains_by,
-        "lines_of_code": sum(source_code.count_lines(reference) for reference in kind.user_code),
+        "lines_of_code": None if program is None else source_code.count_lines(program),
         "division": "closed",
         "status": unavailable,
     }

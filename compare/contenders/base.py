@@ -148,9 +148,8 @@ class Contender:
         open_description: what `fit_open` does differently from `fit`, in a few words.
         default_description: what `fit_default` does differently from `fit`, in a few words.
         program: a file in the folder `examples`, without its suffix: the program that a user of the framework writes for
-            recipe `simple`.
-        step_code: references to the code of a training step and its loop, as
-            the report shows it; see `results.source_code`.
+            recipe `simple`. Empty if there is none.
+        steps_per_call: the largest number of steps between two calls of the observer in `fit`.
         outside_verdict: whether the parity of the contender is reported but does not count for the verdict.
         accepts_masks: whether dropout masks can be set with `use_masks`.
     """
@@ -164,7 +163,7 @@ class Contender:
     open_description = ""
     default_description = ""
     program = ""
-    step_code: tuple[str, ...] = ()
+    steps_per_call = 1
     outside_verdict = False
     accepts_masks = False
 

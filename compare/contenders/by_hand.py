@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,13 @@ import numpy as np
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
-from . import base
+from . import _numpy, base
 
 
 class Contender(base.Contender):
     title = "by hand"
     trains_by = "minigrad.by_hand.step"
-    step_code = ("minigrad.by_hand:gradients", "minigrad.by_hand:step")
-    user_code = (
-        "minigrad.by_hand:forward",
-        "minigrad.by_hand:gradients",
-        "minigrad.by_hand:step",
-        "compare.contenders.by_hand:Contender.fit",
-        "compare.contenders.by_hand:Contender._scaled",
-    )
+    program = "programs/by_hand"
 
     @classmethod
     def unsupported(cls, recipe: Recipe) -> str | None:
@@ -79,7 +73,15 @@ class Contender(base.Contender):
     def predict(self, images: np.ndarray) -> np.ndarray:
         from minigrad import by_hand
 
-        return by_hand.forward(self.weights, self._scaled(images))[1]
+        size = base.PREDICT_BATCH
+        parts = [self._scaled(images[start : start + size]) for start in range(0, len(images), size)]
+        return np.concatenate([by_hand.forward(self.weights, part)[1] for part in parts])
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        return _numpy.product(a, b)
+
+    def library(self) -> base.Library:
+        return _numpy.library()
 
     def describe(self) -> dict[str, Any]:
         return {"version": f"NumPy {np.__version__}", "parameters": sum(w.size for w in self.weights.values())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,28 +44,18 @@ class Contender(base.Contender):
     title = "JAX"
     trains_by = "jax.jit, one step per call"
     open_description = "one epoch per call, in a jitted lax.scan"
+    program = "programs/with_jax"
     needs = ("jax",)
     install = "pip install '.[jax]'"
     environment = {**base.Contender.environment, "JAX_ENABLE_X64": "1"}  # without it, JAX turns float64 into float32
-    step_code = tuple(f"compare.contenders.jax:{name}" for name in ("step", "loss_and_gradients", "update"))
-    user_code = (
-        "compare.contenders.jax:State",
-        "compare.contenders.jax:Contender.build",
-        "compare.contenders.jax:Contender.fit",
-        "compare.contenders.jax:Contender._rates",
-        "compare.contenders.jax:step",
-        "compare.contenders.jax:loss_and_gradients",
-        "compare.contenders.jax:gather",
-        "compare.contenders.jax:loss",
-        "compare.contenders.jax:network",
-        "compare.contenders.jax:update",
-        "compare.contenders.jax:sgd",
-    )
 
     def load(self) -> None:
         import jax
 
-        jax.devices()  # starts the backend
+        import minigrad.training  # noqa: F401
+
+        # Starts the backend, and imports what the first compilation and the first key need.
+        jax.block_until_ready((jax.jit(jax.numpy.negative)(0), jax.random.key(0)))
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import jax
@@ -125,6 +116,12 @@ class Contender(base.Contender):
         parts = [images[start : start + size] for start in range(0, len(images), size)]
         return np.concatenate([self.logits(weights, running, part) for part in parts])
 
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        return product(a, b)
+
+    def library(self) -> base.Library:
+        return library()
+
     def describe(self) -> dict[str, Any]:
         parameters = sum(w.size for w in self.training_state.weights.values())
         return {"version": f"JAX {importlib.metadata.version('jax')}", "parameters": parameters}
@@ -137,6 +134,20 @@ class Contender(base.Contender):
         from minigrad.training import learning_rates
 
         return np.array(learning_rates(self.recipe.model, steps), self.dtype)
+
+
+def product(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+    """Return a function that multiplies two matrices; see `Contender.product`."""
+    import jax
+
+    x, y = jax.device_put((a, b))
+    compiled = jax.jit(jax.numpy.matmul).lower(x, y).compile()
+    return lambda: compiled(x, y).block_until_ready()
+
+
+def library() -> base.Library:
+    """Return the compiler that multiplies matrices; see `Contender.library`."""
+    return {"library": f"XLA in jaxlib {importlib.metadata.version('jaxlib')}", "kernel": None, "threads": None}
 
 
 def _copies(arrays: Arrays) -> base.Weights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
 from . import base
+from . import jax as jax_contender
+from . import torch as torch_contender
 
 
 class Contender(base.Contender):
@@ -22,28 +24,29 @@ class Contender(base.Contender):
     open_description = (
         "arrays shuffled by fit, one epoch per execution; no XLA, since compiling costs more than it saves"
     )
+    default_description = "fit on arrays with default settings: one step per execution, progress bar"
+    program = "programs/with_keras"
     accepts_masks = True
+    steps_per_call = 128  # keras_model's largest steps_per_execution
     needs = ("keras", "tensorflow")
     install = "pip install '.[keras]'"
     environment = {**base.Contender.environment, "KERAS_BACKEND": "tensorflow"}
-    step_code = ("keras_model.model:compile_model", "compare.contenders.keras:Contender.fit")
-    user_code = (
-        "keras_model.model:build_model",
-        "keras_model.model:compile_model",
-        "keras_model.optimizers:build_optimizer",
-        "keras_model.optimizers:build_schedule",
-        "keras_model.optimizers:_TorchDecay",
-        "keras_model.optimizers:SGD",
-        "keras_model.data:CurrentEpoch",
-        "keras_model.data:training_data",
-        "compare.contenders.keras:Contender.fit",
-    )
+
+    @classmethod
+    def default_changes(cls, recipe: Recipe) -> str:
+        return cls.default_description if recipe.data.augment == "none" else ""
 
     def load(self) -> None:
         from keras_model.startup import use_one_framework
 
         use_one_framework()
+        import keras
+
+        import keras_model.data
         import keras_model.model  # noqa: F401
+
+        # Starts the backend, and imports what it needs for the first computation.
+        keras.ops.convert_to_numpy(keras.ops.matmul(np.eye(2), np.eye(2)))
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import keras
@@ -118,6 +121,19 @@ class Contender(base.Contender):
             data = training_data(batches.train, batches.order, current, shifts)
             self.net.fit(data, shuffle=False, **options)
 
+    def fit_default(self, batches: base.Batches, observer: base.Observer) -> None:
+        import keras
+
+        from keras_model.optimizers import build_optimizer
+
+        if batches.augment != "none":  # Keras has no layer that shifts images by whole pixels
+            return self.fit(batches, observer)
+        steps, loss = batches.steps // batches.epochs, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.net.compile(build_optimizer(self.recipe.model, batches.steps), loss, metrics=["accuracy"])
+        options: dict[str, Any] = {"batch_size": batches.batch_size, "epochs": batches.epochs}
+        self.net.fit(*batches.train, callbacks=[self._callback(steps, observer)], **options)
+        return None
+
     def _callback(self, steps: int, observer: base.Observer) -> Any:
         """Return a callback that calls `observer`.
 
@@ -142,7 +158,9 @@ class Contender(base.Contender):
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 last = min(batch, steps - 1)
                 # On JAX, variables must be synchronized, and steps are only queued until a value is read.
-                if hasattr(self.model, "jax_state_sync") and (observer.every_step or last == steps - 1):
+                if hasattr(self.model, "jax_state_sync") and (
+                    observer.every_step or not self.done or last == steps - 1
+                ):
                     self.model.jax_state_sync()
                     np.asarray(self.model.optimizer.iterations)
                 new, self.done = last + 1 - self.done, last + 1
@@ -160,6 +178,22 @@ class Contender(base.Contender):
         self.net.save(path)
         return path
 
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        import keras
+
+        backend = keras.backend.backend()
+        if backend == "torch":
+            return torch_contender.product(a, b, "cpu")
+        return jax_contender.product(a, b) if backend == "jax" else _tensorflow_product(a, b)
+
+    def library(self) -> base.Library:
+        import keras
+
+        backend = keras.backend.backend()
+        if backend == "torch":
+            return torch_contender.library("cpu")
+        return jax_contender.library() if backend == "jax" else _tensorflow_library(self.device)
+
     def describe(self) -> dict[str, Any]:
         import importlib.metadata
 
@@ -170,6 +204,32 @@ class Contender(base.Contender):
         backend = keras.backend.backend()
         version = f"Keras {keras.__version__}, {backend} {importlib.metadata.version(backend)}"
         return {"version": version, "parameters": count_parameters(self.net)}
+
+
+def _tensorflow_product(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+    import tensorflow as tf
+
+    x, y = tf.constant(a), tf.constant(b)
+    compiled = tf.function(tf.linalg.matmul)
+
+    def multiply() -> object:
+        result = compiled(x, y)
+        tf.test.experimental.sync_devices()  # a GPU has only queued the product
+        return result
+
+    multiply()  # compiles
+    return multiply
+
+
+def _tensorflow_library(device: str) -> base.Library:
+    import tensorflow as tf
+
+    if device == "gpu":
+        version = tf.sysconfig.get_build_info().get("cuda_version")
+        return {"library": f"cuBLAS of CUDA {version}", "kernel": None, "threads": None}
+    # TensorFlow does not report which of the two computes a product. Its number of threads is 0 if it chose it itself.
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or None
+    return {"library": f"Eigen or oneDNN in TensorFlow {tf.__version__}", "kernel": None, "threads": threads}
 
 
 def _shared_name(layer: str) -> str:

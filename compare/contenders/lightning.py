@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,46 +12,34 @@ import numpy as np
 
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
+from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import base
-from .torch import FUSED, set_masks
+from .torch import FUSED, default_loader, library, product, set_masks
 
 
 class Contender(base.Contender):
     title = "Lightning"
     trains_by = "Trainer.fit"
     open_description = "Trainer(barebones=True), batches indexed from tensors without a DataLoader"
+    default_description = (
+        "a DataLoader over a TensorDataset; the Trainer's default progress bar, summary, logger and checkpoints"
+    )
+    program = "programs/with_lightning"
     torch_device = "cpu"
     accepts_masks = True
     needs = ("lightning", "torch", "torchmetrics")
     install = "pip install '.[lightning]'"
-    step_code = ("lightning_module.model:LitClassifier.training_step", "lightning_module.optimizers:configure")
-    user_code = (
-        "lightning_module.network:Network",
-        "lightning_module.model:LitClassifier.__init__",
-        "lightning_module.model:LitClassifier.training_step",
-        "lightning_module.model:LitClassifier.on_train_epoch_end",
-        "lightning_module.model:LitClassifier.configure_optimizers",
-        "lightning_module.model:LitClassifier._metric",
-        "lightning_module.model:LitClassifier._log_epoch",
-        "lightning_module.optimizers:configure",
-        "lightning_module.metrics:LossAndAccuracy",
-        "lightning_module.data:ImageDataModule.__init__",
-        "lightning_module.data:ImageDataModule.train_dataloader",
-        "lightning_module.data:ImageDataModule.transfer_batch_to_device",
-        "lightning_module.data:ImageDataModule.on_after_batch_transfer",
-        "lightning_module.data:InMemory",
-        "lightning_module.data:SeededOrder",
-        "lightning_module.data:loader",
-        "lightning_module.data:whole",
-        "compare.contenders.lightning:Contender.fit",
-    )
 
     @classmethod
     def open_changes(cls, recipe: Recipe) -> str:
         return cls.open_description + (
             ", a fused optimizer" if recipe.model.optimizer in FUSED[cls.torch_device] else ""
         )
+
+    @classmethod
+    def default_changes(cls, recipe: Recipe) -> str:
+        return cls.default_description if recipe.data.augment == "none" else ""
 
     def load(self) -> None:
         import lightning.pytorch  # noqa: F401
@@ -105,12 +94,20 @@ class Contender(base.Contender):
         data = ImageDataModule("", batches.batch_size, validation_size=0, augment=batches.augment, seed=batches.seed)
         data.dataset = self.data  # already loaded
         quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        self._fit(batches, observer, data, **dict.fromkeys(quiet, False))
+        options = dict.fromkeys(quiet, False)
+        self._fit(batches, observer, data, use_distributed_sampler=False, limit_val_batches=0, **options)
 
     def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
         if self.recipe.model.optimizer in FUSED[self.torch_device]:
             self.module.configure_optimizers = self._fused  # type: ignore[method-assign]
         self._fit(batches, observer, Tensors(batches, self.torch_device), barebones=True)
+
+    def fit_default(self, batches: base.Batches, observer: base.Observer) -> None:
+        if batches.augment != "none":  # a TensorDataset cannot shift images
+            return self.fit(batches, observer)
+        keep_tensorflow_out()  # the default logger is TensorBoard if that is installed
+        with tempfile.TemporaryDirectory(prefix="compare-") as folder:
+            return self._fit(batches, observer, default_loader(batches), default_root_dir=folder)
 
     def _fused(self) -> Any:
         """Return what the module configures, with a fused optimizer."""
@@ -143,8 +140,6 @@ class Contender(base.Contender):
             devices=1,
             max_epochs=batches.epochs,
             precision="64-true" if self.double else "32-true",
-            use_distributed_sampler=False,
-            limit_val_batches=0,
             callbacks=[ObserverCallback()],
             **options,
         )
@@ -162,6 +157,12 @@ class Contender(base.Contender):
         path = folder / "model.ckpt"
         self.trainer.save_checkpoint(path)
         return path
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        return product(a, b, self.torch_device)
+
+    def library(self) -> base.Library:
+        return library(self.torch_device)
 
     def describe(self) -> dict[str, Any]:
         import lightning

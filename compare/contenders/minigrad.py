@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,13 @@ import numpy as np
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
-from . import base
+from . import _numpy, base
 
 
 class Contender(base.Contender):
     title = "minigrad"
     trains_by = "minigrad.training.train_epoch"
-    step_code = ("minigrad.training:train_epoch",)
-    user_code = (
-        "minigrad.classifier:Classifier.__init__",
-        "minigrad.classifier:Classifier.begin_epoch",
-        "minigrad.classifier:Classifier.forward",
-        "minigrad.training:build_optimizer",
-        "minigrad.training:Schedule.__init__",
-        "minigrad.training:Schedule.after_step",
-        "minigrad.training:train_epoch",
-        "compare.contenders.minigrad:Contender.fit",
-    )
+    program = "programs/with_minigrad"
     accepts_masks = True
 
     def load(self) -> None:
@@ -92,6 +82,12 @@ class Contender(base.Contender):
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.net.predict(images, base.PREDICT_BATCH)
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        return _numpy.product(a, b)
+
+    def library(self) -> base.Library:
+        return _numpy.library()
 
     def describe(self) -> dict[str, Any]:
         return {"version": f"NumPy {np.__version__}", "parameters": sum(p.size for p in self.net.parameters())}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +24,12 @@ FUSED = {"cpu": ("adam", "adamw"), "cuda": ("sgd", "adam", "adamw")}
 class Contender(base.Contender):
     title = "torch"
     trains_by = "a plain training loop"
+    default_description = "a DataLoader over a TensorDataset, which collates single images"
+    program = "programs/with_torch"
     torch_device = "cpu"
     accepts_masks = True
     needs = ("torch",)
     install = "pip install '.[lightning]'"
-    step_code = ("compare.contenders.torch:Contender.fit",)
-    user_code = (
-        "compare.contenders.torch:Contender.build",
-        "compare.contenders.torch:Contender.fit",
-        "compare.contenders.torch:Contender._input",
-        "compare.contenders.torch:Contender._optimizer",
-        "compare.contenders.torch:Contender._scheduler",
-    )
 
     @classmethod
     def open_changes(cls, recipe: Recipe) -> str:
@@ -40,10 +37,19 @@ class Contender(base.Contender):
         changes += ["channels-last memory format"] if recipe.model.architecture == "cnn" else []
         return f"{', '.join(changes)}; no torch.compile, since compiling costs more than it saves" if changes else ""
 
+    @classmethod
+    def default_changes(cls, recipe: Recipe) -> str:
+        return cls.default_description if recipe.data.augment == "none" else ""
+
     def load(self) -> None:
-        import torch  # noqa: F401
+        import torch
 
         import lightning_module.network  # noqa: F401
+
+        # The first step of the first optimizer imports modules for about a second.
+        weight = torch.zeros(1, requires_grad=True)
+        weight.sum().backward()
+        torch.optim.SGD([weight]).step()
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
         import torch
@@ -77,9 +83,7 @@ class Contender(base.Contender):
         with torch.no_grad():
             for name, t in self._state().items():
                 t.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
-        self.optimizer = (
-            self._optimizer()
-        )  # not in `fit`, since creating the first optimizer imports modules for about a second
+        self.optimizer = self._optimizer()
 
     def state(self) -> base.Weights:
         return self._weights()
@@ -106,37 +110,45 @@ class Contender(base.Contender):
 
     def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         import torch
-        from torch.nn import functional as F  # noqa: N812
 
         from lightning_module.network import shifted
 
         images, labels = (torch.from_numpy(part).to(self.torch_device) for part in batches.train)
-        optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
-        total, correct = (
-            torch.zeros((), device=self.torch_device),
-            torch.zeros((), dtype=torch.int64, device=self.torch_device),
-        )
-        seen = 0
-        self.net.train()
-        for epoch in range(batches.epochs):
+
+        def epoch_batches(epoch: int) -> Iterable[Any]:
             order = torch.from_numpy(np.concatenate(batches.order(epoch))).to(self.torch_device)
             shifts = batches.shifts(epoch)
             moves = None if shifts is None else torch.from_numpy(shifts).to(self.torch_device)
             for indices in order.split(batches.batch_size):
                 # labels[indices] would be slower by about the duration of a small network's forward pass.
-                expected, batch = labels.index_select(0, indices), images.index_select(0, indices)
+                batch = images.index_select(0, indices)
                 if moves is not None:
                     batch = shifted(batch, moves.index_select(0, indices))
-                logits = self.net(self._input(batch))
-                loss = F.cross_entropy(logits, expected)
+                yield batch, labels.index_select(0, indices)
+
+        self._fit(batches, observer, epoch_batches)
+
+    def _fit(self, batches: base.Batches, observer: base.Observer, epoch_batches: Callable[[int], Any]) -> None:
+        """Train on the images and labels that `epoch_batches` returns for an epoch, counted from 0."""
+        import torch
+        from torch.nn import functional as F  # noqa: N812
+
+        optimizer, scheduler = self.optimizer, self._scheduler(batches.steps)
+        total = torch.zeros((), device=self.torch_device)
+        correct, seen = torch.zeros((), dtype=torch.int64, device=self.torch_device), 0
+        self.net.train()
+        for epoch in range(batches.epochs):
+            for images, labels in epoch_batches(epoch):
+                logits = self.net(self._input(images))
+                loss = F.cross_entropy(logits, labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
-                total += loss.detach() * len(indices)
-                correct += (logits.detach().argmax(1) == expected).sum()
-                seen += len(indices)
+                total += loss.detach() * len(labels)
+                correct += (logits.detach().argmax(1) == labels).sum()
+                seen += len(labels)
                 observer.after_steps(1, loss.item, self._weights, self._gradients)
 
     def fit_open(self, batches: base.Batches, observer: base.Observer) -> None:
@@ -147,6 +159,14 @@ class Contender(base.Contender):
         self.layout = torch.channels_last
         self.net.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.fit(batches, observer)
+
+    def fit_default(self, batches: base.Batches, observer: base.Observer) -> None:
+        if batches.augment != "none":  # a TensorDataset cannot shift images
+            return self.fit(batches, observer)
+        loader = default_loader(batches)
+        return self._fit(
+            batches, observer, lambda _: ((x.to(self.torch_device), y.to(self.torch_device)) for x, y in loader)
+        )
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -162,6 +182,12 @@ class Contender(base.Contender):
         path = folder / "model.pt"
         torch.save(self.net.state_dict(), path)
         return path
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+        return product(a, b, self.torch_device)
+
+    def library(self) -> base.Library:
+        return library(self.torch_device)
 
     def describe(self) -> dict[str, Any]:
         import torch
@@ -233,3 +259,63 @@ def set_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.forward = lambda x: x * torch.from_numpy(next_mask(len(x))).to(x)  # type: ignore[assignment, method-assign]
+
+
+def default_loader(batches: base.Batches) -> Any:
+    """Return a `DataLoader` with default settings, which shuffles, over a `TensorDataset` of the training images."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    images, labels = (torch.from_numpy(part) for part in batches.train)
+    return DataLoader(TensorDataset(images, labels), batch_size=batches.batch_size, shuffle=True)
+
+
+def product(a: np.ndarray, b: np.ndarray, device: str) -> Callable[[], object]:
+    """Return a function that multiplies two matrices on a torch device; see `Contender.product`."""
+    import torch
+
+    x, y = (torch.tensor(matrix, device=device) for matrix in (a, b))
+    if device == "cpu":
+        return lambda: torch.mm(x, y)
+
+    def multiply() -> object:
+        result = torch.mm(x, y)
+        torch.cuda.synchronize()
+        return result
+
+    return multiply
+
+
+def library(device: str) -> base.Library:
+    """Return the library that multiplies matrices on a torch device; see `Contender.library`."""
+    import torch
+
+    if device != "cpu":
+        return {"library": f"cuBLAS of CUDA {torch.version.cuda}", "kernel": None, "threads": None}
+    config = torch.__config__.show()
+    mkl = re.search(r"Math Kernel Library Version ([\d.]+)", config)
+    blas = re.search(r"BLAS_INFO=(\w+)", config)
+    name = f"oneMKL {mkl[1]}" if mkl else f"{blas[1] if blas else 'the BLAS'} of torch {torch.__version__}"
+    return {"library": name, "kernel": _mkl_kernel() if mkl else None, "threads": torch.get_num_threads()}
+
+
+def _mkl_kernel() -> str | None:
+    """Return the instruction set that oneMKL uses, or None if it does not name one.
+
+    `torch.backends.cpu.get_cpu_capability` is that of torch's own kernels. oneMKL can use another one on the same processor,
+    and names it only in its verbose output.
+    """
+    import torch
+
+    with tempfile.TemporaryFile() as file:
+        stdout = os.dup(1)  # oneMKL writes to the file descriptor
+        os.dup2(file.fileno(), 1)
+        try:
+            with torch.backends.mkl.verbose(torch.backends.mkl.VERBOSE_ON):
+                torch.mm(torch.ones(64, 64), torch.ones(64, 64))
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+        file.seek(0)
+        named = re.search(r"\b(?:AVX|SSE)[\w.-]*", file.read().decode(errors="replace"))
+    return named[0] if named else None

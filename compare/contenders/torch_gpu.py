@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import machine
@@ -12,14 +13,16 @@ from . import base, torch
 class Contender(torch.Contender):
     title = "torch on the GPU"
     environment = {}
+    program = ""  # the program does not move its tensors to a GPU
     device, torch_device = "gpu", "cuda"
     outside_verdict = True  # on a GPU, the order of sums is not deterministic
 
     def load(self) -> None:
         start()
+        super().load()
 
-    def fit(self, batches: base.Batches, observer: base.Observer) -> None:
-        super().fit(batches, SynchronizedObserver(observer, batches.steps // batches.epochs, self.wait))
+    def _fit(self, batches: base.Batches, observer: base.Observer, epoch_batches: Callable[[int], Any]) -> None:
+        super()._fit(batches, SynchronizedObserver(observer, batches.steps // batches.epochs, self.wait), epoch_batches)
 
     def wait(self) -> None:
         """Wait until the device has done all queued work."""

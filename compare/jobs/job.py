@@ -16,13 +16,13 @@ from minigrad.runs.foreign import parsing
 from .. import contenders
 from ..machine import thread_settings
 from ..results import typed
-from ..results.schema import Run, SweepAnswer
+from ..results.schema import DIVISIONS, Run, SweepAnswer
 
-Stage = Literal["parity", "matrix", "closed", "open", "sweep"]
-ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
+Stage = Literal["parity", "matrix", "closed", "default", "open", "again", "sweep"]
+ANSWER, JOB, LOG = "answer.json", "job.json", "log.txt"
 NETWORK, LOGITS = "network.npz", "logits.npz"
 RECORDINGS = ("float64.npz", "float32.npz", "masked.npz")
-FILES = (JOB, ANSWER, LOG, EPOCH, NETWORK, LOGITS, *RECORDINGS)  # all files that a job's folder can hold
+FILES = (JOB, ANSWER, LOG, NETWORK, LOGITS, *RECORDINGS)  # all files that a job's folder can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def read_answer(folder: Path, job: Job) -> dict[str, Any] | None:
     out = folder / job.name
     if not (out / ANSWER).exists():
         return None
-    kind: Any = Run if job.stage in ("closed", "open") else SweepAnswer if job.stage == "sweep" else dict[str, Any]
+    kind: Any = Run if job.stage in DIVISIONS else SweepAnswer if job.stage == "sweep" else dict[str, Any]
     with parsing(out, f"the {JOB} and the {ANSWER} of a finished job"):
         options = foreign.read_json(out / JOB)["options"]
         if options != json.loads(json.dumps(dict(job.options))):  # JSON turns tuples into lists

@@ -11,7 +11,7 @@ from typing import Any
 from minigrad.runs import UserError, signals, whole_file
 
 from .job import ANSWER, Job
-from .local import failure, start_worker
+from .local import failure, launch
 from .temporary import temporary_folder
 
 Files = dict[str, bytes]
@@ -66,7 +66,7 @@ def run_job(data: Files, job: Job, threads: int) -> tuple[Files, str | None]:
     with temporary_folder() as folder:
         shared, out = folder / "shared", folder / "out"
         write_files(shared, data)
-        process = start_worker(job, out, shared, threads)
+        process = launch(job, out, shared, threads)
         try:
             status = process.wait()
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class Runner(Protocol):
         ...
 
 
-def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callable[[Job, int], None]) -> Runner:
+def start(name: str, shared: Path, answers: Path, threads: int) -> Runner:
     """Return the runner of that name.
 
     Args:
@@ -29,7 +29,6 @@ def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callab
         shared: the folder that `shared.write` filled.
         answers: the folder of all answers; each job writes to the folder `job.name` in it.
         threads: number of threads of each library in each process.
-        on_epoch: called repeatedly with a running job and the number of epochs that it has completed.
 
     Raises:
         UserError: Ray is not installed.
@@ -40,4 +39,4 @@ def start(name: str, shared: Path, answers: Path, threads: int, on_epoch: Callab
         return RayRunner(shared, answers, threads)
     from .local import LocalRunner
 
-    return LocalRunner(shared, answers, threads, on_epoch)
+    return LocalRunner(shared, answers, threads)

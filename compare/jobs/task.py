@@ -10,6 +10,7 @@ from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 
 from ..contenders.base import Contender, Weights
+from .turns import Turns
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Task:
         out: the job's folder.
         options: the job's options.
         import_seconds: seconds from the start of the process until the framework was loaded.
+        turns: the turns of this process.
     """
 
     contender: Contender
@@ -33,3 +35,4 @@ class Task:
     out: Path
     options: dict[str, Any]
     import_seconds: float
+    turns: Turns

@@ -166,7 +166,7 @@ def run(
         answers, failed = temporary / "answers", dict[str, str]()
         planned = _jobs(available, cells)
         shared.write(temporary, data, {job.seed: {} for job in planned})
-        runner = runners.start("local", temporary, answers, threads, lambda job, epochs: None)
+        runner = runners.start("local", temporary, answers, threads)
         for i, (job, sentence) in enumerate(runner.run(planned, min(threads, len(planned)))):
             status.update(f"{i + 1} of {len(planned)} contenders done")
             if sentence:

@@ -9,10 +9,9 @@ import altair as alt
 
 from ..parity.recording import is_weight_step
 from ..results.schema import Parity, Results, measured
+from ..results.statistics import MARGIN
 from . import plots, ratios, text
 from .plots import number, words
-
-EQUIVALENT = 0.05  # ratios within this distance of 1 are equivalent
 
 
 def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
@@ -30,7 +29,7 @@ def ratio(results: Results, width: Any = plots.WIDE) -> alt.LayerChart | None:
     x = alt.X("median:Q", scale=scale, axis=axis, title="relative step time, 95 % interval")
     y = plots.rows_axis(list(titles.values()))
     base = plots.chart(rows)
-    band = plots.chart([{"low": 1 - EQUIVALENT, "high": 1 + EQUIVALENT}]).mark_rect(fill="var(--band)")
+    band = plots.chart([{"low": 1 - MARGIN, "high": 1 + MARGIN}]).mark_rect(fill="var(--band)")
     names = {
         "contender": "contender",
         "step": "step",

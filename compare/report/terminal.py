@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..jobs.job import Job
 from ..results import schema
 from ..results.schema import DIVISIONS, ParityRow, Results
 from . import ratios, text
@@ -91,7 +93,7 @@ class LiveTable:
     def line(self, what: str) -> None:
         """Print a line, such as one per round or seed, if the output is not a terminal."""
         if not self.live:
-            self._print(f"  {what}")
+            self._print(what)
 
     def parity(self, name: str, row: ParityRow) -> None:
         """Show a contender's largest difference from the reference."""
@@ -100,7 +102,7 @@ class LiveTable:
             gap = text.difference(cell)
             cells.append(f"{dtype} {gap}" if cell["passed"] else f"{dtype} {gap} DIFFERS: {cell['first']}")
         self.cells[name]["parity"] = text.difference(row["float64"]) if row["float64"]["passed"] else "differs"
-        self.line(f"parity  {schema.titles(self.results).get(name, name):14} {';  '.join(cells)}")
+        self.line(f"  parity  {schema.titles(self.results).get(name, name):14} {';  '.join(cells)}")
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=not self.live)
@@ -132,6 +134,14 @@ def time_left(elapsed: float, done: float, total: float) -> str:
         return ""
     seconds = elapsed / done * (total - done)
     return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+
+
+def answered(job: Job, title: str, answer: dict[str, Any]) -> str:
+    """Return a line on a finished training."""
+    return (
+        f"  {job.stage:7} {title:14} {100 * answer['test_accuracy']:.2f} %  {answer['steady_step_us']:>6,.0f} µs per step"
+        f"  {answer['seconds']['total']:>6.2f} s  seed {job.seed}"
+    )
 
 
 def show(results: Results, console: Console) -> None:

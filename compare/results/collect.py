@@ -1,71 +1,131 @@
-"""Collects the jobs' answers into the results. This can be repeated at any time."""
+"""Collects the jobs' answers and the rounds into the results. This can be repeated at any time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from minigrad.datasets import Dataset, npz
+from minigrad.runs import foreign
+from minigrad.runs.foreign import parsing
 
 from .. import contenders
 from ..jobs import job as jobs
-from ..plan import Division, Plan
+from ..plan import ANSWERS, Plan, rounds_file
 from ..timing.work import required_work
-from . import claims, disagreements, statistics
+from . import claims, disagreements, ratios, statistics, sweep, typed
 from .schema import (
     PHASES,
+    Answers,
+    Division,
+    DivisionContender,
+    GroupRounds,
     MeasuredContender,
     Measurements,
-    OpenContender,
     Percentiles,
+    Products,
     Results,
+    Round,
     Run,
     Seconds,
     SteadyStep,
-    Sweep,
-    SweepRow,
 )
+
+Runs = Mapping[str, Sequence[Run]]
 
 
 def fill(results: Results, plan: Plan, folder: Path, data: Dataset) -> None:
-    """Fill `results` from the answers of the finished jobs.
+    """Fill `results` from the answers of the finished jobs and the rounds.
 
     Args:
         results: with `recipe`, `contenders` and `parity`; the other keys are written.
         plan: the plan of the comparison.
-        folder: the folder of the jobs' answers.
+        folder: the run folder.
         data: the data set.
     """
-    closed, opened = (runs_of(plan, folder, division) for division in ("closed", "open"))  # type: ignore[arg-type]
-    every = [run for runs in (*closed.values(), *opened.values()) for run in runs]
+    answers = folder / ANSWERS
+    runs = {division: runs_of(plan, answers, division) for division in plan.divisions}
+    every = [run for division in runs.values() for group in division.values() for run in group]
     target = plan.target if plan.target is not None else common_target(every)
     mark_target(every, target)
-    results["work"] = required_work(plan.recipe, data)
-    results["target"] = target
-    for i, row in enumerate(results["contenders"]):
-        if runs := closed.get(row["name"]):
-            equal = all(
-                run["updates"] == results["work"]["updates"] and run["parameters"] == results["work"]["parameters"]
-                for run in runs  # the number of samples follows from the updates
-            )
-            measured: MeasuredContender = {**row, **summarise(runs), "equal_work": equal}  # type: ignore[typeddict-item]
-            results["contenders"][i] = measured
-    titles = {row["name"]: row["title"] for row in results["contenders"]}
-    results["open"] = [
-        _open_contender(name, titles[name], contenders.find(name).open_changes(plan.recipe), runs)
-        for name, runs in opened.items()
-        if runs
-    ]
-    results["pairs"] = statistics.compare_pairs({name: runs for name, runs in closed.items() if runs})
-    results["sweep"] = _sweep(plan, folder)
-    results["digits"] = disagreements.find_digits(logits(plan, folder), data.test.labels)
+    results["work"], results["target"] = required_work(plan.recipe, data), target
+    results["rounds"] = sorted(_all_rounds(plan, folder), key=lambda r: r["started"])
+    results["ratios"] = []
+    for division in plan.divisions:
+        _fill_division(results, plan, division, runs[division])
+    logits = _logits(plan, answers)
+    results["answers"] = agreement(logits)
+    correct = {name: np.stack([z.argmax(1) == data.test.labels for z in seeds]) for name, seeds in logits.items()}
+    results["accuracy_differences"] = statistics.accuracy_differences(correct)
+    results["digits"] = disagreements.find_digits({name: seeds[0] for name, seeds in logits.items()}, data.test.labels)
+    swept = {job.contender: answer for job in plan.sweep() if (answer := jobs.read_answer(answers, job)) is not None}
+    rounds = [r for r in results["rounds"] if r["stage"] == "sweep"]
+    results["sweep"] = sweep.collect(swept, rounds, plan.recipe.data.batch_size)  # type: ignore[arg-type]
     results["claims"] = claims.check_claims(results)
 
 
-def _open_contender(name: str, title: str, changes: str, runs: list[Run]) -> OpenContender:
-    return {"name": name, "title": title, "division": "open", "open_by": changes, **summarise(runs)}
+def _fill_division(results: Results, plan: Plan, division: Division, runs: Runs) -> None:
+    """Fill the measurements and ratios of one division; the closed one decides on the status."""
+    finished = {name: group for name, group in runs.items() if group}
+    rounds = [r for r in results["rounds"] if r["stage"] == division]
+    planned = len(plan.seeds) * (plan.recipe.trainer.max_epochs - 1)
+    disturbed = ratios.disturbed_too_often(rounds, min(planned, len(rounds)))  # a stopped comparison has fewer
+    counted = ratios.counted(rounds)
+    results["ratios"] += ratios.compare(division, counted, finished, not disturbed)
+    rows = {name: summarise(group, ratios.steady_step_us(counted, finished, name)) for name, group in finished.items()}
+    if division != "closed":
+        titles = {row["name"]: row["title"] for row in results["contenders"]}
+        results[division] = [_division_contender(plan, division, name, titles[name], rows[name]) for name in rows]
+        return
+    results["status"] = "not measured" if disturbed or not finished else "measured"
+    results["status_reason"] = ratios.reason(rounds) if disturbed else "" if finished else "No contender has finished."
+    work = results["work"]
+    for i, contender in enumerate(results["contenders"]):
+        if (row := rows.get(contender["name"])) is not None:
+            equal = all(
+                run["updates"] == work["updates"] and run["parameters"] == work["parameters"]
+                for run in row["runs"]  # the number of samples follows from the updates
+            )
+            measured: MeasuredContender = {**contender, **row, "equal_work": equal}  # type: ignore[typeddict-item]
+            results["contenders"][i] = measured
+
+
+def _division_contender(plan: Plan, division: Division, name: str, title: str, row: Measurements) -> DivisionContender:
+    kind = contenders.find(name)
+    changes = kind.open_changes(plan.recipe) if division == "open" else kind.default_changes(plan.recipe)
+    return {"name": name, "title": title, "division": division, "changes": changes, **row}
+
+
+def _all_rounds(plan: Plan, folder: Path) -> list[Round]:
+    """Return the rounds of all groups that have finished."""
+    stages = [*plan.divisions, *(["sweep"] if plan.points else [])]
+    groups = (read_rounds(folder / rounds_file(stage, seed)) for stage in stages for seed in plan.seeds)
+    return [r for group in groups if group is not None for r in group["rounds"]]
+
+
+def read_rounds(path: Path) -> GroupRounds | None:
+    """Read the rounds of one stage and seed; None if they have not finished."""
+    if not path.exists():
+        return None
+    with parsing(path, "the rounds of finished jobs"):
+        content = typed.escaped(foreign.read_json(path))
+        typed.check(content, GroupRounds)
+    return content  # type: ignore[no-any-return]
+
+
+def agreement(logits: Mapping[str, Sequence[np.ndarray]]) -> Answers | None:
+    """Return on how many test images all contenders predict the same class with every seed; None for fewer than two.
+
+    Args:
+        logits: per contender and seed, (n, classes).
+    """
+    if len(logits) < 2:
+        return None
+    predictions = [[z.argmax(1) for z in seeds] for seeds in logits.values()]
+    same = [np.all(np.stack(seed) == seed[0], axis=0) for seed in zip(*predictions, strict=False)]
+    return {"agree": int(np.all(same, axis=0).sum()), "images": len(same[0])}
 
 
 def runs_of(plan: Plan, folder: Path, division: Division) -> dict[str, list[Run]]:
@@ -78,8 +138,13 @@ def runs_of(plan: Plan, folder: Path, division: Division) -> dict[str, list[Run]
     return runs
 
 
-def summarise(runs: Sequence[Run]) -> Measurements:
-    """Return one contender's medians over its runs, and the runs."""
+def summarise(runs: Sequence[Run], steady_step_us: float) -> Measurements:
+    """Return one contender's medians over its runs, and the runs.
+
+    Args:
+        runs: one per seed.
+        steady_step_us: over the rounds that count.
+    """
 
     def median(value: Callable[[Run], float]) -> float:
         return float(np.median([value(run) for run in runs]))
@@ -96,7 +161,8 @@ def summarise(runs: Sequence[Run]) -> Measurements:
         "test_accuracy": accuracy,
         "test_loss": median(lambda run: run["test_loss"]),
         "step_us": median(lambda run: run["step_us"]),
-        "images_per_second": median(lambda run: run["images_per_second"]),
+        "steady_step_us": steady_step_us,
+        "images_per_second": first["samples"] / first["updates"] / steady_step_us * 1e6,
         "peak_memory_mb": median(lambda run: run["peak_memory_mb"]),
         "test_images": images,
         "accuracy_interval": list(statistics.wilson_interval(accuracy * images, images)),
@@ -109,7 +175,14 @@ def summarise(runs: Sequence[Run]) -> Measurements:
         row["saved_bytes"] = median(lambda run: run["saved_bytes"])
     if "latency" in first:
         row["latency"] = {n: _median_latency(runs, n) for n in first["latency"]}
+    if "products" in first:
+        row["products"] = _median_products([run["products"] for run in runs])
     return row
+
+
+def _median_products(products: Sequence[Products]) -> Products:
+    us, gflops = (float(np.median([p[key] for p in products])) for key in ("step_us", "gflops"))  # type: ignore
+    return {**products[0], "step_us": us, "gflops": gflops}
 
 
 def _median_latency(runs: Sequence[Run], images: str) -> Percentiles:
@@ -136,71 +209,33 @@ def common_target(runs: Sequence[Run]) -> float | None:
     return None if not best or None in best else int(100 * min(b for b in best if b is not None)) / 100
 
 
-def logits(plan: Plan, folder: Path) -> dict[str, np.ndarray]:
-    """Return each contender's (n, classes) logits of the test set, after the closed run with the first seed."""
-    return {name: _read_arrays(path / jobs.LOGITS)["logits"] for name, path in _first_runs(plan, folder)}
-
-
 def networks(plan: Plan, folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Return each contender's trained weights, of the closed run with the first seed."""
-    return {name: _read_arrays(path / jobs.NETWORK) for name, path in _first_runs(plan, folder)}
+    """Return each contender's trained weights, of the closed run with the first seed.
 
-
-def _first_runs(plan: Plan, folder: Path) -> list[tuple[str, Path]]:
-    finished = {
-        job.contender: folder / job.name
-        for job in plan.trainings("closed")
-        if job.seed == plan.seeds[0] and jobs.read_answer(folder, job) is not None
+    Args:
+        plan: the plan of the comparison.
+        folder: the run folder.
+    """
+    return {
+        job.contender: _read_arrays(folder / ANSWERS / job.name / jobs.NETWORK)
+        for job in _finished(plan, folder / ANSWERS)
+        if job.seed == plan.seeds[0]
     }
-    return [(name, finished[name]) for name in plan.contenders if name in finished]
+
+
+def _logits(plan: Plan, answers: Path) -> dict[str, list[np.ndarray]]:
+    """Return each contender's (n, classes) logits of the test set, one per finished seed of the closed division."""
+    logits: dict[str, list[np.ndarray]] = {}
+    for job in _finished(plan, answers):
+        logits.setdefault(job.contender, []).append(_read_arrays(answers / job.name / jobs.LOGITS)["logits"])
+    return logits
+
+
+def _finished(plan: Plan, answers: Path) -> list[jobs.Job]:
+    """Return the finished jobs of the closed division, in the order of contenders, then seeds."""
+    planned = sorted(plan.trainings("closed"), key=lambda job: (plan.contenders.index(job.contender), job.seed))
+    return [job for job in planned if jobs.read_answer(answers, job) is not None]
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return npz.read_all(path, "the arrays of a finished job")
-
-
-def _sweep(plan: Plan, folder: Path) -> Sweep | None:
-    rows: list[SweepRow] = []
-    flops_per_second = None
-    for job in plan.sweep():
-        answer = jobs.read_answer(folder, job)
-        if answer is not None:
-            flops_per_second = answer.get("flops_per_second", flops_per_second)
-            rows.append({"contender": job.contender, "points": answer["points"], "floor_us": answer["floor_us"]})
-    if not rows:
-        return None
-    own = plan.recipe.data.batch_size
-    batch_sizes = sorted({size for _, size in plan.points}, key=lambda size: (size != own, size))
-    names = [row["contender"] for row in rows]
-    champion = next((name for name in ("by_hand", "minigrad") if name in names), None)
-    return {
-        "rows": rows,
-        "flops_per_second": flops_per_second,
-        "batch_sizes": batch_sizes,
-        "champion": champion,
-        "crossovers": {str(size): crossovers(rows, size, champion) for size in batch_sizes} if champion else {},
-    }
-
-
-def crossovers(rows: Sequence[SweepRow], batch_size: int, champion: str) -> dict[str, int | None]:
-    """Return, per contender, the smallest width from which on it is faster than `champion`, or None.
-
-    Args:
-        rows: the sweep of each contender.
-        batch_size: compares points of this batch size only.
-        champion: the contender that the others are compared with.
-    """
-    times = {
-        row["contender"]: {p["width"]: p["step_us"] for p in row["points"] if p["batch_size"] == batch_size}
-        for row in rows
-    }
-    result: dict[str, int | None] = {}
-    for name, own in times.items():
-        if name == champion:
-            continue
-        result[name] = None
-        for width in sorted(own.keys() & times[champion].keys(), reverse=True):
-            if own[width] >= times[champion][width]:
-                break
-            result[name] = width
-    return result

@@ -1,13 +1,17 @@
-"""Description of the machine and the software that the measurements were made on."""
+"""Description of the machine, the software and the command that the measurements were made with."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-import time
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 from .. import machine
+from ..timing import noise
 from .schema import Environment
 
 PACKAGES = ("numpy", "torch", "lightning", "keras", "tensorflow", "jax")
@@ -37,9 +41,10 @@ def describe(threads: int) -> Environment:
         "cpu": machine.processor(),
         "cores": machine.cores(),
         "threads": threads,
-        "load": load(),
+        "load": noise.now().others,
         "gpu": machine.gpu(),
         "allocator": machine.ALLOCATOR,
+        "waiting": machine.WAITING,
         "variables": {
             name: value
             for name, value in os.environ.items()
@@ -48,35 +53,29 @@ def describe(threads: int) -> Environment:
         "memory_gb": round(machine.memory() / 2**30, 1),
         "blas": blas or [np.__config__.show(mode="dicts")["Build Dependencies"]["blas"]["name"]],
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
+        "host": platform.node(),
+        "commit": commit(),
     }
 
 
-class OtherLoad:
-    """Measures the share of processor time that other processes use while the jobs run."""
-
-    def start(self) -> None:
-        """Start the measurement."""
-        self.before = self._now()
-
-    def share(self) -> float:
-        """Return the share since `start`, 0 to 1, of the time of all processors."""
-        wall, busy, own = (now - then for now, then in zip(self._now(), self.before, strict=True))
-        share = (busy - own) / (wall * (os.cpu_count() or 1)) if wall > 0 else 0.0
-        return min(max(share, 0.0), 1.0)  # the system counts in ticks, so that short intervals are inexact
-
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
-        """Return seconds of the clock, of all busy processors, and of this process with its ended children."""
-        import psutil
-
-        times = psutil.cpu_times()
-        busy = sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
-        own = os.times()
-        return time.perf_counter(), busy, sum(own[:4])
+def command() -> str:
+    """Return the command line of this process if it is `python -m compare`, else the name of the Python function."""
+    is_command = Path(sys.argv[0]).parent == Path(__file__).parents[1]
+    return shlex.join(["python", "-m", "compare", *sys.argv[1:]]) if is_command else "compare.run"
 
 
-def load() -> float:
-    """Return the share of all processors that is busy now, 0 to 1, measured for a third of a second."""
-    import psutil
-
-    return float(psutil.cpu_percent(interval=0.3)) / 100
+def commit() -> str | None:
+    """Return the commit of this project, with "+" if files have changed since; None outside a git repository."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    outputs = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            process = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if process.returncode:
+            return None
+        outputs.append(process.stdout.strip())
+    return outputs[0] + ("+" if outputs[1] else "")

@@ -14,12 +14,12 @@ from minigrad import recipes
 from minigrad.runs import UserError
 from minigrad.runs.foreign import shown
 
-from . import schema, statistics
-from .schema import MeasuredContender, Ratio, Results
+from . import ratios, schema, statistics
+from .schema import Interval, MeasuredContender, Results
 
 PROG = "python -m compare history"
 # Keys of the environment that can change a measurement and are not measurements themselves.
-SETTINGS = ("threads", "cpu", "gpu", "cores", "blas", "allocator", "variables", "system")
+SETTINGS = ("threads", "cpu", "gpu", "cores", "blas", "allocator", "waiting", "variables", "system")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     """
     parser = recipes.Parser(
         prog=PROG,
-        description="Compare runs with the first one: what changed, and which differences are larger than the noise.",
+        description="Compare runs with the first one: what changed, and whether a step takes longer, with the 95 % interval.",
     )
     parser.add_argument(
         "runs",
@@ -47,6 +47,9 @@ def main(argv: Sequence[str]) -> None:
         console.print(f"{first[0]} and {path}", style="bold", markup=False, soft_wrap=True)
         for line in changes(first[1], results):
             console.print(f"  {line}", markup=False, soft_wrap=True)
+        for name, run in (first, (path, results)):
+            if run["status"] != "measured":
+                console.print(f"  {name}: NOT MEASURED. {run['status_reason']}", markup=False, soft_wrap=True)
         console.print(_table(first[1], results))
 
 
@@ -71,37 +74,36 @@ def _settings(results: Results) -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class Change:
-    """One contender in two runs: its measurements, the ratio of step times, and the verdict on the accuracy."""
+    """One contender in two runs: its measurements, the ratio of steady steps, and the verdict on the accuracy."""
 
     before: MeasuredContender
     after: MeasuredContender
-    step_us: Ratio
+    steady_step: Interval
     accuracy: str
 
 
 def compare_contenders(before: Results, after: Results) -> list[Change]:
-    """Return the change of each contender that both runs measured."""
+    """Return the change of each contender that both runs measured in the closed division."""
     old_rows = {row["name"]: row for row in schema.measured(before)}
+    is_measured = before["status"] == after["status"] == "measured"
     result = []
     for row in schema.measured(after):
         if (old := old_rows.get(row["name"])) is None:
             continue
-        # Results of earlier versions have no runs, only their median.
-        new_times, old_times = ([run["step_us"] for run in side.get("runs", [side])] for side in (row, old))
+        interval = statistics.unpaired_ratio(_times(after, row), _times(before, old))
+        if not is_measured:
+            interval["verdict"] = "undecided"
         difference = row["test_accuracy"] - old["test_accuracy"]
         low, high = row["accuracy_interval"]
         verdict = "the same" if not difference else "noise" if abs(difference) <= (high - low) / 2 else "changed"
-        result.append(Change(old, row, statistics.unpaired_ratio(new_times, old_times), verdict))
+        result.append(Change(old, row, interval, verdict))
     return result
 
 
-def verdict(time: Ratio) -> str:
-    """Return in words whether the step times of two runs differ."""
-    if time["differs"] is None:
-        return "one seed"
-    if not time["differs"]:
-        return "no difference"
-    return "slower" if time["ratio"] > 1 else "faster"
+def _times(results: Results, row: MeasuredContender) -> list[list[float]]:
+    """Return a contender's steady times in the closed division, per seed and round."""
+    rounds = ratios.counted([r for r in results["rounds"] if r["stage"] == "closed"])
+    return ratios.times(rounds, {row["name"]: row["runs"]}, [row["name"]])[row["name"]]
 
 
 def _table(before: Results, after: Results) -> Table:
@@ -109,14 +111,14 @@ def _table(before: Results, after: Results) -> Table:
     for name in ("contender", "step µs", "now", "now / before", "", "acc %", "now", ""):
         table.add_column(name, no_wrap=True, justify="left" if name in ("contender", "") else "right")
     for change in compare_contenders(before, after):
-        time, old, new = change.step_us, change.before, change.after
-        interval = f" ({time['low']:.2f}-{time['high']:.2f})" if time["low"] is not None else ""
+        step, old, new = change.steady_step, change.before, change.after
+        interval = f" ({step['low']:.2f}-{step['high']:.2f})" if step["low"] is not None else ""
         table.add_row(
             Text(new["title"]),  # not markup
-            f"{old['step_us']:,.0f}",
-            f"{new['step_us']:,.0f}",
-            f"{time['ratio']:.2f}{interval}",
-            verdict(time),
+            f"{old['steady_step_us']:,.0f}",
+            f"{new['steady_step_us']:,.0f}",
+            f"{step['median']:.2f}{interval}",
+            step["verdict"],
             f"{100 * old['test_accuracy']:.2f}",
             f"{100 * new['test_accuracy']:.2f}",
             change.accuracy,

@@ -75,6 +75,7 @@ class Round(TypedDict):
         point: width and batch size in the sweep, else None.
         started: UTC, ISO 8601.
         others: CPU share of other processes, 0 to 1, on the processors that the contenders may use.
+        waiting: CPU seconds that the contenders used while they waited; a part of `others`.
         steal: share of CPU time that the hypervisor took, 0 to 1.
         disturbed: whether `others` or `steal` is too large; the round then does not count.
         step_us: seconds of the epoch divided by its steps, in microseconds, by contender.
@@ -85,9 +86,17 @@ class Round(TypedDict):
     point: list[int] | None
     started: str
     others: float
+    waiting: float
     steal: float
     disturbed: bool
     step_us: dict[str, float]
+
+
+class GroupRounds(TypedDict):
+    """The file rounds-SEED.json: all rounds of one stage with one seed, and the contenders that took part to the end."""
+
+    names: list[str]
+    rounds: list[Round]
 
 
 class Products(TypedDict):
@@ -193,12 +202,16 @@ class Measurements(TypedDict):
 
 
 class Contender(TypedDict):
-    """A requested contender. `status` is "ok", a sentence that gives the reason for missing measurements, or None."""
+    """A requested contender.
+
+    `status` is "ok", a sentence that gives the reason for missing measurements, or None. `lines_of_code` counts those of
+    the program that a user writes for recipe `simple`; None if there is no such program.
+    """
 
     name: str
     title: str
     trains_by: str
-    lines_of_code: int
+    lines_of_code: int | None
     division: str
     status: str | None
 
@@ -305,6 +318,23 @@ class Work(TypedDict):
     flops_per_sample: int
     flops: int
     parameters: int
+
+
+class SweepAnswerPoint(TypedDict):
+    """One contender at one hidden width and batch size: the time of a step in each epoch, the first included."""
+
+    width: int
+    batch_size: int
+    steps: int
+    flops: int
+    products: Products
+    epoch_us: list[float]
+
+
+class SweepAnswer(TypedDict):
+    """The answer of one contender's sweep. The last point has width 1 and the smallest batch size: overhead alone."""
+
+    points: list[SweepAnswerPoint]
 
 
 class SweepPoint(TypedDict):
@@ -433,6 +463,7 @@ class Environment(TypedDict):
     load: float
     gpu: str | None
     allocator: dict[str, str]
+    waiting: dict[str, str]
     variables: dict[str, str]
     memory_gb: float
     blas: list[str]
@@ -518,14 +549,20 @@ def read(path: str) -> Results:
         for row in content["contenders"]:
             if is_measured(row):
                 _check_row(row)
+        for us in (us for r in content["rounds"] for us in r["step_us"].values()):
+            foreign.number("rounds.step_us", us, 1e-6, 1e15)
     return content  # type: ignore[no-any-return]
 
 
 def _check_row(row: MeasuredContender) -> None:
     """Check the numbers of a contender that a type does not describe."""
-    for times in [row, *row.get("runs", [])]:
-        foreign.number("step_us", times["step_us"], 1e-6, 1e15)  # type: ignore[typeddict-item]
-    if "runs" in row and not row["runs"]:
+    for times in [row, *row["runs"]]:
+        for key in ("step_us", "steady_step_us"):
+            foreign.number(key, times[key], 1e-6, 1e15)  # type: ignore[literal-required]
+    for run in row["runs"]:
+        for us in run["epoch_us"]:
+            foreign.number("epoch_us", us, 1e-6, 1e15)
+    if not row["runs"]:
         raise foreign.Invalid("runs is empty")
     if len(row["accuracy_interval"]) != 2:
         raise foreign.Invalid("accuracy_interval does not have two limits")

@@ -1,7 +1,11 @@
-"""Statistics over a few seeds: confidence intervals, and differences paired by seed.
+"""Intervals and verdicts. All intervals are at 95 %.
 
-All intervals are at 95 %. SciPy is imported when the first interval is
-computed, since importing it takes longer than importing `compare`.
+Two times are compared by the median, over the rounds, of their ratio in each
+round. Its interval is a bootstrap interval that resamples the seeds first, and
+then the rounds of each seed, since the rounds of a seed share a process and
+are therefore not independent (Davison and Hinkley, Bootstrap Methods and their
+Application, 1997, section 3.8). SciPy is imported when it is first needed,
+since importing it takes longer than importing `compare`.
 """
 
 from __future__ import annotations
@@ -12,90 +16,105 @@ from itertools import combinations
 
 import numpy as np
 
-from .schema import Difference, Pair, Ratio, Run
+from .schema import AccuracyDifference, Interval, Verdict
 
 CONFIDENCE = 0.95
+ROUNDS = 15  # fewest rounds for a verdict
+MARGIN = 0.05  # two times are equivalent if their ratio is within 1 ± MARGIN
+RESAMPLES = 2000
+
+BySeed = Sequence[Sequence[float]]  # one sequence of rounds per seed
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's 95 % interval of a mean, mean ± t s / sqrt(n), or None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
-
-
-def paired_ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
-    """Compare times paired by seed.
-
-    The interval is that of the mean logarithm, so that "twice" and "half" weigh the same.
+def ratio(values: BySeed) -> Interval:
+    """Return the median of ratios that were measured in rounds, with its interval and verdict.
 
     Args:
-        first: times in any unit, one per seed.
-        second: times in the same unit, of the same seeds in the same order.
+        values: per seed, the ratio of two times in each round.
+    """
+    count = sum(map(len, values))
+    median = float(np.median(np.concatenate([np.asarray(v, float) for v in values])))
+    if count < 2:
+        return {"median": median, "low": None, "high": None, "verdict": "undecided", "rounds": count}
+    medians = np.median(resampled(values), axis=1)
+    return _interval(median, medians, count)
+
+
+def unpaired_ratio(first: BySeed, second: BySeed) -> Interval:
+    """Return the ratio of the medians of times that were not measured in the same rounds.
+
+    Args:
+        first, second: per seed, the time in each round. The two may have other seeds and numbers of rounds.
+    """
+    medians = [float(np.median(np.concatenate([np.asarray(v, float) for v in side]))) for side in (first, second)]
+    count = min(sum(map(len, side)) for side in (first, second))
+    median = medians[0] / medians[1]
+    if count < 2:
+        return {"median": median, "low": None, "high": None, "verdict": "undecided", "rounds": count}
+    a, b = (np.median(resampled(side, seed), axis=1) for seed, side in enumerate((first, second)))
+    return _interval(median, a / b, count)
+
+
+def _interval(median: float, medians: np.ndarray, count: int) -> Interval:
+    low, high = (float(v) for v in np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    return {"median": median, "low": low, "high": high, "verdict": verdict(low, high, count), "rounds": count}
+
+
+def resampled(values: BySeed, seed: int = 0) -> np.ndarray:
+    """Draw seeds with replacement, then rounds of each drawn seed with replacement, `RESAMPLES` times.
+
+    Args:
+        values: one or more values per seed; seeds without values are left out.
+        seed: of the random generator.
 
     Returns:
-        The geometric mean of first / second with its interval.
+        The drawn values, (RESAMPLES, seeds * largest number of rounds).
     """
-    logs = [math.log(a / b) for a, b in zip(first, second, strict=True)]
-    interval = mean_interval(logs)
-    low, high = (math.exp(bound) for bound in interval) if interval else (None, None)
-    differs = None if interval is None else not interval[0] <= 0 <= interval[1]
-    return {"ratio": math.exp(float(np.mean(logs))), "low": low, "high": high, "differs": differs}
+    rows = [np.asarray(v, float) for v in values if len(v)]
+    sizes, most = np.array([len(row) for row in rows]), max(map(len, rows))
+    padded = np.zeros((len(rows), most))
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    rng = np.random.default_rng(seed)
+    seeds = rng.integers(len(rows), size=(RESAMPLES, len(rows), 1))
+    rounds = (rng.random((RESAMPLES, len(rows), most)) * sizes[seeds]).astype(int)
+    return padded[seeds, rounds].reshape(RESAMPLES, -1)
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Return the mean of first - second, paired by seed, with its interval."""
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    interval = mean_interval(differences)
-    low, high = interval or (None, None)
-    # If all differences are 0, the accuracies do not differ, even with one seed.
-    differs = False if not any(differences) else None if interval is None else not interval[0] <= 0 <= interval[1]
-    return {"difference": float(np.mean(differences)), "low": low, "high": high, "differs": differs}
+def verdict(low: float | None, high: float | None, rounds: int) -> Verdict:
+    """Return the verdict on a ratio of times from its interval: "faster" means that the first one is faster."""
+    if low is None or high is None or rounds < ROUNDS:
+        return "undecided"
+    if low >= 1 - MARGIN and high <= 1 + MARGIN:
+        return "equivalent"
+    return "faster" if high < 1 else "slower" if low > 1 else "undecided"
 
 
-def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
-    """Return the ratio of the geometric means of two sets of times, with Welch's 95 % interval."""
-    a, b = np.log(first), np.log(second)
-    log_ratio, low, high = float(a.mean() - b.mean()), None, None
-    if len(a) > 1 and len(b) > 1:
-        bounds = log_ratio, log_ratio  # without any spread, the interval is a point
-        if a.var() or b.var():
-            from scipy import stats
+def accuracy_differences(correct: Mapping[str, np.ndarray]) -> list[AccuracyDifference]:
+    """Compare the test accuracy of every two contenders, paired by image.
 
-            bounds = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-        low, high = (math.exp(bound) for bound in bounds)
-    differs = None if low is None or high is None else not low <= 1 <= high
-    return {"ratio": math.exp(log_ratio), "low": low, "high": high, "differs": differs}
-
-
-def compare_pairs(runs: Mapping[str, Sequence[Run]]) -> list[Pair]:
-    """Compare every two contenders in step time and test accuracy, over the seeds that both ran.
+    Only the images that one of the two got right and the other wrong matter. Given their number, the number of those
+    that the first got right is binomial, which gives the exact interval (Clopper and Pearson, 1934).
 
     Args:
-        runs: each contender's runs in the closed division, by its name.
+        correct: bool (seeds, images) by contender: whether the prediction is correct. Contenders with another number of
+            seeds are compared over the seeds that both have.
     """
-    pairs: list[Pair] = []
-    for a, b in combinations(runs, 2):
-        first, second = ({run["seed"]: run for run in runs[name]} for name in (a, b))
-        seeds = [seed for seed in first if seed in second]
-        if seeds:
-            times = ([side[seed]["step_us"] for seed in seeds] for side in (first, second))
-            accuracies = ([side[seed]["test_accuracy"] for seed in seeds] for side in (first, second))
-            pairs.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "seeds": seeds,
-                    "step_us": paired_ratio(*times),
-                    "test_accuracy": paired_difference(*accuracies),
-                }
-            )
-    return pairs
+    from scipy import stats
+
+    rows: list[AccuracyDifference] = []
+    for a, b in combinations(correct, 2):
+        seeds = min(len(correct[a]), len(correct[b]))
+        first, second = correct[a][:seeds], correct[b][:seeds]
+        only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+        discordant, share = only_a + only_b, (only_a + only_b) / first.size
+        bounds = stats.binomtest(only_a, discordant).proportion_ci(CONFIDENCE) if discordant else (0.5, 0.5)
+        low, high = (share * (2 * float(bound) - 1) for bound in bounds)
+        difference = (only_a - only_b) / first.size
+        rows.append(
+            {"a": a, "b": b, "difference": difference, "low": low, "high": high, "only_a": only_a, "only_b": only_b}
+        )
+    return rows
 
 
 def wilson_interval(correct: float, n: int) -> tuple[float, float]:

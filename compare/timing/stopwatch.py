@@ -17,19 +17,22 @@ class Stopwatch(Observer):
 
     Args:
         epoch_steps: number of steps per epoch.
-        on_epoch: called with the number of completed epochs; not timed.
+        on_epoch: called at the end of each epoch with this object; not timed, so that it may wait for another turn.
+        keep: number of epochs whose weights are kept. Default 0.
 
     Attributes:
-        epochs: per epoch, seconds of training until its end, and the weights then.
-        steps_done: number of steps so far.
+        times: seconds of training until each call.
+        steps: number of steps until each call.
+        epochs: seconds of training until each epoch's end.
+        weights: the weights at the end of the first `keep` epochs.
     """
 
-    def __init__(self, epoch_steps: int, on_epoch: Callable[[int], None] = lambda _: None) -> None:
-        self.epoch_steps, self.on_epoch = epoch_steps, on_epoch
-        self.times: list[float] = []  # seconds since training began
+    def __init__(self, epoch_steps: int, on_epoch: Callable[[Stopwatch], object], keep: int = 0) -> None:
+        self.epoch_steps, self.on_epoch, self.keep = epoch_steps, on_epoch, keep
+        self.times: list[float] = []
         self.steps: list[int] = []
-        self.steps_done = 0
-        self.epochs: list[tuple[float, dict[str, np.ndarray]]] = []
+        self.epochs: list[float] = []
+        self.weights: list[dict[str, np.ndarray]] = []
         self.paused = 0.0
         self.start = time.perf_counter()
 
@@ -42,12 +45,18 @@ class Stopwatch(Observer):
     ) -> None:
         now = time.perf_counter()
         self.times.append(now - self.start - self.paused)
-        self.steps.append(steps)
-        self.steps_done += steps
+        self.steps.append(self.steps_done + steps)
         if self.steps_done % self.epoch_steps == 0:
-            self.epochs.append((self.times[-1], {name: np.array(w) for name, w in weights().items()}))
-            self.on_epoch(len(self.epochs))
+            self.epochs.append(self.times[-1])
+            if len(self.weights) < self.keep:
+                self.weights.append({name: np.array(w) for name, w in weights().items()})
+            self.on_epoch(self)
             self.paused += time.perf_counter() - now
+
+    @property
+    def steps_done(self) -> int:
+        """Number of steps so far."""
+        return self.steps[-1] if self.steps else 0
 
     def seconds(self) -> float:
         """Return the seconds of training so far, without pauses."""
@@ -57,18 +66,23 @@ class Stopwatch(Observer):
         """Return the seconds from the start of training to the first call, including set-up and compilation."""
         return self.times[0]
 
+    def epoch_us(self) -> list[float]:
+        """Return the time of a step in each epoch, in microseconds: the seconds of the epoch divided by its steps."""
+        return [float(us) for us in np.diff([0.0, *self.epochs]) / self.epoch_steps * 1e6]
+
     def steady_us(self) -> SteadyStep:
         """Return percentiles of a step in microseconds, without the first two calls.
 
         If a framework runs several steps between two calls, each of them counts as their mean.
         """
-        durations, steps = np.diff(self.times) / np.array(self.steps[1:]), np.array(self.steps[1:])
+        steps = np.diff([0, *self.steps])
+        durations, steps = np.diff(self.times) / steps[1:], steps[1:]
         if len(durations) > 1:
             durations, steps = durations[1:], steps[1:]
         if not len(durations):
-            durations, steps = np.array([self.times[0] / self.steps[0]]), np.array(self.steps)
+            durations, steps = np.array([self.times[0] / self.steps[0]]), np.array(self.steps[:1])
         p50, p90, p99 = (float(v) for v in np.percentile(np.repeat(durations, steps), [50, 90, 99]) * 1e6)
-        return {"p50": p50, "p90": p90, "p99": p99, "steps_a_look": max(self.steps)}
+        return {"p50": p50, "p90": p90, "p99": p99, "steps_a_look": int(max(np.diff([0, *self.steps])))}
 
 
 @contextmanager

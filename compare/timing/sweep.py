@@ -3,75 +3,79 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from minigrad import datasets
 from minigrad.datasets import Split
 from minigrad.recipes import Recipe
 
 from ..contenders.base import Batches
 from ..jobs.shared import starting_weights
 from ..jobs.task import Task
-from ..results.schema import SweepPoint
-from .stopwatch import Stopwatch, timed
+from ..results.schema import SweepAnswer, SweepAnswerPoint
+from . import products
+from .stopwatch import Stopwatch
 from .work import flops_per_sample
 
-EPOCHS = 3  # the first one includes set-up and is not counted
-# Lower and upper limit of steps per epoch. With few steps, the work that a framework does once per epoch would count too
-# much.
-STEPS = (20, 250)
-FLOPS = 5e10  # approximate number per epoch, within the limits of STEPS
+STEPS = (30, 100)  # lowest and highest number of steps per round
+FLOPS = 1e10  # approximate number per round, within the limits of STEPS
 
 
-def run(task: Task) -> dict[str, Any]:
-    """Measure the step time at each (width, batch size) of `points`, and the floor.
+def run(task: Task) -> SweepAnswer:
+    """Measure the time of a step at each (width, batch size, number of rounds) of the option `points`.
 
-    The floor is the step time at a width and a batch size of 1, where there
-    is hardly any arithmetic, so that overhead remains.
-
-    Returns:
-        `points`, `floor_us`, and `flops_per_second` if the option `products` is set.
+    A process that takes turns ends its turn after the first epoch at each point, which warms up, and after each round.
     """
-    points = [_point(task, width, batch_size) for width, batch_size in task.options["points"]]
-    smallest = 2 if task.recipe.model.batch_norm else 1  # a variance needs two samples
-    answer = {"points": points, "floor_us": _point(task, 1, smallest)["step_us"]}
-    if task.options.get("products"):
-        answer["flops_per_second"] = _matrix_product_flops()
-    return answer
+    return {"points": [_point(task, *point) for point in task.options["points"]]}
 
 
-def _point(task: Task, width: int, batch_size: int) -> SweepPoint:
-    """Time the contender's own training over whole epochs at one width and batch size."""
+def _point(task: Task, width: int, batch_size: int, rounds: int) -> SweepAnswerPoint:
+    """Time the contender's own training at one width and batch size."""
     recipe, train = with_width(task.recipe, width, batch_size), task.data.train
-    flops = batch_size * flops_per_sample(recipe, task.data.input_shape, task.data.classes)
-    steps = int(np.clip(FLOPS / flops, *STEPS))
+    shape, classes = task.data.input_shape, task.data.classes
+    flops = batch_size * flops_per_sample(recipe, shape, classes)
+    steps = max(int(np.clip(FLOPS / flops, *STEPS)), task.contender.steps_per_call + 2)
     rows = np.arange(steps * batch_size) % len(train.labels)
     data = replace(task.data, train=Split(train.images.take(rows, axis=0), train.labels.take(rows)))
+    epoch_steps = datasets.steps_per_epoch(len(train.labels), task.recipe.data.batch_size)
+    measured = products.measure(task.contender, recipe, shape, classes)
     task.contender.build(recipe, data, starting_weights(recipe, data), "float32")
-    stopwatch = Stopwatch(steps)
-    task.contender.fit(Batches(data.train, batch_size, recipe.seed_everything, EPOCHS, recipe.data.augment), stopwatch)
-    seconds = stopwatch.epochs[-1][0] - stopwatch.epochs[0][0]
+    times: list[float] = []
+
+    def end_turn(stopwatch: Stopwatch) -> None:
+        times.append(step_us(stopwatch, epoch_steps))
+        task.turns.end(step_us=times[-1])
+
+    batches = Batches(data.train, batch_size, recipe.seed_everything, 1 + rounds, recipe.data.augment)
+    task.contender.fit(batches, Stopwatch(steps, end_turn))
     return {
         "width": width,
         "batch_size": batch_size,
-        "step_us": seconds / (EPOCHS - 1) / steps * 1e6,
-        "steps": steps * (EPOCHS - 1),
+        "steps": steps,
         "flops": flops,
+        "products": measured,
+        "epoch_us": times,
     }
+
+
+def step_us(stopwatch: Stopwatch, epoch_steps: int) -> float:
+    """Return the time of a step in the last epoch, in microseconds, as if the epoch had `epoch_steps` steps.
+
+    What a framework does once per epoch, before the first call and after the last one, takes time that does not depend on
+    the number of steps. It is divided by `epoch_steps`, because the epochs of a sweep are shorter than those of a training.
+    """
+    begin = stopwatch.epochs[-2] if len(stopwatch.epochs) > 1 else 0.0
+    total, n = stopwatch.epochs[-1] - begin, stopwatch.epoch_steps
+    first = next(i for i, time in enumerate(stopwatch.times) if time > begin)
+    between = stopwatch.steps[-1] - stopwatch.steps[first]
+    if not between:  # one call per epoch
+        return total / n * 1e6
+    step = (stopwatch.times[-1] - stopwatch.times[first]) / between
+    return (step + max(0.0, total - n * step) / epoch_steps) * 1e6
 
 
 def with_width(recipe: Recipe, width: int, batch_size: int) -> Recipe:
     """Return the recipe with one hidden layer of `width`, another batch size, and fresh weights."""
     model = replace(recipe.model, hidden=[width], weights=None)
     return replace(recipe, model=model, data=replace(recipe.data, batch_size=batch_size))
-
-
-def _matrix_product_flops(n: int = 1024) -> float:
-    """Measure the floating-point operations per second of NumPy's float32 matrix product, the upper limit of any step."""
-    a = np.ones((n, n), np.float32)
-    durations: list[float] = []
-    for _ in range(8):
-        with timed(durations):
-            a @ a
-    return 2 * n**3 / float(np.median(durations[2:]))

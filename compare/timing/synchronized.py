@@ -11,8 +11,8 @@ class SynchronizedObserver(Observer):
     """Waits for the device, then passes the call on to another observer.
 
     If a call returns when its step is only queued, a time measured then is
-    meaningless. This observer waits for the device after the first step and at
-    each epoch's end, or after each step if the other observer needs every step.
+    meaningless. This observer waits for the device after the first step and the
+    last step of each epoch, or after each step if the other observer needs every step.
 
     Args:
         observer: the observer that is called.
@@ -35,7 +35,7 @@ class SynchronizedObserver(Observer):
         weights: Callable[[], Weights],
         gradients: Callable[[], Weights],
     ) -> None:
-        is_first = not self.steps_done
+        is_first = self.steps_done % self.epoch_steps == 0
         self.steps_done += steps
         self.pending += steps
         if self.every_step or is_first or self.steps_done % self.epoch_steps == 0:

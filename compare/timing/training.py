@@ -1,4 +1,7 @@
-"""Trains and times a contender in the closed or open division. Runs in the worker process."""
+"""Trains and times a contender in one of the divisions. Runs in the worker process.
+
+A process that takes turns ends its turn at each epoch's end, and once more when it has answered.
+"""
 
 from __future__ import annotations
 
@@ -13,75 +16,111 @@ from minigrad.classifier import Classifier
 from minigrad.runs import metrics
 
 from ..contenders.base import Batches, Contender, Observer
-from ..jobs.job import EPOCH, LOGITS, NETWORK
+from ..jobs.job import LOGITS, NETWORK
 from ..jobs.shared import save_arrays
 from ..jobs.task import Task
 from ..machine import peak_memory_mb
 from ..results.schema import CurvePoint, Percentiles, Run
+from . import products
 from .stopwatch import Stopwatch, timed
 
 LATENCY = {1: 200, 32: 100, 1024: 20}  # number of images per call, and number of calls
 WARM_UP = 5  # calls that are not counted
+Fit = Callable[[Batches, Observer], None]
 
 
 def run_closed(task: Task) -> Run:
-    """Train with the recipe in float32, time each phase, and measure latency, memory and the saved file."""
-    contender = task.contender
+    """Train with the recipe in float32, time each phase, and measure latency, memory, the saved file and the products."""
+    contender, recipe, data = task.contender, task.recipe, task.data
     run, stopwatch = _train(task, contender.fit)
-    run["latency"] = {str(n): _latency(contender, task.data.test.images, n, count) for n, count in LATENCY.items()}
+    run["latency"] = {str(n): _latency(contender, data.test.images, n, count) for n, count in LATENCY.items()}
     run["peak_memory_mb"] = peak_memory_mb()
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         run["saved_bytes"] = contender.save(Path(folder)).stat().st_size
+    run["products"] = products.measure(contender, recipe, data.input_shape, data.classes)
     run["curve"] = _curve(task, stopwatch)
     return run
+
+
+def run_default(task: Task) -> Run:
+    """Train as on the first page of the framework's documentation."""
+    return _run_division(task, task.contender.fit_default)
 
 
 def run_open(task: Task) -> Run:
     """Train as the framework's documentation recommends for speed."""
-    run, stopwatch = _train(task, task.contender.fit_open)
+    return _run_division(task, task.contender.fit_open)
+
+
+def run_again(task: Task) -> dict[str, list[float]]:
+    """Train once more in the division of the option `division`, to repeat rounds that were disturbed."""
+    fits: dict[str, Fit] = {
+        "closed": task.contender.fit,
+        "default": task.contender.fit_default,
+        "open": task.contender.fit_open,
+    }
+    task.contender.build(task.recipe, task.data, task.weights, "float32")
+    return {"epoch_us": _fit(task, fits[task.options["division"]]).epoch_us()}
+
+
+def _run_division(task: Task, fit: Fit) -> Run:
+    run, stopwatch = _train(task, fit)
     run["peak_memory_mb"] = peak_memory_mb()
     run["curve"] = _curve(task, stopwatch)
     return run
 
 
-def _train(task: Task, fit: Callable[[Batches, Observer], None]) -> tuple[Run, Stopwatch]:
+def _fit(task: Task, fit: Fit) -> Stopwatch:
+    """Train all epochs of the recipe. Each one is a turn."""
+    recipe, train = task.recipe, task.data.train
+    epochs = recipe.trainer.max_epochs
+    batches = Batches(train, recipe.data.batch_size, recipe.seed_everything, epochs, recipe.data.augment)
+
+    def end_turn(stopwatch: Stopwatch) -> None:
+        task.turns.end(epoch=len(stopwatch.epochs), step_us=stopwatch.epoch_us()[-1])
+
+    stopwatch = Stopwatch(batches.steps // epochs, end_turn, keep=epochs)
+    fit(batches, stopwatch)
+    return stopwatch
+
+
+def _train(task: Task, fit: Fit) -> tuple[Run, Stopwatch]:
     """Build, train and evaluate, each phase timed."""
     contender, recipe, data = task.contender, task.recipe, task.data
-    seed, epochs = recipe.seed_everything, recipe.trainer.max_epochs
-    batches = Batches(data.train, recipe.data.batch_size, seed, epochs, recipe.data.augment)
     start = time.perf_counter()
     contender.build(recipe, data, task.weights, "float32")
     build = time.perf_counter() - start
-
-    def on_epoch(epoch: int) -> None:
-        (task.out / EPOCH).write_bytes(b"." * epoch)  # the runner reads the number of epochs from the file's size
-
-    stopwatch = Stopwatch(batches.steps // epochs, on_epoch)
-    fit(batches, stopwatch)
+    stopwatch = _fit(task, fit)
     train = stopwatch.seconds()
     start = time.perf_counter()
     logits = contender.predict(data.test.images)
     evaluate = time.perf_counter() - start
 
     metrics.check_outputs(logits, recipe.data.path, learning_rate=recipe.model.learning_rate)
-    save_arrays(task.out / NETWORK, stopwatch.epochs[-1][1])
+    save_arrays(task.out / NETWORK, stopwatch.weights[-1])
     save_arrays(task.out / LOGITS, {"logits": logits.astype(np.float32)})
+    epoch_us = stopwatch.epoch_us()
+    steady_us = float(np.median(epoch_us[1:])) if epoch_us[1:] else stopwatch.steady_us()["p50"]
+    other_steps = (stopwatch.epoch_steps - 1) * steady_us / 1e6
+    first_step = max(stopwatch.first_step(), stopwatch.epochs[0] - other_steps)  # with compilations later in the epoch
     run: Run = {
         **metrics.test_metrics(logits, data.test.labels),  # type: ignore[typeddict-item]
-        "seed": seed,
+        "seed": recipe.seed_everything,
         "updates": stopwatch.steps_done,
-        "samples": epochs * len(data.train.labels),
+        "samples": recipe.trainer.max_epochs * len(data.train.labels),
         "seconds": {
             "import": task.import_seconds,
             "build": build,
             "first_step": stopwatch.first_step(),
+            "startup": task.import_seconds + build + first_step,
             "train": train,
             "evaluate": evaluate,
             "total": task.import_seconds + build + train + evaluate,
         },
         "step_us": train / stopwatch.steps_done * 1e6,
+        "steady_step_us": steady_us,
+        "epoch_us": epoch_us,
         "steady_us": stopwatch.steady_us(),
-        "images_per_second": epochs * len(data.train.labels) / train,
         **contender.describe(),
     }
     return run, stopwatch
@@ -99,7 +138,7 @@ def _curve(task: Task, stopwatch: Stopwatch) -> list[CurvePoint]:
         return []
     net = Classifier(recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, np.float32)
     points: list[CurvePoint] = []
-    for seconds, weights in stopwatch.epochs:
+    for seconds, weights in zip(stopwatch.epochs, stopwatch.weights, strict=True):
         net.load_state_dict(weights)
         score = metrics.score(net.predict(data.validation.images), data.validation.labels)
         points.append({"seconds": seconds, "accuracy": score["accuracy"]})

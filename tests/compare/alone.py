@@ -40,7 +40,7 @@ class EpochEnds(Observer):
 def asked(path: str, out: Path, how: str = "fit", dtype: str = "float32", epochs: int = 1, **keys: Any) -> dict:
     """Describe one training on the data at `path`.
 
-    `how` is fit, fit_open or record; `keys` are keys of the recipe's model and data.
+    `how` is fit, fit_default, fit_open or record; `keys` are keys of the recipe's model and data.
     """
     fields = {name: keys.pop(name) for name in ("batch_size", "augment") if name in keys}
     recipe = Recipe.from_dict({"model": keys, "data": {"path": path, "validation_size": 0, "batch_size": 32} | fields})
@@ -68,6 +68,7 @@ def one(contender: Contender, asked: dict) -> dict:
     data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
     weights = starting_weights(recipe, data)
     batches = Batches(data.train, recipe.data.batch_size, recipe.seed_everything, asked["epochs"], recipe.data.augment)
+    modules = set(sys.modules)
     contender.build(recipe, data, weights, asked["dtype"])
     if asked["how"] == "record":
         recorder = Recorder(batches.steps)
@@ -76,7 +77,9 @@ def one(contender: Contender, asked: dict) -> dict:
         return {"dtypes": sorted({str(w.dtype) for w in contender.state().values()})}
     observer = EpochEnds(batches.steps // batches.epochs)
     getattr(contender, asked["how"])(batches, observer)
+    imported = sorted(set(sys.modules) - modules)
     state, logits = contender.state(), contender.predict(data.test.images)
+    a, b = np.random.default_rng(0).normal(size=(2, 6, 6)).astype(np.float32)
     chances = np.exp(logits - logits.max(1, keepdims=True))
     chances /= chances.sum(1, keepdims=True)
     told = [weights, *observer.weights]
@@ -92,6 +95,9 @@ def one(contender: Contender, asked: dict) -> dict:
         "saved": (path := contender.save(out)).name,
         "bytes": path.stat().st_size,
         "described": contender.describe(),
+        "imported": imported,
+        "product_error": float(np.abs(np.asarray(contender.product(a, b)()) - a @ b).max()),
+        "library": contender.library(),
     }
 
 

@@ -112,6 +112,7 @@ def environment() -> dict[str, Any]:
         "gpu": None,
         "allocator": {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "268435456"},
         "variables": {},
+        "waiting": {},
         "memory_gb": 23.5,
         "blas": ["openblas 0.3.31"],
         "system": "Linux 6.18 x86_64",
@@ -240,7 +241,8 @@ def rounds(names: tuple[str, ...], seeds: int, rng: np.random.Generator) -> list
     """Return four rounds per seed in the closed division, of which the last one was disturbed."""
     rows = [
         {"stage": "closed", "seed": 42 + seed, "point": None, "started": f"2026-01-31T12:00:{4 * seed + i:02d}+00:00",
-         "others": 0.01, "steal": 0.0, "disturbed": False,
+         "others": 0.01,
+            "waiting": 0.0, "steal": 0.0, "disturbed": False,
          "step_us": {name: float(STEP_US[name] * rng.normal(1.01, 0.015)) for name in names}}
         for seed in range(seeds) for i in range(4)
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def test_all_agree_step_by_step(blots: str, tmp_path: Path) -> None:
     data = datasets.load(blots)
     shared.write(tmp_path, data, {42: shared.starting_weights(recipe, data)})
     planned = [Job("parity", name, 42, recipe, {}) for name in ("minigrad", "torch", "lightning", "keras")]
-    engine = runners.start("local", tmp_path, tmp_path / "answers", 2, lambda job, epochs: None)
+    engine = runners.start("local", tmp_path, tmp_path / "answers", 2)
     assert [failed for _, failed in engine.run(planned, at_once=2)] == [None] * 4
     found = {job.contender: tmp_path / "answers" / job.name for job in planned}
     limits = tolerances.limits(recipe, comparison.rounding(found["minigrad"])["max_abs_diff"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from compare import contenders
+from compare.contenders import base
+from compare.jobs.shared import starting_weights
 from compare.results.statistics import wilson_interval
-from minigrad import recipes
+from minigrad import by_hand, datasets, recipes
 
 
 def test_importing_compare_and_every_contender_imports_no_framework() -> None:
@@ -42,6 +45,17 @@ def test_a_missing_package_is_reported_with_its_install_command(monkeypatch: pyt
     monkeypatch.setattr(contenders.find("torch"), "needs", ("surely_not_installed",))
     why = contenders.unavailable(["minigrad", "torch"], recipes.load("simple"))
     assert why == {"torch": "needs surely_not_installed: pip install '.[lightning]'"}
+
+
+def test_by_hand_predicts_in_batches_of_the_common_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, data = recipes.load("simple"), datasets.load("digits")
+    contender, forward, sizes = contenders.find("by_hand")(), by_hand.forward, []
+    contender.build(recipe, data, starting_weights(recipe, data), "float32")
+    whole = contender.predict(data.test.images[:50])
+    monkeypatch.setattr(base, "PREDICT_BATCH", 20)
+    monkeypatch.setattr(by_hand, "forward", lambda weights, x: sizes.append(len(x)) or forward(weights, x))
+    np.testing.assert_allclose(contender.predict(data.test.images[:50]), whole, rtol=1e-5)
+    assert sizes == [20, 20, 10]
 
 
 def test_by_hand_reports_what_it_requires() -> None:

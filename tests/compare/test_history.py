@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compare import cli
@@ -23,40 +24,72 @@ def written(path: Path, results: dict[str, Any]) -> Path:
     return path
 
 
-def test_a_run_compared_with_itself_shows_no_difference(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = told(capsys, run_folder, run_folder / "results.json")
+@pytest.fixture
+def long(results: dict[str, Any]) -> dict[str, Any]:
+    """Results with ten rounds per seed, whose times vary by 1 %."""
+    long = copy.deepcopy(results)
+    rng = np.random.default_rng(0)
+    closed = [r for r in long["rounds"] if r["stage"] == "closed"]
+    long["rounds"] = [
+        {**r, "step_us": {row["name"]: row["steady_step_us"] * rng.uniform(0.99, 1.01) for row in long["contenders"]}}
+        for r in closed
+        for _ in range(5)
+    ]
+    return long
+
+
+def test_a_run_compared_with_itself_is_equivalent(
+    long: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "results.json", long)
+    out = told(capsys, path, tmp_path)
     assert "The same recipe, data, machine and versions." in out
-    assert out.count("no difference") == 5
+    assert out.count("equivalent") == 5
     assert out.count("the same") == 5
 
 
 def test_changes_are_listed_and_a_slower_contender_is_reported(
-    run_folder: Path, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    long: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    later = copy.deepcopy(results)
+    later = copy.deepcopy(long)
     later["recipe"]["model"]["hidden"] = [64]
     later["environment"]["versions"]["numpy"] = "9.9"
-    row = later["contenders"][0]
-    for i, run in enumerate(row["runs"]):
-        run["step_us"] = 99_000 + i
-    row["step_us"] = 99_000
-    row["test_accuracy"] -= 0.5
-    out = told(capsys, run_folder, written(tmp_path / "later.json", later))
+    later["contenders"][0]["test_accuracy"] -= 0.5
+    for r in later["rounds"]:
+        r["step_us"]["minigrad"] *= 1.5
+        r["step_us"]["keras"] /= 1.5
+    out = told(capsys, written(tmp_path / "before.json", long), written(tmp_path / "later.json", later))
     assert "model.hidden: [10], now [64]" in out
-    assert f"version of numpy: {results['environment']['versions']['numpy']}, now 9.9" in out
-    minigrad = next(line for line in out.splitlines() if line.startswith("minigrad"))
+    assert f"version of numpy: {long['environment']['versions']['numpy']}, now 9.9" in out
+    minigrad, torch, keras = (line(out, title) for title in ("minigrad", "torch", "Keras"))
+    assert "1.50 (1." in minigrad
     assert "slower" in minigrad
     assert minigrad.endswith("changed")
-    assert "changed" not in next(line for line in out.splitlines() if line.startswith("torch"))
+    assert "faster" in keras
+    assert "equivalent" in torch
 
 
-def test_one_seed_gives_no_verdict(
-    run_folder: Path, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def line(out: str, title: str) -> str:
+    return next(line for line in out.splitlines() if line.startswith(title))
+
+
+def test_few_or_disturbed_rounds_give_no_verdict(
+    long: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    single = copy.deepcopy(results)
-    for row in single["contenders"]:
-        del row["runs"][1:]
-    assert told(capsys, run_folder, written(tmp_path / "single.json", single)).count("one seed") == 5
+    path = written(tmp_path / "long.json", long)
+    few = copy.deepcopy(long) | {"rounds": long["rounds"][:12]}
+    assert told(capsys, path, written(tmp_path / "few.json", few)).count("undecided") == 5
+    noisy = copy.deepcopy(long) | {"status": "not measured", "status_reason": "Other processes disturbed all rounds."}
+    out = told(capsys, path, written(tmp_path / "noisy.json", noisy))
+    assert out.count("undecided") == 5
+    assert "noisy.json: NOT MEASURED. Other processes disturbed all rounds." in out
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_another_schema_is_refused(run_folder: Path, results: dict[str, Any], tmp_path: Path, version: Any) -> None:
+    path = written(tmp_path / "other.json", results | {"schema": version})
+    with pytest.raises(UserError, match=r"other\.json.* its schema is .*; expected 1"):
+        cli.main(["history", str(run_folder), str(path)])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"contenders": 3, "environment": {}}', "\x00"])

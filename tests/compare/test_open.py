@@ -1,7 +1,8 @@
-"""The open division trains as well as the closed one, with the same number of steps; both report what is measured."""
+"""The open and default divisions train as well as the closed one, with the same number of steps and what is measured."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,15 +30,18 @@ SAVED = {"torch": "model.pt", "lightning": "model.ckpt", "keras": "model.keras"}
 
 @pytest.fixture(scope="module", params=NAMES)
 def trained(request: pytest.FixtureRequest, small: str, tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    """A contender's name and measurements: closed, open, and open with Adam and shifted images in a CNN."""
+    """A contender's name and measurements: closed, open, default, and open with Adam and shifted images in a CNN."""
     name, out = request.param, tmp_path_factory.mktemp("open")
     same = {"epochs": EPOCHS, "hidden": [8], "learning_rate": 0.2}
-    trainings = [alone.asked(small, out / how, how, **same) for how in ("fit", "fit_open")]
+    trainings = [alone.asked(small, out / how, how, **same) for how in ("fit", "fit_open", "fit_default")]
     if name != "by_hand":
         cnn = {"architecture": "cnn", "channels": [6], "kernel_size": 3, "hidden": [], "augment": "shift"}
         adam = {"optimizer": "adam", "learning_rate": 0.05, "schedule": "one_cycle"}
         trainings.append(alone.asked(small, out / "adam", "fit_open", epochs=EPOCHS, **cnn, **adam))
-    return name, alone.train(name, trainings)
+    (temporary := out / "temporary").mkdir()
+    answers = alone.train(name, trainings, TMPDIR=str(temporary))
+    assert not list(temporary.glob("compare-*"))
+    return name, answers
 
 
 def test_all_steps_are_done_and_observed(trained: tuple) -> None:
@@ -46,13 +50,30 @@ def test_all_steps_are_done_and_observed(trained: tuple) -> None:
         assert len(answer["losses"]) == EPOCHS  # someone looked at each epoch's end
 
 
-def test_the_open_division_learns_as_well(trained: tuple) -> None:
-    closed, opened, *others = trained[1]
-    assert opened["accuracy"] == closed["accuracy"] == 1
+def test_the_other_divisions_learn_as_well(trained: tuple) -> None:
+    closed, opened, default, *others = trained[1]
+    assert opened["accuracy"] == default["accuracy"] == closed["accuracy"] == 1
     assert opened["test_loss"] == pytest.approx(closed["test_loss"], rel=NOISE)
+    assert default["test_loss"] == pytest.approx(closed["test_loss"], rel=NOISE)
     for answer in others:
         assert answer["accuracy"] > 0.95
         assert answer["test_loss"] < LEARNT
+
+
+def test_all_is_imported_before_a_contender_builds_and_trains(trained: tuple) -> None:
+    # TensorFlow imports a few small modules of its own, and functions that it generates.
+    assert len(trained[1][0]["imported"]) < 10
+
+
+def test_the_product_is_that_of_the_reported_library(trained: tuple) -> None:
+    name, (answer, *_) = trained
+    assert answer["product_error"] < 1e-5
+    patterns = {"torch": "oneMKL|torch", "lightning": "oneMKL|torch", "keras": "TensorFlow", "jax": "XLA in jaxlib"}
+    library = answer["library"]
+    assert re.search(patterns.get(name, r"OpenBLAS \d|scipy-openblas|accelerate|mkl"), library["library"])
+    assert library["threads"] in (1, None)  # the number that `alone` sets
+    if library["library"].startswith(("OpenBLAS", "oneMKL")):
+        assert library["threads"] == 1
 
 
 def test_weights_at_each_epochs_end_are_copies(trained: tuple) -> None:
@@ -73,11 +94,13 @@ def test_the_network_is_saved_in_the_frameworks_file_format(trained: tuple) -> N
         assert answer["bytes"] > 4 * answer["described"]["parameters"]
 
 
-def test_contenders_without_open_training_describe_no_changes() -> None:
+def test_contenders_without_other_training_describe_no_changes() -> None:
     for name in contenders.names():
         contender = contenders.find(name)
         if contender.fit_open is base.Contender.fit_open:
             assert not any(contender.open_changes(recipes.load(recipe)) for recipe in recipes.names()), name
+        if contender.fit_default is base.Contender.fit_default:
+            assert not any(contender.default_changes(recipes.load(recipe)) for recipe in recipes.names()), name
 
 
 def test_open_changes_depend_on_the_recipe() -> None:
@@ -90,3 +113,12 @@ def test_open_changes_depend_on_the_recipe() -> None:
     assert "fused" not in lightning.open_changes(simple)
     assert "barebones" in lightning.open_changes(simple)
     assert "fused" in lightning.open_changes(advanced)
+
+
+@pytest.mark.parametrize("name", ["torch", "lightning", "keras", "keras_jax", "torch_gpu"])
+def test_default_changes_are_those_of_a_recipe_without_shifts(name: str) -> None:
+    simple, advanced, cnn = (
+        contenders.find(name).default_changes(recipes.load(r)) for r in ("simple", "advanced", "cnn")
+    )
+    assert simple == advanced != ""
+    assert cnn == ""

@@ -1,92 +1,130 @@
-"""Statistics over seeds, and claims checked with them."""
+"""Ratios over rounds, their intervals and verdicts; differences of accuracy."""
 
 from __future__ import annotations
-
-import math
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from compare.results import claims, disagreements, statistics
+from compare.results import collect, disagreements, ratios, statistics
+from compare.results.statistics import MARGIN, ROUNDS
 
-times = st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=12)
-
-
-def test_a_mean_has_students_interval() -> None:
-    # By the table of Student's t: 2.776 at 97.5 % with 4 degrees of freedom.
-    low, high = statistics.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    half = 2.776445 * math.sqrt(2.5 / 5)
-    assert (low, high) == pytest.approx((3 - half, 3 + half), rel=1e-6)
+by_seed = st.lists(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=12), min_size=1, max_size=5)
 
 
-def test_intervals_cover_the_mean_in_95_percent_of_samples() -> None:
+def simulated(rng: np.random.Generator, seeds: int, rounds: int, between: float, within: float) -> list[list[float]]:
+    """Ratios around 1 whose logarithm varies between seeds and between the rounds of a seed."""
+    return [list(np.exp(rng.normal(0, between) + rng.normal(0, within, rounds))) for _ in range(seeds)]
+
+
+def test_the_interval_covers_the_ratio_in_at_least_95_percent_of_measurements() -> None:
     rng = np.random.default_rng(0)
-    samples = rng.normal(3.0, 2.0, (4000, 5))
-    inside = [low <= 3.0 <= high for low, high in map(statistics.mean_interval, samples)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+    intervals = [statistics.ratio(simulated(rng, 8, 9, 0.0, 0.05)) for _ in range(150)]
+    assert np.mean([i["low"] <= 1 <= i["high"] for i in intervals]) > 0.93  # 0.95, within three standard errors
+    assert np.mean([i["high"] - i["low"] for i in intervals]) < 0.05  # and is not wide
 
 
-def test_one_value_has_no_interval() -> None:
-    assert statistics.mean_interval([2.0]) is None
-    assert statistics.paired_ratio([2.0], [1.0]) == {
-        "ratio": pytest.approx(2.0),
-        "low": None,
-        "high": None,
-        "differs": None,
+def test_the_interval_includes_what_differs_between_seeds() -> None:
+    """If seeds differ more than the rounds of a seed, resampling rounds alone gives an interval that is too narrow."""
+    rng = np.random.default_rng(1)
+    samples = [simulated(rng, 8, 9, 0.05, 0.005) for _ in range(150)]
+    covers = np.mean([i["low"] <= 1 <= i["high"] for i in map(statistics.ratio, samples)])
+    pooled = [statistics.ratio([[value for seed in sample for value in seed]]) for sample in samples]
+    assert covers > 0.85
+    assert np.mean([i["low"] <= 1 <= i["high"] for i in pooled]) < 0.7
+
+
+def test_the_bootstrap_of_one_seed_is_that_of_scipy() -> None:
+    values = np.random.default_rng(2).lognormal(0, 0.2, 40)
+    interval = statistics.ratio([list(values)])
+    expected = stats.bootstrap((values,), np.median, n_resamples=5000, method="percentile", rng=0).confidence_interval
+    assert interval["low"] == pytest.approx(expected.low, rel=0.02)
+    assert interval["high"] == pytest.approx(expected.high, rel=0.02)
+
+
+@given(by_seed)
+def test_the_median_lies_within_the_values_and_is_that_of_all_rounds(values: list[list[float]]) -> None:
+    interval = statistics.ratio(values)
+    pooled = [value for seed in values for value in seed]
+    assert interval["median"] == pytest.approx(np.median(pooled))
+    assert interval["rounds"] == len(pooled)
+    if len(pooled) > 1:
+        assert min(pooled) <= interval["low"] <= interval["high"] <= max(pooled)
+
+
+@given(by_seed, st.floats(0.1, 10))
+def test_a_constant_ratio_is_found_whatever_the_times_are(times: list[list[float]], factor: float) -> None:
+    interval = ratios.paired([[factor * t for t in seed] for seed in times], times)
+    assert interval["median"] == pytest.approx(factor)
+    if interval["low"] is not None:
+        assert (interval["low"], interval["high"]) == pytest.approx((factor, factor))
+
+
+def test_states_of_the_machine_cancel_in_paired_rounds_only() -> None:
+    slow_and_fast = [[1.0] * 9, [1.6] * 9, [1.1] * 9]
+    slower = [[1.2 * t for t in seed] for seed in slow_and_fast]
+    assert ratios.paired(slower, slow_and_fast)["verdict"] == "slower"
+    assert statistics.unpaired_ratio(slower, slow_and_fast)["verdict"] == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "rounds", "verdict"),
+    [
+        (0.80, 0.90, ROUNDS, "faster"),
+        (1.10, 1.20, ROUNDS, "slower"),
+        (0.96, 1.04, ROUNDS, "equivalent"),
+        (1.01, 1.04, ROUNDS, "equivalent"),  # a difference that does not matter
+        (1 - MARGIN, 1 + MARGIN, ROUNDS, "equivalent"),
+        (1.01, 1.06, ROUNDS, "slower"),
+        (0.90, 1.04, ROUNDS, "undecided"),
+        (0.0007, 88, ROUNDS, "undecided"),
+        (0.80, 0.90, ROUNDS - 1, "undecided"),
+        (None, None, 1, "undecided"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(low: float | None, high: float | None, rounds: int, verdict: str) -> None:
+    assert statistics.verdict(low, high, rounds) == verdict
+
+
+def test_one_round_has_no_interval() -> None:
+    alone = {"median": 2.0, "low": None, "high": None, "verdict": "undecided", "rounds": 1}
+    assert statistics.ratio([[2.0]]) == alone
+    assert statistics.unpaired_ratio([[2.0]], [[1.0]]) == alone
+
+
+def test_unpaired_times_may_have_other_numbers_of_rounds() -> None:
+    interval = statistics.unpaired_ratio([[2.0] * 20], [[1.0] * 9, [1.0] * 8])
+    assert interval == {"median": 2.0, "low": 2.0, "high": 2.0, "verdict": "slower", "rounds": 17}
+
+
+def test_accuracies_are_compared_on_the_same_images() -> None:
+    a, b = np.ones((2, 50), bool), np.ones((2, 50), bool)
+    assert statistics.accuracy_differences({"a": a, "b": b})[0] == {
+        "a": "a",
+        "b": "b",
+        "difference": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "only_a": 0,
+        "only_b": 0,
     }
-    assert statistics.paired_difference([0.5], [0.25])["differs"] is None
-    assert statistics.unpaired_ratio([2.0], [1.0, 1.1])["differs"] is None
+    b[0, :20] = False
+    a[1, :4] = False
+    row = statistics.accuracy_differences({"a": a, "b": b})[0]
+    assert (row["only_a"], row["only_b"], row["difference"]) == (20, 4, 0.16)
+    # By Clopper and Pearson's interval of 20 of 24 (0.6262 to 0.9526), and 24 of 100 predictions that differ.
+    assert (row["low"], row["high"]) == pytest.approx((0.24 * (2 * 0.6262 - 1), 0.24 * (2 * 0.9526 - 1)), abs=1e-4)
 
 
-@given(times)
-def test_equal_times_show_no_difference(values: list[float]) -> None:
-    found = statistics.paired_ratio(values, values)
-    assert found["ratio"] == pytest.approx(1)
-    assert found["differs"] is False
-    assert statistics.paired_difference(values, values)["differs"] is False
-
-
-@given(times, st.floats(1.5, 100))
-def test_a_constant_factor_is_significant(values: list[float], factor: float) -> None:
-    found = statistics.paired_ratio([factor * v for v in values], values)
-    assert found["ratio"] == pytest.approx(factor)
-    assert found["low"] <= found["ratio"] * (1 + 1e-9)
-    assert found["differs"] is True
-
-
-@given(times, times)
-def test_swapping_the_sides_inverts_the_ratio(a: list[float], b: list[float]) -> None:
-    n = min(len(a), len(b))
-    there, back = statistics.paired_ratio(a[:n], b[:n]), statistics.paired_ratio(b[:n], a[:n])
-    assert there["ratio"] * back["ratio"] == pytest.approx(1)
-    assert there["low"] * back["high"] == pytest.approx(1)
-    assert there["differs"] == back["differs"]
-
-
-def test_pairing_shows_a_difference_smaller_than_the_spread_of_seeds() -> None:
-    slow_seeds = [1.0, 2.0, 4.0, 8.0]
-    a_little_slower = [1.1 * t for t in slow_seeds]
-    assert statistics.paired_ratio(a_little_slower, slow_seeds)["differs"] is True
-    assert statistics.unpaired_ratio(a_little_slower, slow_seeds)["differs"] is False
-
-
-def test_a_ratio_of_unpaired_times_has_welchs_interval() -> None:
-    # Of logarithms: means 1 and 2, variances 1 and 4 of three values each; 2.94 degrees of freedom by Welch-Satterthwaite.
-    ours, theirs = np.exp([0.0, 1.0, 2.0]), np.exp([0.0, 2.0, 4.0])
-    found = statistics.unpaired_ratio(list(ours), list(theirs))
-    half = 3.2183 * math.sqrt(1 / 3 + 4 / 3)
-    assert found["ratio"] == pytest.approx(math.exp(-1))
-    assert math.log(found["low"]) == pytest.approx(-1 - half, rel=1e-3)
-    assert math.log(found["high"]) == pytest.approx(-1 + half, rel=1e-3)
-    assert statistics.unpaired_ratio([2.0, 2.0], [1.0, 1.0]) == {
-        "ratio": pytest.approx(2.0),
-        "low": pytest.approx(2.0),
-        "high": pytest.approx(2.0),
-        "differs": True,
-    }
+def test_an_image_counts_as_agreed_only_if_all_agree_with_every_seed() -> None:
+    logits = np.eye(3)[[0, 1, 2, 0]]
+    other = np.eye(3)[[0, 1, 2, 1]]
+    third = np.eye(3)[[0, 2, 2, 0]]
+    assert collect.agreement({"a": [logits, logits], "b": [logits, logits]}) == {"agree": 4, "images": 4}
+    assert collect.agreement({"a": [logits, logits], "b": [other, third]}) == {"agree": 2, "images": 4}
+    assert collect.agreement({"a": [logits]}) is None
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -94,54 +132,6 @@ def test_the_wilson_interval_contains_the_accuracy(seen: tuple[int, int]) -> Non
     correct, n = seen
     low, high = statistics.wilson_interval(correct, n)
     assert 0 <= low <= correct / n <= high <= 1
-
-
-def results(**step_us: float) -> dict[str, Any]:
-    rows = [
-        {
-            "name": name,
-            "title": name,
-            "step_us": us,
-            "test_accuracy": 0.926,
-            "accuracy_interval": [0.921, 0.931],
-            "test_images": 10_000,
-        }
-        for name, us in step_us.items()
-    ]
-    return {"contenders": rows, "sweep": None}
-
-
-@pytest.mark.parametrize(
-    ("times", "verdict", "said"),
-    [
-        (
-            {"minigrad": 150, "by_hand": 120, "torch": 300},
-            "does not hold",
-            "300 µs per step, 2 times as long as minigrad (150 µs)",
-        ),
-        ({"minigrad": 400, "by_hand": 400, "torch": 100}, "holds", "0.25 times as long as minigrad (400 µs)"),
-        ({"minigrad": 400, "by_hand": 200, "torch": 100}, "partly", "0.5 times as long as by_hand"),
-        ({"minigrad": 400}, "not measured", "did not run"),
-    ],
-)
-def test_the_claim_about_torch_is_checked_by_the_step_times(times: dict[str, float], verdict: str, said: str) -> None:
-    found = claims.check_claims(results(**times))[0]
-    assert found["verdict"] == verdict
-    assert said in found["why"]
-
-
-def test_equal_accuracies_refute_the_claim_that_they_differ() -> None:
-    found = claims.check_claims(results(minigrad=1, torch=1, keras=1))[2]
-    assert found["verdict"] == "does not hold"
-    assert "92.60 %" in found["why"]
-
-
-def test_the_claim_about_gpus_is_checked_if_there_is_one() -> None:
-    assert claims.check_claims(results(torch=300))[3]["verdict"] == "not measured"
-    found = claims.check_claims(results(torch=300, torch_gpu=100))[3]
-    assert found["verdict"] == "holds"
-    assert "3 times" in found["why"]
-    assert claims.check_claims(results(torch=300, torch_gpu=600))[3]["verdict"] == "does not hold"
 
 
 def test_disputed_images_have_different_predictions() -> None:

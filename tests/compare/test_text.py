@@ -170,7 +170,7 @@ def test_without_a_terminal_one_line_is_printed_per_round_and_none_per_turn(
         live.begin("closed", 5)
         for name in sample.STEP_US:
             live.turn(name, "seed 42, epoch 1")
-        live.line("closed  seed 42  round 1 of 4")
+        live.line("  closed  seed 42  round 1 of 4")
         live.parity("torch", results["parity"]["contenders"]["torch"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == text.conditions(results)

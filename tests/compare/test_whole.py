@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_work_is_counted(results: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.parametrize("phase", ["import", "build", "first_step", "train", "evaluate", "total"])
+@pytest.mark.parametrize("phase", ["import", "build", "first_step", "startup", "train", "evaluate", "total"])
 def test_each_phase_is_timed(results: dict[str, Any], phase: str) -> None:
     for row in results["contenders"]:
         assert row["seconds"][phase] > 0
@@ -80,7 +81,11 @@ def test_measurements_are_consistent(results: dict[str, Any]) -> None:
         assert seconds["first_step"] < seconds["train"] < seconds["total"]
         assert parts == pytest.approx(seconds["total"], rel=0.05)
         assert row["step_us"] == pytest.approx(seconds["train"] / 24 * 1e6)
-        assert row["images_per_second"] == pytest.approx(3 * 250 / seconds["train"])
+        # The time to the end of the first step lies between that of building and the end of the first epoch.
+        begin = seconds["import"] + seconds["build"]
+        assert begin + seconds["first_step"] <= seconds["startup"] <= begin + row["epoch_us"][0] * 8 / 1e6
+        assert row["steady_step_us"] == pytest.approx(np.median(row["epoch_us"][1:]))
+        assert len(row["epoch_us"]) == 3
         for looks in row["latency"].values():
             assert 0 < looks["p50"] <= looks["p99"]
         steady = row["steady_us"]
@@ -92,8 +97,9 @@ def test_measurements_are_consistent(results: dict[str, Any]) -> None:
 def test_a_row_has_the_medians_of_its_seeds(results: dict[str, Any]) -> None:
     for row in results["contenders"]:
         assert [run["seed"] for run in row["runs"]] == [42, 43]
-        for figure in ("step_us", "images_per_second", "peak_memory_mb", "test_accuracy"):
+        for figure in ("step_us", "peak_memory_mb", "test_accuracy"):
             assert row[figure] == pytest.approx(np.median([run[figure] for run in row["runs"]]))
+        assert row["images_per_second"] == pytest.approx(250 / 8 / row["steady_step_us"] * 1e6)
         assert row["latency"]["32"]["p99"] == pytest.approx(
             np.median([run["latency"]["32"]["p99"] for run in row["runs"]])
         )
@@ -128,42 +134,99 @@ def test_the_target_is_reached_by_all_runs(results: dict[str, Any]) -> None:
 
 
 def test_the_open_division_does_the_same_number_of_updates(results: dict[str, Any]) -> None:
-    assert results["open"]
+    assert [row["name"] for row in results["open"]] == list(contenders.DEFAULT)
     for row in results["open"]:
         assert row["division"] == "open"
-        assert row["open_by"]
         assert row["updates"] == 24
-        assert [run["seed"] for run in row["runs"]] == [42]
+        assert [run["seed"] for run in row["runs"]] == [42, 43]
+    assert {row["name"] for row in results["open"] if row["changes"]} == {"lightning", "keras"}
 
 
-def test_every_two_contenders_are_compared_by_seed(results: dict[str, Any]) -> None:
+def test_contenders_take_turns_in_rotating_order(results: dict[str, Any]) -> None:
+    for division in ("closed", "open"):
+        rounds = [r for r in results["rounds"] if r["stage"] == division]
+        assert [r["seed"] for r in rounds] == [42, 42, 43, 43]  # the first epoch warms up
+        assert all(set(r["step_us"]) == set(contenders.DEFAULT) for r in rounds)
+        assert {next(iter(r["step_us"])) for r in rounds} >= {"minigrad", "by_hand", "torch"}
+        times = [datetime.fromisoformat(r["started"]) for r in rounds]
+        assert times == sorted(times)
+
+
+def test_steady_steps_and_ratios_are_medians_over_rounds(results: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in results["contenders"]}
-    assert len(results["pairs"]) == 10
-    for pair in results["pairs"]:
-        assert pair["seeds"] == [42, 43]
-        a, b = ([run["step_us"] for run in rows[pair[side]]["runs"]] for side in "ab")
-        assert pair["step_us"]["ratio"] == pytest.approx(np.sqrt(a[0] / b[0] * a[1] / b[1]))
-        assert pair["step_us"]["low"] < pair["step_us"]["ratio"] < pair["step_us"]["high"]
-        assert pair["test_accuracy"] == {"difference": 0.0, "low": 0.0, "high": 0.0, "differs": False}
+    rounds = [r["step_us"] for r in results["rounds"] if r["stage"] == "closed"]
+    for name, row in rows.items():
+        assert row["steady_step_us"] == pytest.approx(np.median([r[name] for r in rounds]))
+        assert sorted(us for run in row["runs"] for us in run["epoch_us"][1:]) == sorted(r[name] for r in rounds)
+    for division in ("closed", "open"):
+        ratios = [r for r in results["ratios"] if r["division"] == division]
+        assert len({frozenset((r["a"], r["b"])) for r in ratios}) == len(ratios) == 10
+        for ratio in ratios:
+            times = [r["step_us"] for r in results["rounds"] if r["stage"] == division]
+            assert ratio["median"] == pytest.approx(np.median([r[ratio["a"]] / r[ratio["b"]] for r in times]))
+            assert ratio["low"] <= ratio["median"] <= ratio["high"]
+            assert ratio["paired"]
+            assert (ratio["rounds"], ratio["verdict"]) == (4, "undecided")  # too few rounds for a verdict
+
+
+def test_a_waiting_contender_does_not_use_the_cpu(results: dict[str, Any]) -> None:
+    """Over all rounds of the sweep, which take seconds, the five processes together wait for longer than that."""
+    rounds = [r for r in results["rounds"] if r["stage"] == "sweep"]
+    begin, end = (datetime.fromisoformat(r["started"]).timestamp() for r in (rounds[0], rounds[-1]))
+    assert sum(r["waiting"] for r in rounds) < 0.02 * (end - begin)
+
+
+def test_the_results_describe_what_was_run(results: dict[str, Any]) -> None:
+    assert results["schema"] == 1
+    assert results["status"] == "measured"
+    assert results["status_reason"] == ""
+    assert results["command"] == "compare.run"
+    assert results["environment"]["host"]
+    assert results["plan"]["divisions"] == ["closed", "open"]
+
+
+def test_all_contenders_give_the_same_answers(results: dict[str, Any]) -> None:
+    assert results["answers"] == {"agree": 90, "images": 90}
+    assert len(results["accuracy_differences"]) == 10
+    for row in results["accuracy_differences"]:
+        assert [row[key] for key in ("difference", "low", "high", "only_a", "only_b")] == [0, 0, 0, 0, 0]
+
+
+def test_each_contender_measures_its_own_matrix_products(results: dict[str, Any]) -> None:
+    for row in results["contenders"]:
+        products = row["products"]
+        assert products["library"]
+        # Forward and both gradients of two products in a batch of 32, without the gradient of the images.
+        flops = 32 * 2 * (3 * (20 * 10 + 10 * 3) - 20 * 10)
+        speed = flops / products["step_us"] / 1e3
+        assert 0.2 * speed < products["gflops"] < 5 * speed  # medians over the seeds of both
 
 
 def test_the_sweep_has_a_time_for_each_width_and_a_floor(results: dict[str, Any]) -> None:
     sweep = results["sweep"]
     assert [row["contender"] for row in sweep["rows"]] == list(contenders.DEFAULT)
-    assert sweep["flops_per_second"] > 1e8
     assert sweep["batch_sizes"] == [32]
+    assert sweep["champion"] == "by_hand"
     for row in sweep["rows"]:
         assert [(p["width"], p["batch_size"]) for p in row["points"]] == [(4, 32), (16, 32)]
-        assert all(p["step_us"] > 0 for p in row["points"])
+        assert all(p["step_us"] > 0 and p["products"]["step_us"] > 0 for p in row["points"])
         assert row["floor_us"] > 0
+        for point in row["points"]:
+            if row["contender"] != "by_hand":
+                assert point["ratio"]["rounds"] == 18
+                assert point["ratio"]["low"] <= point["ratio"]["median"] <= point["ratio"]["high"]
+    lightning = next(row for row in sweep["rows"] if row["contender"] == "lightning")
+    assert {p["ratio"]["verdict"] for p in lightning["points"]} == {"slower"}
     flops = {tuple(p["flops"] for p in row["points"]) for row in sweep["rows"]}
     assert flops == {(32 * 2 * (3 * 23 * 4 - 20 * 4), 32 * 2 * (3 * 23 * 16 - 20 * 16))}
 
 
-def test_each_claim_has_a_verdict(results: dict[str, Any]) -> None:
+def test_each_claim_has_a_source_and_a_verdict(results: dict[str, Any]) -> None:
     assert len(results["claims"]) == 4
     for claim in results["claims"]:
-        assert claim["verdict"] in ("holds", "partly", "does not hold", "not measured")
+        assert claim["source"]
+        assert claim["judged_by"]
+        assert claim["verdict"] in ("undecided", "does not hold", "not measured")  # too few rounds for a time to hold
         assert claim["why"].endswith(".")
 
 
@@ -192,12 +255,3 @@ def test_the_figure_is_an_image(run_folder: Path) -> None:
     with Image.open(run_folder / "comparison.png") as picture:
         picture.load()
         assert picture.width > 1000
-
-
-def test_the_verdict_names_agreement_accuracy_and_the_fastest(results: dict[str, Any]) -> None:
-    answer, agreement, accuracy = text.verdict(results)
-    assert agreement.startswith("The contenders agree: over 8 steps")
-    assert "% for all (medians of 2 seeds)." in accuracy
-    if results["status"] == "measured":
-        for row in results["contenders"]:
-            assert row["title"].lower() in answer.lower()

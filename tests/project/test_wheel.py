@@ -50,6 +50,7 @@ def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> N
         "compare/report/report.js",
         "compare/report/pad.html.jinja",
         *(f"compare/report/{name}.js" for name in ("pad", "pad_image", "pad_network", "pad_view")),
+        *(f"compare/programs/{path.name}" for path in (ROOT / "examples/programs").glob("*.py")),
         *(f"{package}/py.typed" for package in ("minigrad", "lightning_module", "keras_model", "compare")),
     }
     assert wanted <= names
