@@ -22,7 +22,7 @@ from minigrad.runs import write_text
 from .. import contenders
 from ..results import schema, source_code
 from ..results.schema import Results
-from . import charts, images, pad, ratios, sweep_charts, sweep_text, tables, text, theme, training_charts
+from . import charts, images, pad, sweep_charts, sweep_text, tables, text, theme, training_charts
 
 Networks = Mapping[str, Mapping[str, np.ndarray]]
 Panels = list[tuple[str, Any]]
@@ -47,12 +47,12 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
         undefined=StrictUndefined,
     )
     parity, titles = results["parity"], text.parity_titles(results)
-    timed = bool(ratios.timed(results, "closed"))
+    trained = schema.agreed(results) and bool(schema.measured(results))
     ratio = charts.ratio(results)
     panels = {
         "ratio": [("", ratio)] if ratio is not None else [],
         "agreement": charts.agreement(parity, titles) if parity else [],
-        **(_panels(results) if timed else {}),
+        **(_panels(results) if trained else {}),
     }
     page = templates.get_template("report.html.jinja").render(
         results=results,
@@ -66,10 +66,12 @@ def write(path: Path, results: Results, recipe: Recipe, data: Dataset, networks:
         specs={f"{name}-{i}": theme.spec(c) for name, shown in panels.items() for i, (_, c) in enumerate(shown)},
         vega=Markup(_vega()),
         agreement=tables.agreement(parity, titles) if parity else None,
-        measured=_measured(results) if timed else None,
-        digits=_digits(results, data, titles) if timed else None,
-        pad=pad.payload(recipe, data, {titles[name]: weights for name, weights in networks.items()}) if timed else None,
-        programs=_programs(results) if timed else [],
+        measured=_measured(results) if trained else None,
+        digits=_digits(results, data, titles) if trained else None,
+        pad=pad.payload(recipe, data, {titles[name]: weights for name, weights in networks.items()})
+        if trained
+        else None,
+        programs=_programs(results) if trained else [],
     )
     write_text(path, page)
 

@@ -51,6 +51,8 @@ class LiveTable:
 
     def __enter__(self) -> LiveTable:
         self._print(text.conditions(self.results))
+        for line in text.kernels(self.results):
+            self._print(line)
         if (load := self.results["environment"]["load"]) > text.BUSY:
             self._print(text.busy_now(load))
         if self.live:
@@ -147,11 +149,11 @@ def answered(job: Job, title: str, answer: dict[str, Any]) -> str:
 def show(results: Results, console: Console) -> None:
     """Print the answer, the table of the closed division, the ratios of the others, and the agreement."""
     console.print()
-    for line in [*text.warnings(results), text.answer(results)]:
+    for line in [text.answer(results), *text.warnings(results)]:
         console.print(line, markup=False)
     for line in text.failures(results):
         console.print(line, markup=False)
-    if ratios.timed(results, "closed"):
+    if schema.agreed(results) and schema.measured(results):
         _measurements(results, console)
     console.print()
     for line in text.verdict(results)[1:]:
@@ -165,6 +167,9 @@ def _measurements(results: Results, console: Console) -> None:
     console.print(f"\n{text.DIVISIONS['closed']}")
     console.print(table)
     console.print(text.equal_work(results))
+    if results["status"] != "measured":
+        console.print(text.NOT_RELIABLE)
+        return
     for division in DIVISIONS[1:]:
         if ratios.timed(results, division):
             console.print(f"\n{text.DIVISIONS[division]}\n{text.speed(results, division)}")

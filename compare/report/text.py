@@ -40,6 +40,7 @@ COLUMNS = (
     ("peak MB", "right"),
 )
 NOT_COMPARED = "There is no other contender to compare with minigrad."
+NOT_RELIABLE = "The times are not reliable. They give no ratios and no verdicts."
 DIVISIONS: dict[Division, str] = {
     "closed": "Closed division: same weights, batches, optimizer, loss, dtype and threads",
     "default": "Default division: as on the first page of each framework's documentation",
@@ -110,7 +111,7 @@ def verdict(results: Results) -> list[str]:
     if parity is None or parity["passed"] is False:
         return [answer(results)]
     lines = [answer(results), agreement(parity, titles(results))]
-    return [*lines, accuracy(results)] if ratios.timed(results, "closed") else lines
+    return [*lines, accuracy(results)] if measured(results) else lines
 
 
 def accuracy(results: Results) -> str:
@@ -130,6 +131,19 @@ def accuracy(results: Results) -> str:
 
 def warnings(results: Results) -> list[str]:
     """Return sentences on what makes the times unusual: variables that select kernels, and disturbed rounds."""
+    lines = kernels(results)
+    rounds = [one for one in results["rounds"] if one["stage"] != "sweep"]
+    disturbed = sum(one["disturbed"] for one in rounds)
+    if disturbed and results["status"] == "measured":
+        lines.append(
+            f"{disturbed} of {count(len(rounds), 'round')} {'was' if disturbed == 1 else 'were'} disturbed by other"
+            f" processes and {'does' if disturbed == 1 else 'do'} not count."
+        )
+    return lines
+
+
+def kernels(results: Results) -> list[str]:
+    """Return a warning if environment variables that select kernels are set."""
     lines = []
     if variables := results["environment"]["variables"]:
         settings = ", ".join(f"{name}={value}" for name, value in variables.items())
@@ -138,13 +152,6 @@ def warnings(results: Results) -> list[str]:
             f"Warning: {settings} {'is' if one else 'are'} set, which"
             f" {'affects' if one else 'affect'} the kernels that libraries select; no user's machine has"
             f" {'this setting' if one else 'these settings'}, so its times differ."
-        )
-    rounds = [one for one in results["rounds"] if one["stage"] != "sweep"]
-    disturbed = sum(one["disturbed"] for one in rounds)
-    if disturbed:
-        lines.append(
-            f"{disturbed} of {count(len(rounds), 'round')} {'was' if disturbed == 1 else 'were'} disturbed by other"
-            f" processes and {'does' if disturbed == 1 else 'do'} not count."
         )
     return lines
 
