@@ -21,7 +21,7 @@ from ..results.schema import Run, SweepAnswer
 Stage = Literal["parity", "matrix", "closed", "open", "sweep"]
 ANSWER, JOB, LOG, EPOCH = "answer.json", "job.json", "log.txt", "epoch.txt"
 NETWORK, LOGITS = "network.npz", "logits.npz"
-RECORDINGS = ("float64.npz", "float32.npz", "masked.npz")
+RECORDINGS = ("float64.npz", "float32.npz", "masked.npz", "tolerance.npz")
 FILES = (JOB, ANSWER, LOG, EPOCH, NETWORK, LOGITS, *RECORDINGS)  # all files that a job's folder can hold
 
 
