@@ -19,8 +19,10 @@ from minigrad.recipes import Recipe
 from .. import contenders
 from ..results.schema import DTYPES, DropoutCheck, Dtype, Parity, ParityCell, ParityRow, ParitySummary, Rounding
 from . import divergence, tolerances
-from .recording import MASKED, REFERENCE, TOLERANCE, Recording
+from .recording import MASKED, TOLERANCE, Recording
 from .tolerances import Tolerances
+
+REFERENCE = "minigrad"
 
 
 def rounding(folder: Path, prefix: str = "") -> Rounding:

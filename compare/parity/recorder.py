@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,15 +19,12 @@ from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
-from .. import contenders
+from ..contenders import minigrad
 from ..contenders.base import Batches, Contender, Observer, Weights
 from ..jobs.shared import save_arrays, starting_weights
 from ..jobs.task import Task
 from ..results.schema import DTYPES
-from .recording import FIRST_STEPS, MASKED, REFERENCE, TOLERANCE, Recording, is_weight_step
-
-if TYPE_CHECKING:
-    from ..contenders import minigrad
+from .recording import FIRST_STEPS, MASKED, TOLERANCE, Recording, is_weight_step
 
 MASKED_STEPS = 32
 _MASK_STREAM = 4  # second word of the random generator's seed; minigrad uses 0 to 3
@@ -120,7 +116,7 @@ def run_matrix(task: Task) -> dict[str, dict[str, list[str] | str]]:
 def _record(task: Task, recipe: Recipe, weights: Weights, prefix: str = "") -> list[str]:
     """Record a recipe and, if the contender is minigrad, measure the tolerances."""
     files = record(task.contender, recipe, task.data, weights, task.out, prefix)
-    if type(task.contender) is contenders.find(REFERENCE):
+    if isinstance(task.contender, minigrad.Contender):
         files.append(measure_tolerances(task.contender, recipe, task.data, weights, task.out, prefix))
     return files
 

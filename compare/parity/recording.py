@@ -11,7 +11,6 @@ import numpy as np
 
 from minigrad.datasets import npz
 
-REFERENCE = "minigrad"  # the contender that all others are compared with
 MASKED = "masked"  # name of the recording with dropout, in float64
 TOLERANCE = "tolerance"  # name of the file with the tolerances in float32
 FIRST_STEPS = 5
