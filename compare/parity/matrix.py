@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         UserError: an argument cannot be used.
         Stopped: after Ctrl-C.
-        SystemExit: status 1 if a difference exceeds its limit.
+        SystemExit: status 1 if a difference exceeds its tolerance.
     """
     options = _parser().parse_args(list(argv))
     if options.steps < 1:

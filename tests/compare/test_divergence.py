@@ -205,6 +205,31 @@ def test_a_planted_mistake_is_explained_in_float32_too(
     assert why in str(found.explanation), found.sentence
 
 
+class NearlyRightRate(planted.Loop):
+    """The learning rate is wrong by a thousandth."""
+
+    def optimizer(self, parameters: list[Any]) -> Any:
+        found = super().optimizer(parameters)
+        found.lr *= 1.001
+        return found
+
+
+@pytest.mark.parametrize("model", [SIMPLE, CNN, MOMENTUM, ADAM])
+def test_a_small_mistake_is_found_in_float32(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
+    reference, other = recorded(planted.Right, model), recorded(NearlyRightRate, model)
+    cell = comparison.compare_contender(reference, other, recipe_of(model), accepts_masks=True)["float32"]
+    assert cell["passed"] is False
+    assert cell["share"] > 1
+    assert cell["limit"] < cell["max_abs_diff"] < 1e-3
+    assert "'s update: differs by " in cell["first"]
+    assert f"; the tolerance is {tolerances.read(reference / 'tolerance.npz').of(key_of(cell)):.2g}." in cell["first"]
+
+
+def key_of(cell: Any) -> str:
+    """Return the key of the tensor that first differs."""
+    return f"{cell['divergence']['tensor'].replace(' of', '')} {cell['divergence']['step']}"
+
+
 def test_float32_weights_are_reported_in_a_float64_run(recorded: Callable[..., Path]) -> None:
     folder = recorded(planted.Right, SIMPLE)
     found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), DOUBLE)

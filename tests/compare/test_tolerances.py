@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from compare import contenders
+from compare import contenders, machine
 from compare.contenders.base import Observer
 from compare.jobs import shared
-from compare.parity import perturbation, recorder, tolerances
+from compare.parity import matrix, perturbation, recorder, tolerances
 from compare.parity.perturbation import Perturbation, Perturbing
 from compare.parity.recording import Recording
 from compare.parity.tolerances import Tolerances
+from minigrad import datasets, recipes
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
@@ -128,3 +131,25 @@ def test_the_tolerances_of_a_short_training_are_small(data: Dataset, tmp_path: P
     assert min(measured.by_key.values()) > 0
     assert max(measured.of(f"loss {step}") for step in (1, 2, 3)) < 1e-4
     assert max(measured.by_key.values()) < (1e-4 if optimizer == "sgd" else 2 * 0.01 * tolerances.FACTOR)
+
+
+FRAMEWORKS = ("by_hand", "torch", "lightning", "keras", "jax", "keras_jax")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_no_framework_exceeds_half_a_tolerance(seed: int) -> None:
+    cells = matrix.matrix_recipes(recipes.names(), matrix.OPTIMIZERS)
+    for name, recipe in list(cells.items()):
+        if name.startswith("advanced"):
+            normed = replace(recipe, model=replace(recipe.model, batch_norm=True))
+            cells[name.replace("advanced", "advanced with batch norm")] = normed
+    cells = {name: replace(recipe, seed_everything=seed) for name, recipe in cells.items()}
+    data = matrix.first_steps(datasets.load("mnist"), cells, 24)
+    found = matrix.run(FRAMEWORKS, cells, data, 24, machine.cores(), Console(quiet=True))
+    rows = {(c["name"], name): row for c in found["cells"] for name, row in c["contenders"].items()}
+    shares = {name: row["float32"]["share"] for name, row in rows.items() if row["passed"] is not None}
+    assert {name for _, name in shares} == set(FRAMEWORKS)
+    assert {name: share for name, share in shares.items() if share is None or share > 0.5} == {}
+    assert found["passed"] is True
