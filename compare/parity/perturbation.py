@@ -1,4 +1,4 @@
-"""Perturbs a training by rounding errors: in the input, in the starting weights, and in the weights after every step."""
+"""Perturbs a training by rounding errors: the input, the starting weights, the weights after every step, and the rate."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigrad.datasets import Dataset, Split
+from minigrad.recipes import Recipe
 
 from ..contenders import minigrad
 from ..contenders.base import Observer, Weights
 
-ULPS = 16  # see `tolerances`
+EPS = float(np.finfo(np.float32).eps)
+# Sizes of the errors, in multiples of EPS; see `tolerances`.
+ULPS = 16
+RATE_ULPS = 64
 RUNS = ((0, 1), (0, -1), (1, 1), (1, -1))  # seed and sign of each perturbed run
 BLOCK = 4096  # number of images that are perturbed at once, which limits the memory
 
 
 @dataclass
 class Perturbation:
-    """Multiplies each element of an array by 1 + d or 1 - d, at random, where d is `ULPS` times the epsilon of float32.
+    """Multiplies each element of an array by 1 + d or 1 - d, at random, where d is `ULPS * EPS`.
 
     A zero remains a zero. The second perturbation of a pair, with the same seed and the other sign, moves each element
     in the opposite direction.
@@ -34,12 +38,17 @@ class Perturbation:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
-        self.size = np.float32(self.sign * ULPS * np.finfo(np.float32).eps)
+        self.size = np.float32(self.sign * ULPS * EPS)
 
     def __call__(self, array: np.ndarray) -> None:
         """Perturb an array of floats in place."""
         signs = self.rng.integers(0, 2, array.shape, np.int8)
         array *= 1 + self.size * (2 * signs - 1).astype(array.dtype)
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with another learning rate."""
+        rate = recipe.model.learning_rate * (1 + self.sign * RATE_ULPS * EPS)
+        return replace(recipe, model=replace(recipe.model, learning_rate=rate))
 
     def data(self, data: Dataset) -> Dataset:
         """Return the data set with perturbed training images, scaled, as float32."""

@@ -171,9 +171,9 @@ def measure_tolerances(
         yield double
         for seed, sign in perturbation.RUNS:
             change = perturbation.Perturbation(seed, sign)
-            perturbed = change.data(data), change.weights(weights)
+            perturbed = change.recipe(plain), change.data(data), change.weights(weights)
             watch = partial(perturbation.Perturbing, contender, change)
-            yield _train(contender, plain, *perturbed, "float32", watch).recording()
+            yield _train(contender, *perturbed, "float32", watch).recording()
 
     path = out / f"{prefix}{TOLERANCE}.npz"
     tolerances.measure(single, runs()).save(path)

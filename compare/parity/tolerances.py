@@ -19,12 +19,14 @@ predicts this, but it happens to minigrad too if its values are perturbed:
 
 Each perturbed run multiplies the scaled pixels, the starting weights, and the
 weights after every step by 1 + d or 1 - d, at random for each element, where d
-is a few units in the last place (`perturbation.ULPS`): a sum of hundreds of
-terms in another order differs by more than one of them. The runs come in
-pairs. The second one of a pair moves each element in the opposite direction,
-so that if an input of ReLU is near 0, one of the two changes its sign. A
-difference that exists at one step affects the later ones, so that the movement
-of a tensor is the largest one until its step.
+is some units in the last place (`perturbation.ULPS`): a sum of hundreds of
+terms in another order differs by more than one of them. The learning rate is
+multiplied by such a factor too, with a larger d (`RATE_ULPS`): Adam divides by
+1 - 0.999^t, which differs by that much if a framework computes it in float32.
+The runs come in pairs. The second one of a pair moves each element in the
+opposite direction, so that if an input of ReLU is near 0, one of the two
+changes its sign. A difference that exists at one step affects the later ones,
+so that the movement of a tensor is the largest one until its step.
 
 The idea is that of TTrace (arXiv 2506.09280), which measures the tolerance of
 each tensor with perturbed inputs. `tests/compare/test_tolerances.py` checks it:
