@@ -84,13 +84,13 @@ class Recorder(Observer):
             self.arrays |= {f"weight {name} {step}": w for name, w in weights().items()}
 
     def recording(self) -> Recording:
-        """Return what was recorded, as float64; the batches keep their dtype."""
-        arrays = self.inputs | {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
-        return Recording(arrays | {"loss": np.array(self.losses, np.float64)})
+        """Return what was recorded, without the batches, in the dtype of the training."""
+        return Recording(self.arrays | {"loss": np.array(self.losses, np.float64)})
 
     def save(self, path: Path) -> None:
-        """Write the recording to an .npz file."""
-        save_arrays(path, self.recording().arrays)
+        """Write all arrays to an .npz file as float64; the batches keep their dtype."""
+        arrays = self.inputs | {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
+        save_arrays(path, arrays | {"loss": np.array(self.losses, np.float64)})
 
 
 def run_parity(task: Task) -> dict[str, list[str]]:

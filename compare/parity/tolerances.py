@@ -51,6 +51,7 @@ from .recording import Recording
 
 FLOAT64 = 1e-12
 BATCH_NORM = 1e-10
+EPS = float(np.finfo(np.float32).eps)
 FACTOR = 4.0
 FLOOR = 16.0
 
@@ -108,7 +109,7 @@ def movement(reference: Recording, runs: Iterable[Recording]) -> dict[str, float
     moved = dict.fromkeys(reference.tensors, 0.0)
     for run in runs:
         for key, array in reference.tensors.items():
-            moved[key] = max(moved[key], float(np.abs(run.tensors[key] - array).max(initial=0)))
+            moved[key] = max(moved[key], _finite(np.abs(run.tensors[key] - array).max(initial=0)))
     largest: dict[str, float] = {}
     for key in sorted(moved, key=lambda key: int(key.rpartition(" ")[2])):
         tensor = key.rpartition(" ")[0]
@@ -124,11 +125,11 @@ def measure(reference: Recording, runs: Iterable[Recording]) -> Tolerances:
         runs: its recording in float64, and those of perturbed trainings.
     """
     moved = movement(reference, runs)
-    rounding = FLOOR * float(np.finfo(np.float32).eps)
-    return Tolerances(
-        "float32",
-        by_key={
-            key: FACTOR * moved[key] + rounding * float(np.abs(array).max(initial=0))
-            for key, array in reference.tensors.items()
-        },
-    )
+    rounding = FLOOR * EPS
+    magnitudes = {key: _finite(np.abs(array).max(initial=0)) for key, array in reference.tensors.items()}
+    return Tolerances("float32", by_key={key: FACTOR * moved[key] + rounding * magnitudes[key] for key in moved})
+
+
+def _finite(value: float) -> float:
+    """Return the value, or 0 if it is infinite or not a number: an overflow allows no difference."""
+    return float(value) if math.isfinite(value) else 0.0

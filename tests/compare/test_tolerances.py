@@ -56,6 +56,11 @@ def test_a_tolerance_is_a_multiple_of_the_movement_and_of_the_magnitude() -> Non
     assert measured.of("weight w 2") == tolerances.FACTOR * 0.5
 
 
+def test_an_overflow_does_not_enlarge_a_tolerance() -> None:
+    reference, run = recording([2.0], weight_1=[math.inf, math.nan]), recording([math.nan], weight_1=[1.0, math.inf])
+    assert tolerances.measure(reference, [run]).by_key == {"loss 1": tolerances.FLOOR * 2 * EPS, "weight w 1": 0.0}
+
+
 def test_tolerances_are_read_as_they_were_saved(tmp_path: Path) -> None:
     measured = Tolerances("float32", by_key={"loss 1": 1e-6, "loss 2": 2e-6, "weight output.bias 2": 3e-7})
     measured.save(tmp_path / "tolerance.npz")
