@@ -11,7 +11,7 @@ difference of each tensor may be.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from minigrad.recipes import Recipe
@@ -45,31 +45,33 @@ def compare(reference: Path, other: Path, allowed: Tolerances, recipe: Recipe | 
     first = divergence.first_divergence(expected, actual, recipe, allowed)
     comparable = len(expected.losses) == len(actual.losses)
     pairs = list(divergence.tensor_pairs(expected, actual)) if comparable else []
-    shares = [allowed.share(pair.key, pair.gap) for pair in pairs]
+    gaps = [pair.gap for pair in pairs]
+    shares = [allowed.share(pair.key, gap) for pair, gap in zip(pairs, gaps, strict=True)]
+    steps = [max(pair.step, 1) for pair in pairs]  # the starting weights belong to the first step
     worst = pairs[shares.index(max(shares))].key if pairs else "loss 1"
-    gaps_by_step: dict[int, list[float]] = {}
-    shares_by_step: dict[int, list[float]] = {}
-    for pair, share in zip(pairs, shares, strict=True):
-        step = max(pair.step, 1)  # the starting weights belong to the first step
-        gaps_by_step.setdefault(step, []).append(pair.gap)
-        shares_by_step.setdefault(step, []).append(share)
     return {
         "passed": first is None,
         "steps": len(actual.losses),
-        "max_abs_diff": _largest(pair.gap for pair in pairs),
+        "max_abs_diff": _largest(gaps),
         "limit": allowed.of(worst),
         "share": _largest(shares),
-        "by_step": {step: _largest(gaps) for step, gaps in gaps_by_step.items()},
-        "share_by_step": {step: _largest(values) for step, values in shares_by_step.items()},
+        "by_step": _largest_by_step(steps, gaps),
+        "share_by_step": _largest_by_step(steps, shares),
         "first": None if first is None else first.sentence,
         "divergence": None if first is None else first.as_dict(),
     }
 
 
-def _largest(values: Iterable[float]) -> float | None:
+def _largest(values: Sequence[float]) -> float | None:
     """Return the largest value; None if there is none, or if one is not a finite number, which JSON does not have."""
-    numbers = list(values)
-    return max(numbers) if numbers and all(map(math.isfinite, numbers)) else None
+    return max(values) if values and all(map(math.isfinite, values)) else None
+
+
+def _largest_by_step(steps: Iterable[int], values: Iterable[float]) -> dict[int, float | None]:
+    groups: dict[int, list[float]] = {}
+    for step, value in zip(steps, values, strict=True):
+        groups.setdefault(step, []).append(value)
+    return {step: _largest(group) for step, group in groups.items()}
 
 
 def compare_contender(reference: Path, other: Path, recipe: Recipe, accepts_masks: bool, prefix: str = "") -> ParityRow:

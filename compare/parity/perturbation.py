@@ -12,8 +12,8 @@ from minigrad.recipes import Recipe
 
 from ..contenders import minigrad
 from ..contenders.base import Observer, Weights
+from .tolerances import EPS
 
-EPS = float(np.finfo(np.float32).eps)
 # Sizes of the errors, in multiples of EPS; see `tolerances`.
 ULPS = 16
 RATE_ULPS = 64

@@ -76,10 +76,10 @@ class Tolerances:
 
     def share(self, key: str, gap: float) -> float:
         """Return a tensor's difference `gap` divided by its tolerance; inf if it is not a number."""
-        tolerance = self.of(key)
         if gap == 0:
             return 0.0
-        return math.inf if math.isnan(gap) or tolerance == 0 else gap / tolerance
+        share = gap / tolerance if (tolerance := self.of(key)) else math.inf
+        return math.inf if math.isnan(share) else share
 
     def save(self, path: Path) -> None:
         """Write the tolerances in `by_key` to an .npz file, those of the losses as one array."""

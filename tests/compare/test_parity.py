@@ -47,6 +47,30 @@ def test_a_difference_within_the_limit_passes_and_is_reported(tmp_path: Path) ->
     cell = held(tmp_path, loss_6=5e-13)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == pytest.approx(5e-13, rel=1e-3)
+    assert cell["share"] == cell["share_by_step"][6] == pytest.approx(0.5, rel=1e-3)
+    assert cell["limit"] == 1e-12
+
+
+def test_the_limit_is_that_of_the_tensor_with_the_largest_share(tmp_path: Path) -> None:
+    by_key = {"loss 6": 1e-3, "weight output.weight 8": 1e-6}
+    allowed = Tolerances("float32", 1e-9, by_key)
+    files = record(tmp_path / "a.npz"), record(tmp_path / "b.npz", loss_6=1e-4, weight_8=5e-7)
+    cell = comparison.compare(*files, allowed)
+    assert cell["passed"] is True
+    assert (cell["limit"], cell["share"]) == (1e-6, pytest.approx(0.5, rel=1e-3))
+    assert cell["max_abs_diff"] == pytest.approx(1e-4, rel=1e-3)
+    assert {step: share for step, share in cell["share_by_step"].items() if share} == {
+        6: pytest.approx(0.1, rel=1e-3),
+        8: cell["share"],
+    }
+    loose = comparison.compare(files[0], record(tmp_path / "b.npz", loss_6=2e-4), allowed)
+    nan = comparison.compare(files[0], record(tmp_path / "b.npz", loss_6=float("nan")), allowed)
+    assert (nan["passed"], nan["share"], nan["limit"]) == (False, None, 1e-3)
+    summaries = [
+        comparison.summarise({"a": {"float64": loose, "float32": one}, "b": {"float64": cell, "float32": loose}}, "ab")
+        for one in (cell, nan)
+    ]
+    assert [told["float32"]["limit"] for told in summaries] == [1e-6, 1e-3]
 
 
 @pytest.mark.parametrize(
