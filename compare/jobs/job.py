@@ -21,7 +21,7 @@ from ..results.schema import DIVISIONS, Run, SweepAnswer
 Stage = Literal["parity", "matrix", "closed", "default", "open", "again", "sweep"]
 ANSWER, JOB, LOG = "answer.json", "job.json", "log.txt"
 NETWORK, LOGITS = "network.npz", "logits.npz"
-RECORDINGS = ("float64.npz", "float32.npz", "masked.npz")
+RECORDINGS = ("float64.npz", "float32.npz", "masked.npz", "tolerance.npz")
 FILES = (JOB, ANSWER, LOG, NETWORK, LOGITS, *RECORDINGS)  # all files that a job's folder can hold
 
 

@@ -21,11 +21,12 @@ from minigrad.recipes import Recipe
 from ..results import schema
 from .mistakes import KNOWN, Case
 from .recording import Recording
+from .tolerances import Tolerances
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first value beyond the limit.
+    """The first tensor that differs by more than its tolerance.
 
     Attributes:
         step: counted from 1; 0 is before the first step.
@@ -72,6 +73,12 @@ class TensorPair:
     expected: np.ndarray
 
     @property
+    def key(self) -> str:
+        """The tensor's key in a recording, and in the tolerances."""
+        kind = {"forward": "trace", "loss": "", "gradient": "gradient"}.get(self.phase, "weight")
+        return f"{kind} {self.name} {self.step}".lstrip()
+
+    @property
     def gap(self) -> float:
         """The largest difference; inf if the tensor is missing or has another shape."""
         if self.actual is None or self.actual.shape != self.expected.shape:
@@ -79,23 +86,25 @@ class TensorPair:
         return float(np.abs(self.actual - self.expected).max(initial=0))
 
 
-def explain(reference: Path, other: Path, recipe: Recipe, limit: float) -> Divergence | None:
-    """Find where the recording `other` first differs from `reference` by more than `limit`; None if nowhere."""
-    return first_divergence(Recording.read(reference), Recording.read(other), recipe, limit)
+def explain(reference: Path, other: Path, recipe: Recipe, allowed: Tolerances) -> Divergence | None:
+    """Find where the recording `other` first differs from `reference` by more than is allowed; None if nowhere."""
+    return first_divergence(Recording.read(reference), Recording.read(other), recipe, allowed)
 
 
-def first_divergence(reference: Recording, other: Recording, recipe: Recipe | None, limit: float) -> Divergence | None:
+def first_divergence(
+    reference: Recording, other: Recording, recipe: Recipe | None, allowed: Tolerances
+) -> Divergence | None:
     """Find the first divergence, as `explain` does. Without a recipe no mistake is replayed."""
     expected, actual = len(reference.losses), len(other.losses)
     if expected != actual:
         message = f"ran {actual} steps; expected {expected}"
-        case = Case(reference, other, recipe or Recipe(), actual, "loss", limit, np.inf)
+        case = Case(reference, other, recipe or Recipe(), actual, "loss", allowed, np.inf)
         why = case.explain(KNOWN["batches"]) if recipe else None
         values = str(actual), str(expected)
         return _divergence(min(expected, actual) + 1, "loss", "batches", None, values, message, why)
     for pair in tensor_pairs(reference, other):
-        if not pair.gap <= limit:  # true for nan too
-            return _describe(pair, reference, other, recipe, limit)
+        if not pair.gap <= allowed.of(pair.key):  # true for nan too
+            return _describe(pair, reference, other, recipe, allowed)
     return None
 
 
@@ -131,17 +140,17 @@ def _forward_order(arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]
 
 
 def _describe(
-    pair: TensorPair, reference: Recording, other: Recording, recipe: Recipe | None, limit: float
+    pair: TensorPair, reference: Recording, other: Recording, recipe: Recipe | None, allowed: Tolerances
 ) -> Divergence:
-    """Describe the first pair beyond the limit."""
+    """Describe the first pair that differs by more than is allowed."""
     why = None
     if recipe and pair.actual is not None:
-        case = Case(reference, other, recipe, pair.step, pair.name, limit, pair.gap)
+        case = Case(reference, other, recipe, pair.step, pair.name, allowed, pair.gap)
         why = case.explain(KNOWN[pair.phase])
     tensor = {"gradient": f"gradient of {pair.name}", "forward": pair.name, "loss": "loss"}.get(
         pair.phase, f"weight of {pair.name}"
     )
-    *values, message = _values(pair)
+    *values, message = _values(pair, allowed)
     gap = pair.gap if np.isfinite(pair.gap) else None
     operation = _operation(pair, recipe, bool(other.at("trace", 1)))
     return _divergence(pair.step, tensor, operation, gap, (values[0], values[1]), message, why)
@@ -186,7 +195,7 @@ def _layer_operation(name: str, recipe: Recipe | None) -> str:
     return "batch_norm" if "norm" in name else "conv2d" if name.startswith("conv") else "linear"
 
 
-def _values(pair: TensorPair) -> tuple[str, str, str]:
+def _values(pair: TensorPair, allowed: Tolerances) -> tuple[str, str, str]:
     """Return the contender's and minigrad's value where the difference is largest, and both in words."""
     if pair.actual is None:
         return "none", str(pair.expected.shape), "missing"
@@ -198,5 +207,5 @@ def _values(pair: TensorPair) -> tuple[str, str, str]:
     actual, expected = (f"{float(a[index]):.3g}" for a in (pair.actual, pair.expected))
     position = f" at [{', '.join(map(str, index))}]" if gaps.ndim else ""
     if actual == expected or gaps[index] < 1e-3 * abs(pair.expected[index]):
-        return actual, expected, f"differs by {gaps[index]:.2g}{position}"
+        return actual, expected, f"differs by {gaps[index]:.2g}{position}; the tolerance is {allowed.of(pair.key):.2g}"
     return actual, expected, f"{actual}{position} where minigrad has {expected}"

@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         UserError: an argument cannot be used.
         Stopped: after Ctrl-C.
-        SystemExit: status 1 if a difference exceeds its limit.
+        SystemExit: status 1 if a difference exceeds its tolerance.
     """
     options = _parser().parse_args(list(argv))
     if options.steps < 1:
@@ -201,7 +201,6 @@ def _cell(
 ) -> MatrixCell:
     """Compare all contenders for one recipe with one optimizer."""
     reference = folders[comparison.REFERENCE]
-    rounding = comparison.rounding(reference, f"{name}.")["max_abs_diff"] or 0.0
     rows: dict[str, MatrixRow] = {other: {"passed": None, "excluded": sentence} for other, sentence in missing.items()}
     for other in folders:
         kind = contenders.find(other)
@@ -212,9 +211,7 @@ def _cell(
         elif other in failed:
             rows[other] = {"passed": False, "failed": failed[other]}
         else:
-            row = comparison.compare_contender(
-                reference, folders[other], recipe, rounding, kind.accepts_masks, f"{name}."
-            )
+            row = comparison.compare_contender(reference, folders[other], recipe, kind.accepts_masks, f"{name}.")
             checks = (row["float64"]["passed"], row["float32"]["passed"], row["dropout"]["passed"])
             rows[other] = {
                 "passed": all(passed is not False for passed in checks),
@@ -222,6 +219,7 @@ def _cell(
                 "float32": row["float32"],
                 "dropout": row["dropout"],
             }
+    rounding = comparison.rounding(reference, f"{name}.")["max_abs_diff"] or 0.0
     return {"name": name, "model": recipe.as_dict()["model"], "rounding": rounding, "contenders": rows}
 
 

@@ -2,13 +2,15 @@
 
 One epoch is recorded in each dtype, without dropout, since each framework
 draws its own masks. If the recipe has dropout and the contender accepts
-masks, a few more steps are recorded with the same masks for all.
+masks, a few more steps are recorded with the same masks for all. minigrad's
+process also measures the tolerances in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from minigrad import datasets
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
+from ..contenders import minigrad
 from ..contenders.base import Batches, Contender, Observer, Weights
 from ..jobs.shared import save_arrays, starting_weights
 from ..jobs.task import Task
 from ..results.schema import DTYPES
-from .recording import FIRST_STEPS, MASKED, is_weight_step
+from .recording import FIRST_STEPS, MASKED, TOLERANCE, Recording, is_weight_step
 
 MASKED_STEPS = 32
 _MASK_STREAM = 4  # second word of the random generator's seed; minigrad uses 0 to 3
@@ -80,6 +83,10 @@ class Recorder(Observer):
         if is_weight_step(step, self.total):
             self.arrays |= {f"weight {name} {step}": w for name, w in weights().items()}
 
+    def recording(self) -> Recording:
+        """Return what was recorded, without the batches, in the dtype of the training."""
+        return Recording(self.arrays | {"loss": np.array(self.losses, np.float64)})
+
     def save(self, path: Path) -> None:
         """Write all arrays to an .npz file as float64; the batches keep their dtype."""
         arrays = self.inputs | {name: np.asarray(a, np.float64) for name, a in self.arrays.items()}
@@ -88,7 +95,7 @@ class Recorder(Observer):
 
 def run_parity(task: Task) -> dict[str, list[str]]:
     """Stage `parity`: record the job's recipe; the answer contains the file names."""
-    return {"recorded": record(task.contender, task.recipe, task.data, task.weights, task.out)}
+    return {"recorded": _record(task, task.recipe, task.weights)}
 
 
 def run_matrix(task: Task) -> dict[str, dict[str, list[str] | str]]:
@@ -102,10 +109,16 @@ def run_matrix(task: Task) -> dict[str, dict[str, list[str] | str]]:
     for name, values in task.options["cells"].items():
         recipe = Recipe.from_dict(values)
         weights = starting_weights(recipe, task.data)
-        answer[name] = task.contender.unsupported(recipe) or record(
-            task.contender, recipe, task.data, weights, task.out, f"{name}."
-        )
+        answer[name] = task.contender.unsupported(recipe) or _record(task, recipe, weights, f"{name}.")
     return {"recorded": answer}
+
+
+def _record(task: Task, recipe: Recipe, weights: Weights, prefix: str = "") -> list[str]:
+    """Record a recipe and, if the contender is minigrad, measure the tolerances."""
+    files = record(task.contender, recipe, task.data, weights, task.out, prefix)
+    if isinstance(task.contender, minigrad.Contender):
+        files.append(measure_tolerances(task.contender, recipe, task.data, weights, task.out, prefix))
+    return files
 
 
 def record(
@@ -124,13 +137,47 @@ def record(
     Returns:
         The names of the files in `out`.
     """
-    plain = replace(recipe, model=replace(recipe.model, dropout=0.0))
+    plain = _without_dropout(recipe)
     files = [_record_one(contender, plain, data, weights, dtype, out / f"{prefix}{dtype}.npz") for dtype in DTYPES]
     if recipe.model.dropout and recipe.model.hidden and contender.accepts_masks:
         count = MASKED_STEPS * recipe.data.batch_size
         few = replace(data, train=Split(data.train.images[:count], data.train.labels[:count]))
         files.append(_record_one(contender, recipe, few, weights, "float64", out / f"{prefix}{MASKED}.npz"))
     return files
+
+
+def measure_tolerances(
+    contender: minigrad.Contender, recipe: Recipe, data: Dataset, weights: Weights, out: Path, prefix: str = ""
+) -> str:
+    """Train with perturbations, and write the tolerances in float32; see `tolerances`. Call `record` before.
+
+    Args:
+        contender: minigrad, loaded.
+        recipe: the recipe that is trained.
+        data: the data set.
+        weights: the starting weights.
+        out: the folder of minigrad's recordings.
+        prefix: the prefix of the file names.
+
+    Returns:
+        The name of the file in `out`.
+    """
+    from . import perturbation, tolerances  # other workers do not need them
+
+    plain = _without_dropout(recipe)
+    double, single = (Recording.read(out / f"{prefix}{dtype}.npz") for dtype in DTYPES)
+
+    def runs() -> Iterator[Recording]:
+        yield double
+        for seed, sign in perturbation.RUNS:
+            change = perturbation.Perturbation(seed, sign)
+            perturbed = change.recipe(plain), change.data(data), change.weights(weights)
+            watch = partial(perturbation.Perturbing, contender, change)
+            yield _train(contender, *perturbed, "float32", watch).recording()
+
+    path = out / f"{prefix}{TOLERANCE}.npz"
+    tolerances.measure(single, runs()).save(path)
+    return path.name
 
 
 def masks(recipe: Recipe, steps: int) -> list[np.ndarray]:
@@ -148,14 +195,30 @@ def masks(recipe: Recipe, steps: int) -> list[np.ndarray]:
     return [np.stack([draw(step, i, units) for step in range(steps)]) for i, units in enumerate(hidden)]
 
 
+def _without_dropout(recipe: Recipe) -> Recipe:
+    return replace(recipe, model=replace(recipe.model, dropout=0.0))
+
+
 def _record_one(contender: Contender, recipe: Recipe, data: Dataset, weights: Weights, dtype: str, path: Path) -> str:
-    """Build, train one epoch with a recorder, and write the recording."""
+    """Train one epoch, and write the recording."""
+    _train(contender, recipe, data, weights, dtype).save(path)
+    return path.name
+
+
+def _train(
+    contender: Contender,
+    recipe: Recipe,
+    data: Dataset,
+    weights: Weights,
+    dtype: str,
+    watch: Callable[[Observer], Observer] = lambda recorder: recorder,
+) -> Recorder:
+    """Build, and train one epoch with a recorder, which `watch` may wrap."""
     batches = Batches(data.train, recipe.data.batch_size, recipe.seed_everything, 1, recipe.data.augment)
     contender.build(recipe, data, weights, dtype)
     recorder = Recorder(batches.steps)
     recorder.before(contender, batches, trace=not recipe.model.dropout)
     if recipe.model.dropout:
         contender.use_masks(masks(recipe, batches.steps))
-    contender.fit(batches, recorder)
-    recorder.save(path)
-    return path.name
+    contender.fit(batches, watch(recorder))
+    return recorder

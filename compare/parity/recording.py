@@ -12,6 +12,7 @@ import numpy as np
 from minigrad.datasets import npz
 
 MASKED = "masked"  # name of the recording with dropout, in float64
+TOLERANCE = "tolerance"  # name of the file with the tolerances in float32
 FIRST_STEPS = 5
 
 
@@ -46,6 +47,13 @@ class Recording:
     def at(self, kind: str, step: int) -> dict[str, np.ndarray]:
         """Return the arrays of a kind (`weight`, `gradient` or `trace`) at a step, by name; empty if not recorded."""
         return self._by_step.get((kind, step), {})
+
+    @cached_property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All arrays except the batches, by key, and the loss of each step under `loss STEP`."""
+        losses = {f"loss {i + 1}": loss for i, loss in enumerate(self.losses)}
+        kinds = ("weight", "gradient", "trace")
+        return losses | {key: array for key, array in self.arrays.items() if key.split(" ")[0] in kinds}
 
     @cached_property
     def _by_step(self) -> dict[tuple[str, int], dict[str, np.ndarray]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -212,19 +211,12 @@ def agreement(parity: Parity, names: dict[str, str]) -> str:
         return NOT_COMPARED
     if not parity["passed"]:
         return _disagreement(parity, names)
-    differences = [f"{difference(cell)} in {dtype} (limit {cell['limit']:.0e})" for dtype, cell in summaries(parity)]
-    line = (
+    single = max(row["float32"]["share"] or 0.0 for row in parity["contenders"].values() if not row.get("apart"))
+    return (
         f"The contenders agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
-        f" gradient or weight is {' and '.join(differences)}."
+        f" gradient or weight is {difference(parity['float64'])} in float64 (limit {parity['float64']['limit']:.0e})."
+        f" In float32, no difference exceeds {100 * single:.2g} % of the tolerance of its tensor."
     )
-    rounding = parity.get("rounding")
-    own = (rounding["max_abs_diff"] if rounding else None) or 0.0
-    if 2 * own >= (parity["float32"]["limit"] or math.inf):  # then rounding determines the limit
-        line += (
-            f" The float32 limit is twice {own:.1e}, by which minigrad's float32 run differs from its float64 run:"
-            " the effect of rounding."
-        )
-    return line
 
 
 def _disagreement(parity: Parity, names: dict[str, str]) -> str:
@@ -234,7 +226,7 @@ def _disagreement(parity: Parity, names: dict[str, str]) -> str:
         title = names.get(name, name)
         for dtype, cell in parity_cells(row):
             if not cell["passed"]:
-                return f"The contenders do NOT agree: {title} in {dtype}: {cell['first']} (The limit is {cell['limit']:.0e}.)"
+                return f"The contenders do NOT agree: {title} in {dtype}: {cell['first']}"
         if "dropout" in row and row["dropout"]["passed"] is False:
             return f"The contenders do NOT agree: {title} with dropout: {row['dropout']['said']}"
     return "The contenders do NOT agree."

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from compare import contenders
+from compare.contenders import minigrad
 from compare.contenders.base import Batches, Contender, Observer
 from compare.jobs.shared import starting_weights
 from compare.machine import thread_settings
-from compare.parity.recorder import Recorder
+from compare.parity.recorder import Recorder, measure_tolerances
 from minigrad import datasets
 from minigrad.recipes import Recipe
 
@@ -48,7 +49,8 @@ def asked(path: str, out: Path, how: str = "fit", dtype: str = "float32", epochs
 
 
 def train(name: str, trainings: list[dict], script: str = __file__, **environment: str) -> list[dict]:
-    """Run the trainings, and return what was measured in each. `record` also writes DTYPE.npz into its folder."""
+    """Run the trainings, and return what was measured in each. `record` also writes DTYPE.npz
+    into its folder, and minigrad's tolerances in float32."""
     folder = Path(trainings[0]["out"])
     for one in trainings:
         Path(one["out"]).mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,8 @@ def one(contender: Contender, asked: dict) -> dict:
         recorder = Recorder(batches.steps)
         contender.fit(batches, recorder)
         recorder.save(out / f"{asked['dtype']}.npz")
+        if isinstance(contender, minigrad.Contender) and (out / "float32.npz").exists():
+            measure_tolerances(contender, recipe, data, weights, out)
         return {"dtypes": sorted({str(w.dtype) for w in contender.state().values()})}
     observer = EpochEnds(batches.steps // batches.epochs)
     getattr(contender, asked["how"])(batches, observer)

@@ -49,7 +49,7 @@ def test_unavailable_contenders_are_reported_and_the_others_run(
 def test_nothing_is_timed_without_agreement(
     base_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    monkeypatch.setattr(tolerances, "FLOAT64", 1e-30)
     with pytest.raises(SystemExit) as end:
         cli.main([*base_flags, "--contenders", "minigrad", "by_hand", "--out", str(tmp_path / "o")])
     assert end.value.code == 1

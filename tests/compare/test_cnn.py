@@ -14,8 +14,9 @@ from compare import cli, contenders
 from compare.contenders.base import Batches
 from compare.jobs import runners, shared
 from compare.jobs.job import Job
-from compare.parity import comparison, tolerances
+from compare.parity import comparison
 from compare.report import text
+from compare.results.schema import DTYPES
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError
@@ -50,11 +51,11 @@ def test_all_agree_step_by_step(blots: str, tmp_path: Path) -> None:
     engine = runners.start("local", tmp_path, tmp_path / "answers", 2)
     assert [failed for _, failed in engine.run(planned, at_once=2)] == [None] * 4
     found = {job.contender: tmp_path / "answers" / job.name for job in planned}
-    limits = tolerances.limits(recipe, comparison.rounding(found["minigrad"])["max_abs_diff"])
-    assert limits["float64"] == 1e-12
+    parity = comparison.compare_all(recipe, found, {})
+    assert parity["float64"]["limit"] == 1e-12
     for contender in ("torch", "lightning", "keras"):
-        for dtype, limit in limits.items():
-            cell = comparison.compare(found["minigrad"] / f"{dtype}.npz", found[contender] / f"{dtype}.npz", limit)
+        for dtype in DTYPES:
+            cell = parity["contenders"][contender][dtype]
             assert cell["passed"], (contender, dtype, cell["first"])
             assert cell["steps"] == 10
 

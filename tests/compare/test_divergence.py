@@ -16,6 +16,7 @@ import pytest
 from compare import contenders
 from compare.jobs import shared
 from compare.parity import comparison, divergence, recorder, tolerances
+from compare.results.schema import DTYPES
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
@@ -32,6 +33,7 @@ ADAMW = ADAM | {"optimizer": "adamw", "weight_decay": 0.01}
 RMSPROP = ADAM | {"optimizer": "rmsprop"}
 COSINE = SIMPLE | {"schedule": "cosine"}
 BATCH = 32  # of 80 images: the last batch has 16
+DOUBLE = tolerances.Tolerances("float64", 1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,10 @@ def recorded(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             kept[name] = tmp_path_factory.mktemp("recorded")
             recipe, contender = recipe_of(model), kind()
             contender.load()
-            recorder.record(contender, recipe, data, shared.starting_weights(recipe, data), kept[name])
+            weights = shared.starting_weights(recipe, data)
+            recorder.record(contender, recipe, data, weights, kept[name])
+            if kind is planted.Right:
+                recorder.measure_tolerances(contender, recipe, data, weights, kept[name])
         return kept[name]
 
     return run
@@ -166,7 +171,7 @@ def test_a_planted_mistake_is_explained(
     recorded: Callable[..., Path], kind: Any, model: dict[str, Any], where: str, why: str
 ) -> None:
     reference, other = recorded(planted.Right, model), recorded(kind, model)
-    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(model), 1e-12)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(model), DOUBLE)
     assert found is not None
     assert found.sentence.startswith(where)
     assert found.explanation is not None, found.sentence
@@ -178,35 +183,56 @@ def test_a_planted_mistake_is_explained(
 def test_a_correct_contender_has_no_divergence(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
     for kind in (planted.Loop, planted.Torch):
         row = comparison.compare_contender(
-            recorded(planted.Right, model), recorded(kind, model), recipe_of(model), 0.0, kind.accepts_masks
+            recorded(planted.Right, model), recorded(kind, model), recipe_of(model), kind.accepts_masks
         )
-        for dtype in tolerances.LIMITS:
+        for dtype in DTYPES:
             assert row[dtype]["passed"], row[dtype]["first"]
             assert row[dtype]["divergence"] is None
             assert row[dtype]["max_abs_diff"] < row[dtype]["limit"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "why"),
-    [
-        (planted.SoftmaxInTheLoss, SIMPLE, "softmax before cross_entropy"),
-        (planted.transposed, SQUARE, "It is transposed."),
-        (planted.WrongRate, SIMPLE, "is 0.03 where the recipe has 0.1."),
-        (planted.NeverZeroed, SIMPLE, "which was not zeroed."),
-    ],
+    ("kind", "model", "where", "why"), MISTAKES, ids=[f"{kind.__name__}-{i}" for i, (kind, *_) in enumerate(MISTAKES)]
 )
-def test_mistakes_are_explained_in_float32_too(
-    recorded: Callable[..., Path], kind: Any, model: dict[str, Any], why: str
+def test_a_planted_mistake_is_explained_in_float32_too(
+    recorded: Callable[..., Path], kind: Any, model: dict[str, Any], where: str, why: str
 ) -> None:
     reference, other = recorded(planted.Right, model), recorded(kind, model)
-    found = divergence.explain(reference / "float32.npz", other / "float32.npz", recipe_of(model), 1e-4)
+    measured = tolerances.read(reference / "tolerance.npz")
+    found = divergence.explain(reference / "float32.npz", other / "float32.npz", recipe_of(model), measured)
     assert found is not None
-    assert why in str(found.explanation)
+    assert found.sentence.startswith(where)
+    assert why in str(found.explanation), found.sentence
+
+
+class NearlyRightRate(planted.Loop):
+    """The learning rate is wrong by a thousandth."""
+
+    def optimizer(self, parameters: list[Any]) -> Any:
+        found = super().optimizer(parameters)
+        found.lr *= 1.001
+        return found
+
+
+@pytest.mark.parametrize("model", [SIMPLE, CNN, MOMENTUM, ADAM])
+def test_a_small_mistake_is_found_in_float32(recorded: Callable[..., Path], model: dict[str, Any]) -> None:
+    reference, other = recorded(planted.Right, model), recorded(NearlyRightRate, model)
+    cell = comparison.compare_contender(reference, other, recipe_of(model), accepts_masks=True)["float32"]
+    assert cell["passed"] is False
+    assert cell["share"] > 1
+    assert cell["limit"] < cell["max_abs_diff"] < 1e-3
+    assert "'s update: differs by " in cell["first"]
+    assert f"; the tolerance is {tolerances.read(reference / 'tolerance.npz').of(key_of(cell)):.2g}." in cell["first"]
+
+
+def key_of(cell: Any) -> str:
+    """Return the key of the tensor that first differs."""
+    return f"{cell['divergence']['tensor'].replace(' of', '')} {cell['divergence']['step']}"
 
 
 def test_float32_weights_are_reported_in_a_float64_run(recorded: Callable[..., Path]) -> None:
     folder = recorded(planted.Right, SIMPLE)
-    found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), 1e-12)
+    found = divergence.explain(folder / "float64.npz", folder / "float32.npz", recipe_of(SIMPLE), DOUBLE)
     assert found is not None
     assert (found.step, found.operation) == (0, "loading the weights")
     assert found.explanation == "It was rounded to float32."
@@ -224,7 +250,7 @@ class Silent(planted.Unscaled):
 
 def test_a_contender_without_a_trace_is_compared_by_its_loss(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Silent, SIMPLE)
-    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), DOUBLE)
     assert found is not None
     assert (found.step, found.tensor, found.operation) == (1, "loss", "the batch or its forward pass")
     assert found.explanation == "The pixels are not scaled by 1/255."
@@ -239,7 +265,7 @@ class Unheard(planted.Loop):
 
 def test_an_unknown_mistake_is_located_but_not_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(Unheard, SIMPLE)
-    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), DOUBLE)
     assert found is not None
     assert found.explanation is None
     assert found.sentence.startswith("step 1, gradient of hidden.0.weight, backward of linear: ")
@@ -248,7 +274,7 @@ def test_an_unknown_mistake_is_located_but_not_explained(recorded: Callable[...,
 
 def test_the_parity_cell_contains_the_divergence(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, SIMPLE), recorded(planted.SoftmaxInTheLoss, SIMPLE)
-    cell = comparison.compare_contender(*folders, recipe_of(SIMPLE), 0.0, accepts_masks=True)["float64"]
+    cell = comparison.compare_contender(*folders, recipe_of(SIMPLE), accepts_masks=True)["float64"]
     assert cell["passed"] is False
     told = json.loads(json.dumps(cell))["divergence"]
     assert told["sentence"] == cell["first"]
@@ -311,7 +337,7 @@ class OwnDraws(planted.Torch):
 
 def test_dropout_agrees_with_the_same_masks(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
-    found = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)["dropout"]
+    found = comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=True)["dropout"]
     assert found["passed"] is True
     assert found["said"].startswith("same masks: ")
     with np.load(folders[0] / "float64.npz") as off, np.load(folders[0] / "masked.npz") as on:
@@ -321,7 +347,7 @@ def test_dropout_agrees_with_the_same_masks(recorded: Callable[..., Path]) -> No
 
 def test_other_masks_fail(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(OwnDraws, DROPOUT)
-    row = comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=True)
+    row = comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=True)
     assert row["float64"]["passed"] is True  # where dropout is off
     assert row["dropout"]["passed"] is False
     assert "same masks: step 1, loss" in row["dropout"]["said"]
@@ -330,7 +356,7 @@ def test_other_masks_fail(recorded: Callable[..., Path]) -> None:
 
 def test_a_contender_that_accepts_no_masks_is_excluded(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
-    assert comparison.compare_contender(*folders, recipe_of(DROPOUT), 0.0, accepts_masks=False)["dropout"] == {
+    assert comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=False)["dropout"] == {
         "passed": None,
         "said": "excluded: its dropout accepts no masks",
     }
@@ -364,7 +390,7 @@ class LinearInFloat32(planted.Right):
 
 def test_a_float32_product_is_explained(recorded: Callable[..., Path]) -> None:
     reference, other = recorded(planted.Right, SIMPLE), recorded(LinearInFloat32, SIMPLE)
-    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), 1e-12)
+    found = divergence.explain(reference / "float64.npz", other / "float64.npz", recipe_of(SIMPLE), DOUBLE)
     assert found is not None
     assert found.sentence.startswith("step 1, hidden.0, linear: differs by ")
     assert found.explanation == "Its product with the weight is computed in float32."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.parity import tolerances
+from compare.parity import comparison, tolerances
 from minigrad.recipes import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -65,10 +65,12 @@ def test_every_step_agrees_with_minigrad(model: str, recorded: tuple[Path, list[
     folder, _ = recorded
     ours, theirs = folder / "minigrad" / model, folder / "jax" / model
     keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
-    rounding = _gap(ours / "float64.npz", ours / "float32.npz") if model in BOTH else 0.0
-    limits = tolerances.limits(Recipe.from_dict({"model": keys}), rounding)
     for dtype in _dtypes(model):
-        assert _gap(ours / f"{dtype}.npz", theirs / f"{dtype}.npz") <= limits[dtype], dtype
+        double = tolerances.double(Recipe.from_dict({"model": keys}))
+        allowed = double if dtype == "float64" else tolerances.read(ours / "tolerance.npz")
+        cell = comparison.compare(ours / f"{dtype}.npz", theirs / f"{dtype}.npz", allowed)
+        assert cell["passed"], cell["first"]
+        assert list(cell["share_by_step"]) == list(range(1, cell["steps"] + 1))
 
 
 def test_weights_keep_their_dtype(recorded: tuple[Path, list[dict]]) -> None:
@@ -86,10 +88,3 @@ def test_dropout_is_active_in_training_only(blots: str, tmp_path: Path) -> None:
 
 def _dtypes(model: str) -> tuple[str, ...]:
     return ("float64", "float32") if model in BOTH else ("float64",)
-
-
-def _gap(a: Path, b: Path) -> float:
-    """The largest difference of a loss, gradient or weight."""
-    with np.load(a) as expected, np.load(b) as found:
-        assert sorted(expected.files) == sorted(found.files)
-        return max(float(np.abs(expected[key] - found[key]).max(initial=0)) for key in expected.files)

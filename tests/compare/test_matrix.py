@@ -52,7 +52,7 @@ def test_dropout_is_compared_with_the_same_masks(left: dict[str, Any]) -> None:
 def test_a_difference_is_reported_with_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tolerances, "LIMITS", {"float64": 1e-30, "float32": 1e-30})
+    monkeypatch.setattr(tolerances, "FLOAT64", 1e-30)
     with pytest.raises(SystemExit) as end:
         matrix.main(
             [*FEW, "--contenders", "by_hand", "--recipes", "simple", "--optimizers", "sgd", "--out", str(tmp_path)]

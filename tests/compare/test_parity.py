@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from compare.parity import comparison, tolerances
 from compare.parity.recorder import Recorder
 from compare.parity.recording import is_weight_step
-from compare.report import text
+from compare.parity.tolerances import Tolerances
+from compare.results.schema import DTYPES
 from minigrad import recipes
 
-LIMIT = 1e-12
+DOUBLE = Tolerances("float64", 1e-12)
 
 
 def record(path: Path, steps: int = 8, **changes: float) -> Path:
@@ -31,7 +32,7 @@ def record(path: Path, steps: int = 8, **changes: float) -> Path:
 
 
 def held(tmp_path: Path, **changes: float) -> dict:
-    return comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), LIMIT)
+    return comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", **changes), DOUBLE)
 
 
 def test_equal_recordings_pass_with_difference_0(tmp_path: Path) -> None:
@@ -46,17 +47,44 @@ def test_a_difference_within_the_limit_passes_and_is_reported(tmp_path: Path) ->
     cell = held(tmp_path, loss_6=5e-13)
     assert cell["passed"] is True
     assert cell["max_abs_diff"] == pytest.approx(5e-13, rel=1e-3)
+    assert cell["share"] == cell["share_by_step"][6] == pytest.approx(0.5, rel=1e-3)
+    assert cell["limit"] == 1e-12
+
+
+def test_the_limit_is_that_of_the_tensor_with_the_largest_share(tmp_path: Path) -> None:
+    by_key = {"loss 6": 1e-3, "weight output.weight 8": 1e-6}
+    allowed = Tolerances("float32", 1e-9, by_key)
+    files = record(tmp_path / "a.npz"), record(tmp_path / "b.npz", loss_6=1e-4, weight_8=5e-7)
+    cell = comparison.compare(*files, allowed)
+    assert cell["passed"] is True
+    assert (cell["limit"], cell["share"]) == (1e-6, pytest.approx(0.5, rel=1e-3))
+    assert cell["max_abs_diff"] == pytest.approx(1e-4, rel=1e-3)
+    assert {step: share for step, share in cell["share_by_step"].items() if share} == {
+        6: pytest.approx(0.1, rel=1e-3),
+        8: cell["share"],
+    }
+    loose = comparison.compare(files[0], record(tmp_path / "b.npz", loss_6=2e-4), allowed)
+    nan = comparison.compare(files[0], record(tmp_path / "b.npz", loss_6=float("nan")), allowed)
+    assert (nan["passed"], nan["share"], nan["limit"]) == (False, None, 1e-3)
+    summaries = [
+        comparison.summarise({"a": {"float64": loose, "float32": one}, "b": {"float64": cell, "float32": loose}}, "ab")
+        for one in (cell, nan)
+    ]
+    assert [told["float32"]["limit"] for told in summaries] == [1e-6, 1e-3]
 
 
 @pytest.mark.parametrize(
     ("changes", "first"),
     [
-        ({"loss_7": 1e-9}, "step 7, loss, the batch or its forward pass: differs by 1e-09."),
+        ({"loss_7": 1e-9}, "step 7, loss, the batch or its forward pass: differs by 1e-09; the tolerance is 1e-12."),
         (
             {"gradient_2": 1e-3, "weight_2": 1e-4},
             "step 2, gradient of output.weight, backward of linear: 0.501 at [0, 0] where minigrad has 0.5.",
         ),
-        ({"weight_8": 0.5, "loss_3": 1e-6}, "step 3, loss, the batch or its forward pass: differs by 1e-06."),
+        (
+            {"weight_8": 0.5, "loss_3": 1e-6},
+            "step 3, loss, the batch or its forward pass: differs by 1e-06; the tolerance is 1e-12.",
+        ),
         (
             {"weight_8": 0.5},
             "step 8, weight of output.weight, the optimizer's update: 8.5 at [0, 0] where minigrad has 8.",
@@ -75,13 +103,13 @@ def test_the_first_divergence_is_named(tmp_path: Path, changes: dict[str, float]
 
 
 def test_a_missing_step_is_a_divergence(tmp_path: Path) -> None:
-    cell = comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), LIMIT)
+    cell = comparison.compare(record(tmp_path / "a.npz"), record(tmp_path / "b.npz", steps=7), DOUBLE)
     assert cell["passed"] is False
     assert cell["first"] == "ran 7 steps; expected 8."
 
 
 def test_only_counted_contenders_enter_the_verdict(tmp_path: Path) -> None:
-    good, bad = ({d: held(tmp_path, **c) for d in tolerances.LIMITS} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
+    good, bad = ({d: held(tmp_path, **c) for d in DTYPES} for c in ({"loss_1": 1e-14}, {"loss_1": 1.0}))
     rows = {"torch": good, "keras_torch": bad}
     assert comparison.summarise(rows, {"torch", "keras_torch"})["passed"] is False
     told = comparison.summarise(rows, {"torch"})
@@ -91,42 +119,10 @@ def test_only_counted_contenders_enter_the_verdict(tmp_path: Path) -> None:
     assert comparison.summarise({}, set())["passed"] is None
 
 
-def test_the_float32_limit_is_wider_for_adam() -> None:
-    recipe = recipes.load("simple")
-    assert tolerances.limits(recipe) == {"float64": 1e-12, "float32": 1e-4}
-    assert tolerances.limits(recipes.load("advanced")) == {"float64": 1e-12, "float32": pytest.approx(2.1e-3)}
-
-
-def test_the_float32_limit_is_wider_for_rmsprop() -> None:
-    recipe = recipes.Recipe.from_dict({"model": {"optimizer": "rmsprop", "learning_rate": 0.01}})
-    assert tolerances.limits(recipe)["float32"] == pytest.approx(0.0201)
-
-
 def test_the_float64_limit_is_wider_for_batch_norm() -> None:
+    assert tolerances.double(recipes.load("advanced")).of("loss 1") == 1e-12
     recipe = recipes.Recipe.from_dict({"model": {"batch_norm": True}})
-    assert tolerances.limits(recipe) == {"float64": 1e-10, "float32": 1e-4}
-
-
-def test_the_float32_limit_follows_minigrads_rounding(tmp_path: Path) -> None:
-    record(tmp_path / "float64.npz")
-    record(tmp_path / "float32.npz", weight_8=0.25, loss_2=1e-3)
-    own = comparison.rounding(tmp_path)
-    assert own["max_abs_diff"] == 0.25
-    recipe = recipes.load("simple")
-    assert tolerances.limits(recipe, own["max_abs_diff"]) == {"float64": 1e-12, "float32": 0.5}
-    assert tolerances.limits(recipe, 1e-6)["float32"] == 1e-4
-
-
-def test_the_verdict_reports_a_limit_set_by_rounding() -> None:
-    cells = {"float64": 1e-15, "float32": 0.01}
-    told = {d: {"passed": True, "steps": 9, "max_abs_diff": gap, "limit": 0.5} for d, gap in cells.items()}
-    parity = {"passed": True, **told, "rounding": {"max_abs_diff": 0.25}}
-    assert (
-        "The float32 limit is twice 2.5e-01, by which minigrad's float32 run differs from its float64 run: the effect of rounding."
-        in text.agreement(parity, {})
-    )
-    parity["rounding"] = {"max_abs_diff": 1e-6}
-    assert "twice" not in text.agreement(parity, {})
+    assert tolerances.double(recipe).of("loss 1") == 1e-10
 
 
 @given(st.integers(1, 10_000))

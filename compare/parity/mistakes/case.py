@@ -22,6 +22,7 @@ from minigrad.recipes import Recipe
 from minigrad.tape import no_grad
 
 from ..recording import Recording
+from ..tolerances import Tolerances
 
 Numbers = Mapping[str, Any]
 SOFTMAX = "The logits went through softmax before cross_entropy, which applies it itself."
@@ -39,7 +40,7 @@ class Case:
         recipe: the recipe that both trained.
         step: the step of the divergence, counted from 1; 0 is before the first.
         name: the weight, gradient or layer; "loss" for a loss.
-        limit: the largest difference allowed.
+        allowed: the tolerance of each tensor.
         gap: the difference.
     """
 
@@ -48,7 +49,7 @@ class Case:
     recipe: Recipe
     step: int
     name: str
-    limit: float
+    allowed: Tolerances
     gap: float
 
     def explain(self, known: Iterable[Mistake]) -> str | None:
@@ -62,11 +63,14 @@ class Case:
 
     def matches(self, key: str, value: Any) -> bool:
         """Return whether the contender's recording has this value at this key, apart from rounding."""
-        kind, *rest = key.split(" ")
-        actual = self.other.losses[int(rest[0]) - 1] if kind == "loss" else self.other.arrays[key]
+        actual, expected = self.other.tensors[key], self.reference.tensors[key]
         if np.shape(value) != np.shape(actual):
             return False
-        tolerance = min(self.limit, NEAR * self.gap) * max(1.0, float(np.abs(value).max(initial=0)))
+        largest, usual = (float(np.abs(array).max(initial=0)) for array in (value, expected))
+        factor = (
+            max(1.0, largest / usual) if usual else 1.0
+        )  # rounding is larger where the mistake enlarges the numbers
+        tolerance = min(self.allowed.of(key), NEAR * self.gap) * factor
         return float(np.abs(value - actual).max(initial=0)) <= tolerance
 
     def weights(self, step: int) -> dict[str, np.ndarray]:

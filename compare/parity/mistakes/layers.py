@@ -87,7 +87,7 @@ def _in_float32(case: Case, actual: np.ndarray) -> Iterator[tuple[str, np.ndarra
 
     A computation in float32 cannot be replayed, since the order of its sums is unknown.
     """
-    if case.limit < COARSE and case.gap < COARSE * max(1.0, float(np.abs(actual).max(initial=0))):
+    if case.allowed.dtype == "float64" and case.gap < COARSE * max(1.0, float(np.abs(actual).max(initial=0))):
         yield FLOAT32, actual.astype(np.float32).astype(np.float64)
         shape = (-1, *[1] * (actual.ndim - 2))
         bias = case.weights(0)[f"{case.name}.bias"].reshape(shape)

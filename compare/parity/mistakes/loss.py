@@ -35,14 +35,16 @@ def scaled_loss(case: Case) -> Iterator[tuple[str, Numbers]]:
 
 
 def smoothed(case: Case) -> Iterator[tuple[str, Numbers]]:
-    """Label smoothing: loss = (1 - a) CE + a mean(-ln p). The loss determines a, and the gradient must agree with it."""
+    """Label smoothing: loss = (1 - a) CE + a mean(-ln p). The loss or the gradient determines a, and both must agree."""
     step, (images, labels) = case.step, case.reference.batch(case.step)
-    logits = case.logits(images, step)
+    logits, loss, key = case.logits(images, step), case.reference.losses[step - 1], f"gradient output.bias {step}"
     uniform = float(-np.asarray(ops.log_softmax(logits, 1)).mean())
-    a = (case.other.losses[step - 1] - case.reference.losses[step - 1]) / (uniform - case.reference.losses[step - 1])
-    targets = (1 - a) * np.eye(logits.shape[1])[labels] + a / logits.shape[1]
-    gradient = (softmax(logits) - targets).mean(axis=0)
-    yield f"The labels are smoothed by {a:.3g}.", {f"gradient output.bias {step}": gradient}
+    one_hot = np.eye(logits.shape[1])[labels]
+    gradient, change = (softmax(logits) - one_hot).mean(axis=0), (one_hot - 1 / logits.shape[1]).mean(axis=0)
+    by_loss = (case.other.losses[step - 1] - loss) / (uniform - loss)
+    for a in (by_loss, ratio(case.other.arrays[key] - gradient, change)):
+        numbers = {f"loss {step}": (1 - a) * loss + a * uniform, key: gradient + a * change}
+        yield f"The labels are smoothed by {a:.3g}.", numbers
 
 
 def penalty(case: Case) -> Iterator[tuple[str, Numbers]]:
