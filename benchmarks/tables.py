@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from compare import contenders
-from compare.report import sweep_text, text
+from compare.report import ratios, sweep_text, text
 from compare.results import claims, schema, typed
-from compare.results.schema import Results
+from compare.results.schema import DIVISIONS, Results
 from minigrad.recipes import Recipe
 from minigrad.runs import foreign, write_text
 from minigrad.runs.foreign import parsing
@@ -28,7 +28,7 @@ BLOCK = re.compile(r"<!-- results ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def comparison_table(results: Results) -> str:
-    """Return the main table of a comparison, its verdict and its conditions."""
+    """Return the main table of a comparison, its ratios, verdict and conditions."""
     lines = ["| " + " | ".join(name for name, _ in text.COLUMNS) + " |"]
     lines.append("| " + " | ".join("---" if align == "left" else "---:" for _, align in text.COLUMNS) + " |")
     lines += ["| " + " | ".join(text.cells(row)) + " |" for row in schema.measured(results)]
@@ -38,16 +38,37 @@ def comparison_table(results: Results) -> str:
         for row in results["contenders"]
         if row["status"] != "ok"
     ]
-    notes = [*text.verdict(results), text.equal_work(results), text.conditions(results)]
-    return "\n\n".join(["\n".join(lines), *absent, *notes])
+    answer, *others = text.verdict(results)
+    divisions = [
+        f"{text.DIVISIONS[division]}: {speed}" for division in DIVISIONS[1:] if (speed := text.speed(results, division))
+    ]
+    notes = [ratios_sentence(results), *divisions, *others, text.equal_work(results), text.conditions(results)]
+    return "\n\n".join([answer, "\n".join(lines), *absent, *filter(None, notes)])
+
+
+def ratios_sentence(results: Results) -> str:
+    """Return the ratio of each contender to the fastest one, with its interval and verdict."""
+    fastest, *others = ratios.to_fastest(results, "closed")
+    parts = [
+        f"{other.row['title']} {r['median']:.2f} ({r['low']:.2f} to {r['high']:.2f}, {r['verdict']})"
+        for other in others
+        if (r := other.ratio) and r["low"] is not None
+    ]
+    if not parts:
+        return ""
+    rounds = min(other.ratio["rounds"] for other in others if other.ratio)
+    return (
+        f"Steady step relative to {fastest.row['title']}, median and 95 % interval over at least {rounds} rounds:"
+        f" {', '.join(parts)}."
+    )
 
 
 def claims_list(results: Results) -> str:
-    """Return the common claims with their verdicts, as a list."""
-    return "\n".join(
-        f'- "{claim["claim"]}" **{claim["verdict"].capitalize()}.** {claim["why"]}'
-        for claim in claims.check_claims(results)
-    )
+    """Return the common claims with their verdicts and sources, as a list."""
+    checked = claims.check_claims(results)
+    lines = [f'- "{claim["claim"]}" **{claim["verdict"].capitalize()}.** {claim["why"]}' for claim in checked]
+    sources = "; ".join(dict.fromkeys(claim["source"] for claim in checked))
+    return "\n".join(lines) + f"\n\nSource of the claims: {sources}."
 
 
 def sweep_table(results: Results) -> str:
@@ -125,18 +146,18 @@ def settings_table(rows: list[dict[str, Any]]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """Return accuracy and step time of every contender with every recipe, and the largest differences between them."""
+    """Return accuracy and steady step of every contender with every recipe, and the largest differences between them."""
     simple: Results = results["simple"]
     rows = {name: {row["name"]: row for row in schema.measured(results[name])} for name in SUMMARIZED}
     head = " | ".join(f"{name}: accuracy | µs per step" for name in SUMMARIZED)
-    lines = [f"| contender | {head} | import s | peak MB |", "| --- |" + " ---: |" * (2 * len(SUMMARIZED) + 2)]
+    lines = [f"| contender | {head} | start-up s | peak MB |", "| --- |" + " ---: |" * (2 * len(SUMMARIZED) + 2)]
     for name, row in rows["simple"].items():
         cells = [row["title"]]
         for recipe in SUMMARIZED:
             other = rows[recipe].get(name)
-            cells += [f"{100 * other['test_accuracy']:.2f} %", f"{other['step_us']:,.0f}"] if other else ["", ""]
+            cells += [f"{100 * other['test_accuracy']:.2f} %", f"{other['steady_step_us']:,.0f}"] if other else ["", ""]
         lines.append(
-            "| " + " | ".join([*cells, f"{row['seconds']['import']:.2f}", f"{row['peak_memory_mb']:,.0f}"]) + " |"
+            "| " + " | ".join([*cells, f"{row['seconds']['startup']:.2f}", f"{row['peak_memory_mb']:,.0f}"]) + " |"
         )
     networks = "; ".join(f"{name}: {text.architecture(results[name])}" for name in SUMMARIZED)
     gaps = ", ".join(f"{text.difference(results[name]['parity']['float64'])} ({name})" for name in SUMMARIZED)
@@ -144,10 +165,11 @@ def summary_table(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "\n".join(lines),
+            f"Recipe simple: {text.answer(simple)}",
             f"Largest difference from minigrad in an activation, loss, gradient or weight, over one epoch in float64: {gaps}.",
-            f"Networks, as numbers of inputs, hidden units and classes: {networks}. All values are medians over the seeds,"
-            f" for training in float32 on {env['cpu']} with {env['threads']} threads."
-            " Import time and peak memory are those of recipe simple. An empty cell was not measured.",
+            f"Networks, as numbers of inputs, hidden units and classes: {networks}. All values are medians,"
+            f" for training in float32 on {env['cpu']} with {env['threads']} threads. The time is that of a steady step."
+            " Start-up time and peak memory are those of recipe simple. An empty cell was not measured.",
         ]
     )
 

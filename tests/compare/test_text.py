@@ -62,7 +62,7 @@ def test_a_disagreement_comes_first(results: Results) -> None:
     results["parity"]["passed"] = results["parity"]["float32"]["passed"] = False
     results["parity"]["contenders"]["keras"]["float32"] |= {"passed": False, "first": "step 2, loss: 3 instead of 2."}
     results |= {"status": "not measured", "status_reason": "the contenders do not agree."}
-    answer = "The contenders do NOT agree: Keras in float32: step 2, loss: 3 instead of 2. (The limit is 1e-04.)"
+    answer = "The contenders do NOT agree: Keras in float32: step 2, loss: 3 instead of 2."
     assert text.verdict(results) == [answer]
     assert printed(results, 200).split("\n")[2] == answer  # after the rounds that were disturbed
 
