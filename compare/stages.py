@@ -114,6 +114,9 @@ class ComparisonRun:
         self._set_missing_status("ok")
         self._write()
         terminal.show(self.results, self.table.console)
+        if schema.agreed(self.results) and self.results["status"] == "not measured":
+            line = f"\nWhen the machine is quiet, repeat the command with --out {self.out} --resume."
+            self.table.console.print(line, markup=False, soft_wrap=True)
         self.table.console.print(f"\n{self.out}: results.json, comparison.png, report.html", soft_wrap=True)
         return self.results
 
