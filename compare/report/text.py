@@ -149,8 +149,8 @@ def kernels(results: Results) -> list[str]:
         one = len(variables) == 1
         lines.append(
             f"Warning: {settings} {'is' if one else 'are'} set, which"
-            f" {'affects' if one else 'affect'} the kernels that libraries select; no user's machine has"
-            f" {'this setting' if one else 'these settings'}, so its times differ."
+            f" {'affects' if one else 'affect'} the kernels that libraries select. Machines without"
+            f" {'this setting' if one else 'these settings'} give other times."
         )
     return lines
 

@@ -43,7 +43,7 @@ def test_unavailable_contenders_are_reported_and_the_others_run(
     assert results["parity"]["passed"] is None  # nobody was left to agree with
     shown = capsys.readouterr().out
     assert status["by_hand"] in " ".join(shown.split())
-    assert "there is no other contender to compare with minigrad" in shown
+    assert "There is no other contender to compare with minigrad" in shown
 
 
 def test_nothing_is_timed_without_agreement(

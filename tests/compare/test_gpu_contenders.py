@@ -93,8 +93,8 @@ class Diary(Observer):
 @pytest.mark.parametrize(
     ("every_step", "calls", "lines"),
     [
-        (False, [1] * 8, ["wait", 1, "wait", 3, "wait", 4]),
-        (False, [3, 1, 3, 1], ["wait", 3, "wait", 1, "wait", 4]),
+        (False, [1] * 8, ["wait", 1, "wait", 3] * 2),
+        (False, [3, 1, 3, 1], ["wait", 3, "wait", 1] * 2),
         (True, [1] * 3, ["wait", 1] * 3),
     ],
 )
@@ -128,16 +128,15 @@ def test_a_gpu_contender_on_the_cpu_trains_like_its_base_class(name: str, small:
     both.append(alone.asked(small, tmp_path / name / "default", "fit_default", **plain_images))
     found = alone.train(name, both, script=__file__, JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="-1")
     plain = alone.train(name.removesuffix("_gpu"), [alone.asked(small, tmp_path / "plain", "fit", **same)])[0]
-    assert found[0]["looks"][-1] == 10
     assert [sum(answer["looks"]) for answer in found] == [20, 20, 20]
     assert found[0]["accuracy"] == plain["accuracy"]
     assert np.allclose(list(found[0]["sums"].values()), list(plain["sums"].values()), rtol=1e-6)
     assert found[0]["described"]["precision"] == "float32, TF32 off"
     assert found[1]["test_loss"] < plain["test_loss"] * 1.5
     if name != "keras_gpu":  # which tells of several steps at once anyhow
-        assert found[0]["looks"] == [1, 9, 10]
+        assert found[0]["looks"] == [1, 9, 1, 9]
     if name in ("torch_gpu", "lightning_gpu"):
-        assert found[2]["looks"] == [1, 9, 10]
+        assert found[2]["looks"] == [1, 9, 1, 9]
     assert found[0]["product_error"] < 1e-5
 
 

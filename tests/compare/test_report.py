@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
 
 from compare import contenders
-from compare.report import figures, images, plots, table, theme
+from compare.report import figures, images, plots, table, text, theme
 from compare.report import page as report_page
 from compare.results import source_code
 from compare.results.schema import Results
@@ -217,12 +217,16 @@ def test_without_agreement_the_page_shows_only_the_parity(render: Render, result
     assert "µs" not in page.text
 
 
-def test_without_a_measurement_the_page_shows_no_times(render: Render, results: Results) -> None:
+def test_without_a_measurement_the_page_shows_no_verdicts(render: Render, results: Results) -> None:
     results |= {"status": "not measured", "status_reason": "other processes disturbed 9 of 12 rounds."}
     page = render(results)
-    assert page.sections == ["answer", "agreement", "environment"]
     assert "NOT MEASURED: other processes disturbed 9 of 12 rounds." in page.text
-    assert set(page.charts) == {"agreement-0", "agreement-1"}
+    assert text.NOT_RELIABLE in page.text
+    assert {"draw", "agreement", "speed", "accuracy", "digits", "code"} <= set(page.sections)
+    assert "claims" not in page.sections
+    assert "ratio-0" not in page.charts
+    for word in ("faster than", "Pairs"):
+        assert word not in page.text
 
 
 def test_failed_contenders_are_shown(render: Render, results: Results) -> None:

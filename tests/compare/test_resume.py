@@ -26,6 +26,13 @@ def answers(out: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
 
 
+def mark_rounds(out: Path, disturbed: bool) -> None:
+    """Change whether the finished rounds count as disturbed."""
+    for path in out.glob("jobs/*/rounds-*.json"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"rounds": [r | {"disturbed": disturbed} for r in content["rounds"]]}))
+
+
 def figures(out: Path) -> list[Any]:
     """Return what does not depend on the clock in results.json."""
     results = json.loads((out / "results.json").read_text())
@@ -59,6 +66,7 @@ def test_a_killed_run_resumes_and_repeats_no_finished_job(
     before = answers(Path("o"))
     before = {name: answer for name, answer in before.items() if "/42/" in name}  # the seed that is complete
     assert len(before) == 2
+    mark_rounds(Path("o"), disturbed=False)
     cli.main([*base_flags, *TWO, "--out", "o", "--resume"])
     assert not list(temporary.iterdir())
     after = answers(Path("o"))
@@ -87,6 +95,21 @@ def test_a_finished_run_accepts_more_seeds_and_repeats_no_finished_job(base_flag
     with pytest.raises(UserError, match="already holds a run"):
         cli.main([*base_flags, *one])
     assert answers(Path("o")) == after
+
+
+def test_seeds_with_disturbed_rounds_are_measured_again(base_flags: list[str], tmp_path: Path) -> None:
+    one = ["--contenders", "minigrad", "by_hand", "--seeds", "2", "--out", "o"]
+    cli.main([*base_flags, *one])
+    before = answers(Path("o"))
+    content = json.loads(Path("o/jobs/closed/rounds-43.json").read_text())
+    content["rounds"][0]["disturbed"] = True  # one of two
+    Path("o/jobs/closed/rounds-43.json").write_text(json.dumps(content))
+    cli.main([*base_flags, *one, "--resume"])
+    after = answers(Path("o"))
+    assert {name for name in before if before[name] == after[name]} == {
+        f"jobs/closed/{name}/42/answer.json" for name in ("minigrad", "by_hand")
+    }
+    assert not any(r["disturbed"] for r in json.loads(Path("o/results.json").read_text())["rounds"])
 
 
 def test_overwrite_starts_again(base_flags: list[str], tmp_path: Path) -> None:
