@@ -30,10 +30,10 @@ so that the movement of a tensor is the largest one until its step.
 
 The numbers are measured. In the first 24 steps of 20 trainings with 20 seeds
 each, torch's largest difference is 0.4 tolerances. With errors of one unit in
-the last place, differences were up to 1,600 times the movement, since torch's
-sums had changed a maximum and the perturbed runs had not. The price is that the
-tolerances become large in later steps, where one such change in a perturbed run
-leads to many others. `tests/compare/test_tolerances.py` repeats the check.
+the last place, differences were up to 1,600 times the movement. The price is
+that the tolerances become large in later steps: one jump of a gradient in a
+perturbed run leads to others. `tests/compare/test_tolerances.py` repeats the
+check.
 
 The idea is that of TTrace (arXiv 2506.09280), which measures the tolerance of
 each tensor with perturbed inputs.
