@@ -28,9 +28,15 @@ opposite direction, so that if an input of ReLU is near 0, one of the two
 changes its sign. A difference that exists at one step affects the later ones,
 so that the movement of a tensor is the largest one until its step.
 
+The numbers are measured. In the first 24 steps of 20 trainings with 20 seeds
+each, torch's largest difference is 0.4 tolerances. With errors of one unit in
+the last place, differences were up to 1,600 times the movement. The price is
+that the tolerances become large in later steps: one jump of a gradient in a
+perturbed run leads to others. `tests/compare/test_tolerances.py` repeats the
+check.
+
 The idea is that of TTrace (arXiv 2506.09280), which measures the tolerance of
-each tensor with perturbed inputs. `tests/compare/test_tolerances.py` checks it:
-no framework exceeds half a tolerance with any of many seeds.
+each tensor with perturbed inputs.
 """
 
 from __future__ import annotations
