@@ -538,13 +538,13 @@ def read(path: str) -> Results:
         UserError: there is no such file, it holds no results of a comparison, or it has another schema.
     """
     location = expand(path)
-    with parsing(path, f"its {folder.RESULTS}", "no results of python -m compare"):
+    with parsing(path, f"a {folder.RESULTS} of schema {SCHEMA}", "no results of python -m compare"):
         file = location / folder.RESULTS if location.is_dir() else location
         if not file.exists():
             raise UserError(f"{path}: no {folder.RESULTS}; expected a run folder of python -m compare")
         content = typed.escaped(foreign.read_json(file))
         if isinstance(content, dict) and content.get("schema") != SCHEMA:
-            raise foreign.Invalid(f"its schema is {foreign.shown(content.get('schema'), 40)}; expected {SCHEMA}")
+            raise foreign.Invalid(f"its schema is {foreign.shown(content.get('schema'), 40)}")
         typed.check(content, Results)
         for row in content["contenders"]:
             if is_measured(row):

@@ -70,7 +70,7 @@ def test_changes_are_listed_and_a_slower_contender_is_reported(
 
 
 def line(out: str, title: str) -> str:
-    return next(line for line in out.splitlines() if line.startswith(title))
+    return next(line.rstrip() for line in out.splitlines() if line.startswith(title))
 
 
 def test_few_or_disturbed_rounds_give_no_verdict(
@@ -88,7 +88,7 @@ def test_few_or_disturbed_rounds_give_no_verdict(
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
 def test_another_schema_is_refused(run_folder: Path, results: dict[str, Any], tmp_path: Path, version: Any) -> None:
     path = written(tmp_path / "other.json", results | {"schema": version})
-    with pytest.raises(UserError, match=r"other\.json.* its schema is .*; expected 1"):
+    with pytest.raises(UserError, match=r"other\.json: .*its schema is .*; expected a results\.json of schema 1"):
         cli.main(["history", str(run_folder), str(path)])
 
 
