@@ -184,7 +184,7 @@ class Contender(base.Contender):
         backend = keras.backend.backend()
         if backend == "torch":
             return torch_contender.product(a, b, "cpu")
-        return jax_contender.product(a, b) if backend == "jax" else _tensorflow_product(a, b)
+        return jax_contender.product(a, b) if backend == "jax" else _tensorflow_product(a, b, self.device)
 
     def library(self) -> base.Library:
         import keras
@@ -206,18 +206,19 @@ class Contender(base.Contender):
         return {"version": version, "parameters": count_parameters(self.net)}
 
 
-def _tensorflow_product(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+def _tensorflow_product(a: np.ndarray, b: np.ndarray, device: str) -> Callable[[], object]:
+    """Return a function that multiplies two matrices eagerly, since a call of a compiled function has more overhead."""
     import tensorflow as tf
 
     x, y = tf.constant(a), tf.constant(b)
-    compiled = tf.function(tf.linalg.matmul)
+    if device == "cpu":
+        return lambda: tf.linalg.matmul(x, y)
 
     def multiply() -> object:
-        result = compiled(x, y)
+        result = tf.linalg.matmul(x, y)
         tf.test.experimental.sync_devices()  # a GPU has only queued the product
         return result
 
-    multiply()  # compiles
     return multiply
 
 
