@@ -18,7 +18,7 @@ from . import products
 from .stopwatch import Stopwatch
 from .work import flops_per_sample
 
-STEPS = (30, 100)  # lowest and highest number of steps per round
+STEPS = (20, 60)  # lowest and highest number of steps per round
 FLOPS = 1e10  # approximate number per round, within the limits of STEPS
 
 
