@@ -53,7 +53,7 @@ bench: install
 # Measure the results of README and docs again. Nothing else should run on the machine.
 SIX = --contenders minigrad by_hand torch lightning keras jax
 ALL = --divisions '[default, open]'
-simple = $(SIX) $(ALL) --seeds 5 --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
+simple = $(SIX) $(ALL) --seeds 3 --widths '[10,32,100,320,1000,3200]' --batch_sizes '[128,32,512]'
 advanced = $(SIX) $(ALL) --seeds 3 --sweep none
 cnn = --seeds 3 --sweep none
 results: $(addprefix benchmarks/results/,simple.json advanced.json cnn.json)
