@@ -24,6 +24,7 @@ from .report import figures, page, terminal
 from .results import collect, environment, ratios, schema, source_code, typed
 from .results.schema import Contender, Parity, ParityStage, Results
 from .timing.divisions import Timing
+from .timing.work import required_work
 
 NOT_TIMED = "not timed, since the contenders do not agree"
 
@@ -72,6 +73,7 @@ class ComparisonRun:
                 "class_names": list(data.class_names),
                 "digest": data.digest,
             },
+            "work": required_work(plan.recipe, data),
             "environment": environment.describe(threads),
             "finished": None,
             "parity": None,

@@ -14,7 +14,6 @@ from minigrad.runs.foreign import parsing
 from .. import contenders
 from ..jobs import job as jobs
 from ..plan import ANSWERS, Plan, rounds_file
-from ..timing.work import required_work
 from . import claims, disagreements, ratios, statistics, sweep, typed
 from .schema import (
     PHASES,
@@ -40,7 +39,7 @@ def fill(results: Results, plan: Plan, folder: Path, data: Dataset) -> None:
     """Fill `results` from the answers of the finished jobs and the rounds.
 
     Args:
-        results: with `recipe`, `contenders` and `parity`; the other keys are written.
+        results: with the keys that are known before anything is timed; the others are written.
         plan: the plan of the comparison.
         folder: the run folder.
         data: the data set.
@@ -50,7 +49,7 @@ def fill(results: Results, plan: Plan, folder: Path, data: Dataset) -> None:
     every = [run for division in runs.values() for group in division.values() for run in group]
     target = plan.target if plan.target is not None else common_target(every)
     mark_target(every, target)
-    results["work"], results["target"] = required_work(plan.recipe, data), target
+    results["target"] = target
     results["rounds"] = sorted(_all_rounds(plan, folder), key=lambda r: r["started"])
     results["ratios"] = []
     for division in plan.divisions:

@@ -497,7 +497,7 @@ class Results(TypedDict):
     contenders: list[Contender | MeasuredContender]
     ratios: list[Ratio]
     rounds: list[Round]
-    work: NotRequired[Work]
+    work: Work
     target: NotRequired[float | None]
     default: NotRequired[list[DivisionContender]]
     open: NotRequired[list[DivisionContender]]

@@ -22,7 +22,10 @@ from ..results.schema import Contender, Division, GroupRounds, Results, Round
 from . import noise
 from .rounds import Group
 
-BEGIN_UNITS = 20  # a turn that begins or ends a training takes about as long as this number of rounds
+# For the estimate of the time left only: approximate seconds of a turn of the sweep, of a turn that starts a process without
+# its first epoch, and of one that evaluates; and of a step, by its overhead and its floating-point operations.
+SWEEP_TURN, START, EVALUATE = 0.1, 2.2, 0.9
+STEP, FLOPS = 4e-4, 5e10
 
 
 class Timing:
@@ -48,12 +51,15 @@ class Timing:
         self.gave_up = False
         self._lost = 0  # rounds of the closed division that stayed disturbed
         self._step_us: dict[str, list[float]] = defaultdict(list)  # of the rounds so far, by contender
+        work = results["work"]
+        step = STEP + work["flops"] / work["updates"] / FLOPS
+        self._epoch = step * work["updates"] / plan.recipe.trainer.max_epochs  # approximate seconds
 
     def run(self) -> None:
         """Run everything in rounds."""
         for division in self.plan.divisions:
             sweep = self.plan.sweep() if division == "closed" else []
-            self.table.begin(division, self._units(division, sweep))
+            self.table.begin(division, self._expected(division, sweep))
             for seed in self.plan.seeds:
                 if self.gave_up or self._is_hopeless():
                     self.gave_up = True
@@ -72,11 +78,11 @@ class Timing:
                 self._show_answers([job] if job.stage == division else [])
                 self.table.turn(job.contender, "")
 
-    def _units(self, division: Division, sweep: Sequence[Job]) -> int:
-        """Return the number of units of work: one per turn, and more for turns that begin or end a training."""
-        rounds = sum(point[2] for point in sweep[0].options["points"]) if sweep else 0
-        epochs = self.plan.recipe.trainer.max_epochs
-        return len(self.plan.trainings(division)) * (2 * BEGIN_UNITS + epochs - 1) + len(sweep) * rounds
+    def _expected(self, division: Division, sweep: Sequence[Job]) -> float:
+        """Return the approximate seconds of a division and a sweep, on a machine of average speed."""
+        turns = 1 + sum(1 + point[2] for point in sweep[0].options["points"]) if sweep else 0
+        training = START + self.plan.recipe.trainer.max_epochs * self._epoch + EVALUATE
+        return len(self.plan.trainings(division)) * training + len(sweep) * turns * SWEEP_TURN
 
     def _run_group(self, trainings: Sequence[Job], sweep: Sequence[Job]) -> None:
         """Run the contenders that have not failed with one seed, unless their rounds are complete."""
@@ -142,10 +148,11 @@ class Timing:
             self._step_us[job.contender].append(message["step_us"])
             self.table.step(job.contender, float(np.median(self._step_us[job.contender])))
         if job.stage == "sweep":
-            self.table.turn(job.contender, "width sweep", int(is_round))
+            self.table.turn(job.contender, "width sweep", SWEEP_TURN)
         elif job.stage != "again":
             activity = f"seed {job.seed}, epoch {message['epoch']}" if "epoch" in message else f"seed {job.seed}"
-            self.table.turn(job.contender, activity, 1 if is_round else BEGIN_UNITS)
+            seconds = self._epoch if is_round else EVALUATE if "answered" in message else START + self._epoch
+            self.table.turn(job.contender, activity, seconds)
 
     def _set_failed(self, job: Job, failed: str) -> None:
         if job.stage == "again":  # its answer exists already
