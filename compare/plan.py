@@ -20,8 +20,8 @@ CHART, CROSSOVER, REPORT = "comparison.png", "crossover.png", "report.html"
 FILES = (folder.RECIPE, folder.RESULTS, CHART, CROSSOVER, REPORT, f"{ANSWERS}/{SETTINGS}", f"{ANSWERS}/{PARITY}")
 QUICK_WIDTHS = (10, 100, 1000)
 FULL_WIDTHS, FULL_BATCHES = (10, 32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 128, 512)
-# Rounds per point of the sweep. Of those with a verdict, two may be disturbed; the overhead has none.
-SWEEP_ROUNDS, FLOOR_ROUNDS = 17, 5
+# Rounds per point of the sweep. Of those with a verdict, one may be disturbed; the overhead has none.
+SWEEP_ROUNDS, FLOOR_ROUNDS = 16, 5
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..contenders.base import Contender
 from ..results.schema import Products
 from .work import matrix_products
 
-SECONDS = 0.02  # of repetitions per product, after the first two calls
+SECONDS = 0.01  # of repetitions per product, after the first two calls
 MOST = 200  # repetitions
 LEAST = 0.1  # share of a measured duration that counts at least as arithmetic
 

@@ -19,7 +19,7 @@ from .stopwatch import Stopwatch
 from .work import flops_per_sample
 
 STEPS = (20, 60)  # lowest and highest number of steps per round
-FLOPS = 1e10  # approximate number per round, within the limits of STEPS
+FLOPS = 8e9  # approximate number per round, within the limits of STEPS
 
 
 def run(task: Task) -> SweepAnswer:

@@ -213,7 +213,7 @@ def test_the_sweep_has_a_time_for_each_width_and_a_floor(results: dict[str, Any]
         assert row["floor_us"] > 0
         for point in row["points"]:
             if row["contender"] != "by_hand":
-                assert point["ratio"]["rounds"] == 17
+                assert point["ratio"]["rounds"] == 16
                 assert point["ratio"]["low"] <= point["ratio"]["median"] <= point["ratio"]["high"]
     lightning = next(row for row in sweep["rows"] if row["contender"] == "lightning")
     assert {p["ratio"]["verdict"] for p in lightning["points"]} == {"slower"}
