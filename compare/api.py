@@ -14,6 +14,7 @@ from minigrad.runs.class_order import in_order_of
 
 from . import contenders as all_contenders
 from . import machine
+from .jobs import runners
 from .plan import FULL_BATCHES, FULL_WIDTHS, QUICK_WIDTHS, Plan, select
 from .results.schema import DIVISIONS, Division, Results
 from .stages import ComparisonRun
@@ -81,7 +82,8 @@ def run(
         quiet: print nothing.
 
     Returns:
-        The content of `results.json`. Its `status` is "not measured" if other processes disturbed too many rounds.
+        The content of `results.json`. Its `status` is "not measured" if other processes disturbed too many rounds, the
+        contenders do not agree, or all have failed.
 
     Raises:
         UserError: an argument, the recipe or the data set cannot be used.
@@ -102,6 +104,9 @@ def _run(
     _check(recipe, arguments)
     names = _select_contenders(arguments)
     unavailable = all_contenders.unavailable(names, recipe)
+    if len(unavailable) == len(names):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
+        raise UserError(f"--contenders: none of them can take part ({reasons or 'none was given'})")
     plan = _plan(recipe, arguments, tuple(name for name in names if name not in unavailable))
     with folder.claim_run(out, "compare", plan.files(), resume=resume, overwrite=overwrite) as path:
         data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
@@ -129,6 +134,10 @@ def _check(recipe: Recipe, arguments: _Arguments) -> None:
     for name, values in {"widths": arguments.widths, "batch_sizes": arguments.batch_sizes}.items():
         if values is not None and (not values or min(values) < 1):
             raise UserError(f"--{name}: {list(values)}; expected whole numbers from 1")
+    if recipe.model.batch_norm and 1 in (arguments.batch_sizes or ()):
+        raise UserError("--batch_sizes: 1; expected 2 or more, since batch norm needs a variance")
+    if arguments.runner == "ray":
+        runners.check_ray()
     if not recipe.trainer.max_epochs:
         raise UserError("trainer.max_epochs: 0; expected 1 or more, since there is nothing to compare without training")
 
@@ -151,7 +160,7 @@ def _plan(recipe: Recipe, arguments: _Arguments, available: tuple[str, ...]) -> 
     divisions = arguments.divisions or (DIVISIONS if full else ())
     widths = arguments.widths or (FULL_WIDTHS if full else QUICK_WIDTHS)
     sizes = arguments.batch_sizes or (FULL_BATCHES if full else (recipe.data.batch_size,))
-    points = tuple((width, size) for size in sizes for width in sorted(set(widths)))
+    points = tuple((width, size) for size in dict.fromkeys(sizes) for width in sorted(set(widths)))
     return Plan(
         recipe=recipe,
         contenders=available,

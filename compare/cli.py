@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         UserError: an argument cannot be used.
         Stopped: after Ctrl-C; finished jobs are kept.
-        SystemExit: status 1 if the contenders do not agree, 3 if other processes disturbed the measurement.
+        SystemExit: status 1 if the contenders do not agree or all have failed, 3 if other processes disturbed the
+            measurement.
     """
     if argv and not argv[0].startswith("-"):
         _run_command(argv[0], argv[1:])
@@ -75,6 +76,7 @@ def main(argv: Sequence[str]) -> None:
     from minigrad import recipes
 
     from . import api
+    from .results import schema
 
     options = _parser().parse_args(recipes.resolve(argv))
     results = api.run(
@@ -94,6 +96,8 @@ def main(argv: Sequence[str]) -> None:
         overwrite=options.overwrite,
     )
     if results["parity"] is not None and results["parity"]["passed"] is False:
+        raise SystemExit(1)
+    if not schema.measured(results):
         raise SystemExit(1)
     if results["status"] == "not measured" and not options.allow_noisy:
         raise SystemExit(3)

@@ -58,7 +58,7 @@ class Plan:
         return [job for seed in self.seeds if division in self.divisions for job in self.group(division, seed)]
 
     def sweep(self) -> list[Job]:
-        """Return one job per contender that supports networks of one hidden layer of any width, with the last seed.
+        """Return one job per contender that supports networks of one hidden layer of any width, with the first seed.
 
         The last point has width 1 and the smallest batch size, where there is hardly any arithmetic, so that overhead
         remains.
@@ -69,7 +69,7 @@ class Plan:
         smallest = 2 if self.recipe.model.batch_norm else 1  # a variance needs two samples
         points = [[*point, SWEEP_ROUNDS] for point in self.points] + [[1, smallest, FLOOR_ROUNDS]]
         supported = [name for name in self.contenders if not contenders.find(name).unsupported(narrow)]
-        return [self._job("sweep", name, self.seeds[-1], points=points) for name in supported]
+        return [self._job("sweep", name, self.seeds[0], points=points) for name in supported]
 
     def files(self) -> list[str]:
         """Return all files that the run writes, relative to its folder."""

@@ -116,7 +116,7 @@ class ComparisonRun:
         self._set_missing_status("ok")
         self._write()
         terminal.show(self.results, self.table.console)
-        if schema.agreed(self.results) and self.results["status"] == "not measured":
+        if schema.measured(self.results) and self.results["status"] == "not measured":
             line = f"\nWhen the machine is quiet, repeat the command with --out {self.out} --resume."
             self.table.console.print(line, markup=False, soft_wrap=True)
         self.table.console.print(f"\n{self.out}: results.json, comparison.png, report.html", soft_wrap=True)
@@ -206,6 +206,8 @@ class ComparisonRun:
             self.results["status"] = "not measured"
             self.results["status_reason"] = ratios.reason([r for r in self.results["rounds"] if r["stage"] == "closed"])
         if stopped:
+            for ratio in self.results["ratios"]:
+                ratio["verdict"] = "undecided"
             self.results |= {"status": "not measured", "status_reason": "The comparison was stopped."}
         self.results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.out / folder.RESULTS, self.results)

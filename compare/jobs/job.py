@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from minigrad.recipes import Recipe
 from minigrad.runs import foreign, write_json
-from minigrad.runs.foreign import parsing
+from minigrad.runs.foreign import Invalid, parsing
 
 from .. import contenders
 from ..machine import thread_settings
 from ..results import typed
-from ..results.schema import DIVISIONS, Run, SweepAnswer
+from ..results.schema import DIVISIONS, Run, SweepAnswer, check_run
 
 Stage = Literal["parity", "matrix", "closed", "default", "open", "again", "sweep"]
 ANSWER, JOB, LOG = "answer.json", "job.json", "log.txt"
@@ -91,4 +91,8 @@ def read_answer(folder: Path, job: Job) -> dict[str, Any] | None:
             return None
         answer = typed.escaped(foreign.read_json(out / ANSWER))
         typed.check(answer, kind)
+        if job.stage in DIVISIONS:
+            check_run(answer)
+        if job.stage == "sweep" and len(answer["points"]) != len(job.options["points"]):
+            raise Invalid("another number of points")
     return answer  # type: ignore[no-any-return]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from minigrad.runs import UserError, signals, whole_file
+from minigrad.runs import signals, whole_file
 
 from .job import ANSWER, Job
 from .local import failure, launch
@@ -28,8 +27,6 @@ class RayRunner:
     """
 
     def __init__(self, shared: Path, answers: Path, threads: int) -> None:
-        if importlib.util.find_spec("ray") is None:
-            raise UserError("--engine: ray, but Ray is not installed; expected pip install '.[ray]' first")
         self.shared, self.answers, self.threads = shared, answers, threads
 
     def run(self, jobs: Iterable[Job], at_once: int = 1) -> Iterator[tuple[Job, str | None]]:

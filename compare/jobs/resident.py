@@ -75,5 +75,5 @@ class Resident:
             remove(self.answers / job.name)
             path = job.write(self.answers / job.name, self.shared)
         with suppress(BrokenPipeError):  # the process has ended; reading its next message reports it
-            self.process.stdin.write(f"{path}\n".encode())
+            self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
             self.process.stdin.flush()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from minigrad.runs import UserError
 
 from .job import Job
 
@@ -21,6 +24,12 @@ class Runner(Protocol):
         ...
 
 
+def check_ray() -> None:
+    """Raise UserError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--engine: ray, but Ray is not installed; expected pip install '.[ray]' first")
+
+
 def start(name: str, shared: Path, answers: Path, threads: int) -> Runner:
     """Return the runner of that name.
 
@@ -34,6 +43,7 @@ def start(name: str, shared: Path, answers: Path, threads: int) -> Runner:
         UserError: Ray is not installed.
     """
     if name == "ray":
+        check_ray()
         from .ray import RayRunner
 
         return RayRunner(shared, answers, threads)

@@ -48,7 +48,7 @@ class Turns:
             os._exit(0)
         self.start = time.process_time()
         self.waited = self.start - end
-        return reply.strip()
+        return str(json.loads(reply))
 
 
 def connect() -> Turns:

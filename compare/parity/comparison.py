@@ -11,6 +11,7 @@ difference of each tensor may be.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from minigrad.recipes import Recipe
 from .. import contenders
 from ..results.schema import DTYPES, DropoutCheck, Dtype, Parity, ParityCell, ParityRow, ParitySummary, Rounding
 from . import divergence, tolerances
-from .recording import MASKED, TOLERANCE, Recording
+from .recording import MASKED, TOLERANCE, Recording, is_weight_step
 from .tolerances import Tolerances
 
 REFERENCE = "minigrad"
@@ -67,10 +68,13 @@ def _largest(values: Sequence[float]) -> float | None:
     return max(values) if values and all(map(math.isfinite, values)) else None
 
 
-def _largest_by_step(steps: Iterable[int], values: Iterable[float]) -> dict[int, float | None]:
+def _largest_by_step(steps: Sequence[int], values: Iterable[float]) -> dict[int, float | None]:
+    """Return the largest value up to each step whose weights are recorded, since the one before; all steps would be many."""
+    total = max(steps, default=0)
+    recorded = [step for step in range(1, total + 1) if is_weight_step(step, total)]
     groups: dict[int, list[float]] = {}
     for step, value in zip(steps, values, strict=True):
-        groups.setdefault(step, []).append(value)
+        groups.setdefault(recorded[bisect_left(recorded, step)], []).append(value)
     return {step: _largest(group) for step, group in groups.items()}
 
 

@@ -88,7 +88,9 @@ def _panels(results: Results) -> dict[str, Panels]:
     """Return the charts of the measurements: (heading, chart) pairs by name."""
     sweep, titles = results.get("sweep"), schema.titles(results)
     return {
-        "rounds": [("", training_charts.rounds(results))] if results["rounds"] else [],
+        "rounds": [("", training_charts.rounds(results))]
+        if any(r["stage"] == "closed" for r in results["rounds"])
+        else [],
         "times": [*training_charts.times(results)],
         "composition": [*sweep_charts.composition(sweep, titles)] if sweep else [],
         "width": [*sweep_charts.by_width(sweep, titles)] if sweep else [],

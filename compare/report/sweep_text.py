@@ -6,8 +6,6 @@ from ..results import schema
 from ..results.schema import Results, Sweep, SweepPoint
 from . import table
 
-DISTURBED = "Other processes disturbed too many rounds of the sweep; its times are not reliable."
-
 
 def by_width(sweep: Sweep, size: int) -> dict[str, dict[int, SweepPoint]]:
     """Return the points of a batch size, by contender and width in increasing order."""
@@ -22,38 +20,38 @@ def by_width(sweep: Sweep, size: int) -> dict[str, dict[int, SweepPoint]]:
 def sentences(results: Results) -> list[tuple[int, list[str]]]:
     """Return sentences per batch size."""
     sweep, titles = results.get("sweep"), schema.titles(results)
-    if not sweep or not sweep["champion"]:
+    if not sweep or not sweep["champion"] or sweep["disturbed"]:
         return []
     groups = []
     for size in sweep["batch_sizes"]:
         points = by_width(sweep, size)
         lines = [
-            _crossing(titles[name], points, name, sweep["champion"], crossover)
+            _crossing(titles[name], points[name], sweep["champion"], crossover)
             for name, crossover in sweep["crossovers"][str(size)].items()
-            if points[name]
+            if any("ratio" in point for point in points[name].values())
         ]
         if lines:
             groups.append((size, [*lines, *_reason(sweep, points, titles)]))
     return groups
 
 
-def _crossing(
-    title: str, points: dict[str, dict[int, SweepPoint]], name: str, champion: str, crossover: int | None
-) -> str:
-    own, reference = points[name], points[champion]
-    widths = [width for width in own if width in reference]
+def _crossing(title: str, points: dict[int, SweepPoint], champion: str, crossover: int | None) -> str:
+    widths = [width for width, point in points.items() if "ratio" in point]
     numpy = "hand-written NumPy" if champion == "by_hand" else champion
-    if crossover is None:
-        last = widths[-1]
-        if own[last].get("ratio", {}).get("verdict") == "equivalent":  # type: ignore[call-overload]
-            return f"{title} is as fast as {numpy} at the largest width, {last:,}."
-        ratio = table.times(own[last]["step_us"] / reference[last]["step_us"])
-        return (
-            f"{title} is not faster than {numpy}: at the largest width, {last:,}, a step takes {ratio} times as long."
-        )
     if crossover == widths[0]:
         return f"{title} is faster than {numpy} at every width measured."
-    return f"{title} is faster than {numpy} from width {crossover:,} on."
+    if crossover is not None:
+        return f"{title} is faster than {numpy} from width {crossover:,} on."
+    last = widths[-1]
+    ratio = points[last]["ratio"]
+    if ratio["verdict"] == "equivalent":
+        return f"{title} and {numpy} are equivalent at the largest width, {last:,}."
+    if ratio["verdict"] == "undecided":
+        return f"Whether {title} is faster than {numpy} at the largest width, {last:,}, is undecided."
+    return (
+        f"{title} is not faster than {numpy}: at the largest width, {last:,}, a step takes {table.times(ratio['median'])}"
+        " times as long."
+    )
 
 
 def _reason(sweep: Sweep, points: dict[str, dict[int, SweepPoint]], titles: dict[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from minigrad.recipes import Recipe
 from minigrad.runs.progress import network
 
 from .. import contenders
+from ..results.ratios import disturbed_too_often, reason
 from ..results.schema import (
     DTYPES,
     Division,
@@ -39,7 +40,7 @@ COLUMNS = (
     ("peak MB", "right"),
 )
 NOT_COMPARED = "There is no other contender to compare with minigrad."
-NOT_RELIABLE = "The times are not reliable. They give no ratios and no verdicts."
+NOT_RELIABLE = "No ratios and no verdicts follow from these times."
 DIVISIONS: dict[Division, str] = {
     "closed": "Closed division: same weights, batches, optimizer, loss, dtype and threads",
     "default": "Default division: as on the first page of each framework's documentation",
@@ -131,13 +132,18 @@ def accuracy(results: Results) -> str:
 def warnings(results: Results) -> list[str]:
     """Return sentences on what makes the times unusual: variables that select kernels, and disturbed rounds."""
     lines = kernels(results)
-    rounds = [one for one in results["rounds"] if one["stage"] != "sweep"]
-    disturbed = sum(one["disturbed"] for one in rounds)
-    if disturbed and results["status"] == "measured":
-        lines.append(
-            f"{disturbed} of {count(len(rounds), 'round')} {'was' if disturbed == 1 else 'were'} disturbed by other"
-            f" processes and {'does' if disturbed == 1 else 'do'} not count."
-        )
+    planned = len(results["plan"]["seeds"]) * (results["recipe"]["trainer"]["max_epochs"] - 1)
+    for division in DIVISIONS if results["status"] == "measured" else ():
+        rounds = [one for one in results["rounds"] if one["stage"] == division]
+        disturbed = sum(one["disturbed"] for one in rounds)
+        if disturbed_too_often(rounds, min(planned, len(rounds))):
+            lines.append(f"The {division} division was NOT MEASURED. {reason(rounds)}")
+        elif disturbed:
+            lines.append(
+                f"{division.capitalize()} division: {disturbed} of {count(len(rounds), 'round')}"
+                f" {'was' if disturbed == 1 else 'were'} disturbed by other processes and"
+                f" {'does' if disturbed == 1 else 'do'} not count."
+            )
     return lines
 
 

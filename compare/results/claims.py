@@ -33,7 +33,7 @@ Judgement = tuple[str, str]  # a verdict, and a sentence with the measurements
 
 
 class Ratio(NamedTuple):
-    """The step time of one contender divided by that of another. `low` and `high` are None for too few rounds."""
+    """The step time of one contender divided by that of another. `low` and `high` are None for too few rounds, or unpaired ones."""
 
     median: float
     low: float | None
@@ -163,7 +163,7 @@ def _ratio(results: Results, a: str, b: str) -> Ratio | None:
     """Return the step time of `a` divided by that of `b` in the closed division; None if they were not compared."""
     for row in results["ratios"]:
         if row["division"] == "closed" and {row["a"], row["b"]} == {a, b}:
-            enough = row["rounds"] >= ROUNDS
+            enough = row["rounds"] >= ROUNDS and row["paired"]
             ratio = Ratio(row["median"], row["low"] if enough else None, row["high"] if enough else None)
             return ratio if row["a"] == a else ratio.inverse
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from minigrad.runs.foreign import parsing
 from .. import contenders
 from ..jobs import job as jobs
 from ..plan import ANSWERS, Plan, rounds_file
-from . import claims, disagreements, ratios, statistics, sweep, typed
+from . import claims, disagreements, ratios, schema, statistics, sweep, typed
 from .schema import (
     PHASES,
     Answers,
@@ -30,6 +31,7 @@ from .schema import (
     Run,
     Seconds,
     SteadyStep,
+    Sweep,
 )
 
 Runs = Mapping[str, Sequence[Run]]
@@ -56,13 +58,29 @@ def fill(results: Results, plan: Plan, folder: Path, data: Dataset) -> None:
         _fill_division(results, plan, division, runs[division])
     logits = _logits(plan, answers)
     results["answers"] = agreement(logits)
-    correct = {name: np.stack([z.argmax(1) == data.test.labels for z in seeds]) for name, seeds in logits.items()}
+    correct = {
+        name: {seed: z.argmax(1) == data.test.labels for seed, z in seeds.items()} for name, seeds in logits.items()
+    }
     results["accuracy_differences"] = statistics.accuracy_differences(correct)
-    results["digits"] = disagreements.find_digits({name: seeds[0] for name, seeds in logits.items()}, data.test.labels)
-    swept = {job.contender: answer for job in plan.sweep() if (answer := jobs.read_answer(answers, job)) is not None}
-    rounds = [r for r in results["rounds"] if r["stage"] == "sweep"]
-    results["sweep"] = sweep.collect(swept, rounds, plan.recipe.data.batch_size)  # type: ignore[arg-type]
+    first = {name: seeds[min(shared)] for name, seeds in logits.items()} if (shared := common_seeds(logits)) else {}
+    results["digits"] = disagreements.find_digits(first, data.test.labels)
+    results["sweep"] = _sweep(results, plan, folder)
     results["claims"] = claims.check_claims(results)
+
+
+def _sweep(results: Results, plan: Plan, folder: Path) -> Sweep | None:
+    """Return the results of the sweep. Without rounds, the contenders did not take turns."""
+    planned = plan.sweep()
+    if not planned:
+        return None
+    group = read_rounds(folder / rounds_file("sweep", planned[0].seed))
+    took_part = set(group["names"]) if group else {job.contender for job in planned}
+    found = {job.contender: jobs.read_answer(folder / ANSWERS, job) for job in planned if job.contender in took_part}
+    answers = {name: answer for name, answer in found.items() if answer is not None}
+    rounds = [r for r in results["rounds"] if r["stage"] == "sweep"]
+    if results["plan"].get("engine") == "local" and not rounds:
+        return None  # the sweep did not finish
+    return sweep.collect(answers, rounds, plan.recipe.data.batch_size)  # type: ignore[arg-type]
 
 
 def _fill_division(results: Results, plan: Plan, division: Division, runs: Runs) -> None:
@@ -99,8 +117,9 @@ def _division_contender(plan: Plan, division: Division, name: str, title: str, r
 
 def _all_rounds(plan: Plan, folder: Path) -> list[Round]:
     """Return the rounds of all groups that have finished."""
-    stages = [*plan.divisions, *(["sweep"] if plan.points else [])]
-    groups = (read_rounds(folder / rounds_file(stage, seed)) for stage in stages for seed in plan.seeds)
+    files = [rounds_file(division, seed) for division in plan.divisions for seed in plan.seeds]
+    files += [rounds_file(job.stage, job.seed) for job in plan.sweep()[:1]]
+    groups = (read_rounds(folder / file) for file in files)
     return [r for group in groups if group is not None for r in group["rounds"]]
 
 
@@ -111,20 +130,31 @@ def read_rounds(path: Path) -> GroupRounds | None:
     with parsing(path, "the rounds of finished jobs"):
         content = typed.escaped(foreign.read_json(path))
         typed.check(content, GroupRounds)
+        schema.check_rounds(content["rounds"])
     return content  # type: ignore[no-any-return]
 
 
-def agreement(logits: Mapping[str, Sequence[np.ndarray]]) -> Answers | None:
-    """Return on how many test images all contenders predict the same class with every seed; None for fewer than two.
+def agreement(logits: Mapping[str, Mapping[int, np.ndarray]]) -> Answers | None:
+    """Return on how many test images all contenders predict the same class, with every seed that all have finished.
 
     Args:
         logits: per contender and seed, (n, classes).
+
+    Returns:
+        None for fewer than two contenders, or if they have no seed in common.
     """
-    if len(logits) < 2:
+    seeds = common_seeds(logits)
+    if len(logits) < 2 or not seeds:
         return None
-    predictions = [[z.argmax(1) for z in seeds] for seeds in logits.values()]
-    same = [np.all(np.stack(seed) == seed[0], axis=0) for seed in zip(*predictions, strict=False)]
-    return {"agree": int(np.all(same, axis=0).sum()), "images": len(same[0])}
+    predictions = np.stack([[rows[seed].argmax(1) for seed in seeds] for rows in logits.values()])
+    same = (predictions == predictions[0]).all(axis=(0, 1))
+    return {"agree": int(same.sum()), "images": len(same)}
+
+
+def common_seeds(logits: Mapping[str, Mapping[int, Any]]) -> list[int]:
+    """Return the seeds that all contenders have finished."""
+    sets = [set(seeds) for seeds in logits.values()]
+    return sorted(set.intersection(*sets)) if sets else []
 
 
 def runs_of(plan: Plan, folder: Path, division: Division) -> dict[str, list[Run]]:
@@ -222,11 +252,11 @@ def networks(plan: Plan, folder: Path) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def _logits(plan: Plan, answers: Path) -> dict[str, list[np.ndarray]]:
-    """Return each contender's (n, classes) logits of the test set, one per finished seed of the closed division."""
-    logits: dict[str, list[np.ndarray]] = {}
+def _logits(plan: Plan, answers: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Return each contender's (n, classes) logits of the test set by seed, of the closed division."""
+    logits: dict[str, dict[int, np.ndarray]] = {}
     for job in _finished(plan, answers):
-        logits.setdefault(job.contender, []).append(_read_arrays(answers / job.name / jobs.LOGITS)["logits"])
+        logits.setdefault(job.contender, {})[job.seed] = _read_arrays(answers / job.name / jobs.LOGITS)["logits"]
     return logits
 
 

@@ -44,11 +44,16 @@ def times(rounds: Sequence[Round], runs: Mapping[str, Sequence[Run]], names: Seq
         runs: the runs by contender.
         names: contenders.
     """
-    shared = [r for r in rounds if all(name in r["step_us"] for name in names)]
+    shared = with_all(rounds, names)
     if not shared:
         return {name: [run["epoch_us"][1:] or [run["steady_step_us"]] for run in runs[name]] for name in names}
     seeds = dict.fromkeys(r["seed"] for r in shared)
     return {name: [[r["step_us"][name] for r in shared if r["seed"] == seed] for seed in seeds] for name in names}
+
+
+def with_all(rounds: Sequence[Round], names: Sequence[str]) -> list[Round]:
+    """Return the rounds that all contenders of `names` took part in."""
+    return [r for r in rounds if all(name in r["step_us"] for name in names)]
 
 
 def steady_step_us(rounds: Sequence[Round], runs: Mapping[str, Sequence[Run]], name: str) -> float:
@@ -69,11 +74,11 @@ def compare(
     """
     result: list[Ratio] = []
     for a, b in combinations(runs, 2):
-        both = times(rounds, runs, [a, b])
-        interval = paired(both[a], both[b]) if rounds else statistics.unpaired_ratio(both[a], both[b])
-        if not measured:
+        both, shared = times(rounds, runs, [a, b]), bool(with_all(rounds, [a, b]))
+        interval = paired(both[a], both[b]) if shared else statistics.unpaired_ratio(both[a], both[b])
+        if not measured or (rounds and not shared):  # one of the two has failed
             interval["verdict"] = "undecided"
-        result.append({"division": division, "a": a, "b": b, "paired": bool(rounds), **interval})
+        result.append({"division": division, "a": a, "b": b, "paired": shared, **interval})
     return result
 
 

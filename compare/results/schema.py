@@ -7,6 +7,8 @@ are in microseconds, all others in seconds.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
 
 from minigrad.runs import UserError, expand, folder, foreign
@@ -16,6 +18,8 @@ from . import typed
 
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[Dtype, Dtype] = ("float64", "float32")
+TIME = (1e-6, 1e15)  # limits of a time of a step in microseconds
+MOST_ROUNDS = 200_000
 SCHEMA = 1  # changes whenever a key changes its meaning or is removed
 Division = Literal["closed", "default", "open"]
 DIVISIONS: tuple[Division, ...] = ("closed", "default", "open")
@@ -299,7 +303,7 @@ class Parity(TypedDict):
     passed: bool | None
     float64: ParitySummary
     float32: ParitySummary
-    rounding: NotRequired[Rounding | None]
+    rounding: Rounding | None
     contenders: dict[str, ParityRow]
 
 
@@ -549,20 +553,50 @@ def read(path: str) -> Results:
         for row in content["contenders"]:
             if is_measured(row):
                 _check_row(row)
-        for us in (us for r in content["rounds"] for us in r["step_us"].values()):
-            foreign.number("rounds.step_us", us, 1e-6, 1e15)
+        check_rounds(content["rounds"])
     return content  # type: ignore[no-any-return]
 
 
 def _check_row(row: MeasuredContender) -> None:
     """Check the numbers of a contender that a type does not describe."""
-    for times in [row, *row["runs"]]:
-        for key in ("step_us", "steady_step_us"):
-            foreign.number(key, times[key], 1e-6, 1e15)  # type: ignore[literal-required]
-    for run in row["runs"]:
-        for us in run["epoch_us"]:
-            foreign.number("epoch_us", us, 1e-6, 1e15)
+    for key in ("step_us", "steady_step_us"):
+        foreign.number(key, row[key], *TIME)  # type: ignore[literal-required]
     if not row["runs"]:
         raise foreign.Invalid("runs is empty")
+    for run in row["runs"]:
+        check_run(run)
+    check_sizes([len(run["epoch_us"]) for run in row["runs"]])
     if len(row["accuracy_interval"]) != 2:
         raise foreign.Invalid("accuracy_interval does not have two limits")
+
+
+def check_run(run: Run) -> None:
+    """Check the numbers of a run that a type does not describe."""
+    for key in ("step_us", "steady_step_us"):
+        foreign.number(key, run[key], *TIME)  # type: ignore[literal-required]
+    for us in run["epoch_us"]:
+        foreign.number("epoch_us", us, *TIME)
+    for key in ("updates", "samples", "parameters", "test_images"):
+        foreign.whole_number(key, run[key], 1, 2**53)  # type: ignore[literal-required]
+    foreign.whole_number("test_correct", run["test_correct"], 0, run["test_images"])
+    foreign.number("test_accuracy", run["test_accuracy"], 0, 1)
+    if not all(count.isdecimal() for count in run.get("latency", {})):
+        raise foreign.Invalid("a key of latency is not a number of images")
+
+
+def check_rounds(rounds: Sequence[Round]) -> None:
+    """Check the numbers of rounds that a type does not describe."""
+    for us in (us for r in rounds for us in r["step_us"].values()):
+        foreign.number("step_us", us, *TIME)
+    for stage in {r["stage"] for r in rounds}:
+        check_sizes(list(Counter(r["seed"] for r in rounds if r["stage"] == stage).values()))
+
+
+def check_sizes(rounds: Sequence[int]) -> None:
+    """Check that the rounds per seed can be resampled in a few seconds.
+
+    Args:
+        rounds: number of rounds of each seed.
+    """
+    if len(rounds) * max(rounds, default=0) > MOST_ROUNDS:
+        raise foreign.Invalid(f"more than {MOST_ROUNDS:,} rounds in all seeds")

@@ -22,6 +22,7 @@ CONFIDENCE = 0.95
 ROUNDS = 15  # fewest rounds for a verdict
 MARGIN = 0.05  # two times are equivalent if their ratio is within 1 ± MARGIN
 RESAMPLES = 2000
+BLOCK = 1_000_000  # numbers that are drawn at once, which limits the memory
 
 BySeed = Sequence[Sequence[float]]  # one sequence of rounds per seed
 
@@ -36,8 +37,7 @@ def ratio(values: BySeed) -> Interval:
     median = float(np.median(np.concatenate([np.asarray(v, float) for v in values])))
     if count < 2:
         return {"median": median, "low": None, "high": None, "verdict": "undecided", "rounds": count}
-    medians = np.median(resampled(values), axis=1)
-    return _interval(median, medians, count)
+    return _interval(median, resampled_medians(values), count)
 
 
 def unpaired_ratio(first: BySeed, second: BySeed) -> Interval:
@@ -51,7 +51,7 @@ def unpaired_ratio(first: BySeed, second: BySeed) -> Interval:
     median = medians[0] / medians[1]
     if count < 2:
         return {"median": median, "low": None, "high": None, "verdict": "undecided", "rounds": count}
-    a, b = (np.median(resampled(side, seed), axis=1) for seed, side in enumerate((first, second)))
+    a, b = (resampled_medians(side, seed) for seed, side in enumerate((first, second)))
     return _interval(median, a / b, count)
 
 
@@ -60,7 +60,7 @@ def _interval(median: float, medians: np.ndarray, count: int) -> Interval:
     return {"median": median, "low": low, "high": high, "verdict": verdict(low, high, count), "rounds": count}
 
 
-def resampled(values: BySeed, seed: int = 0) -> np.ndarray:
+def resampled_medians(values: BySeed, seed: int = 0) -> np.ndarray:
     """Draw seeds with replacement, then rounds of each drawn seed with replacement, `RESAMPLES` times.
 
     Args:
@@ -68,7 +68,7 @@ def resampled(values: BySeed, seed: int = 0) -> np.ndarray:
         seed: of the random generator.
 
     Returns:
-        The drawn values, (RESAMPLES, seeds * largest number of rounds).
+        The median of each drawing, (RESAMPLES,). Each has as many values as seeds times the largest number of rounds.
     """
     rows = [np.asarray(v, float) for v in values if len(v)]
     sizes, most = np.array([len(row) for row in rows]), max(map(len, rows))
@@ -76,9 +76,14 @@ def resampled(values: BySeed, seed: int = 0) -> np.ndarray:
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row
     rng = np.random.default_rng(seed)
-    seeds = rng.integers(len(rows), size=(RESAMPLES, len(rows), 1))
-    rounds = (rng.random((RESAMPLES, len(rows), most)) * sizes[seeds]).astype(int)
-    return padded[seeds, rounds].reshape(RESAMPLES, -1)
+    medians = np.empty(RESAMPLES)
+    block = max(1, BLOCK // padded.size)
+    for start in range(0, RESAMPLES, block):
+        count = min(block, RESAMPLES - start)
+        seeds = rng.integers(len(rows), size=(count, len(rows), 1))
+        rounds = (rng.random((count, len(rows), most)) * sizes[seeds]).astype(int)
+        medians[start : start + count] = np.median(padded[seeds, rounds].reshape(count, -1), axis=1)
+    return medians
 
 
 def verdict(low: float | None, high: float | None, rounds: int) -> Verdict:
@@ -90,22 +95,24 @@ def verdict(low: float | None, high: float | None, rounds: int) -> Verdict:
     return "faster" if high < 1 else "slower" if low > 1 else "undecided"
 
 
-def accuracy_differences(correct: Mapping[str, np.ndarray]) -> list[AccuracyDifference]:
+def accuracy_differences(correct: Mapping[str, Mapping[int, np.ndarray]]) -> list[AccuracyDifference]:
     """Compare the test accuracy of every two contenders, paired by image.
 
     Only the images that one of the two got right and the other wrong matter. Given their number, the number of those
     that the first got right is binomial, which gives the exact interval (Clopper and Pearson, 1934).
 
     Args:
-        correct: bool (seeds, images) by contender: whether the prediction is correct. Contenders with another number of
-            seeds are compared over the seeds that both have.
+        correct: by contender and seed, bool (images,): whether the prediction is correct. Two contenders are compared over
+            the seeds that both have.
     """
     from scipy import stats
 
     rows: list[AccuracyDifference] = []
     for a, b in combinations(correct, 2):
-        seeds = min(len(correct[a]), len(correct[b]))
-        first, second = correct[a][:seeds], correct[b][:seeds]
+        seeds = sorted(correct[a].keys() & correct[b].keys())
+        if not seeds:
+            continue
+        first, second = (np.stack([correct[name][seed] for seed in seeds]) for name in (a, b))
         only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
         discordant, share = only_a + only_b, (only_a + only_b) / first.size
         bounds = stats.binomtest(only_a, discordant).proportion_ci(CONFIDENCE) if discordant else (0.5, 0.5)

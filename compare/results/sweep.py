@@ -82,12 +82,14 @@ def _compare(
         if name == champion:
             continue
         for point, answer in zip(row["points"], answers[name]["points"], strict=False):
-            other = champions[point["width"], point["batch_size"]]
-            own, theirs = _times(answer, name, rounds, champion), _times(other, champion, rounds, name)
+            reference = champions[point["width"], point["batch_size"]]
+            if rounds and not _rounds_at(point, rounds, name, champion):
+                continue  # one of the two has failed
+            numerator, denominator = _times(answer, name, rounds, champion), _times(reference, champion, rounds, name)
             interval: Interval = (
-                statistics.ratio([list(np.divide(own, theirs))])
+                statistics.ratio([list(np.divide(numerator, denominator))])
                 if rounds
-                else statistics.unpaired_ratio([own], [theirs])
+                else statistics.unpaired_ratio([numerator], [denominator])
             )
             point["ratio"] = {**interval, "verdict": "undecided"} if disturbed else interval
 
@@ -105,11 +107,11 @@ def _point(point: SweepAnswerPoint, name: str, rounds: Sequence[Round]) -> Sweep
 
 def _times(point: SweepAnswerPoint, name: str, rounds: Sequence[Round], other: str = "") -> list[float]:
     """Return the times of a step at one point, in the rounds that count and that `other`, if given, took part in too."""
-    here = [
-        r
-        for r in rounds
-        if r["point"] == [point["width"], point["batch_size"]]
-        and name in r["step_us"]
-        and (not other or other in r["step_us"])
-    ]
-    return [r["step_us"][name] for r in ratios.counted(here)] or point["epoch_us"][1:]
+    here = ratios.counted(_rounds_at(point, rounds, name, other))
+    return [r["step_us"][name] for r in here] or point["epoch_us"][1:]
+
+
+def _rounds_at(point: SweepPoint | SweepAnswerPoint, rounds: Sequence[Round], name: str, other: str) -> list[Round]:
+    """Return the rounds at one point that two contenders, or one if `other` is empty, took part in."""
+    here = [r for r in rounds if r["point"] == [point["width"], point["batch_size"]]]
+    return ratios.with_all(here, [name, other] if other else [name])

@@ -49,6 +49,7 @@ class Timing:
         self.plan, self.out, self.answers, self.shared = plan, out, out / ANSWERS, shared
         self.threads, self.results, self.table = threads, results, table
         self.gave_up = False
+        self._failed: set[tuple[str, str]] = set()  # stage and contender
         self._lost = 0  # rounds of the closed division that stayed disturbed
         self._step_us: dict[str, list[float]] = defaultdict(list)  # of the rounds so far, by contender
         work = results["work"]
@@ -61,7 +62,7 @@ class Timing:
             sweep = self.plan.sweep() if division == "closed" else []
             self.table.begin(division, self._expected(division, sweep))
             for seed in self.plan.seeds:
-                if self.gave_up or self._is_hopeless():
+                if self.gave_up or (division == "closed" and self._is_hopeless()):
                     self.gave_up = True
                     return
                 self._run_group(self.plan.group(division, seed), sweep if seed == self.plan.seeds[-1] else [])
@@ -86,13 +87,13 @@ class Timing:
 
     def _run_group(self, trainings: Sequence[Job], sweep: Sequence[Job]) -> None:
         """Run the contenders that have not failed with one seed, unless their rounds are complete."""
-        trainings, sweep = (self._waiting(planned) for planned in (trainings, sweep))
+        trainings = self._waiting(trainings)
         group = Group(lambda: Resident(self.answers, self.shared, self.threads), self._after_turn, self._proceed)
         try:
             if trainings:
                 self.gave_up = not group.train(trainings)
                 self._write_rounds(group, trainings)
-            if sweep and not self.gave_up:
+            if not self.gave_up and (sweep := self._waiting(sweep)):
                 group.sweep(sweep)
                 self._write_rounds(group, sweep)
             if trainings and not self.gave_up:
@@ -109,14 +110,14 @@ class Timing:
 
     def _waiting(self, planned: Sequence[Job]) -> list[Job]:
         """Return the jobs of the contenders that have not failed; none if they have run in rounds that count."""
-        planned = [job for job in planned if self._row(job)["status"] is None]
+        planned = [job for job in planned if not self._has_failed(job)]
         if not planned:
             return []
         path = self.out / rounds_file(planned[0].stage, planned[0].seed)
         finished = collect.read_rounds(path)
         if (
             finished is not None
-            and set(finished["names"]) == {job.contender for job in planned}
+            and set(finished["names"]) >= {job.contender for job in planned}
             and all(jobs.read_answer(self.answers, job) is not None for job in planned)
             and not ratios.disturbed_too_often(finished["rounds"], len(finished["rounds"]))
         ):
@@ -157,9 +158,14 @@ class Timing:
     def _set_failed(self, job: Job, failed: str) -> None:
         if job.stage == "again":  # its answer exists already
             return
+        self._failed.add((job.stage, job.contender))
         row = self._row(job)
-        row["status"] = failed if job.stage == "closed" else f"{job.stage}: {failed}"
+        row["status"] = row["status"] or (failed if job.stage == "closed" else f"{job.stage}: {failed}")
         self.table.line(f"  {job.stage:7} {row['title']:14} {failed}")
+
+    def _has_failed(self, job: Job) -> bool:
+        """Return whether the contender has failed in the job's stage or in the closed division."""
+        return not self._failed.isdisjoint({("closed", job.contender), (job.stage, job.contender)})
 
     def _show_answers(self, trainings: Sequence[Job]) -> None:
         for job in trainings:
@@ -171,6 +177,6 @@ class Timing:
 
     def _write_rounds(self, group: Group, planned: Sequence[Job]) -> None:
         """Write the rounds of a stage and seed."""
-        names = [job.contender for job in planned if self._row(job)["status"] is None]
+        names = [job.contender for job in planned if not self._has_failed(job)]
         content: GroupRounds = {"names": names, "rounds": [r for r in group.rounds if r["stage"] == planned[0].stage]}
         write_json(self.out / rounds_file(planned[0].stage, planned[0].seed), content)

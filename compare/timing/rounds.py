@@ -56,7 +56,7 @@ class Group:
         self._each(jobs, begin=True)
         for _ in range(1, jobs[0].recipe.trainer.max_epochs):
             self._round(jobs)
-            if not self.proceed(self.rounds):
+            if self.rounds and not self.proceed(self.rounds):
                 return False
         self._judge()
         self._each(jobs)
@@ -76,19 +76,23 @@ class Group:
 
         The networks are built and trained once more, which does not affect the answers. No other job can follow.
         """
-        rounds = [r for r in self.rounds if r["stage"] == jobs[0].stage]
-        missing = sum(r["disturbed"] for r in rounds)
-        limit = math.ceil(len(rounds) * noise.MOST_DISTURBED)
-        if not 0 < missing <= limit:
+        planned = sum(r["stage"] == jobs[0].stage for r in self.rounds)
+        limit = math.ceil(planned * noise.MOST_DISTURBED)
+        if not 0 < planned - self._undisturbed(jobs[0].stage) <= limit:
             return
         again = [replace(job, stage="again", options={"division": job.stage}) for job in jobs]
         self._each(again, begin=True)
         for _ in range(limit):
-            if not missing:
-                break
+            if self._undisturbed(jobs[0].stage) >= planned:
+                self._judge()
+                if self._undisturbed(jobs[0].stage) >= planned:
+                    break
             self._round(again)
-            missing -= not self.rounds[-1]["disturbed"]
         self._judge()
+
+    def _undisturbed(self, stage: str) -> int:
+        """Return the number of rounds of a stage that are not disturbed, or not yet judged."""
+        return sum(r["stage"] == stage and not r["disturbed"] for r in self.rounds)
 
     def close(self) -> None:
         """End all processes."""
@@ -103,6 +107,8 @@ class Group:
             self._meter.start()
             self._cpu_seconds = 0.0
         messages = self._each([*jobs[shift:], *jobs[:shift]])
+        if not messages:  # all contenders have failed
+            return
         result: Round = {
             "stage": jobs[0].options.get("division", jobs[0].stage),
             "seed": jobs[0].seed,
@@ -120,12 +126,20 @@ class Group:
             self._judge()
 
     def _judge(self) -> None:
-        """Set the noise of the rounds since the last call."""
-        if self._unjudged:
-            measured = self._meter.stop(self._cpu_seconds)
-            for result in self._unjudged:
-                result |= {"others": measured.others, "steal": measured.steal, "disturbed": measured.disturbed}
-            self._unjudged = []
+        """Set the noise of the rounds since the last call.
+
+        An interval at the end that is too short has the noise of the interval before it.
+        """
+        if not self._unjudged:
+            return
+        seconds, earlier = self._meter.seconds(), self.rounds[: -len(self._unjudged)]
+        measured = self._meter.stop(self._cpu_seconds)
+        values = {"others": measured.others, "steal": measured.steal, "disturbed": measured.disturbed}
+        if seconds < noise.SHORTEST and earlier and earlier[-1]["stage"] == self._unjudged[0]["stage"]:
+            values = {key: earlier[-1][key] for key in values}  # type: ignore[literal-required]
+        for result in self._unjudged:
+            result.update(values)  # type: ignore[typeddict-item]
+        self._unjudged = []
 
     def _each(self, jobs: Sequence[Job], begin: bool = False) -> dict[str, Message]:
         """Let each contender take one turn; return the messages of those that have not failed.

@@ -101,8 +101,14 @@ def _train(task: Task, fit: Fit) -> tuple[Run, Stopwatch]:
     save_arrays(task.out / LOGITS, {"logits": logits.astype(np.float32)})
     epoch_us = stopwatch.epoch_us()
     steady_us = float(np.median(epoch_us[1:])) if epoch_us[1:] else stopwatch.steady_us()["p50"]
-    other_steps = (stopwatch.epoch_steps - 1) * steady_us / 1e6
-    first_step = max(stopwatch.first_step(), stopwatch.epochs[0] - other_steps)  # with compilations later in the epoch
+    # The first call may come after several steps, and the epoch may contain later compilations.
+    first_step = max(
+        seconds - (steps - 1) * steady_us / 1e6
+        for seconds, steps in (
+            (stopwatch.first_step(), stopwatch.steps[0]),
+            (stopwatch.epochs[0], stopwatch.epoch_steps),
+        )
+    )
     run: Run = {
         **metrics.test_metrics(logits, data.test.labels),  # type: ignore[typeddict-item]
         "seed": recipe.seed_everything,
@@ -112,7 +118,7 @@ def _train(task: Task, fit: Fit) -> tuple[Run, Stopwatch]:
             "import": task.import_seconds,
             "build": build,
             "first_step": stopwatch.first_step(),
-            "startup": task.import_seconds + build + first_step,
+            "startup": task.import_seconds + build + max(first_step, 0.0),
             "train": train,
             "evaluate": evaluate,
             "total": task.import_seconds + build + train + evaluate,

@@ -127,7 +127,8 @@ def test_a_killed_command_leaves_no_worker(base_flags: list[str], tmp_path: Path
     while not list(Path("o").glob("jobs/closed/*/42/job.json")):
         assert running.poll() is None
         time.sleep(0.01)
-    workers = psutil.Process(running.pid).children(recursive=True)
+    while not (workers := psutil.Process(running.pid).children(recursive=True)):
+        time.sleep(0.01)
     running.kill()
     running.wait()
     assert workers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,8 +102,11 @@ def test_unpaired_times_may_have_other_numbers_of_rounds() -> None:
 
 
 def test_accuracies_are_compared_on_the_same_images() -> None:
+    def differences(a: np.ndarray, b: np.ndarray) -> list[Any]:
+        return statistics.accuracy_differences({"a": dict(enumerate(a)), "b": dict(enumerate(b)) | {7: ~b[0]}})
+
     a, b = np.ones((2, 50), bool), np.ones((2, 50), bool)
-    assert statistics.accuracy_differences({"a": a, "b": b})[0] == {
+    assert differences(a, b)[0] == {
         "a": "a",
         "b": "b",
         "difference": 0.0,
@@ -112,7 +117,7 @@ def test_accuracies_are_compared_on_the_same_images() -> None:
     }
     b[0, :20] = False
     a[1, :4] = False
-    row = statistics.accuracy_differences({"a": a, "b": b})[0]
+    row = differences(a, b)[0]
     assert (row["only_a"], row["only_b"], row["difference"]) == (20, 4, 0.16)
     # By Clopper and Pearson's interval of 20 of 24 (0.6262 to 0.9526), and 24 of 100 predictions that differ.
     assert (row["low"], row["high"]) == pytest.approx((0.24 * (2 * 0.6262 - 1), 0.24 * (2 * 0.9526 - 1)), abs=1e-4)
@@ -122,9 +127,11 @@ def test_an_image_counts_as_agreed_only_if_all_agree_with_every_seed() -> None:
     logits = np.eye(3)[[0, 1, 2, 0]]
     other = np.eye(3)[[0, 1, 2, 1]]
     third = np.eye(3)[[0, 2, 2, 0]]
-    assert collect.agreement({"a": [logits, logits], "b": [logits, logits]}) == {"agree": 4, "images": 4}
-    assert collect.agreement({"a": [logits, logits], "b": [other, third]}) == {"agree": 2, "images": 4}
-    assert collect.agreement({"a": [logits]}) is None
+    assert collect.agreement({"a": {1: logits, 2: logits}, "b": {1: logits, 2: logits}}) == {"agree": 4, "images": 4}
+    assert collect.agreement({"a": {1: logits, 2: logits}, "b": {1: other, 2: third}}) == {"agree": 2, "images": 4}
+    assert collect.agreement({"a": {1: logits, 2: other}, "b": {2: other}}) == {"agree": 4, "images": 4}
+    assert collect.agreement({"a": {1: logits}, "b": {2: logits}}) is None
+    assert collect.agreement({"a": {1: logits}}) is None
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

