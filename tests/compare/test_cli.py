@@ -67,6 +67,9 @@ def test_nothing_is_timed_without_agreement(
     ("flags", "expected"),
     [
         (["--contenders", "caffe"], ["--contenders", "caffe", "minigrad"]),
+        (["--contenders", "by_hand", "--model.dropout", "0.1"], ["--contenders", "by_hand", "no dropout"]),
+        (["--batch_sizes", "[1]", "--model.batch_norm", "true"], ["--batch_sizes", "1", "batch norm"]),
+        (["--divisions", "[closed, fast]"], ["divisions", "fast", "default", "open"]),
         (["--threads", "0"], ["--threads", "0", "1 to"]),
         (["--seeds", "0"], ["--seeds", "0", "1 or more"]),
         (["--target", "97"], ["--target", "97", "up to 1"]),

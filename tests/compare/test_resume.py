@@ -84,6 +84,8 @@ def test_a_finished_run_accepts_more_seeds_and_repeats_no_finished_job(base_flag
     after = answers(Path("o"))
     assert {name: after[name] for name in before} == before
     assert [len(runs) for _, runs in figures(Path("o"))] == [2, 2]
+    cli.main([*base_flags, "--contenders", "minigrad", "--out", "o", "--resume", "--seeds", "2"])  # fewer contenders
+    assert answers(Path("o")) == after
     swept = [*one, "--resume", "--sweep", "width", "--widths"]
     for widths in ([4], [4, 8]):  # another question is asked anew
         cli.main([*base_flags, *swept, str(widths)])
@@ -110,6 +112,20 @@ def test_seeds_with_disturbed_rounds_are_measured_again(base_flags: list[str], t
         f"jobs/closed/{name}/42/answer.json" for name in ("minigrad", "by_hand")
     }
     assert not any(r["disturbed"] for r in json.loads(Path("o/results.json").read_text())["rounds"])
+
+
+def test_a_contender_that_fails_is_named_and_the_results_are_written(
+    base_flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverging = ["--model.learning_rate", "1e30", "--sweep", "width", "--widths", "[4]"]
+    with pytest.raises(SystemExit) as end:
+        cli.main([*base_flags, *diverging, "--contenders", "minigrad", "--out", "o"])
+    assert end.value.code == 1
+    results = json.loads(Path("o/results.json").read_text())
+    assert results["status_reason"] == "No contender has finished."
+    assert results["contenders"][0]["status"].startswith("failed: ")
+    assert results["sweep"] is None
+    assert "NOT MEASURED: No contender has finished." in capsys.readouterr().out
 
 
 def test_overwrite_starts_again(base_flags: list[str], tmp_path: Path) -> None:

@@ -130,6 +130,18 @@ def test_crossovers_are_described(results: Results) -> None:
     assert "Overhead of a step: 30 µs (by hand) to 430 µs (Lightning)." in lines
 
 
+def test_a_disturbed_or_undecided_sweep_says_so(results: Results) -> None:
+    sweep = results["sweep"]
+    (size,) = sweep["crossovers"]
+    sweep["crossovers"][size]["torch"] = None
+    (torch,) = (row for row in sweep["rows"] if row["contender"] == "torch")
+    torch["points"][-1]["ratio"]["verdict"] = "undecided"
+    lines = " ".join(line for _, group in sweep_text.sentences(results) for line in group)
+    assert "Whether torch is faster than hand-written NumPy at the largest width, 1,000, is undecided." in lines
+    sweep["disturbed"] = True
+    assert sweep_text.sentences(results) == []
+
+
 # The terminal
 
 
