@@ -63,8 +63,8 @@ def hover_columns(
         title: its title.
         form: format of the values.
     """
-    places = sorted({place for line in lines.values() for place in line})
-    rows = [{"x": place, **{name: line[place] for name, line in lines.items() if place in line}} for place in places]
+    positions = sorted({x for line in lines.values() for x in line})
+    rows = [{"x": x, **{name: line[x] for name, line in lines.items() if x in line}} for x in positions]
     tooltip = [alt.Tooltip("x:Q", title=title, format=",")]
     tooltip += [alt.Tooltip(f"{name}:Q", title=titles[name], format=form) for name in lines]
     return chart(rows).mark_rule(strokeWidth=24, opacity=0).encode(x=x, tooltip=tooltip)
@@ -98,11 +98,11 @@ def ticks(values: Iterable[float], most: int = 6) -> list[float]:
     low, high = _ends(values)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        found = [float(f"{digit}e{e}") for e in range(first, last + 1) for digit in digits]
-        found = [value for value in found if low * 0.8 <= value <= high * 1.25]
-        if len(found) <= most:
-            return found
-    return found[:: math.ceil(len(found) / most)]
+        candidates = [float(f"{digit}e{e}") for e in range(first, last + 1) for digit in digits]
+        inside = [value for value in candidates if low * 0.8 <= value <= high * 1.25]
+        if len(inside) <= most:
+            return inside
+    return inside[:: math.ceil(len(inside) / most)]
 
 
 def _ends(values: Iterable[float]) -> tuple[float, float]:

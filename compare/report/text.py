@@ -217,11 +217,11 @@ def agreement(parity: Parity, names: dict[str, str]) -> str:
         return NOT_COMPARED
     if not parity["passed"]:
         return _disagreement(parity, names)
-    single = max(row["float32"]["share"] or 0.0 for row in parity["contenders"].values() if not row.get("apart"))
+    shares = [row["float32"]["share"] or 0.0 for row in parity["contenders"].values() if not row.get("apart")]
     return (
         f"The contenders agree: over {parity['float64']['steps']:,} steps, the largest difference of an activation, loss,"
         f" gradient or weight is {difference(parity['float64'])} in float64 (limit {parity['float64']['limit']:.0e})."
-        f" In float32, no difference exceeds {100 * single:.2g} % of the tolerance of its tensor."
+        f" In float32, no difference exceeds {100 * max(shares, default=0.0):.2g} % of the tolerance of its tensor."
     )
 
 

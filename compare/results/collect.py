@@ -75,8 +75,11 @@ def _sweep(results: Results, plan: Plan, folder: Path) -> Sweep | None:
         return None
     group = read_rounds(folder / rounds_file("sweep", planned[0].seed))
     took_part = set(group["names"]) if group else {job.contender for job in planned}
-    found = {job.contender: jobs.read_answer(folder / ANSWERS, job) for job in planned if job.contender in took_part}
-    answers = {name: answer for name, answer in found.items() if answer is not None}
+    answers = {
+        job.contender: answer
+        for job in planned
+        if job.contender in took_part and (answer := jobs.read_answer(folder / ANSWERS, job)) is not None
+    }
     rounds = [r for r in results["rounds"] if r["stage"] == "sweep"]
     if results["plan"].get("engine") == "local" and not rounds:
         return None  # the sweep did not finish

@@ -101,8 +101,9 @@ def small_results() -> dict[str, Any]:
     content["contenders"] = [row for row in content["contenders"] if "runs" in row][:2]
     for row in content["contenders"]:
         row["runs"] = row["runs"][:2]
-    for key in ("claims", "digits", "pairs", "open", "sweep"):
+    for key in ("claims", "digits", "accuracy_differences", "open", "sweep"):
         content.pop(key, None)
+    content["rounds"], content["ratios"] = content["rounds"][:3], content["ratios"][:2]
     content["parity"]["contenders"] = {}
     return content  # type: ignore[no-any-return]
 
