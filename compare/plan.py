@@ -21,7 +21,7 @@ FILES = (folder.RECIPE, folder.RESULTS, CHART, CROSSOVER, REPORT, f"{ANSWERS}/{S
 QUICK_WIDTHS = (10, 100, 1000)
 FULL_WIDTHS, FULL_BATCHES = (10, 32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 128, 512)
 # Rounds per point of the sweep. Of those with a verdict, one may be disturbed; the overhead has none.
-SWEEP_ROUNDS, FLOOR_ROUNDS = 16, 5
+SWEEP_ROUNDS, FLOOR_ROUNDS = 16, 3
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,15 @@ class Resident:
             raise WorkerFailed(sentence(self.log, self.process.returncode))
         return json.loads(line)  # type: ignore[no-any-return]
 
-    def close(self) -> None:
-        """End the process."""
+    def kill(self) -> None:
+        """Begin to end the process; `close` waits for its end."""
         if self.process is not None:
             self.process.kill()
+
+    def close(self) -> None:
+        """End the process."""
+        self.kill()
+        if self.process is not None:
             self.process.wait()
             for stream in (self.process.stdin, self.process.stdout):
                 if stream is not None:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 SETTLED = 0.1  # CPU seconds per second below which a process counts as waiting
 SETTLE_SECONDS = 0.5  # longest time to wait for the threads of a framework, which may spin for a while after their work
-PAUSE = 0.005  # seconds
+PAUSE = 0.002  # seconds
 
 
 class Turns:

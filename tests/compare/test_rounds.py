@@ -41,6 +41,9 @@ class FakeResident:
         self.log.append((self.name, job.stage if job is not None else "round"))
         return {"step_us": 1.0, "epoch": self.turns, "cpu": 0.0, "waited": 0.0}
 
+    def kill(self) -> None:
+        pass
+
     def close(self) -> None:
         self.log.append((self.name, "closed"))
 
