@@ -84,7 +84,9 @@ def test_measurements_are_consistent(results: dict[str, Any]) -> None:
         assert row["step_us"] == pytest.approx(seconds["train"] / 24 * 1e6)
         # The time to the end of the first step lies between that of building and the end of the first epoch.
         begin = seconds["import"] + seconds["build"]
-        assert begin + seconds["first_step"] <= seconds["startup"] <= begin + row["epoch_us"][0] * 8 / 1e6
+        assert begin < seconds["startup"] <= begin + row["epoch_us"][0] * 8 / 1e6
+        if row["steady_us"]["steps_a_look"] == 1:  # the first call comes after the first step
+            assert begin + seconds["first_step"] <= seconds["startup"]
         assert row["steady_step_us"] == pytest.approx(np.median(row["epoch_us"][1:]))
         assert len(row["epoch_us"]) == 3
         for looks in row["latency"].values():
