@@ -24,7 +24,7 @@ from ..results.schema import CurvePoint, Percentiles, Run
 from . import products
 from .stopwatch import Stopwatch, timed
 
-LATENCY = {1: 200, 32: 100, 1024: 20}  # number of images per call, and number of calls
+LATENCY = {1: 100, 32: 50, 1024: 10}  # number of images per call, and number of calls
 WARM_UP = 5  # calls that are not counted
 Fit = Callable[[Batches, Observer], None]
 
