@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..results import schema
-from ..results.schema import Division, DivisionContender, Interval, MeasuredContender, Results, Verdict
+from ..results import ratios, schema
+from ..results.schema import Division, DivisionContender, Interval, MeasuredContender, Results
 
-INVERSE: dict[Verdict, Verdict] = {
-    "faster": "slower",
-    "slower": "faster",
-    "equivalent": "equivalent",
-    "undecided": "undecided",
-}
 Timed = MeasuredContender | DivisionContender
 
 
@@ -41,11 +35,8 @@ def timed(results: Results, division: Division) -> Sequence[Timed]:
 
 def between(results: Results, division: Division, a: Timed, b: Timed) -> Interval:
     """Return the step time of `a` divided by that of `b`; that of their medians, undecided, if it was not measured."""
-    for pair in results["ratios"]:
-        if pair["division"] == division and (pair["a"], pair["b"]) == (a["name"], b["name"]):
-            return pair
-        if pair["division"] == division and (pair["a"], pair["b"]) == (b["name"], a["name"]):
-            return _inverse(pair)
+    if (pair := ratios.between(results["ratios"], division, a["name"], b["name"])) is not None:
+        return pair
     median = a["steady_step_us"] / b["steady_step_us"]
     return {"median": median, "low": None, "high": None, "verdict": "undecided", "rounds": 0}
 
@@ -54,13 +45,3 @@ def to_fastest(results: Results, division: Division) -> list[Relative]:
     """Return the contenders of a division, the fastest first."""
     rows = sorted(timed(results, division), key=lambda row: row["steady_step_us"])
     return [Relative(row, between(results, division, row, rows[0]) if row is not rows[0] else None) for row in rows]
-
-
-def _inverse(pair: Interval) -> Interval:
-    return {
-        "median": 1 / pair["median"],
-        "low": 1 / pair["high"] if pair["high"] else None,
-        "high": 1 / pair["low"] if pair["low"] else None,
-        "verdict": INVERSE[pair["verdict"]],
-        "rounds": pair["rounds"],
-    }

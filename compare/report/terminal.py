@@ -21,7 +21,6 @@ STAGES = {
     "closed": "timing the closed division",
     "default": "timing the default division",
     "open": "timing the open division",
-    "sweep": "sweeping the hidden width",
 }
 HEADINGS = ("contender", "parity", "step µs", "now")
 FIRST = 0.05  # share of a stage from which on the time left is estimated

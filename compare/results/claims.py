@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from . import schema
-from .schema import MeasuredContender, Results
+from . import ratios, schema
+from .schema import MeasuredContender, Ratio, Results
 from .statistics import ROUNDS
 
 HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_MEASURED = "holds", "does not hold", "undecided", "not measured"
@@ -30,26 +29,6 @@ STEP_TIME = "time of a steady step: its ratio, paired by rounds, with its 95 % i
 ACCURACY = "test accuracy, with Wilson's 95 % interval"
 
 Judgement = tuple[str, str]  # a verdict, and a sentence with the measurements
-
-
-class Ratio(NamedTuple):
-    """The step time of one contender divided by that of another. `low` and `high` are None for too few rounds, or unpaired ones."""
-
-    median: float
-    low: float | None
-    high: float | None
-
-    @property
-    def inverse(self) -> Ratio:
-        """The ratio the other way round."""
-        return Ratio(1 / self.median, self.high and 1 / self.high, self.low and 1 / self.low)
-
-    def __str__(self) -> str:
-        digits = 2 if self.median < 2 else 1
-        interval = (
-            "" if self.low is None or self.high is None else f" ({self.low:.{digits}f} to {self.high:.{digits}f})"
-        )
-        return f"{self.median:.{digits}f}{interval}"
 
 
 @dataclass(frozen=True)
@@ -109,13 +88,13 @@ def _faster_than_numpy(name: str, low: float, high: float) -> Callable[[Results]
         if results["status"] == "not measured":
             return NOT_MEASURED, results["status_reason"] or "The step times were not measured."
         rows = _measured(results)
-        ratios = {other: ratio for other in NUMPY if (ratio := _ratio(results, name, other)) and other in rows}
-        if name not in rows or not ratios:
+        compared = {other: ratio for other in NUMPY if (ratio := _ratio(results, name, other)) and other in rows}
+        if name not in rows or not compared:
             return NOT_MEASURED, f"{name} and a contender in NumPy were not both timed."
-        speedups = [ratio.inverse for ratio in ratios.values()]
-        verdict = _all(compare(speedup.low, speedup.high, (low, high)) for speedup in speedups)
-        machine = _machine(results, [rows[name], *(rows[other] for other in ratios)])
-        measured = "; ".join(_slower(rows[name], rows[other], ratio) for other, ratio in ratios.items())
+        speedups = [ratios.inverse(ratio) for ratio in compared.values()]
+        verdict = _all(compare(speedup["low"], speedup["high"], (low, high)) for speedup in speedups)
+        machine = _machine(results, [rows[name], *(rows[other] for other in compared)])
+        measured = "; ".join(_slower(rows[name], rows[other], ratio) for other, ratio in compared.items())
         return verdict, f"{OPENINGS[verdict]}: {machine}: {measured}.{_in_the_sweep(results, name, low)}"
 
     return judge
@@ -130,8 +109,8 @@ def _judge_gpu(results: Results) -> Judgement:
     speedups = {pair: ratio for pair in pairs if (ratio := _ratio(results, *pair))}
     if not speedups:
         return NOT_MEASURED, "This machine has no GPU, or no framework was timed on both the CPU and the GPU."
-    best = max(speedups.values(), key=lambda ratio: ratio.median)
-    verdict = compare(best.low, best.high, (1, 10))
+    best = max(speedups.values(), key=lambda ratio: ratio["median"])
+    verdict = compare(best["low"], best["high"], (1, 10))
     measured = "; ".join(_slower(rows[cpu], rows[gpu], ratio) for (cpu, gpu), ratio in speedups.items())
     machine = f"{results['environment']['gpu'] or 'GPU'}, {_machine(results, [])}"
     return verdict, f"{OPENINGS[verdict]}: {machine}: {measured}."
@@ -160,20 +139,24 @@ def _measured(results: Results) -> dict[str, MeasuredContender]:
 
 
 def _ratio(results: Results, a: str, b: str) -> Ratio | None:
-    """Return the step time of `a` divided by that of `b` in the closed division; None if they were not compared."""
-    for row in results["ratios"]:
-        if row["division"] == "closed" and {row["a"], row["b"]} == {a, b}:
-            enough = row["rounds"] >= ROUNDS and row["paired"]
-            ratio = Ratio(row["median"], row["low"] if enough else None, row["high"] if enough else None)
-            return ratio if row["a"] == a else ratio.inverse
-    return None
+    """Return the step time of `a` divided by that of `b` in the closed division; None if they were not compared.
+
+    The interval of too few rounds, or of times on different machines, judges nothing and is left out.
+    """
+    pair = ratios.between(results["ratios"], "closed", a, b)
+    if pair is None or (pair["rounds"] >= ROUNDS and pair["paired"]):
+        return pair
+    return {**pair, "low": None, "high": None}
 
 
 def _slower(a: MeasuredContender, b: MeasuredContender, ratio: Ratio) -> str:
     """Say which of the two takes how many times as long as the other; `ratio` is the time of `a` divided by that of `b`."""
-    if ratio.median < 1:
-        a, b, ratio = b, a, ratio.inverse
-    return f"{a['title']} takes {ratio} times as long as {b['title']}"
+    if ratio["median"] < 1:
+        a, b, ratio = b, a, ratios.inverse(ratio)
+    median, low, high = ratio["median"], ratio["low"], ratio["high"]
+    digits = 2 if median < 2 else 1
+    interval = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{a['title']} takes {median:.{digits}f}{interval} times as long as {b['title']}"
 
 
 def _machine(results: Results, rows: Iterable[MeasuredContender]) -> str:
@@ -198,19 +181,19 @@ def _in_the_sweep(results: Results, name: str, speedup: float) -> str:
         return ""
     batch_size = sweep["batch_sizes"][0]
     points = [p for row in sweep["rows"] if row["contender"] == name for p in row["points"]]
-    ratios = {p["width"]: p["ratio"] for p in points if p["batch_size"] == batch_size and "ratio" in p}
+    by_width = {p["width"]: p["ratio"] for p in points if p["batch_size"] == batch_size and "ratio" in p}
     first = None
-    for width in sorted(ratios, reverse=True):
-        high = ratios[width]["high"]
-        if (ratios[width]["median"] if high is None else high) * speedup > 1:
+    for width in sorted(by_width, reverse=True):
+        high = by_width[width]["high"]
+        if (by_width[width]["median"] if high is None else high) * speedup > 1:
             break
         first = width
-    if not ratios:
+    if not by_width:
         return ""
     faster = f"{speedup:g} times faster than {titles[sweep['champion'] or '']}"
     where = f"In the width sweep, with batches of {batch_size}, {titles[name]} is"
     if first is None:
-        return f" {where} not {faster} at the largest width, {max(ratios):,}."
+        return f" {where} not {faster} at the largest width, {max(by_width):,}."
     return f" {where} at least {faster} from width {first:,} on."
 
 

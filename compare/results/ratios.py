@@ -9,9 +9,15 @@ import numpy as np
 
 from ..timing.noise import MOST_DISTURBED
 from . import statistics
-from .schema import Division, Interval, Ratio, Round, Run
+from .schema import Division, Interval, Ratio, Round, Run, Verdict
 from .statistics import BySeed
 
+INVERSE: dict[Verdict, Verdict] = {
+    "faster": "slower",
+    "slower": "faster",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+}
 Times = dict[str, list[list[float]]]  # microseconds per step, by contender; per seed, then per round
 
 
@@ -85,3 +91,27 @@ def compare(
 def paired(first: BySeed, second: BySeed) -> Interval:
     """Return the ratio of times that were measured in the same rounds."""
     return statistics.ratio([list(np.divide(a, b)) for a, b in zip(first, second, strict=True)])
+
+
+def between(pairs: Sequence[Ratio], division: Division, a: str, b: str) -> Ratio | None:
+    """Return the ratio of contender `a` to `b`, which may be stored the other way round; None if there is none."""
+    for pair in pairs:
+        if pair["division"] == division and (pair["a"], pair["b"]) == (a, b):
+            return pair
+        if pair["division"] == division and (pair["a"], pair["b"]) == (b, a):
+            return inverse(pair)
+    return None
+
+
+def inverse(pair: Ratio) -> Ratio:
+    """Return the ratio the other way round."""
+    low, high = (1 / bound if bound else None for bound in (pair["high"], pair["low"]))
+    return {
+        **pair,
+        "a": pair["b"],
+        "b": pair["a"],
+        "median": 1 / pair["median"],
+        "low": low,
+        "high": high,
+        "verdict": INVERSE[pair["verdict"]],
+    }
