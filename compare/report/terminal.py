@@ -91,6 +91,18 @@ class LiveTable:
         """Show a contender's median step time so far, in microseconds. It is drawn with the next turn."""
         self.cells[contender]["step µs"] = f"{median_us:,.0f}"
 
+    def answered(self, job: Job, answer: dict[str, Any]) -> None:
+        """Show that a contender has finished a training."""
+        accuracy, step_us = f"{100 * answer['test_accuracy']:.2f} %", f"{answer['steady_step_us']:>6,.0f} µs per step"
+        self.line(f"{self._prefix(job)} {accuracy}  {step_us}  {answer['seconds']['total']:>6.2f} s  seed {job.seed}")
+
+    def failed(self, job: Job, sentence: str) -> None:
+        """Show that a contender has failed."""
+        self.line(f"{self._prefix(job)} {sentence}")
+
+    def _prefix(self, job: Job) -> str:
+        return f"  {job.stage:7} {schema.titles(self.results)[job.contender]:14}"
+
     def line(self, what: str) -> None:
         """Print a line, such as one per round or seed, if the output is not a terminal."""
         if not self.live:
@@ -135,14 +147,6 @@ def time_left(elapsed: float, done: float, total: float) -> str:
         return ""
     seconds = elapsed / done * (total - done)
     return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
-
-
-def answered(job: Job, title: str, answer: dict[str, Any]) -> str:
-    """Return a line on a finished training."""
-    return (
-        f"  {job.stage:7} {title:14} {100 * answer['test_accuracy']:.2f} %  {answer['steady_step_us']:>6,.0f} µs per step"
-        f"  {answer['seconds']['total']:>6.2f} s  seed {job.seed}"
-    )
 
 
 def show(results: Results, console: Console) -> None:

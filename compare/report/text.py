@@ -140,25 +140,18 @@ def warnings(results: Results) -> list[str]:
             lines.append(f"The {division} division was NOT MEASURED. {reason(rounds)}")
         elif disturbed:
             lines.append(
-                f"{division.capitalize()} division: {disturbed} of {count(len(rounds), 'round')}"
-                f" {'was' if disturbed == 1 else 'were'} disturbed by other processes and"
-                f" {'does' if disturbed == 1 else 'do'} not count."
+                f"Other processes disturbed {disturbed} of {len(rounds):,} rounds of the {division} division. Disturbed"
+                " rounds do not count."
             )
     return lines
 
 
 def kernels(results: Results) -> list[str]:
     """Return a warning if environment variables that select kernels are set."""
-    lines = []
-    if variables := results["environment"]["variables"]:
-        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
-        one = len(variables) == 1
-        lines.append(
-            f"Warning: {settings} {'is' if one else 'are'} set, which"
-            f" {'affects' if one else 'affect'} the kernels that libraries select. Machines without"
-            f" {'this setting' if one else 'these settings'} give other times."
-        )
-    return lines
+    settings = [f"{name}={value}" for name, value in results["environment"]["variables"].items()]
+    if not settings:
+        return []
+    return [f"Warning: environment variables select kernels; without them, times differ: {', '.join(settings)}."]
 
 
 def failures(results: Results) -> list[str]:

@@ -82,7 +82,8 @@ class Round(TypedDict):
         waiting: CPU seconds that the contenders used while they waited; a part of `others`.
         steal: share of CPU time that the hypervisor took, 0 to 1.
         disturbed: whether `others` or `steal` is too large; the round then does not count.
-        step_us: seconds of the epoch divided by its steps, in microseconds, by contender.
+        step_us: time of a step in microseconds, by contender: that of the epoch divided by its steps. In the sweep, what
+            happens once per epoch is divided by the number of steps of an epoch of the recipe.
     """
 
     stage: str

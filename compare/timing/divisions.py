@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +17,13 @@ from ..jobs.job import Job
 from ..jobs.resident import Message, Resident
 from ..jobs.runners import Runner
 from ..plan import ANSWERS, Plan, rounds_file
-from ..report import terminal
 from ..results import collect, ratios
 from ..results.schema import Contender, Division, GroupRounds, Results, Round
 from . import noise
 from .rounds import Group
+
+if TYPE_CHECKING:
+    from ..report.terminal import LiveTable
 
 # For the estimate of the time left only: approximate seconds of a turn of the sweep, of a turn that starts a process without
 # its first epoch, and of one that evaluates; and of a step, by its overhead and its floating-point operations.
@@ -43,9 +46,7 @@ class Timing:
         gave_up: whether so many rounds were disturbed that the rest was left out.
     """
 
-    def __init__(
-        self, plan: Plan, out: Path, shared: Path, threads: int, results: Results, table: terminal.LiveTable
-    ) -> None:
+    def __init__(self, plan: Plan, out: Path, shared: Path, threads: int, results: Results, table: LiveTable) -> None:
         self.plan, self.out, self.answers, self.shared = plan, out, out / ANSWERS, shared
         self.threads, self.results, self.table = threads, results, table
         self.gave_up = False
@@ -161,7 +162,7 @@ class Timing:
         self._failed.add((job.stage, job.contender))
         row = self._row(job)
         row["status"] = row["status"] or (failed if job.stage == "closed" else f"{job.stage}: {failed}")
-        self.table.line(f"  {job.stage:7} {row['title']:14} {failed}")
+        self.table.failed(job, failed)
 
     def _has_failed(self, job: Job) -> bool:
         """Return whether the contender has failed in the job's stage or in the closed division."""
@@ -170,7 +171,7 @@ class Timing:
     def _show_answers(self, trainings: Sequence[Job]) -> None:
         for job in trainings:
             if (answer := jobs.read_answer(self.answers, job)) is not None:
-                self.table.line(terminal.answered(job, self._row(job)["title"], answer))
+                self.table.answered(job, answer)
 
     def _row(self, job: Job) -> Contender:
         return next(row for row in self.results["contenders"] if row["name"] == job.contender)
