@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .modes import Observer
+
+if TYPE_CHECKING:
+    from .tape import Edge, Node
 
 _PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 (pathlib is slow to import)
 
@@ -20,26 +25,26 @@ def caller() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def check_value(op: str, value: Any, operands: Mapping[str | int, Any]) -> None:
-    """Raise FloatingPointError if the value of `op` is not finite."""
-    bad = _first(value)
-    if bad:
-        sources = ", ".join(f"operand {label}" for label, x in operands.items() if _first(x))
-        origin = f"{sources} contained one already" if sources else "its operands were finite"
-        raise FloatingPointError(f"{op}: {bad} in the value; {origin}; called at {caller()}")
+class FiniteCheck(Observer):
+    """Raises FloatingPointError at the first value or gradient that is not finite."""
 
+    def computed(self, op: str, operands: Mapping[str | int, Any], value: Any) -> None:
+        bad = _first(value)
+        if bad:
+            sources = ", ".join(f"operand {label}" for label, x in operands.items() if _first(x))
+            origin = f"{sources} contained one already" if sources else "its operands were finite"
+            raise FloatingPointError(f"{op}: {bad} in the value; {origin}; called at {caller()}")
 
-def check_gradient(op: str, gradient: Any, incoming: Any, line: str | None) -> None:
-    """Raise FloatingPointError if `gradient`, which the pullback of `op` computed from `incoming`, is not finite."""
-    bad = _first(gradient)
-    if bad:
-        origin = (
-            "the gradient of its value contained one already"
-            if _first(incoming)
-            else "the gradient of its value was finite"
-        )
-        where = f"called at {line}" if line else "called outside detect_anomaly, so the line is unknown"
-        raise FloatingPointError(f"{op}: {bad} in the gradient of an operand; {origin}; {where}")
+    def pulled_back(self, node: Node, edge: Edge, incoming: np.ndarray, returned: Any) -> None:
+        bad = _first(returned)
+        if bad:
+            origin = (
+                "the gradient of its value contained one already"
+                if _first(incoming)
+                else "the gradient of its value was finite"
+            )
+            where = f"called at {node._line}" if node._line else "called outside detect_anomaly, so the line is unknown"
+            raise FloatingPointError(f"{node._op}: {bad} in the gradient of an operand; {origin}; {where}")
 
 
 def _first(x: Any) -> str:

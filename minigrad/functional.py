@@ -55,7 +55,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -
             if not -len(args) <= i < len(args):
                 raise ValueError(f"grad: argnums = {argnums}, but the function got {len(args)} arguments by position")
             tensors[i] = _map_arrays(_leaf, args[i])
-        with Switch("grad", "recording", True):
+        with Switch("grad", "recording", lambda _: True):
             value = fn(*tensors, **options)
         if not isinstance(value, (Node, np.ndarray, np.generic)):  # such as a float, which lost its gradient
             raise TypeError(f"grad: the function returned a {type(value).__name__}; expected a tensor of one element")

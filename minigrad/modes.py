@@ -1,38 +1,65 @@
-"""Modes of the current thread: whether operations are recorded, and whether their values are checked for NaN."""
+"""Modes of the current thread: whether operations are recorded, and which observers see them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .tape import Edge, Node
+
+
+class Observer:
+    """Sees each operation and each call of a pullback; `detect_anomaly` and the step player are observers.
+
+    The methods get the engine's own arrays, which may change later: an
+    observer that keeps one must copy it. By default, they do nothing.
+    """
+
+    def computed(self, op: str, operands: Mapping[str | int, Any], value: Any) -> None:
+        """Called with the value of each operation, before it is recorded; the operands are arrays and numbers."""
+
+    def recorded(
+        self, node: Node, rule: Callable[..., Any], operands: Mapping[str | int, Any], options: Mapping[str, Any]
+    ) -> None:
+        """Called when `node` has been recorded; the operands are tensors, arrays and numbers, as they were passed."""
+
+    def pulled_back(self, node: Node, edge: Edge, incoming: np.ndarray, returned: Any) -> None:
+        """Called with the gradient of `node` and with what the pullback of `edge` returned for it."""
+
+    def added(self, node: Node, edge: Edge, total: np.ndarray) -> None:
+        """Called next, with the gradient of the operand of `edge` summed so far."""
 
 
 class Mode(threading.local):
     """The modes; each thread has its own."""
 
     recording = True
-    anomaly = False
+    observers: tuple[Observer, ...] = ()
 
 
 mode = Mode()
 
 
 class Switch(threading.local):
-    """Set one mode inside a `with` block or a decorated function, and restore it afterwards.
+    """Change one mode inside a `with` block or a decorated function, and restore it afterwards.
 
     One object may be used again, inside itself, and in several threads:
     `before` is a stack, and each thread has its own.
     """
 
-    def __init__(self, name: str, attribute: str, value: bool) -> None:
-        self.name, self.attribute, self.value = name, attribute, value
-        self.before: list[bool] = []
+    def __init__(self, name: str, attribute: str, change: Callable[[Any], Any]) -> None:
+        self.name, self.attribute, self.change = name, attribute, change
+        self.before: list[Any] = []
 
     def __enter__(self) -> None:
         self.before.append(getattr(mode, self.attribute))
-        setattr(mode, self.attribute, self.value)
+        setattr(mode, self.attribute, self.change(self.before[-1]))
 
     def __exit__(self, *error: object) -> None:
         setattr(mode, self.attribute, self.before.pop())
@@ -89,7 +116,7 @@ def no_grad(fn: Callable[..., Any] | None = None) -> Any:
     Raises:
         TypeError: the decorated object is not a function, or it is one with `async`.
     """
-    return _switch("no_grad", "recording", False, fn)
+    return _switch(Switch("no_grad", "recording", lambda _: False), fn)
 
 
 def detect_anomaly(fn: Callable[..., Any] | None = None) -> Any:
@@ -101,9 +128,15 @@ def detect_anomaly(fn: Callable[..., Any] | None = None) -> Any:
     Raises:
         TypeError: the decorated object is not a function, or it is one with `async`.
     """
-    return _switch("detect_anomaly", "anomaly", True, fn)
+    from .anomaly import FiniteCheck
+
+    return _switch(Switch("detect_anomaly", "observers", lambda observers: (*observers, FiniteCheck())), fn)
 
 
-def _switch(name: str, attribute: str, value: bool, fn: Callable[..., Any] | None) -> Any:
-    switch = Switch(name, attribute, value)
+def observe(observer: Observer) -> Switch:
+    """Add an observer inside the `with` block, after those that are active already."""
+    return Switch("observe", "observers", lambda observers: (*observers, observer))
+
+
+def _switch(switch: Switch, fn: Callable[..., Any] | None) -> Any:
     return switch if fn is None else switch(fn)

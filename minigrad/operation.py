@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 
 from . import anomaly
-from .modes import mode
+from .modes import Observer, mode
 from .tape import Node, clock
 
 
@@ -137,9 +137,9 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
             _raise_with_shapes(error, name, rule, values, slots, options)
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
             _raise_bad_result(name, result, count or len(args))
-        checked = mode.anomaly
-        if checked:
-            anomaly.check_value(name, result[0], {labels[slots[i]]: v for i, v in enumerate(values) if slots[i]})
+        observers = mode.observers
+        for observer in observers:
+            observer.computed(name, {labels[slots[i]]: v for i, v in enumerate(values) if slots[i]}, result[0])
         if node_class is None:
             return result[0]
         # Record. A list comprehension would cost 0.2 us more.
@@ -151,10 +151,30 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         node._data = value if type(value) is np.ndarray else np.asarray(value)
         node._requires_grad, node._edges, node._op, node._order = bool(edges), edges, name, next(clock)
         node._grad = node._hooks = None
-        node._line = anomaly.caller() if checked else None
+        node._line = None
+        if observers:
+            node._line = anomaly.caller()
+            _report(observers, node, rule, args, labels, slots, options)
         return node
 
     return apply
+
+
+def _report(
+    observers: Sequence[Observer],
+    node: Node,
+    rule: Callable[..., Any],
+    args: tuple[Any, ...],
+    labels: Sequence[str | int],
+    slots: Sequence[int],
+    options: dict[str, Any],
+) -> None:
+    """Call the observers with the operands and the options of a recorded operation."""
+    operands = {labels[slots[i]]: x for i, x in enumerate(args) if slots[i]}
+    names = [] if isinstance(slots, range) else list(_signature(rule).parameters)
+    options = {names[i]: x for i, x in enumerate(args) if not slots[i]} | options
+    for observer in observers:
+        observer.recorded(node, rule, operands, options)
 
 
 @functools.cache

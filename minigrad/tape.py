@@ -27,7 +27,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import anomaly
 from .memory import arrays_in, owner
 from .modes import detect_anomaly, mode, no_grad
 
@@ -68,7 +67,7 @@ class Node:
     _edges: Sequence[Edge]  # one per operand that requires a gradient; none in a leaf
     _order: int  # the position in the order of creation
     _hooks: dict[float, Hook] | None  # called with the gradient once it is complete
-    _line: str | None  # the line that called the operation, under detect_anomaly
+    _line: str | None  # the line that called the operation, if there was an observer
 
     @property
     def data(self) -> np.ndarray:
@@ -211,7 +210,7 @@ def propagate(
     gradients = {root._order: _root_gradient(root, gradient)}
     owned: set[int] = set()  # nodes whose gradient is an array that only this pass uses: it is added to in place
     queue, leaves = ([(-root._order, root)], []) if root._edges else ([], [root])
-    checked = mode.anomaly
+    observers = mode.observers
     while queue:
         node = heapq.heappop(queue)[1]
         g = gradients.pop(node._order)
@@ -228,8 +227,8 @@ def propagate(
                 p = pullback(g)
             except (TypeError, ValueError, IndexError) as error:  # costs nothing unless it happens
                 _raise_named(error, node, edge)
-            if checked:
-                anomaly.check_gradient(node._op, p, g, node._line)
+            for observer in observers:
+                observer.pulled_back(node, edge, g, p)
             # Almost always false: three comparisons instead of a call, which takes 10 times as long.
             if type(p) is not np.ndarray or p.shape != data.shape or p.dtype is not data.dtype:
                 p = _conform(p, node, edge)
@@ -246,6 +245,8 @@ def propagate(
             else:
                 gradients[key] = np.asarray(gradients[key] + p)
                 owned.add(key)
+            for observer in observers:
+                observer.added(node, edge, gradients[key])
         if not retain_graph:
             node._edges = FREED
     return _leaf_gradients(leaves, gradients, owned)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -14,6 +18,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from shared import clouds
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Timings vary between machines and say nothing about correctness.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -44,3 +51,19 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("hard") / "hard.npz"
     np.savez(path, **clouds(1, 150, 4.0))
     return str(path)
+
+
+# Per module, not per session: while it runs, Playwright's event loop blocks any other.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium. If there is none, a test fails in CI and is skipped elsewhere."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        missing = "no chromium, chromium-browser or google-chrome on the path"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

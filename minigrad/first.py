@@ -1,0 +1,68 @@
+"""The whole idea of reverse-mode differentiation in thirty lines. Read this before `tape.py`.
+
+A *rule* computes a value from arrays and returns it together with one
+*pullback* per operand: the function that turns the gradient of the value into
+the gradient of that operand. The rules have the format of those in `ops/`.
+
+`backward` visits the nodes from the newest to the oldest and sums the
+gradients that arrive at each node. It relies on one fact: a node is created
+after its operands, so the order of creation is a topological order. When a
+node is visited, all nodes that use it have been visited, and its gradient is
+complete.
+
+Visiting the operands depth first, without such an order, is wrong:
+
+    b = a + a
+    c = b + b        dc/da = 4
+
+c sends its gradient, 1, to b. Depth first, b passes this 1 on to a, twice,
+before c has sent the second 1 to b. When that one arrives, the gradient of b
+is 2, and b passes 2 on to a, twice. The sum at a is 1 + 1 + 2 + 2 = 6.
+
+`tape.py` has the same loop. It also handles broadcasting, dtypes, operands
+that need no gradient, arrays that change, and errors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+clock = itertools.count()
+
+
+class Node:
+    """An array, the (operand, pullback) pairs that lead back from it, and its gradient."""
+
+    def __init__(self, value: Any, edges: Iterable[tuple[Node, Callable[..., Any]]] = ()) -> None:
+        self.value, self.edges, self.order = np.asarray(value), list(edges), next(clock)
+        self.grad: np.ndarray | None = None
+
+
+def operation(rule: Callable[..., Any]) -> Callable[..., Node]:
+    """Turn a rule over arrays into a function over nodes that records the pullbacks."""
+
+    def apply(*operands: Node) -> Node:
+        value, *pullbacks = rule(*(x.value for x in operands))
+        return Node(value, zip(operands, pullbacks, strict=True))
+
+    return apply
+
+
+def backward(root: Node) -> None:
+    """Set `grad` of every node that `root`, a scalar, was computed from."""
+    gradients = {root: np.ones_like(root.value)}
+    while gradients:
+        node = max(gradients, key=lambda node: node.order)  # the newest
+        node.grad = g = gradients.pop(node)
+        for operand, pullback in node.edges:
+            p = pullback(g)
+            gradients[operand] = gradients[operand] + p if operand in gradients else p
+
+
+# Two rules. `minigrad.ops` has all of them.
+add = operation(lambda a, b: (a + b, lambda g: g, lambda g: g))
+multiply = operation(lambda a, b: (a * b, lambda g: g * b, lambda g: g * a))
