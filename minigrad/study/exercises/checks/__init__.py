@@ -1,0 +1,43 @@
+"""The check of each exercise: a function of the learner's module that raises `Wrong`, or returns what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from .core import Part, check_parts
+from .graph import BACKWARD
+from .optimizers import ADAM, SGD
+from .rules import BROADCASTING, CROSS_ENTROPY, MATMUL, SOFTMAX, SQUARE
+from .scalars import PREDICT, SLOPE
+from .training import check_digits, check_mnist, check_xor
+
+PARTS: dict[str, tuple[Part, ...]] = {
+    "01_slope": SLOPE,
+    "02_predict": PREDICT,
+    "03_square": SQUARE,
+    "04_backward": BACKWARD,
+    "05_broadcasting": BROADCASTING,
+    "06_matmul": MATMUL,
+    "07_softmax": SOFTMAX,
+    "08_cross_entropy": CROSS_ENTROPY,
+    "09_sgd": SGD,
+    "10_adam": ADAM,
+}
+
+
+def _of_parts(parts: tuple[Part, ...]) -> Callable[[Any], str]:
+    def check(module: Any) -> str:
+        check_parts(module, parts)
+        return ""
+
+    return check
+
+
+CHECKS: Mapping[str, Callable[[ModuleType], str]] = {
+    **{name: _of_parts(parts) for name, parts in PARTS.items()},
+    "11_xor": check_xor,
+    "12_digits": check_digits,
+    "13_mnist": check_mnist,
+}

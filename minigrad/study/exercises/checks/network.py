@@ -1,0 +1,76 @@
+"""The networks of the exercises 11 to 13, built from `minigrad.first`: what the learner's functions must compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .... import first
+from .rules import adjoint_of_shape, loss_of, one_hot, softmax_of
+
+Node = first.Node
+Weights = dict[str, Any]  # nodes by name
+
+
+@first.operation
+def add(a: Any, b: Any) -> tuple[Any, ...]:
+    return a + b, lambda g: adjoint_of_shape(g, a.shape), lambda g: adjoint_of_shape(g, b.shape)
+
+
+@first.operation
+def matmul(a: Any, b: Any) -> tuple[Any, ...]:
+    return a @ b, lambda g: g @ b.T, lambda g: a.T @ g
+
+
+@first.operation
+def tanh(x: Any) -> tuple[Any, ...]:
+    y = np.tanh(x)
+    return y, lambda g: g * (1 - y * y)
+
+
+@first.operation
+def relu(x: Any) -> tuple[Any, ...]:
+    return np.maximum(x, 0), lambda g: g * (x > 0)
+
+
+@first.operation
+def identity(x: Any) -> tuple[Any, ...]:
+    return x, lambda g: g
+
+
+@first.operation
+def mean_square(x: Any) -> tuple[Any, ...]:
+    return (x * x).mean(), lambda g: g * 2 * x / x.size
+
+
+def two_layers(weights: Weights, x: Any, activation: Callable[..., Any], biases: bool = True, last: bool = False) -> Any:
+    """Return the output of the network.
+
+    Args:
+        weights: w1, b1, w2 and b2.
+        x: a node (n, inputs).
+        activation: of the hidden layer.
+        biases: whether b1 and b2 are added.
+        last: whether the activation is applied to the output as well.
+    """
+    hidden, w2 = matmul(x, weights["w1"]), weights["w2"]
+    hidden = activation(add(hidden, weights["b1"]) if biases else hidden)
+    output = add(matmul(hidden, w2), weights["b2"]) if biases else matmul(hidden, w2)
+    return activation(output) if last else output
+
+
+def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
+    """Return the loss of a node of logits."""
+
+    def rule(z: np.ndarray) -> tuple[Any, ...]:
+        return loss_of(z, labels), lambda g: g * (softmax_of(z) - one_hot(z, labels)) / len(z)
+
+    return first.operation(rule)(logits)
+
+
+def module(**functions: Any) -> SimpleNamespace:
+    """Return what stands in for a learner's module."""
+    return SimpleNamespace(Node=Node, **functions)

@@ -1,0 +1,254 @@
+"""The checks of 09 sgd and 10 adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..outcome import Wrong
+from .core import Case, Mistake, Outputs, Part
+
+
+class Parameter:
+    """A value and its gradient."""
+
+    def __init__(self, value: Any, grad: Any = None) -> None:
+        self.value, self.grad = value, grad
+
+
+class Base:
+    """What the optimizers of this file share."""
+
+    def __init__(self, parameters: list[Parameter], lr: float) -> None:
+        self.parameters, self.lr = parameters, lr
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+
+Update = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+
+
+def sgd(update: Update) -> SimpleNamespace:
+    """Return a module whose SGD computes the new value by `update`, from the value, the gradient and the learning rate."""
+
+    class SGD(Base):
+        def step(self) -> None:
+            for p in self.parameters:
+                if p.grad is not None:
+                    p.value = update(p.value, p.grad, self.lr)
+
+    return SimpleNamespace(SGD=SGD)
+
+
+def run_steps(optimizer: Any, parameters: list[Parameter], gradients: list[list[Any]]) -> Outputs:
+    """Take one step per list of gradients, and return all values."""
+    outputs: Outputs = {}
+    for step, row in enumerate(gradients, 1):
+        for p, g in zip(parameters, row, strict=True):
+            p.grad = None if g is None else g.copy()
+        optimizer.step()
+        for i, (p, g) in enumerate(zip(parameters, row, strict=True)):
+            outputs[f"the value of parameter {i} after step {step}"] = np.array(p.value)
+            if g is not None and (p.grad is None or not np.array_equal(p.grad, g)):
+                raise Wrong(
+                    f"step() changes the grad of parameter {i}.",
+                    hint="step only reads the gradients. zero_grad removes them. Compute without -=, += or *= on grad.",
+                )
+    return outputs
+
+
+def call_sgd(module: Any, values: list[Any], gradients: list[list[Any]], lr: float) -> Outputs:
+    parameters = [Parameter(value) for value in values]
+    optimizer = module.SGD(parameters, lr)
+    outputs = run_steps(optimizer, parameters, gradients)
+    optimizer.zero_grad()
+    return outputs | {f"the grad of parameter {i} after zero_grad()": p.grad for i, p in enumerate(parameters)}
+
+
+def sgd_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for shapes, lr in (([(3,)], 0.5), ([(2, 3), (1,), ()], 0.1)):
+        values = [rng.normal(size=shape) for shape in shapes]
+        gradients = [[np.asarray(rng.normal(size=shape)) for shape in shapes] for _ in range(2)]
+        yield Case({"values": values, "gradients": gradients, "lr": lr}, shown=len(shapes) == 1)
+    value = np.array([1.0, 2.0])
+    yield Case({"values": [value, value + 1], "gradients": [[None, value]], "lr": 0.1})
+
+
+class Recorder(Base):
+    """An optimizer of its own for `train_step`: plain gradient descent."""
+
+    def step(self) -> None:
+        for p in self.parameters:
+            if p.grad is not None:
+                p.value = p.value - self.lr * p.grad
+
+
+def call_train_step(module: Any, start: np.ndarray, lr: float) -> Outputs:
+    """Minimise the sum of p^2 / 2, whose gradient is p, for three steps."""
+    p = Parameter(start)
+    optimizer, outputs = Recorder([p], lr), {}
+
+    def backward() -> None:
+        p.grad = p.value.copy() if p.grad is None else p.grad + p.value
+
+    for step in (1, 2, 3):
+        module.train_step(optimizer, backward)
+        outputs[f"the value after train_step number {step}"] = np.array(p.value)
+    return outputs
+
+
+def order(*names: str) -> SimpleNamespace:
+    """Return a module whose train_step calls these methods."""
+
+    def train_step(optimizer: Any, backward: Callable[[], None]) -> None:
+        for name in names:
+            backward() if name == "backward" else getattr(optimizer, name)()
+
+    return SimpleNamespace(train_step=train_step)
+
+
+ZERO = "The gradients of the step before are still there, so that backward adds to them. Call zero_grad() first."
+SGD = (
+    Part(
+        ("SGD",),
+        call_sgd,
+        sgd(lambda w, g, lr: w - lr * g),
+        sgd_cases,
+        [
+            Mistake(sgd(lambda w, g, lr: w + lr * g), "The sign is wrong: subtract, because the gradient points uphill."),
+            Mistake(sgd(lambda w, g, lr: w - g), "The learning rate is missing: multiply grad by lr."),
+            Mistake(sgd(lambda w, g, lr: w), "The value has not changed. Assign to p.value, not to a variable of its own."),
+            Mistake(sgd(lambda w, g, lr: -lr * g), "Subtract lr * grad from the old value."),
+            Mistake(sgd(lambda w, g, lr: (1 - lr) * w), "lr is multiplied by the value. Multiply it by grad."),
+            Mistake(sgd(lambda w, g, lr: w - lr * g / max(len(g), 1) if g.ndim else w), "Do not divide by the length."),
+        ],
+        {"TypeError": "A parameter whose grad is None keeps its value: `if p.grad is not None`."},
+    ),
+    Part(
+        ("train_step",),
+        call_train_step,
+        order("zero_grad", "backward", "step"),
+        lambda rng: [Case({"start": rng.normal(size=3), "lr": 0.25})],
+        [
+            Mistake(order("backward", "step"), ZERO),
+            Mistake(order("backward", "zero_grad", "step"), "zero_grad() removes the gradients that step() needs: call it first."),
+            Mistake(order("zero_grad", "step", "backward"), "step() needs the gradients of backward(): call backward() before it."),
+            Mistake(order("step", "zero_grad", "backward"), "step() needs the gradients of backward(): call backward() before it."),
+            Mistake(order("step", "backward"), "step() needs the gradients of backward(). And zero_grad() must be called first."),
+            Mistake(order("zero_grad", "backward"), "The value has not changed: call step() at the end."),
+            Mistake(order("zero_grad", "backward", "backward", "step"), "backward() is called twice, which adds the gradient twice."),
+        ],
+    ),
+)  # fmt: skip
+
+
+# 10 adam
+
+
+def adam(
+    *,
+    m_factor: bool = True,
+    v_factor: bool = True,
+    m_correction: bool = True,
+    v_correction: bool = True,
+    kept: bool = False,
+    squared: bool = True,
+    inside: bool = False,
+    root: bool = True,
+    sign: float = -1.0,
+    swapped: bool = False,
+    momentless: bool = False,
+    count: Callable[[int, int, int], int] = lambda step, i, n: step,
+    shared: bool = False,
+) -> SimpleNamespace:
+    """Return a module with an Adam that deviates in what the arguments say.
+
+    Args:
+        m_factor, v_factor: whether the gradient is multiplied by 1 - beta in m and v.
+        m_correction, v_correction: whether m and v are divided by 1 - beta^t.
+        kept: whether the corrected averages replace m and v.
+        squared: whether v averages squares.
+        inside: whether eps is added below the square root.
+        root: whether the square root of v is taken.
+        sign: of the update.
+        swapped: whether beta1 and beta2 are exchanged.
+        momentless: whether grad is used in place of m_hat.
+        count: returns t for a step, the number of the parameter, and the number of parameters.
+        shared: whether all parameters of a shape share m and v.
+    """
+
+    class Adam(Base):
+        def __init__(
+            self, parameters: list[Parameter], lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+        ) -> None:
+            super().__init__(parameters, lr)
+            self.betas, self.eps, self.steps = (beta2, beta1) if swapped else (beta1, beta2), eps, 0
+            self.m: dict[Any, Any] = {}
+            self.v: dict[Any, Any] = {}
+
+        def step(self) -> None:
+            self.steps += 1
+            for i, p in enumerate(self.parameters):
+                key, (b1, b2), g, t = p.value.shape if shared else i, self.betas, p.grad, count(self.steps, i, len(self.parameters))
+                m = b1 * self.m.get(key, 0) + (1 - b1 if m_factor else 1) * g
+                v = b2 * self.v.get(key, 0) + (1 - b2 if v_factor else 1) * (g * g if squared else g)
+                m_hat = m / (1 - b1**t) if m_correction else m
+                v_hat = v / (1 - b2**t) if v_correction else v
+                self.m[key], self.v[key] = (m_hat, v_hat) if kept else (m, v)
+                scale = np.sqrt(v_hat + self.eps) if inside else (np.sqrt(v_hat) if root else v_hat) + self.eps
+                p.value = p.value + sign * self.lr * (g if momentless else m_hat) / scale
+
+    return SimpleNamespace(Adam=Adam)
+
+
+def call_adam(module: Any, values: list[Any], gradients: list[list[Any]], **options: float) -> Outputs:
+    parameters = [Parameter(value) for value in values]
+    return run_steps(module.Adam(parameters, **options), parameters, gradients)
+
+
+def adam_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for shapes, options in (
+        ([(2,)], {"lr": 0.1, "beta1": 0.75, "beta2": 0.5, "eps": 0.125}),
+        ([(2, 3), (2, 3), (1,), ()], {"lr": 0.01}),
+    ):
+        values = [np.asarray(rng.normal(size=shape)) for shape in shapes]
+        gradients = [[np.asarray(rng.normal(size=shape)) for shape in shapes] for _ in range(4)]
+        yield Case({"values": values, "gradients": gradients, **options}, shown=len(shapes) == 1)
+
+
+T = "t counts the steps: add 1 to self.t once per call of step(), before the loop over the parameters."
+UNCORRECTED = "The bias correction is missing: divide m by 1 - beta1^t, and v by 1 - beta2^t."
+ADAM = (
+    Part(
+        ("Adam",),
+        call_adam,
+        adam(),
+        adam_cases,
+        [
+            Mistake(adam(m_correction=False, v_correction=False), UNCORRECTED),
+            Mistake(adam(m_correction=False), "The bias correction of m is missing: divide it by 1 - beta1^t."),
+            Mistake(adam(v_correction=False), "The bias correction of v is missing: divide it by 1 - beta2^t."),
+            Mistake(adam(kept=True), "Keep m and v without the correction: use new variables for m_hat and v_hat."),
+            Mistake(adam(squared=False), "v is the average of grad^2, and not of grad."),
+            Mistake(adam(inside=True), "Add eps to the square root: sqrt(v_hat) + eps, and not sqrt(v_hat + eps)."),
+            Mistake(adam(root=False), "Divide by the square root of v_hat, plus eps."),
+            Mistake(adam(sign=1.0), "The sign is wrong: subtract the step from the value."),
+            Mistake(adam(swapped=True), "beta1 belongs to m, and beta2 to v. They are exchanged."),
+            Mistake(adam(momentless=True), "The step is lr m_hat / ..., with the average in place of grad."),
+            Mistake(adam(m_factor=False), "In m, grad is multiplied by (1 - beta1)."),
+            Mistake(adam(v_factor=False), "In v, grad^2 is multiplied by (1 - beta2)."),
+            Mistake(adam(m_factor=False, v_factor=False), "grad is multiplied by (1 - beta1) in m, grad^2 by (1 - beta2) in v."),
+            Mistake(adam(count=lambda step, i, n: step - 1), f"{T} It is 1 in the first step, and not 0."),
+            Mistake(adam(count=lambda step, i, n: 1), T),
+            Mistake(adam(count=lambda step, i, n: step + 1), f"{T} It is 1 in the first step."),
+            Mistake(adam(count=lambda step, i, n: (step - 1) * n + i + 1), T),
+            Mistake(adam(shared=True), "Each parameter has averages of its own: self.m[i] and self.v[i]."),
+        ],
+        {"ZeroDivisionError": f"1 - beta^0 is 0. {T}"},
+    ),
+)  # fmt: skip

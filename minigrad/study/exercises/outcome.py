@@ -1,0 +1,59 @@
+"""The result of a check, which the checking process sends as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a check.
+
+    Attributes:
+        solved: whether the exercise is solved.
+        message: what is wrong, in a sentence; after success, what was reached, or nothing.
+        values: (name, text) pairs: the inputs of the case that failed, and the actual and the expected value.
+        hint: what the usual cause is; empty if it is not known.
+        trace: the lines of the learner's files at which an exception was raised, as (file, line, function, code).
+    """
+
+    solved: bool
+    message: str = ""
+    values: list[tuple[str, str]] = field(default_factory=list)
+    hint: str = ""
+    trace: list[tuple[str, int, str, str]] = field(default_factory=list)
+
+    def to_json(self) -> bytes:
+        """Return the outcome as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Outcome | None:
+        """Read an outcome; None if `data` is not one, since the learner's program may write to any file descriptor."""
+        try:
+            content: Any = json.loads(data)
+            values = [(str(name), str(text)) for name, text in content["values"]]
+            trace = [(str(file), int(line), str(function), str(code)) for file, line, function, code in content["trace"]]
+            return cls(content["solved"] is True, str(content["message"]), values, str(content["hint"]), trace)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+
+class Wrong(Exception):
+    """The learner's solution is wrong.
+
+    Args:
+        message: what is wrong, in a sentence.
+        values: see `Outcome`.
+        hint: see `Outcome`.
+    """
+
+    def __init__(self, message: str, values: list[tuple[str, str]] | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.values, self.hint = message, values or [], hint
+
+
+class TimeUp(BaseException):
+    """The time limit of a check is exceeded. A signal handler raises it; `except Exception` does not catch it."""

@@ -1,0 +1,22 @@
+"""06 matmul: the pullbacks of the matrix product.
+
+The product of a (n, k) and b (k, m) has the elements
+
+    value_ij = sum over l of a_il b_lj        (n, m)
+
+The loss depends on a_il through all elements of row i, whose gradients are g_ij:
+
+    d(loss)/d(a_il) = sum over j of g_ij b_lj
+    d(loss)/d(b_lj) = sum over i of g_ij a_il
+
+Write both sums as matrix products. x.T is the transpose of x.
+"""
+
+
+def matmul(a, b):
+    """Return (value, pullback of a, pullback of b) for the matrix product of a (n, k) and b (k, m).
+
+    Each pullback takes g, an array of shape (n, m). The first returns an
+    array of shape (n, k), the second one of shape (k, m).
+    """
+    return a @ b, lambda g: g @ b.T, lambda g: a.T @ g

@@ -1,0 +1,25 @@
+"""08 cross-entropy: the loss of a classifier.
+
+A network returns scores z (n, classes), the logits, for n images. labels (n,)
+are the right classes, as integers. With p = softmax of each row of z (see
+exercise 07), the loss is
+
+    loss = mean over the n rows of -ln p[row, label of the row]
+
+Compute -ln p_t as ln(sum over k of e^(z_k)) - z_t, after subtracting the
+largest element of each row, since p_t may be rounded to 0 and ln 0 is -inf.
+
+Its gradient is simple: d(loss)/dz = (p - 1 at the label) / n, which means
+that 1 is subtracted in each row at the position of its label.
+"""
+
+import numpy as np
+
+
+def cross_entropy(z, labels):
+    """Return (loss, pullback) for the mean cross-entropy of logits z (n, classes) and labels (n,).
+
+    loss is a number. The pullback takes g, a number, and returns an array of
+    z's shape. z and labels must not be changed. labels has no gradient.
+    """
+    raise NotImplementedError
