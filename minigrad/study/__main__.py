@@ -26,7 +26,7 @@ COMMANDS = {
 }
 # The module of each command, imported only when the command runs; its `main(argv)` gets the arguments after the command.
 MODULES = {"step": "step", "break": "breaking"}
-EXERCISES = "exercises"  # the module of all other commands; its `main(argv)` also gets the command
+EXERCISES = "exercises"  # the package of all other commands; its `main(argv)` also gets the command
 
 
 def main(argv: Sequence[str]) -> None:

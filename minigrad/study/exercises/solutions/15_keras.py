@@ -41,7 +41,7 @@ def train_step(weights, x, labels, lr):
         losses = keras.losses.sparse_categorical_crossentropy(labels, model(x), from_logits=True)
         loss = tf.reduce_mean(losses)
     variables = [hidden.kernel, hidden.bias, output.kernel, output.bias]
-    kernel1, bias1, kernel2, bias2 = (g.numpy() for g in tape.gradient(loss, [v.value for v in variables]))
+    kernel1, bias1, kernel2, bias2 = (g.numpy() for g in tape.gradient(loss, variables))
 
     gradients = {
         "hidden.0.weight": kernel1.T,

@@ -7,8 +7,8 @@ labels, 0 to 9. The network has one hidden layer:
     logits = hidden w2 + b2          (n, 10)
 
 One epoch uses every image once, in batches, in a new random order. At least
-95 % of the test images, which `train` does not get, must be classified
-correctly. 20 epochs with batches of 32 and Adam(..., lr=0.003) are enough.
+88 % of the test images, which `train` does not get, must be classified
+correctly. 30 epochs with hidden = 64, batches of 32 and lr = 0.005 are enough.
 """
 
 import numpy as np

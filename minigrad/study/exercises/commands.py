@@ -1,0 +1,280 @@
+"""The commands on the exercises: start, next, check, hint, solution and reset."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ...runs.errors import UserError
+from ...runs.files import expand
+from . import feedback, folder, runner
+from .catalog import BY_NAME, EXERCISES, Exercise, find
+from .feedback import PROG, paragraph, say
+from .folder import Folder
+from .outcome import Outcome
+
+NAME = "the exercise: its name, such as 04_backward, or its number; by default the next one"
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run a command. `argv` is its name and its arguments.
+
+    Raises:
+        UserError: an argument is wrong, or there is no folder with exercises.
+        SystemExit: status 1 if an exercise is not solved; status 0 after --help.
+    """
+    name, *rest = argv
+    COMMANDS[name](rest)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def parse(command: str, description: str, argv: Sequence[str], argument: tuple[str, str, str] | None) -> str | None:
+    """Parse the argument of a command.
+
+    Args:
+        command: the command.
+        description: what it does.
+        argv: its arguments.
+        argument: the name of the argument, how often it is expected ("?": optional), and its help; None if there is none.
+    """
+    parser = Parser(prog=f"{PROG} {command}", description=description, allow_abbrev=False)
+    if argument:
+        name, count, text = argument
+        parser.add_argument(name, nargs=None if count == "1" else count, help=text)
+    options = vars(parser.parse_args(argv))
+    value = options.get(argument[0]) if argument else None
+    return None if value is None else str(value)
+
+
+# start
+
+
+def start(argv: Sequence[str]) -> None:
+    """Create a folder with the exercises, or add missing ones."""
+    description = "Create a folder with the exercises. In such a folder, add those that are missing."
+    given = parse("start", description, argv, ("DIR", "?", f"the folder; default {folder.DEFAULT}"))
+    path = expand(folder.DEFAULT if given is None else given)
+    known = (path / folder.MARKER).exists()
+    exercises, added = folder.start(path)
+    if not known:
+        say(f"{len(added)} exercises are in {path}/.", "bold")
+    else:
+        names = f": {', '.join(e.name for e in added)}" if added else ""
+        paragraph(f"{path}/ has the exercises already. {len(added)} were missing and were added{names}.", indent=0)
+    first = next((e for e in EXERCISES if not exercises.is_solved(e)), EXERCISES[0])
+    say()
+    say(f"1. Open {path / first.file} in an editor. The task is at the top of the file.")
+    say("2. Replace " + ("each `...` by a number." if first.name == "02_predict" else "`raise NotImplementedError` by your code."))
+    say(f"3. Check it:  {PROG} check")
+    say()
+    for command, text in (
+        ("next", "the next exercise, and where to read about it"),
+        ("check", "check your solutions, up to the first that is wrong"),
+        ("hint", "a hint for the next exercise"),
+        ("solution 01", "the solution of an exercise"),
+        ("reset 01", "start an exercise anew; a copy of your file is kept"),
+    ):
+        say(f"{PROG} {command:<12} {text}", "", 2)
+    say()
+    paragraph(
+        f"The commands work in {path}/ and in the folder that contains it. Each exercise needs only earlier ones."
+        " The guide, docs/study/ in the repository, explains what each of them needs."
+        if path.name == folder.DEFAULT
+        else f"The commands work in {path}/: begin with cd {path}. Each exercise needs only earlier ones. The guide,"
+        " docs/study/ in the repository, explains what each of them needs.",
+        indent=0,
+    )
+
+
+# next and check
+
+
+def here() -> Folder:
+    """Return the learner's folder, with a path that is short to read."""
+    found = folder.find(Path.cwd())
+    return Folder(Path(os.path.relpath(found.path)), found.solved)
+
+
+def next_(argv: Sequence[str]) -> None:
+    """Show the next exercise."""
+    parse("next", "Show the first exercise that is not solved.", argv, None)
+    exercises = here()
+    for exercise in EXERCISES:
+        if exercises.is_solved(exercise):
+            continue
+        if exercises.is_unchanged(exercise) or not check_one(exercises, exercise, quiet=True):
+            show_task(exercises, exercise)
+            return
+    feedback.progress(exercises)
+    feedback.all_solved()
+
+
+def show_task(exercises: Folder, exercise: Exercise) -> None:
+    """Print the task of an exercise."""
+    feedback.heading(exercise)
+    say()
+    for line in (ast.get_docstring(ast.parse(exercise.stub)) or "").split("\n"):
+        say(line, "", 2 if line else 0)
+    say()
+    say(f"Your file:  {exercises.file(exercise)}")
+    say(f"The text:   docs/study/{exercise.chapter}.md in the repository")
+    say(f"Check it:   {PROG} check")
+    feedback.progress(exercises)
+
+
+def check(argv: Sequence[str]) -> None:
+    """Check one exercise, or all up to the first that is not solved."""
+    description = (
+        "Check an exercise. Without a name, check from the first one to the first that is not solved; files that have"
+        " not changed since they were checked are not checked again."
+    )
+    name = parse("check", description, argv, ("NAME", "?", "the exercise, such as 04_backward or 4; by default see above"))
+    exercises = here()
+    if name is not None:
+        passed = check_one(exercises, find(name))
+    else:
+        passed = all(exercises.is_solved(exercise) or check_one(exercises, exercise) for exercise in EXERCISES)
+    feedback.progress(exercises)
+    left = next((e for e in EXERCISES if not exercises.is_solved(e)), None)
+    if left is None:
+        feedback.all_solved()
+    elif passed:
+        say(f"Next: {left.name}, see {PROG} next")
+    if not passed:
+        raise SystemExit(1)
+
+
+def check_one(exercises: Folder, exercise: Exercise, quiet: bool = False) -> bool:
+    """Check an exercise, record and print the outcome.
+
+    Args:
+        exercises: the learner's folder.
+        exercise: the exercise.
+        quiet: whether to print nothing if it is not solved.
+
+    Returns:
+        Whether it is solved.
+    """
+    need_libraries(exercise)
+    digest = exercises.digest(exercise)
+    outcome, seconds = unmet(exercises, exercise), 0.0
+    if outcome is None:
+        printed: list[str] = []
+        outcome, seconds = runner.run(exercise, exercises.file(exercise), printed.append if quiet else show_printed())
+    if exercises.digest(exercise) == digest:  # the file was not changed meanwhile
+        exercises.record(exercise, digest if outcome.solved else None)
+    if outcome.solved:
+        feedback.solved(exercise, outcome, seconds)
+    elif not quiet:
+        feedback.failed(exercise, outcome)
+        feedback.after_failure(exercise)
+    return outcome.solved
+
+
+def unmet(exercises: Folder, exercise: Exercise) -> Outcome | None:
+    """Return the failure of an exercise that imports one that is not solved; None if all are."""
+    for name in exercise.needs:
+        if not exercises.is_solved(BY_NAME[name]):
+            return Outcome(
+                False,
+                f"{exercise.name} imports your solution of {name}, which is not solved, or has changed since it was checked.",
+                hint=f"Solve it first: {PROG} check {name}",
+            )
+    return None
+
+
+def need_libraries(exercise: Exercise) -> None:
+    """Check that the libraries of an exercise are installed.
+
+    Raises:
+        UserError: one of them is not.
+    """
+    for library in exercise.requires:
+        if importlib.util.find_spec(library) is None:
+            raise UserError(
+                f"{exercise.name}: needs {library}, which is not installed; expected pip install '.[{exercise.extra}]' first"
+            )
+
+
+def show_printed() -> Callable[[str], None]:
+    """Return a function that prints a line of the learner's program, with a heading before the first one."""
+    lines = 0
+
+    def show(line: str) -> None:
+        nonlocal lines
+        if not lines:
+            say("Your program prints:", "dim")
+        lines += 1
+        say(f"  | {line}")
+
+    return show
+
+
+# hint, solution and reset
+
+
+def named_or_next(exercises: Folder, name: str | None) -> Exercise:
+    """Return the exercise of that name, or the first that is not solved; the last one if all are solved."""
+    if name is not None:
+        return find(name)
+    return next((e for e in EXERCISES if not exercises.is_solved(e)), EXERCISES[-1])
+
+
+def hint(argv: Sequence[str]) -> None:
+    """Print the hint of an exercise."""
+    name = parse("hint", "Print a hint.", argv, ("NAME", "?", NAME))
+    exercise = named_or_next(here(), name)
+    feedback.heading(exercise)
+    for text in exercise.hint.strip().split("\n\n"):
+        say()
+        if text.startswith("    "):
+            for line in text.split("\n"):
+                say(line)
+        else:
+            paragraph(text)
+    say()
+    say(f"The text:      docs/study/{exercise.chapter}.md in the repository", "dim", 2)
+    say(f"The solution:  {PROG} solution {exercise.name}", "dim", 2)
+
+
+def solution(argv: Sequence[str]) -> None:
+    """Print the solution of an exercise; nothing else, so that it can be written to a file."""
+    name = parse("solution", "Print the solution. Your file is not changed.", argv, ("NAME", "?", NAME))
+    print(named_or_next(here(), name).solution, end="")
+
+
+def reset(argv: Sequence[str]) -> None:
+    """Restore an exercise."""
+    description = "Restore an exercise as it was at the start. A copy of your file is kept."
+    name = parse("reset", description, argv, ("NAME", "1", "the exercise, such as 04_backward or 4"))
+    exercises, exercise = here(), find(str(name))
+    file = exercises.file(exercise)
+    missing = not file.exists()
+    backup = exercises.reset(exercise)
+    if backup is not None:
+        say(f"{file} is as at the start. Your version is kept as {backup.name}.")
+    elif missing:
+        say(f"{file} did not exist, and is restored.")
+    else:
+        say(f"{file} is as at the start already.")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "start": start,
+    "next": next_,
+    "check": check,
+    "hint": hint,
+    "solution": solution,
+    "reset": reset,
+}
