@@ -80,7 +80,9 @@ def _compare(step: Step, inputs: int, hidden: int, classes: int) -> float:
         return max(pair.gap for pair in divergence.tensor_pairs(expected, actual))
     message = found.sentence.removesuffix(found.explanation or "").strip()
     size = ("network", f"{inputs} inputs, {hidden} hidden units, {classes} classes, batches of {BATCH_SIZES}")
-    raise Wrong(message[0].upper() + message[1:], [size], found.explanation or _explain(expected, actual, weights, batches))
+    raise Wrong(
+        message[0].upper() + message[1:], [size], found.explanation or _explain(expected, actual, weights, batches)
+    )
 
 
 def record(step: Step, weights: Weights, batches: list[Batch]) -> Recording:
@@ -126,7 +128,11 @@ def _call(step: Step, weights: Weights, x: np.ndarray, labels: np.ndarray) -> tu
 
 def _check_arrays(name: str, arrays: Any) -> None:
     if not isinstance(arrays, Mapping) or set(arrays) != set(NAMES):
-        keys = f"a dict with the keys {', '.join(map(str, arrays))}" if isinstance(arrays, Mapping) else type(arrays).__name__
+        keys = (
+            f"a dict with the keys {', '.join(map(str, arrays))}"
+            if isinstance(arrays, Mapping)
+            else type(arrays).__name__
+        )
         raise Wrong(f"{name} is {keys}; expected a dict with the keys {', '.join(NAMES)}.")
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
@@ -170,13 +176,21 @@ def _own_mistakes(weights: Weights, x: np.ndarray, labels: np.ndarray) -> Iterat
     """Yield (hint, loss, gradients, new weights) of each mistake; those that a mistake does not determine are left out."""
     loss, gradients, _ = by_hand.gradients(weights, x, labels)
     yield "ReLU is missing after the hidden layer.", _linear(weights, x, labels, RATE)[0], {}, {}
-    transposed, hint = _transposed(weights), "Weights are used in the wrong layout: (outputs, inputs) must be transposed for Keras."
+    transposed, hint = (
+        _transposed(weights),
+        "Weights are used in the wrong layout: (outputs, inputs) must be transposed for Keras.",
+    )
     if all(transposed[name].shape == w.shape for name, w in weights.items()):
         both, _, _ = by_hand.gradients(transposed, x, labels)
         yield hint, both, {}, {}
     turned = "A gradient is transposed: it must have the shape of its weight, (outputs, inputs)."
     yield turned, loss, _transposed(gradients), {}
-    yield "The sign is wrong: subtract lr * gradient.", loss, gradients, {n: w + RATE * gradients[n] for n, w in weights.items()}
+    yield (
+        "The sign is wrong: subtract lr * gradient.",
+        loss,
+        gradients,
+        {n: w + RATE * gradients[n] for n, w in weights.items()},
+    )
     yield "The learning rate is missing.", loss, gradients, {n: w - gradients[n] for n, w in weights.items()}
     flipped = {n: w - RATE * gradients[n] for n, w in weights.items()}
     yield "A new weight is transposed: return it in the layout of weights.", loss, gradients, _transposed(flipped)
@@ -193,7 +207,9 @@ def _explain(expected: Recording, actual: Recording, weights: Weights, batches: 
     # Weights and gradients of shape (n, m) in place of (m, n) end the recording; the rest must be close.
     tensors = [(actual.tensors[key], value) for key, value in expected.tensors.items() if key in actual.tensors]
     if len(tensors) == len(expected.tensors) and all(_near(a, e, ROUNDED) for a, e in tensors):
-        return "The numbers agree to float32 only: somewhere, float64 is rounded. Check the dtype of each array and layer."
+        return (
+            "The numbers agree to float32 only: somewhere, float64 is rounded. Check the dtype of each array and layer."
+        )
     return ""
 
 

@@ -51,6 +51,12 @@ def test_the_wheel_holds_data_recipes_template_and_licences(tmp_path: Path) -> N
         "compare/report/pad.html.jinja",
         *(f"compare/report/{name}.js" for name in ("pad", "pad_image", "pad_network", "pad_view")),
         *(f"compare/programs/{path.name}" for path in (ROOT / "examples/programs").glob("*.py")),
+        *(
+            f"minigrad/study/exercises/{path.parent.name}/{path.name}"
+            for folder in ("stubs", "solutions", "hints")
+            for path in (ROOT / "minigrad/study/exercises" / folder).iterdir()
+            if path.is_file()
+        ),
         *(f"{package}/py.typed" for package in ("minigrad", "lightning_module", "keras_model", "compare")),
     }
     assert wanted <= names

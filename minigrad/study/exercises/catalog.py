@@ -95,4 +95,6 @@ def find(text: str) -> Exercise:
             return exercise
     similar = difflib.get_close_matches(name, [n for e in EXERCISES for n in (e.name, e.name[3:])], n=1)
     suggestion = f"; did you mean {similar[0]}?" if similar else ""
-    raise UserError(f"{text!r} is not an exercise; expected a number from 1 to 15, or a name such as 01_slope{suggestion}")
+    raise UserError(
+        f"{text!r} is not an exercise; expected a number from 1 to 15, or a name such as 01_slope{suggestion}"
+    )

@@ -75,15 +75,18 @@ def start(argv: Sequence[str]) -> None:
     first = next((e for e in EXERCISES if not exercises.is_solved(e)), EXERCISES[0])
     say()
     say(f"1. Open {path / first.file} in an editor. The task is at the top of the file.")
-    say("2. Replace " + ("each `...` by a number." if first.name == "02_predict" else "`raise NotImplementedError` by your code."))
+    say(
+        "2. Replace "
+        + ("each `...` by a number." if first.name == "02_predict" else "`raise NotImplementedError` by your code.")
+    )
     say(f"3. Check it:  {PROG} check")
     say()
     for command, text in (
-        ("next", "the next exercise, and where to read about it"),
-        ("check", "check your solutions, up to the first that is wrong"),
+        ("next", "the task of the next exercise"),
+        ("check", "check up to the first that is not solved"),
         ("hint", "a hint for the next exercise"),
         ("solution 01", "the solution of an exercise"),
-        ("reset 01", "start an exercise anew; a copy of your file is kept"),
+        ("reset 01", "undo your changes; a copy is kept"),
     ):
         say(f"{PROG} {command:<12} {text}", "", 2)
     say()
@@ -139,7 +142,9 @@ def check(argv: Sequence[str]) -> None:
         "Check an exercise. Without a name, check from the first one to the first that is not solved; files that have"
         " not changed since they were checked are not checked again."
     )
-    name = parse("check", description, argv, ("NAME", "?", "the exercise, such as 04_backward or 4; by default see above"))
+    name = parse(
+        "check", description, argv, ("NAME", "?", "the exercise, such as 04_backward or 4; by default see above")
+    )
     exercises = here()
     if name is not None:
         passed = check_one(exercises, find(name))

@@ -124,7 +124,9 @@ def start(path: Path) -> tuple[Folder, list[Exercise]]:
         except UserError:
             folder.save()  # a damaged marker file: the exercises are checked again
     elif path.is_dir() and any(path.iterdir()):
-        raise UserError(f"{path}: the folder is not empty, and not one with exercises; expected a new or an empty folder")
+        raise UserError(
+            f"{path}: the folder is not empty, and not one with exercises; expected a new or an empty folder"
+        )
     else:
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)

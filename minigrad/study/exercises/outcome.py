@@ -35,7 +35,9 @@ class Outcome:
         try:
             content: Any = json.loads(data)
             values = [(str(name), str(text)) for name, text in content["values"]]
-            trace = [(str(file), int(line), str(function), str(code)) for file, line, function, code in content["trace"]]
+            trace = [
+                (str(file), int(line), str(function), str(code)) for file, line, function, code in content["trace"]
+            ]
             return cls(content["solved"] is True, str(content["message"]), values, str(content["hint"]), trace)
         except (ValueError, KeyError, TypeError, RecursionError):
             return None

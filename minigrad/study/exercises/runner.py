@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -22,12 +23,18 @@ from .outcome import Outcome
 GRACE = 5  # seconds after the time limit in which the process can report where it was
 MOST_LINES, LONGEST_LINE = 40, 200  # of what the learner's program prints
 MOST_BYTES = 1 << 20  # of a report
+LIBRARY_LOG = re.compile(
+    rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|I0000 "
+)  # TensorFlow writes them at its start
 ONE_CORE = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    "1",
 )
 
 
-def run(exercise: Exercise, file: Path, show: Callable[[str], None], seconds: int | None = None) -> tuple[Outcome, float]:
+def run(
+    exercise: Exercise, file: Path, show: Callable[[str], None], seconds: int | None = None
+) -> tuple[Outcome, float]:
     """Check a learner's file.
 
     Args:
@@ -70,12 +77,19 @@ def run(exercise: Exercise, file: Path, show: Callable[[str], None], seconds: in
 def _environment() -> dict[str, str]:
     """Return the environment of the checking process: one core, and this minigrad, wherever it was imported from."""
     path = [str(Path(minigrad.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
     plain = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"}
     return {**os.environ, **ONE_CORE, **quiet, **plain}
 
 
-def _follow(process: subprocess.Popen[bytes], reader: int, deadline: float, show: Callable[[str], None]) -> bytes | None:
+def _follow(
+    process: subprocess.Popen[bytes], reader: int, deadline: float, show: Callable[[str], None]
+) -> bytes | None:
     """Return the report; None if there is none at the deadline. Shows the output meanwhile."""
     assert process.stdout is not None
     output, printed = process.stdout.fileno(), Printed(show)
@@ -97,7 +111,9 @@ def _follow(process: subprocess.Popen[bytes], reader: int, deadline: float, show
                 if not data:
                     selector.unregister(key.fd)
             if reader not in selector.get_map() and process.poll() is not None:
-                with suppress(OSError):  # what was printed before the end; a process that it started may keep the pipe open
+                with suppress(
+                    OSError
+                ):  # what was printed before the end; a process that it started may keep the pipe open
                     os.set_blocking(output, False)
                     printed.add(os.read(output, 1 << 16))
                 break
@@ -126,6 +142,8 @@ class Printed:
             self.show(f"... and {self.lines - MOST_LINES:,} more lines")
 
     def _line(self, line: bytes) -> None:
+        if LIBRARY_LOG.match(line):
+            return
         self.lines += 1
         if self.lines <= MOST_LINES:
             text = printable(line.decode("utf-8", "replace").expandtabs(4).rstrip("\r"))

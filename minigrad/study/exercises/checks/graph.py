@@ -65,7 +65,9 @@ def graph_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case({"graph": Described(graph)} | leaves)
     names = [f"x{i}" for i in range(3001)]
     long: Graph = [(new, "+", (old, "b")) for old, new in zip(["a", *names], names, strict=False)]
-    yield Case({"graph": Described(long, "a + b + b + b + ..., 3001 times"), "a": two, "b": np.array(1.0)}, replay=False)
+    yield Case(
+        {"graph": Described(long, "a + b + b + b + ..., 3001 times"), "a": two, "b": np.array(1.0)}, replay=False
+    )
     deep: Graph = [(new, "+", (old, old)) for old, new in zip(["a", *names[:59]], names[:60], strict=True)]
     text = "x0 = a + a, x1 = x0 + x0, ..., x59: 2^60 paths lead from x59 to a, but there are only 61 nodes"
     yield Case({"graph": Described(deep, text), "a": two}, replay=False)

@@ -46,7 +46,9 @@ def mean_square(x: Any) -> tuple[Any, ...]:
     return (x * x).mean(), lambda g: g * 2 * x / x.size
 
 
-def two_layers(weights: Weights, x: Any, activation: Callable[..., Any], biases: bool = True, last: bool = False) -> Any:
+def two_layers(
+    weights: Weights, x: Any, activation: Callable[..., Any], biases: bool = True, last: bool = False
+) -> Any:
     """Return the output of the network.
 
     Args:

@@ -184,7 +184,12 @@ def adam(
 
     class Adam(Base):
         def __init__(
-            self, parameters: list[Parameter], lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+            self,
+            parameters: list[Parameter],
+            lr: float = 0.001,
+            beta1: float = 0.9,
+            beta2: float = 0.999,
+            eps: float = 1e-8,
         ) -> None:
             super().__init__(parameters, lr)
             self.betas, self.eps, self.steps = (beta2, beta1) if swapped else (beta1, beta2), eps, 0
@@ -194,7 +199,12 @@ def adam(
         def step(self) -> None:
             self.steps += 1
             for i, p in enumerate(self.parameters):
-                key, (b1, b2), g, t = p.value.shape if shared else i, self.betas, p.grad, count(self.steps, i, len(self.parameters))
+                key, (b1, b2), g, t = (
+                    p.value.shape if shared else i,
+                    self.betas,
+                    p.grad,
+                    count(self.steps, i, len(self.parameters)),
+                )
                 m = b1 * self.m.get(key, 0) + (1 - b1 if m_factor else 1) * g
                 v = b2 * self.v.get(key, 0) + (1 - b2 if v_factor else 1) * (g * g if squared else g)
                 m_hat = m / (1 - b1**t) if m_correction else m

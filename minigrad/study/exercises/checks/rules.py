@@ -133,8 +133,16 @@ def adjoint(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def unbroadcast_cases(rng: np.random.Generator) -> Iterator[Case]:
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]
     shapes = [((4, 3), (3,)), ((4, 3), (4, 1)), ((4, 3), (1, 3)), ((3, 3), (3,)), ((2, 3), ()), ((2, 3), (1, 1))]
-    shapes += [((2, 3), (2, 3)), ((2, 4, 3), (4, 1)), ((2, 4, 3), (2, 1, 3)), ((1, 3), (3,)), ((1, 3), (1, 3)), ((), ())]
+    shapes += [
+        ((2, 3), (2, 3)),
+        ((2, 4, 3), (4, 1)),
+        ((2, 4, 3), (2, 1, 3)),
+        ((1, 3), (3,)),
+        ((1, 3), (1, 3)),
+        ((), ()),
+    ]
     for before, shape in shapes:
         yield Case({"g": rng.normal(size=before), "shape": shape})
 
@@ -169,9 +177,15 @@ UNBROADCAST = [
     (lambda g, shape: g.mean(axis=all_axes(g, shape)).reshape(shape), MEAN),
     (added_axes_only, ADDED_ONLY),
     (lambda g, shape: g.sum(axis=all_axes(g, shape)), KEEP),
-    (lambda g, shape: g.sum(axis=repeated_axes(g, shape), keepdims=True), "Sum over the axes that were added at the front."),
+    (
+        lambda g, shape: g.sum(axis=repeated_axes(g, shape), keepdims=True),
+        "Sum over the axes that were added at the front.",
+    ),
     (lambda g, shape: g[(0,) * (g.ndim - len(shape))], FIRST),
-    (lambda g, shape: np.full(shape, g.sum()), "This is the sum of all elements. Sum over some axes only: sum(axis=...)."),
+    (
+        lambda g, shape: np.full(shape, g.sum()),
+        "This is the sum of all elements. Sum over some axes only: sum(axis=...).",
+    ),
     (lambda g, shape: g.sum(axis=-1), "The wrong axis is summed: new axes are at the front, with numbers from 0."),
 ]
 

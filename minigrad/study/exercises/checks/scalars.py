@@ -100,7 +100,9 @@ SLOPE = (
             Mistake(target(slope=lambda f, x, h: (f(x) - f(x - h)) / h), BOTH_SIDES),
             Mistake(target(slope=lambda f, x, h: (f(x + h) - f(x - h)) / h), TWO_H),
             Mistake(target(slope=lambda f, x, h: (f(x + h) - f(x)) / (2 * h)), BOTH_SIDES),
-            Mistake(target(slope=lambda f, x, h: (f(x + h) - f(x - h)) / 2 * h), "/ 2 * h multiplies by h: write / (2 * h)."),
+            Mistake(
+                target(slope=lambda f, x, h: (f(x + h) - f(x - h)) / 2 * h), "/ 2 * h multiplies by h: write / (2 * h)."
+            ),
             Mistake(target(slope=lambda f, x, h: (f(x - h) - f(x + h)) / (2 * h)), SIGN),
         ),
         rtol=1e-8,
@@ -141,10 +143,25 @@ QUESTIONS: list[Question] = [
         "y = 5 * (x + 2), at x = 1",
         lambda x: 5 * (x + 2),
         1.0,
-        {15: "This is y itself. The slope says how much y grows per unit of x.", 7: "(x + 2)' is 1, and 5 multiplies it."},
+        {
+            15: "This is y itself. The slope says how much y grows per unit of x.",
+            7: "(x + 2)' is 1, and 5 multiplies it.",
+        },
     ),
-    ("dy_da_2", "y = a * b, at a = 2, b = 7", lambda a: a * 7, 2.0, {2: "This is dy/db: dy/da is the other factor, b."}),
-    ("dy_db_2", "y = a * b, at a = 2, b = 7", lambda b: 2 * b, 7.0, {7: "This is dy/da: dy/db is the other factor, a."}),
+    (
+        "dy_da_2",
+        "y = a * b, at a = 2, b = 7",
+        lambda a: a * 7,
+        2.0,
+        {2: "This is dy/db: dy/da is the other factor, b."},
+    ),
+    (
+        "dy_db_2",
+        "y = a * b, at a = 2, b = 7",
+        lambda b: 2 * b,
+        7.0,
+        {7: "This is dy/da: dy/db is the other factor, a."},
+    ),
     (
         "dy_dx_3",
         "u = 3 * x, y = u^2, at x = 1",
@@ -207,7 +224,6 @@ QUESTIONS: list[Question] = [
         },
     ),
 ]
-
 
 
 def _question(name: str, expression: str, f: Callable[[float], float], x: float, mistakes: dict[float, str]) -> Part:

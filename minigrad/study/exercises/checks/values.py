@@ -31,7 +31,13 @@ def difference(actual: Any, expected: Any, rtol: float, atol: float) -> Differen
         return Difference("is not filled in yet.", [])
     array = _as_array(actual)
     if array is None:
-        kind = "a list" if isinstance(actual, (list, tuple)) else "None" if actual is None else f"a {type(actual).__name__}"
+        kind = (
+            "a list"
+            if isinstance(actual, (list, tuple))
+            else "None"
+            if actual is None
+            else f"a {type(actual).__name__}"
+        )
         return Difference(f"is {kind}; expected {'a number' if np.ndim(expected) == 0 else 'an array'}.", [])
     expected = np.asarray(expected)
     arrays = [("yours", show(actual)), ("expected", show(expected))] if expected.ndim or array.ndim else []
