@@ -20,8 +20,8 @@ import numpy as np
 from minigrad import by_hand, ops
 from minigrad.classifier import Classifier
 from minigrad.recipes import Recipe
-from minigrad.study.exercises.outcome import Wrong
-from minigrad.study.exercises.worker import describe, serve
+from minigrad.study.exercises.outcome import Wrong, describe
+from minigrad.study.exercises.worker import serve
 from minigrad.training import build_optimizer
 
 from . import divergence, tolerances

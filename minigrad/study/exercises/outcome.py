@@ -50,12 +50,21 @@ class Wrong(Exception):
         message: what is wrong, in a sentence.
         values: see `Outcome`.
         hint: see `Outcome`.
+        certain: whether a known mistake gives the same numbers, so that no other case says more.
     """
 
-    def __init__(self, message: str, values: list[tuple[str, str]] | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, values: list[tuple[str, str]] | None = None, hint: str = "", certain: bool = False
+    ) -> None:
         super().__init__(message)
-        self.message, self.values, self.hint = message, values or [], hint
+        self.message, self.values, self.hint, self.certain = message, values or [], hint, certain
 
 
 class TimeUp(BaseException):
     """The time limit of a check is exceeded. A signal handler raises it; `except Exception` does not catch it."""
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and the message of an exception, as the last line of a traceback has them."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}".rstrip(". ") if text else type(error).__name__

@@ -16,10 +16,10 @@ from types import FrameType, ModuleType
 
 from ...runs.signals import end_with_parent
 from .loading import load
-from .outcome import Outcome, TimeUp, Wrong
+from .outcome import Outcome, TimeUp, Wrong, describe
 
 Check = Callable[[ModuleType], str]  # raises Wrong, or returns what was reached
-MEMORY = 8 << 30  # bytes of address space, so that a list that grows without end does not stop the machine
+MEMORY = 4 << 30  # bytes of address space, so that a list that grows without end does not stop the machine
 LAST_LINES = 4  # of a trace
 
 
@@ -38,12 +38,6 @@ def examine(path: Path, check: Check) -> Outcome:
         return _syntax_error(error, path)
     except BaseException as error:  # the learner's file may raise anything, also SystemExit
         return Outcome(False, f"{describe(error)}.", [], "", _trace(error, path.parent))
-
-
-def describe(error: BaseException) -> str:
-    """Return the type and the message of an exception, as the last line of a traceback has them."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}".rstrip(". ") if text else type(error).__name__
 
 
 def _trace(error: BaseException | None, folder: Path) -> list[tuple[str, int, str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..outcome import Wrong
+from ..outcome import Wrong, describe
 from . import values
 from .values import show
 
@@ -72,25 +72,38 @@ def check_parts(module: Any, parts: Iterable[Part]) -> None:
     """Check all parts of an exercise.
 
     Raises:
-        Wrong: a result is wrong. Of several failures of a part, the first one with a hint is reported.
+        Wrong: a result is wrong. Of several failures of a part, the first one that a known mistake explains is reported.
     """
     for part in parts:
         for name in part.names:
             if not hasattr(module, name):
                 raise Wrong(f"The file does not define {name!r}.", hint=f"Keep the name {name!r} of the exercise.")
         first: Wrong | None = None
+        mistakes = list(part.mistakes)
         for case in part.cases(np.random.default_rng(0)):
             try:
-                _check_case(part, case, module)
+                _check_case(part, case, module, mistakes)
+                mistakes = [mistake for mistake in mistakes if not _is_excluded(part, case, mistake)]
             except Wrong as wrong:
-                if wrong.hint:
+                if wrong.certain:
                     raise
                 first = first or wrong
         if first:
             raise first
 
 
-def _check_case(part: Part, case: Case, module: Any) -> None:
+def _call(part: Part, case: Case, target: Any) -> Outputs | None:
+    """Return the outputs of the right target or of a mistake; None if it is not possible with this case."""
+    try:
+        with np.errstate(all="ignore"):
+            return part.call(target, **copy.deepcopy(case.inputs))
+    except Exception:
+        if target is part.right:
+            raise
+        return None
+
+
+def _check_case(part: Part, case: Case, module: Any, mistakes: Sequence[Mistake]) -> None:
     inputs = copy.deepcopy(case.inputs)
     listed = [(name, show(value)) for name, value in case.inputs.items()] if case.shown else []
     try:
@@ -100,16 +113,24 @@ def _check_case(part: Part, case: Case, module: Any) -> None:
     except NotImplementedError:
         raise
     except Exception as error:
-        from ..worker import describe
-
         raise Wrong(f"{describe(error)}.", listed, part.hints.get(type(error).__name__, "")) from error
     _check_unchanged(case.inputs, inputs)
-    with np.errstate(all="ignore"):
-        expected = part.call(part.right, **copy.deepcopy(case.inputs))
+    expected = _call(part, case, part.right) or {}
     for label, value in expected.items():
         if problem := values.difference(actual.get(label), value, part.rtol, part.atol):
-            hint = _hint(part, case, label, actual.get(label), value)
-            raise Wrong(f"{label} {problem.sentence}", listed + problem.values, hint)
+            hint = _hint(part, case, mistakes, label, actual, expected)
+            raise Wrong(f"{label} {problem.sentence}", listed + problem.values, hint, certain=bool(hint))
+
+
+def _same(part: Part, a: Outputs, b: Outputs, labels: Iterable[str]) -> bool:
+    return all(values.difference(a.get(label), b.get(label), part.rtol, part.atol) is None for label in labels)
+
+
+def _is_excluded(part: Part, case: Case, mistake: Mistake) -> bool:
+    """Return whether this case, which the learner has passed, would have failed with the mistake."""
+    wrong = _call(part, case, mistake.target) if case.replay else None
+    right = _call(part, case, part.right) or {}
+    return wrong is not None and not _same(part, wrong, right, right)
 
 
 def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -122,15 +143,14 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
             )
 
 
-def _hint(part: Part, case: Case, label: str, actual: Any, expected: Any) -> str:
-    """Return the hint of the first mistake that gives the learner's result, and not the right one."""
-    for mistake in part.mistakes if case.replay else ():
-        try:
-            with np.errstate(all="ignore"):
-                wrong = part.call(mistake.target, **copy.deepcopy(case.inputs)).get(label)
-        except Exception:  # a mistake may not be possible with these shapes
+def _hint(part: Part, case: Case, mistakes: Sequence[Mistake], label: str, actual: Outputs, expected: Outputs) -> str:
+    """Return the hint of the mistake that gives the learner's results, or at least the one at `label`, which is wrong."""
+    partly = ""
+    for mistake in mistakes if case.replay else ():
+        wrong = _call(part, case, mistake.target)
+        if wrong is None or not _same(part, actual, wrong, [label]) or _same(part, wrong, expected, [label]):
             continue
-        same = values.difference(actual, wrong, part.rtol, part.atol) is None
-        if same and values.difference(wrong, expected, part.rtol, part.atol) is not None:
+        if _same(part, actual, wrong, expected):
             return mistake.hint
-    return ""
+        partly = partly or mistake.hint
+    return partly

@@ -113,6 +113,10 @@ def order(*names: str) -> SimpleNamespace:
 
 
 ZERO = "The gradients of the step before are still there, so that backward adds to them. Call zero_grad() first."
+UNMOVED = (
+    "The value has not changed: there is no gradient when step() is called, or it is not called."
+    " The order is: zero_grad(), backward(), step()."
+)
 SGD = (
     Part(
         ("SGD",),
@@ -136,11 +140,9 @@ SGD = (
         lambda rng: [Case({"start": rng.normal(size=3), "lr": 0.25})],
         [
             Mistake(order("backward", "step"), ZERO),
-            Mistake(order("backward", "zero_grad", "step"), "zero_grad() removes the gradients that step() needs: call it first."),
-            Mistake(order("zero_grad", "step", "backward"), "step() needs the gradients of backward(): call backward() before it."),
-            Mistake(order("step", "zero_grad", "backward"), "step() needs the gradients of backward(): call backward() before it."),
+            Mistake(order("zero_grad", "step", "backward"), UNMOVED),
+            Mistake(order("step", "zero_grad", "backward"), "step() uses the gradients of the step before: call it after backward()."),
             Mistake(order("step", "backward"), "step() needs the gradients of backward(). And zero_grad() must be called first."),
-            Mistake(order("zero_grad", "backward"), "The value has not changed: call step() at the end."),
             Mistake(order("zero_grad", "backward", "backward", "step"), "backward() is called twice, which adds the gradient twice."),
         ],
     ),

@@ -42,12 +42,10 @@ def call_rule(name: str, pullbacks: tuple[str, ...], module: Any, g: Any, **oper
             raise Wrong(f"The pullback of {operand} is {brief(pullback)}; expected a function of g.", hint=NO_TUPLE)
         for again in ("", ", called again,"):  # a pullback that changes an array it needs fails the second time
             passed = np.array(g)
-            gradient = outputs[f"{label}{again}"] = _plain(pullback(passed))
+            outputs[f"{label}{again}"] = _plain(pullback(passed))
             if not np.array_equal(passed, g):
                 values = [("g before", show(g)), ("g after", show(passed))]
                 raise Wrong(f"{label} changes its argument g.", values, "Compute a new array, without *=, += or -=.")
-            if again and outputs[label] is gradient:
-                outputs[label] = np.array(gradient)
     return outputs
 
 
@@ -242,8 +240,8 @@ MATMUL = (
         ("a", "b"),
         matmul_cases,
         [
-            (lambda a, b: (a * b, None, None), "* multiplies element by element. The matrix product is @."),
-            (lambda a, b: (b @ a, None, None), "The factors are in the wrong order: the value is a @ b."),
+            (lambda a, b: (a * b, lambda g: g @ b.T, lambda g: a.T @ g), "* multiplies element by element. The matrix product is @."),
+            (lambda a, b: (b @ a, lambda g: g @ b.T, lambda g: a.T @ g), "The factors are in the wrong order: the value is a @ b."),
             (lambda a, b: (a @ b, lambda g: g @ b, lambda g: a @ g), f"A transpose is missing: {A}; {B}."),
             (lambda a, b: (a @ b, lambda g: b.T @ g, lambda g: g @ a.T), f"The order is wrong: {A}; {B}."),
             (lambda a, b: (a @ b, lambda g: a.T @ g, lambda g: g @ b.T), "The two pullbacks are exchanged: a's is the first."),
@@ -272,19 +270,23 @@ def softmax_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def softmax_rule(
-    value: Callable[[np.ndarray], Any] = softmax_of, pullback: Callable[[Any, Any], Any] = lambda p, g: g
+    value: Callable[[np.ndarray], Any] = softmax_of, pullback: Callable[[Any, Any], Any] | None = None
 ) -> Rule:
-    """Return a rule; the pullback gets p and g."""
+    """Return a rule; the pullback gets p and g. What is not passed is right."""
 
     def rule(z: np.ndarray) -> tuple[Any, ...]:
         p = value(z)
-        return p, lambda g: pullback(p, g)
+        return p, lambda g: pullback(p, g) if pullback else p * (g - row_sum(g * p))
 
     return rule
 
 
 def row_sum(x: np.ndarray) -> Any:
     return x.sum(axis=1, keepdims=True)
+
+
+def shifted_exp(z: np.ndarray) -> Any:
+    return np.exp(z - z.max(axis=1, keepdims=True))
 
 
 def unshifted(z: np.ndarray) -> Any:
@@ -299,8 +301,9 @@ SOFTMAX = (
         softmax_cases,
         [
             (softmax_rule(lambda z: softmax_of(z, None)), "Each row has its own sum: sum(axis=1, keepdims=True)."),
+            (softmax_rule(lambda z: shifted_exp(z) / shifted_exp(z).sum()), "Each row has its own sum: sum(axis=1, keepdims=True)."),
             (softmax_rule(lambda z: softmax_of(z, 0)), "The columns add up to 1; the rows must. Sum over axis 1."),
-            (softmax_rule(lambda z: np.exp(z - z.max(axis=1, keepdims=True))), "Divide e^z by its sum over each row."),
+            (softmax_rule(shifted_exp), "Divide e^z by its sum over each row."),
             (softmax_rule(lambda z: z / row_sum(z)), "This is z divided by its sum. Take e^z first."),
             (softmax_rule(unshifted), "e^1000 is infinite, and inf / inf is not a number. Subtract each row's largest element."),
             (softmax_rule(pullback=lambda p, g: g * p * (1 - p)),
@@ -342,7 +345,8 @@ def by_label(p: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def wrong_loss(loss: Callable[[Any, Any], Any]) -> Rule:
-    return lambda z, labels: (loss(z, labels), lambda g: g)
+    """Return a rule with the right gradient of the right loss."""
+    return lambda z, labels: (loss(z, labels), lambda g: g * (softmax_of(z) - one_hot(z, labels)) / len(z))
 
 
 def wrong_gradient(gradient: Callable[[Any, Any, int, Any], Any]) -> Rule:
@@ -368,6 +372,8 @@ CROSS_ENTROPY = (
             (wrong_loss(lambda z, t: loss_of(softmax_of(z), t)), "softmax is applied twice: z are logits, use them as they are."),
             (wrong_loss(lambda z, t: -np.log(by_label(unshifted(z), t)).mean()),
              "e^1000 is infinite. Subtract each row's largest element, and compute ln(sum of e^z) - z_t."),
+            (wrong_loss(lambda z, t: (np.log(np.exp(z).sum(axis=1)) - by_label(z, t)).mean()),
+             "e^1000 is infinite. Subtract each row's largest element before you compute e^z."),
             (wrong_loss(lambda z, t: -np.log(by_label(softmax_of(z), t)).mean()),
              "p is rounded to 0 here, and -ln 0 is infinite. Compute ln(sum of e^z) - z_t instead."),
             (wrong_loss(lambda z, t: -np.log(softmax_of(z)).mean()), "Use only the element of each row at its label."),

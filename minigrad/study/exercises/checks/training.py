@@ -119,8 +119,8 @@ def late_loss(weights: Weights, loss_of: Callable[[], Any], update: Callable[[],
 
 
 CONSTANT = (
-    "The loss does not change. In every step: compute a new loss with loss_of, call backward(loss), and"
-    " optimizer.step(). A node that was computed before the loop keeps its old value."
+    "The weights do not change. In every step, compute a new loss with loss_of, and then call optimizer.zero_grad(),"
+    " backward(loss) and optimizer.step(), in this order. A node that was computed before the loop keeps its old value."
 )
 XOR = (
     Part(
@@ -149,7 +149,7 @@ XOR = (
         call_train,
         xor_train(right_loop),
         lambda rng: [
-            Case({"weights": random_weights(rng, 2, 4, 1), "lr": 0.25, "steps": n}, shown=False) for n in (1, 4)
+            Case({"weights": random_weights(rng, 2, 4, 1), "lr": 0.25, "steps": n}, shown=False) for n in (4, 1)
         ],
         [
             Mistake(xor_train(one_graph), CONSTANT),

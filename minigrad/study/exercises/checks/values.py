@@ -40,10 +40,12 @@ def difference(actual: Any, expected: Any, rtol: float, atol: float) -> Differen
         )
         return Difference(f"is {kind}; expected {'a number' if np.ndim(expected) == 0 else 'an array'}.", [])
     expected = np.asarray(expected)
+    if expected.dtype.kind not in "biuf":  # of a mistake
+        return Difference("is a number.", [])
     arrays = [("yours", show(actual)), ("expected", show(expected))] if expected.ndim or array.ndim else []
     if array.shape != expected.shape:
         return Difference(f"has the shape {array.shape}; expected {expected.shape}.", arrays)
-    wrong = ~np.isclose(array, expected, rtol, atol)
+    wrong = ~np.isclose(array, expected, rtol, atol, equal_nan=True)
     if not wrong.any():
         return None
     index = _worst(array, expected, wrong)
