@@ -113,8 +113,12 @@ def _call(step: Step, weights: Weights, x: np.ndarray, labels: np.ndarray) -> tu
         raise
     except Exception as error:
         hint = "Do the shapes agree? minigrad's weights are (outputs, inputs), and Keras's kernels (inputs, outputs)."
+        if "dtype" in str(error):
+            hint = "All arrays are float64: keep this dtype everywhere."
         shapes = [(name, str(w.shape)) for name, w in (weights | {"x": x}).items()]
-        raise Wrong(f"{describe(error)}.", shapes, hint if isinstance(error, ValueError) else "") from error
+        raise Wrong(
+            f"{describe(error)}.", shapes, hint if isinstance(error, ValueError) or "dtype" in str(error) else ""
+        ) from error
     if not isinstance(result, tuple) or len(result) != 3:
         kind = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
         raise Wrong(f"train_step returned {kind}; expected {RESULT}.", hint="return loss, gradients, new_weights")

@@ -153,12 +153,12 @@ def test_solutions_pass_and_stubs_fail(name: str, tmp_path: Path) -> None:
     [
         ("14", "cross_entropy(logits, torch", "cross_entropy(torch.softmax(logits, 1), torch", "through softmax"),
         ("14", "torch.tensor(labels))", 'torch.tensor(labels), reduction="sum")', "instead of averaged"),
-        ("14", "requires_grad=True)", "requires_grad=True, dtype=torch.float32)", ""),
+        ("14", "requires_grad=True)", "requires_grad=True, dtype=torch.float32)", "keep this dtype"),
         ("14", "torch.relu(functional", "(functional", "ReLU is missing"),
         ("15", 'activation="relu"', "activation=None", "ReLU is missing"),
         ("15", 'keras.config.set_floatx("float64")', "", "float32"),
         ("15", '["hidden.0.weight"].T', '["hidden.0.weight"]', "Do the shapes agree"),
-        ("15", "kernel1.T", "kernel1", ""),
+        ("15", "kernel1.T", "kernel1", "Do the shapes agree"),
         ("15", "tf.reduce_mean", "tf.reduce_sum", "instead of averaged"),
     ],
 )

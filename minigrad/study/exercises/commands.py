@@ -131,7 +131,7 @@ def show_task(exercises: Folder, exercise: Exercise) -> None:
         say(line, "", 2 if line else 0)
     say()
     say(f"Your file:  {exercises.file(exercise)}")
-    say(f"The text:   docs/study/{exercise.chapter}.md in the repository")
+    say(f"To read:    docs/study/{exercise.chapter}.md in the repository")
     say(f"Check it:   {PROG} check")
     feedback.progress(exercises)
 
@@ -249,7 +249,7 @@ def hint(argv: Sequence[str]) -> None:
         else:
             paragraph(text)
     say()
-    say(f"The text:      docs/study/{exercise.chapter}.md in the repository", "dim", 2)
+    say(f"To read:       docs/study/{exercise.chapter}.md in the repository", "dim", 2)
     say(f"The solution:  {PROG} solution {exercise.name}", "dim", 2)
 
 
@@ -268,7 +268,7 @@ def reset(argv: Sequence[str]) -> None:
     missing = not file.exists()
     backup = exercises.reset(exercise)
     if backup is not None:
-        say(f"{file} is as at the start. Your version is kept as {backup.name}.")
+        paragraph(f"{file} is as at the start. Your version is kept as {backup.name}.", indent=0)
     elif missing:
         say(f"{file} did not exist, and is restored.")
     else:

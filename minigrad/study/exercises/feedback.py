@@ -68,7 +68,7 @@ def after_failure(exercise: Exercise) -> None:
     """Print what to type after a failure."""
     say()
     say(f"A hint:    {PROG} hint {exercise.name}", "dim", 2)
-    say(f"The text:  docs/study/{exercise.chapter}.md in the repository", "dim", 2)
+    say(f"To read:   docs/study/{exercise.chapter}.md in the repository", "dim", 2)
 
 
 def progress(folder: Folder) -> None:

@@ -40,7 +40,11 @@ class Folder:
 
     def is_solved(self, exercise: Exercise) -> bool:
         """Return whether the exercise is solved, and its files are those that were checked."""
-        return self.solved.get(exercise.name) == self.digest(exercise)
+        recorded = self.solved.get(exercise.name)
+        try:
+            return recorded is not None and recorded == self.digest(exercise)
+        except UserError:  # a file is missing
+            return False
 
     def is_unchanged(self, exercise: Exercise) -> bool:
         """Return whether the learner's file is the stub."""

@@ -98,10 +98,12 @@ def _follow(
         selector.register(reader, selectors.EVENT_READ)
         selector.register(output, selectors.EVENT_READ)
         while selector.get_map():
-            events = selector.select(max(deadline - time.monotonic(), 0))
+            left = max(deadline - time.monotonic(), 0)
+            # After the report, a process that the program started may keep its output open.
+            events = selector.select(left if reader in selector.get_map() else min(left, 0.1))
             if not events and time.monotonic() >= deadline:
                 printed.end()
-                return None
+                return report or None
             for key, _ in events:
                 data = os.read(key.fd, 1 << 16)
                 if key.fd == output:

@@ -45,7 +45,7 @@ def call_backward(module: Any, graph: Described, **leaves: np.ndarray) -> Output
     module.backward(nodes[graph.graph[-1][0]])  # the second call replaces the gradients
     shown = nodes if len(nodes) < 20 else dict.fromkeys(leaves)
     gradients = {f"{name}.grad": nodes[name].grad for name in reversed(shown)}
-    return gradients | {"the grad of a node that the root does not depend on": unused.grad}
+    return gradients | {"The grad of a node that the root does not depend on": unused.grad}
 
 
 def graph_cases(rng: np.random.Generator) -> Iterator[Case]:

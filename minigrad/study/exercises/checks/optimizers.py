@@ -53,7 +53,7 @@ def run_steps(optimizer: Any, parameters: list[Parameter], gradients: list[list[
             p.grad = None if g is None else g.copy()
         optimizer.step()
         for i, (p, g) in enumerate(zip(parameters, row, strict=True)):
-            outputs[f"the value of parameter {i} after step {step}"] = np.array(p.value)
+            outputs[f"The value of parameter {i} after step {step}"] = np.array(p.value)
             if g is not None and (p.grad is None or not np.array_equal(p.grad, g)):
                 raise Wrong(
                     f"step() changes the grad of parameter {i}.",
@@ -67,7 +67,7 @@ def call_sgd(module: Any, values: list[Any], gradients: list[list[Any]], lr: flo
     optimizer = module.SGD(parameters, lr)
     outputs = run_steps(optimizer, parameters, gradients)
     optimizer.zero_grad()
-    return outputs | {f"the grad of parameter {i} after zero_grad()": p.grad for i, p in enumerate(parameters)}
+    return outputs | {f"The grad of parameter {i} after zero_grad()": p.grad for i, p in enumerate(parameters)}
 
 
 def sgd_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -98,7 +98,7 @@ def call_train_step(module: Any, start: np.ndarray, lr: float) -> Outputs:
 
     for step in (1, 2, 3):
         module.train_step(optimizer, backward)
-        outputs[f"the value after train_step number {step}"] = np.array(p.value)
+        outputs[f"The value after train_step number {step}"] = np.array(p.value)
     return outputs
 
 

@@ -35,7 +35,7 @@ def call_rule(name: str, pullbacks: tuple[str, ...], module: Any, g: Any, **oper
         kind = f"a tuple of {len(result)}" if isinstance(result, tuple) else brief(result)
         parts = ", ".join(["value", *(f"pullback of {x}" if len(pullbacks) > 1 else "pullback" for x in pullbacks)])
         raise Wrong(f"{call} returned {kind}; expected a tuple ({parts}).", hint=NO_TUPLE)
-    outputs = {f"the value of {call}": result[0]}
+    outputs = {f"The value of {call}": result[0]}
     for operand, pullback in zip(pullbacks, result[1:], strict=True):
         label = "pullback(g)" if len(pullbacks) == 1 else f"pullback(g) of {operand}"
         if not callable(pullback):
@@ -232,7 +232,7 @@ def matmul_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case({"g": rng.normal(size=(n, m)), "a": rng.normal(size=(n, k)), "b": rng.normal(size=(k, m))})
 
 
-A, B = "of a (n, k): g (n, m) times b^T (m, k)", "of b (k, m): a^T (k, n) times g (n, m)"
+PRODUCTS = "the gradient of a (n, k) is g (n, m) times b^T (m, k), that of b (k, m) is a^T (k, n) times g (n, m)."
 MATMUL = (
     rule_part(
         "matmul",
@@ -242,15 +242,15 @@ MATMUL = (
         [
             (lambda a, b: (a * b, lambda g: g @ b.T, lambda g: a.T @ g), "* multiplies element by element. The matrix product is @."),
             (lambda a, b: (b @ a, lambda g: g @ b.T, lambda g: a.T @ g), "The factors are in the wrong order: the value is a @ b."),
-            (lambda a, b: (a @ b, lambda g: g @ b, lambda g: a @ g), f"A transpose is missing: {A}; {B}."),
-            (lambda a, b: (a @ b, lambda g: b.T @ g, lambda g: g @ a.T), f"The order is wrong: {A}; {B}."),
+            (lambda a, b: (a @ b, lambda g: g @ b, lambda g: a @ g), f"A transpose is missing: {PRODUCTS}"),
+            (lambda a, b: (a @ b, lambda g: b.T @ g, lambda g: g @ a.T), f"The order is wrong: {PRODUCTS}"),
             (lambda a, b: (a @ b, lambda g: a.T @ g, lambda g: g @ b.T), "The two pullbacks are exchanged: a's is the first."),
             (lambda a, b: (a @ b, lambda g: (g @ b.T).T, lambda g: (a.T @ g).T), "The result is transposed."),
             (lambda a, b: (a @ b, lambda g: b.T, lambda g: a.T), NO_G),
-            (lambda a, b: (a @ b, lambda g: b @ g, lambda g: g @ a), f"The order and the transpose are wrong: {A}; {B}."),
+            (lambda a, b: (a @ b, lambda g: b @ g, lambda g: g @ a), f"The order and the transpose are wrong: {PRODUCTS}"),
             (lambda a, b: (a @ b, lambda g: g * b.T, lambda g: a.T * g), "* multiplies element by element. Use @."),
         ],
-        {"ValueError": f"Write down the shapes. Pullback {A}. Pullback {B}."},
+        {"ValueError": f"Write down the shapes: {PRODUCTS}"},
     ),
 )  # fmt: skip
 

@@ -59,8 +59,8 @@ def call_predict(target: Any, weights: Arrays, x: np.ndarray) -> Outputs:
 def call_train(target: Any, weights: Arrays, lr: float, steps: int) -> Outputs:
     trained = nodes(target, weights)
     losses = numbers(target.train(trained, target.Node(XOR_X), target.Node(XOR_Y), lr, steps), steps, "train")
-    outputs: Outputs = {f"the loss before step {i}": loss for i, loss in enumerate(losses, 1)}
-    return outputs | {f"the value of {name} after {steps} steps": np.array(p.value) for name, p in trained.items()}
+    outputs: Outputs = {f"The loss before step {i}": loss for i, loss in enumerate(losses, 1)}
+    return outputs | {f"The value of {name} after {steps} steps": np.array(p.value) for name, p in trained.items()}
 
 
 def xor_loss(weights: Weights, x: Any, y: Any) -> Any:
@@ -189,13 +189,14 @@ def call_minibatches(target: Any, n: int, batch_size: int) -> Outputs:
         raise Wrong(f"minibatches returned {brief(epochs[0])}; expected a list of index arrays.") from error
     first_sizes = np.array([batch.size for batch in batches[0]])
     outputs = {
-        "the number of batches": len(first_sizes),
-        "the size of each batch": first_sizes,
-        "the sorted indices of all batches": np.sort(orders[0]),
+        "The number of batches": len(first_sizes),
+        "The size of each batch": first_sizes,
+        "The sorted array of all indices": np.sort(orders[0]),
     }
     if n > 5:
-        outputs["(1 if the order is random)"] = int(not np.array_equal(orders[0], np.sort(orders[0])))
-        outputs["(1 if the order is a new one in the next epoch)"] = int(not np.array_equal(orders[0], orders[1]))
+        shuffled = [order for order in orders if not np.array_equal(order, np.sort(order))]
+        outputs["The number of epochs in random order, of 2,"] = len(shuffled)
+        outputs["The number of different orders in 2 epochs"] = 1 if np.array_equal(*orders) else 2
     return outputs
 
 
@@ -242,8 +243,8 @@ def network_cases(rng: np.random.Generator) -> Iterator[Case]:
 def call_fit(target: Any, weights: Arrays, x: np.ndarray, labels: np.ndarray, epochs: int, batch_size: int) -> Outputs:
     trained, steps = nodes(target, weights), epochs * -(-len(x) // batch_size)
     losses = target.fit(trained, x, labels, epochs, batch_size, 0.1, np.random.default_rng(0))
-    outputs: Outputs = {f"the loss of step {i}": loss for i, loss in enumerate(numbers(losses, steps, "fit"), 1)}
-    return outputs | {f"the value of {name} after {steps} steps": np.array(p.value) for name, p in trained.items()}
+    outputs: Outputs = {f"The loss of step {i}": loss for i, loss in enumerate(numbers(losses, steps, "fit"), 1)}
+    return outputs | {f"The value of {name} after {steps} steps": np.array(p.value) for name, p in trained.items()}
 
 
 def fitting(

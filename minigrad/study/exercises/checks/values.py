@@ -87,6 +87,8 @@ def brief(value: Any) -> str:
 
 def show(value: Any) -> str:
     """Return a value as it is listed below a failure."""
+    if isinstance(value, list) and value:
+        return "\n".join(show(item) for item in value)
     if isinstance(value, np.ndarray) and value.ndim:
         if value.size > SMALL:
             return f"an array of shape {value.shape}"
