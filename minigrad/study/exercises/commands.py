@@ -64,7 +64,8 @@ def start(argv: Sequence[str]) -> None:
     """Create a folder with the exercises, or add missing ones."""
     description = "Create a folder with the exercises. In such a folder, add those that are missing."
     given = parse("start", description, argv, ("DIR", "?", f"the folder; default {folder.DEFAULT}"))
-    path = expand(folder.DEFAULT if given is None else given)
+    inside = given is None and Path(folder.MARKER).exists()  # in the folder itself
+    path = Path() if inside else expand(folder.DEFAULT if given is None else given)
     known = (path / folder.MARKER).exists()
     exercises, added = folder.start(path)
     if not known:

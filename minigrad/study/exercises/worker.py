@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import sys
@@ -45,7 +44,7 @@ def _trace(error: BaseException | None, folder: Path) -> list[tuple[str, int, st
     """Return the lines of an exception's traceback that are in the learner's folder: the last ones of many."""
     frames = traceback.extract_tb(error.__traceback__) if error else []
     lines = [(Path(f.filename).name, f.lineno or 0, f.name, f.line or "") for f in frames if _is_in(f.filename, folder)]
-    once = [line for line, after in itertools.pairwise([*lines, None]) if after is None or line[:2] != after[:2]]
+    once = [line for i, line in enumerate(lines) if lines[i + 1 : i + 2] == [] or line[:2] != lines[i + 1][:2]]
     return once[-LAST_LINES:]  # a comprehension has a frame of its own, with the same line
 
 

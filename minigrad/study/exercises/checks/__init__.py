@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from .adam import ADAM
+from .broadcasting import BROADCASTING
 from .core import Part, check_parts
+from .cross_entropy import CROSS_ENTROPY
+from .digits import check_digits
 from .graph import BACKWARD
-from .optimizers import ADAM, SGD
-from .rules import BROADCASTING, CROSS_ENTROPY, MATMUL, SOFTMAX, SQUARE
-from .scalars import PREDICT, SLOPE
-from .training import check_digits, check_mnist, check_xor
+from .mnist import check_mnist
+from .predict import PREDICT
+from .products import MATMUL, SQUARE
+from .sgd import SGD
+from .slope import SLOPE
+from .softmax import SOFTMAX
+from .xor import check_xor
 
 PARTS: dict[str, tuple[Part, ...]] = {
     "01_slope": SLOPE,

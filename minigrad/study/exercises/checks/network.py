@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from .... import first
-from .rules import adjoint_of_shape, loss_of, one_hot, softmax_of
+from ..outcome import Wrong
+from .broadcasting import adjoint_of_shape
+from .cross_entropy import loss_of, one_hot
+from .softmax import softmax_of
+from .values import brief
 
 Node = first.Node
 Weights = dict[str, Any]  # nodes by name
+Arrays = dict[str, np.ndarray]
 
 
 @first.operation
@@ -76,3 +81,30 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
 def module(**functions: Any) -> SimpleNamespace:
     """Return what stands in for a learner's module."""
     return SimpleNamespace(Node=Node, **functions)
+
+
+def nodes(target: Any, arrays: Arrays) -> Weights:
+    """Return weights as nodes of the learner's engine."""
+    return {name: target.Node(array.copy()) for name, array in arrays.items()}
+
+
+def random_weights(rng: np.random.Generator, inputs: int, hidden: int, outputs: int) -> Arrays:
+    shapes = {"w1": (inputs, hidden), "b1": (hidden,), "w2": (hidden, outputs), "b2": (outputs,)}
+    return {name: rng.normal(0, 0.7, shape) for name, shape in shapes.items()}
+
+
+def value_of(result: Any, name: str) -> Any:
+    """Return the array of a node."""
+    if not hasattr(result, "value"):
+        raise Wrong(
+            f"{name} returned {brief(result)}; expected a node.", hint="Use the operations that take nodes, not +."
+        )
+    return result.value
+
+
+def numbers(losses: Any, count: int, name: str) -> np.ndarray:
+    """Return losses as an array."""
+    if not isinstance(losses, list) or len(losses) != count:
+        kind = f"a list of {len(losses)}" if isinstance(losses, list) else brief(losses)
+        raise Wrong(f"{name} returned {kind}; expected a list of {count} losses, one per step.")
+    return np.array([float(loss) for loss in losses])
