@@ -47,6 +47,25 @@ PLANTED: list[tuple[str, str, str, str]] = [
         "g.mean(axis=tuple(range(g.ndim - len(shape))))",
         "not averaged",
     ),
+    (
+        "04_backward",
+        """    waiting = {root: np.ones_like(root.value)}  # node: the sum of the gradients that have arrived
+    while waiting:
+        node = max(waiting, key=lambda node: node.order)
+        node.grad = waiting.pop(node)
+        for operand, pullback in node.edges:
+            contribution = pullback(node.grad)
+            waiting[operand] = waiting[operand] + contribution if operand in waiting else contribution
+""",
+        """    def visit(node, g):
+        node.grad = g if node.grad is None else node.grad + g
+        for operand, pullback in node.edges:
+            visit(operand, pullback(node.grad))
+
+    visit(root, np.ones_like(root.value))
+""",
+        "Visit the newest of the waiting nodes",
+    ),
     ("05_broadcasting", "return g.sum(axis=repeated, keepdims=True)", "return g", "Only the axes that were added"),
     ("05_broadcasting", "keepdims=True", "keepdims=False", "keepdims=True"),
     ("05_broadcasting", "lambda g: unbroadcast(g, b.shape)", "lambda g: g", "use unbroadcast"),

@@ -238,14 +238,16 @@ def test_start_writes_the_exercises_and_says_what_to_do_next(run: Study) -> None
     assert len(list(Path("exercises").glob("*.py"))) == 15
 
 
-def test_start_again_adds_only_what_is_missing(run: Study) -> None:
+def test_start_again_adds_only_what_is_missing(run: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     run("start", "here")
     Path("here/01_slope.py").write_text("mine")
     Path("here/04_backward.py").unlink()
     result = run("start", "here")
-    assert "1 were missing and were added: 04_backward" in " ".join(result.out.split())
+    assert "here/ has the exercises already. Added: 04_backward." in result.out
     assert Path("here/01_slope.py").read_text() == "mine"
     assert Path("here/04_backward.py").read_text() == find("4").stub
+    monkeypatch.chdir("here")
+    assert "This folder has the exercises already. None is missing." in run("start").out
 
 
 def test_start_refuses_a_folder_with_other_files(run: Study) -> None:

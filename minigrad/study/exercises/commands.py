@@ -71,8 +71,8 @@ def start(argv: Sequence[str]) -> None:
     if not known:
         say(f"{len(added)} exercises are in {path}/.", "bold")
     else:
-        names = f": {', '.join(e.name for e in added)}" if added else ""
-        paragraph(f"{path}/ has the exercises already. {len(added)} were missing and were added{names}.", indent=0)
+        names = f"Added: {', '.join(e.name for e in added)}" if added else "None is missing"
+        paragraph(f"{'This folder' if inside else f'{path}/'} has the exercises already. {names}.", indent=0)
     first = next((e for e in EXERCISES if not exercises.is_solved(e)), EXERCISES[0])
     say()
     say(f"1. Open {path / first.file} in an editor. The task is at the top of the file.")

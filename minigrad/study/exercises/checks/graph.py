@@ -34,15 +34,15 @@ class Described:
         return self.text
 
 
-def call_backward(module: Any, graph: Described, **leaves: np.ndarray) -> Outputs:
+def call_backward(module: Any, graph: Described, calls: int = 1, **leaves: np.ndarray) -> Outputs:
     """Build the graph from the leaves, call backward on its last node, and return all gradients."""
     operations = {name: module.operation(rule) for name, rule in RULES.items()}
     nodes = {name: module.Node(value) for name, value in leaves.items()}
     unused = module.Node(1.0)
     for name, rule, operands in graph.graph:
         nodes[name] = operations[rule](*(nodes[operand] for operand in operands))
-    module.backward(nodes[graph.graph[-1][0]])
-    module.backward(nodes[graph.graph[-1][0]])  # the second call replaces the gradients
+    for _ in range(calls):  # a second call replaces the gradients
+        module.backward(nodes[graph.graph[-1][0]])
     shown = nodes if len(nodes) < 20 else dict.fromkeys(leaves)
     gradients = {f"{name}.grad": nodes[name].grad for name in reversed(shown)}
     return gradients | {"The grad of a node that the root does not depend on": unused.grad}
@@ -63,6 +63,7 @@ def graph_cases(rng: np.random.Generator) -> Iterator[Case]:
     ]
     for graph, leaves in graphs:
         yield Case({"graph": Described(graph)} | leaves)
+    yield Case({"graph": Described(graphs[0][0]), "calls": 2} | graphs[0][1])
     names = [f"x{i}" for i in range(3001)]
     long: Graph = [(new, "+", (old, "b")) for old, new in zip(["a", *names], names, strict=False)]
     yield Case(

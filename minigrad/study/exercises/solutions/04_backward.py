@@ -49,6 +49,7 @@ def backward(root):
     root.value is a number (an array of shape ()). Each grad is an array of
     its node's shape. Earlier values of `grad` are replaced. Some pullbacks
     return g itself, so do not change gradients in place (with +=).
+    A graph may have thousands of nodes in a row: use a loop, not recursion.
     """
     waiting = {root: np.ones_like(root.value)}  # node: the sum of the gradients that have arrived
     while waiting:
