@@ -77,7 +77,7 @@
     rules[name] = {
       forward: (c) => `${c.y.t.symbol} = ${u.f(...pair(c).map((o) => o.t.symbol))}`,
       element: (c, j) => {
-        const shown = pair(c).map((o, k) => (k ? factor : factor)(o.v.at(operandIndex(c, o, j))));
+        const shown = pair(c).map((o) => factor(o.v.at(operandIndex(c, o, j))));
         return { terms: [{ tex: u.f(...shown), value: c.y.v.at(j) }] };
       },
       back: (c, label) => {
@@ -127,15 +127,16 @@
     broadcast_to: (c, j) => broadcastIndex(j, c.y.t.shape, c.o.a.t.shape),
     getitem: (c, j) => picked(c, j),
   };
-  // y[n] = a[n, label n]: the index that selects each image's own class. Other indices are not recorded.
+  // y[n] = a[rows[n], columns[n]], with an array of indices per axis. Other indices are not recorded.
   function picked(c, j) {
-    const [n, classes] = c.o.a.t.shape;
-    const own = c.labels && c.o.a.t.shape.length === 2 && c.y.t.shape.length === 1 && c.y.t.shape[0] === n;
-    return own ? j * classes + c.labels[j] : undefined;
+    const axes = c.o.a.t.shape.map((_, axis) => c.o[`index[${axis}]`]);
+    const plain = axes.length && axes.every((o) => o && o.t.shape.length === 1) && c.y.t.shape.length === 1;
+    return plain ? ravel(axes.map((o) => o.v.at(j)), c.o.a.t.shape) : undefined;
   }
   for (const [name, source] of Object.entries(MOVES)) {
     const operator = name === "transpose" ? (s) => `${s}^\\top` : (s) => `\\operatorname{${name.replace("_", "\\_")}}(${s})`;
     rules[name] = {
+      source,
       forward: (c) => (name === "getitem" && picked(c, 0) !== undefined
         ? `${named(c.y, "n")} = ${named(c.o.a, "n, t_n")}` : `${c.y.t.symbol} = ${operator(c.o.a.t.symbol)}`),
       element: (c, j) => {
