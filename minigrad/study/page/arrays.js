@@ -12,28 +12,37 @@
       : { zero: color("--cell-zero"), high: color("--cell-positive"), low: color("--cell-negative") };
   }
 
-  // How to place the elements: `tiles` of rows x columns cells, `across` of them side by side.
+  // How to place the elements: `tiles` of rows x columns cells, `across` of them side by side. A `transposed` pane has
+  // axis 0 from left to right. The cells of a pane are `width` x `height` pixels at most.
   function arrange(t, view, side, image) {
-    const shape = view.shape, last = shape[shape.length - 1] || 1;
-    const isImage = side && last === side[0] * side[1] && shape.length <= 2;
-    if (isImage) {
-      const one = t.batch, tiles = one ? 1 : product(shape.slice(0, -1));
-      return { tiles, rows: side[0], columns: side[1], first: one ? image * last : 0, across: tiles === 1 ? 1 : tiles <= 4 ? 2 : 5 };
+    const shape = view.shape, last = shape[shape.length - 1] || 1, outer = shape.slice(0, -1);
+    const panes = (...list) => list.map((pane) => ({ first: 0, tiles: 1, across: 1, ...pane }));
+    if (side && last === side[0] * side[1] && shape.length <= 2) {
+      const tiles = t.batch ? 1 : product(outer), across = tiles === 1 ? 1 : tiles <= 4 ? 2 : 5;
+      return panes({ tiles, rows: side[0], columns: side[1], first: t.batch ? image * last : 0, across });
     }
     if (shape.length > 2) {
-      const rows = shape[shape.length - 2], outer = shape.slice(0, -2), tiles = product(t.batch ? outer.slice(1) : outer);
-      const across = Math.ceil(Math.sqrt(tiles)), size = product(shape.slice(1));
-      return { tiles, rows, columns: last, first: t.batch ? image * size : 0, across };
+      const tiles = product(t.batch ? outer.slice(1, -1) : outer.slice(0, -1)), across = Math.ceil(Math.sqrt(tiles));
+      return panes({ tiles, rows: shape[shape.length - 2], columns: last, first: t.batch ? image * product(shape.slice(1)) : 0, across });
     }
-    if (shape.length === 2) return { tiles: 1, rows: shape[0], columns: last, first: 0, across: 1 };
-    const columns = last > 64 ? Math.ceil(Math.sqrt(last)) : last;
-    return { tiles: 1, rows: Math.ceil(last / columns), columns, first: 0, across: 1 };
+    const fold = (n) => (n > 40 ? Math.ceil(Math.sqrt(n)) : n);
+    if (shape.length === 2 && t.batch) {
+      const columns = fold(last), row = { rows: Math.ceil(last / columns), columns, first: image * last, count: last, caption: `image ${image}` };
+      const whole = { rows: last, columns: shape[0], transposed: true, cell: [Math.min(8, 300 / shape[0]), Math.min(8, 140 / last)], caption: "the batch" };
+      return view.row === null ? panes(row, whole) : panes(row);
+    }
+    if (shape.length === 2) return panes({ rows: shape[0], columns: last });
+    return panes({ rows: Math.ceil(last / fold(last)), columns: fold(last), count: last });
   }
+
+  const cellsOf = (a) => a.count || a.tiles * a.rows * a.columns;
+  const flatOf = (a, k) => (a.transposed ? (k % a.columns) * a.rows + Math.floor(k / a.columns) : a.first + k);
 
   // The position of a flat index in cells, or null if it is not shown.
   function place(a, flat, gap) {
-    const k = flat - a.first, size = a.rows * a.columns, tile = Math.floor(k / size);
-    if (k < 0 || tile >= a.tiles) return null;
+    const k = a.transposed ? (flat % a.rows) * a.columns + Math.floor(flat / a.rows) : flat - a.first;
+    if (k < 0 || k >= cellsOf(a)) return null;
+    const size = a.rows * a.columns, tile = Math.floor(k / size);
     const x = (tile % a.across) * (a.columns + gap), y = Math.floor(tile / a.across) * (a.rows + gap);
     return [x + (k % size) % a.columns, y + Math.floor((k % size) / a.columns)];
   }
@@ -55,23 +64,40 @@
       box.append(number);
       return box;
     }
-    const a = arrange(options.t, view, options.side, options.image);
-    const gap = a.tiles > 1 ? 1 : 0, down = Math.ceil(a.tiles / a.across);
-    const width = a.across * (a.columns + gap) - gap, height = down * (a.rows + gap) - gap;
-    const shown = [];
-    for (let k = 0; k < a.tiles * a.rows * a.columns && a.first + k < view.size; k++) shown.push(view.at(a.first + k));
-    const values = shown.filter((x) => x !== undefined), [low, high] = range(values);
-    if (!values.length) {
+    const panes = arrange(options.t, view, options.side, options.image), values = [];
+    for (const a of panes) {
+      for (let k = 0; k < cellsOf(a); k++) values.push(view.at(flatOf(a, k)));
+    }
+    const [low, high] = range(values.filter((x) => x !== undefined));
+    if (low > high) {
       box.append(element("p", "soft", "Recorded for another image of the batch only."));
       return box;
     }
-    const canvas = document.createElement("canvas");
+    for (const a of panes) {
+      if (panes.length > 1) box.append(element("p", "pane", a.caption));
+      box.append(pane(a, options, low, high));
+    }
+    box.append(legend(low, high, options.kind));
+    if (options.selected !== undefined && options.readout !== false) {
+      const index = unravel(options.selected, view.shape).join(", ");
+      const readout = element("p", "readout", element("span", "soft", `[${index}] `));
+      readout.append(span(view.at(options.selected), options.name || "selected"));
+      box.append(readout);
+    }
+    return box;
+  }
+
+  function pane(a, options, low, high) {
+    const { view, label } = options, canvas = document.createElement("canvas");
+    const gap = a.tiles > 1 ? 1 : 0, width = a.across * (a.columns + gap) - gap, height = Math.ceil(a.tiles / a.across) * (a.rows + gap) - gap;
     canvas.setAttribute("role", "img");
     canvas.tabIndex = 0;
-    canvas.setAttribute("aria-label", `${label}, ${view.shape.join(" by ")}, from ${text(low)} to ${text(high)}. Arrow keys select an element.`);
-    const cell = Math.max(1, Math.min(28, (options.width || 264) / width, (options.height || 300) / height));
-    canvas.style.width = `${Math.round(cell * width)}px`;
-    canvas.style.aspectRatio = `${width} / ${height}`;
+    const part = a.caption ? `, ${a.caption}` : "";
+    canvas.setAttribute("aria-label", `${label}${part}, ${view.shape.join(" by ")}, from ${text(low)} to ${text(high)}. Arrow keys select an element.`);
+    const largest = Math.max(1, Math.min(28, (options.width || 264) / width, (options.height || 300) / height));
+    const cell = a.cell || [largest, largest];
+    canvas.style.width = `${Math.round(cell[0] * width)}px`;
+    canvas.style.aspectRatio = `${cell[0] * width} / ${cell[1] * height}`;
     draw(canvas, { view, a, gap, width, height, cell, low, high, kind: options.kind, selected: options.selected });
     canvas.addEventListener("click", (event) => {
       const bounds = canvas.getBoundingClientRect();
@@ -90,34 +116,29 @@
         if (flat !== null) { options.select(flat, true); break; }
       }
     });
-    box.append(canvas, legend(low, high, options.kind));
-    if (options.selected !== undefined && options.readout !== false) {
-      const index = unravel(options.selected, view.shape).join(", ");
-      const readout = element("p", "readout", element("span", "soft", `[${index}] `));
-      readout.append(span(view.at(options.selected), options.name || "selected"));
-      box.append(readout);
-    }
-    return box;
+    return canvas;
   }
 
   function hit(a, gap, x, y, view) {
     const column = Math.floor(x / (a.columns + gap)), row = Math.floor(y / (a.rows + gap));
     const dx = x - column * (a.columns + gap), dy = y - row * (a.rows + gap), tile = row * a.across + column;
     if (x < 0 || y < 0 || dx >= a.columns || dy >= a.rows || column >= a.across || tile >= a.tiles) return null;
-    const flat = a.first + tile * a.rows * a.columns + dy * a.columns + dx;
-    return flat < view.size && view.at(flat) !== undefined ? flat : null;
+    const k = tile * a.rows * a.columns + dy * a.columns + dx;
+    if (k >= cellsOf(a)) return null;
+    const flat = flatOf(a, k);
+    return view.at(flat) === undefined ? null : flat;
   }
 
   function draw(canvas, p) {
-    const { zero, high, low } = palette(p.kind), top = Math.max(Math.abs(p.low), Math.abs(p.high)) || 1;
-    const scale = Math.max(1, Math.round(p.cell * Math.min(2, window.devicePixelRatio || 1)));
-    canvas.width = p.width * scale;
-    canvas.height = p.height * scale;
-    const small = new ImageData(p.width, p.height), a = p.a;
-    for (let k = 0; k < a.tiles * a.rows * a.columns; k++) {
-      const x = a.first + k < p.view.size ? p.view.at(a.first + k) : undefined;
+    const { zero, high, low } = palette(p.kind), top = Math.max(Math.abs(p.low), Math.abs(p.high)) || 1, a = p.a;
+    const [sx, sy] = p.cell.map((size) => Math.max(1, Math.round(size * Math.min(2, window.devicePixelRatio || 1))));
+    canvas.width = p.width * sx;
+    canvas.height = p.height * sy;
+    const small = new ImageData(p.width, p.height);
+    for (let k = 0; k < cellsOf(a); k++) {
+      const flat = flatOf(a, k), x = p.view.at(flat);
       if (x === undefined) continue;
-      const [column, row] = place(a, a.first + k, p.gap), t = Math.min(1, Math.abs(x) / top), end = x < 0 ? low : high;
+      const [column, row] = place(a, flat, p.gap), t = Math.min(1, Math.abs(x) / top), end = x < 0 ? low : high;
       const at = (row * p.width + column) * 4;
       for (let rgb = 0; rgb < 3; rgb++) small.data[at + rgb] = zero[rgb] + t * (end[rgb] - zero[rgb]);
       small.data[at + 3] = 255;
@@ -129,14 +150,18 @@
     pen.imageSmoothingEnabled = false;
     pen.drawImage(buffer, 0, 0, canvas.width, canvas.height);
     const spot = p.selected === undefined ? null : place(a, p.selected, p.gap);
-    if (!spot) return;
-    // A dark and a light ring, so that one of them contrasts with the cell.
-    const margin = Math.max(2, scale * 0.12), [x, y] = [spot[0] * scale, spot[1] * scale], extra = scale < 10 ? 4 : 0;
-    for (const [ring, offset] of [["--ring-outer", 0], ["--ring-inner", margin]]) {
-      pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue(ring);
-      pen.lineWidth = margin;
-      const inset = margin / 2 + offset - extra;
-      pen.strokeRect(x + inset, y + inset, scale - 2 * inset, scale - 2 * inset);
+    if (spot) ring(pen, spot[0] * sx, spot[1] * sy, sx, sy);
+  }
+
+  // A dark and a light ring around a cell, so that one of them contrasts with it; outside of a small cell.
+  function ring(pen, x, y, width, height) {
+    const style = getComputedStyle(document.documentElement), line = Math.max(1.5, Math.min(3, Math.min(width, height) * 0.12));
+    const out = Math.min(width, height) < 14 ? 2 * line + 1 : 0;
+    for (const [name, offset] of [["--ring-outer", 0], ["--ring-inner", line]]) {
+      const inset = line / 2 + offset - out;
+      pen.strokeStyle = style.getPropertyValue(name);
+      pen.lineWidth = line;
+      pen.strokeRect(x + inset, y + inset, width - 2 * inset, height - 2 * inset);
     }
   }
 

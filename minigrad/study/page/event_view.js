@@ -99,6 +99,15 @@
       group.append(element("dt", "", FACTS[name]), element("dd", "", span(x, name)));
       list.append(group);
     }
+    const link = element("button", "quiet", "Chain of factors ↓");
+    link.type = "button";
+    link.addEventListener("click", () => {
+      player.select(tensor, i);
+      const target = document.getElementById("inspector");
+      target.scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+      target.focus({ preventScroll: true });
+    });
+    if (player.opened.gradients[tensor]) list.append(link);
     return list;
   }
 
@@ -106,6 +115,7 @@
     const source = recording.sources[event.source], lines = source.text.replace(/\n$/, "").split("\n");
     const block = element("pre", "code"), marked = new Set(event.lines);
     block.tabIndex = 0;
+    block.setAttribute("role", "group");
     block.setAttribute("aria-label", `Source of ${event.op}`);
     lines.forEach((line, k) => {
       const number = source.first + k, row = element(marked.has(number) ? "mark" : "span", "line");
@@ -147,7 +157,11 @@
     }
     container.append(formulas, flow);
     const listing = source(player, event);
-    if (listing) { listing.classList.add("panel"); container.append(listing); }
+    if (!listing) return;
+    listing.classList.add("panel");
+    container.append(listing);
+    const block = listing.querySelector(".code"), mark = listing.querySelector("mark");
+    if (mark) block.scrollTop = mark.offsetTop - block.offsetTop - block.clientHeight / 2;
   }
 
   study.eventView = { render, picture, partial, titled };

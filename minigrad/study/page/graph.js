@@ -16,6 +16,7 @@
     const { opened, event: now } = options, { graph, events } = opened.recording, event = events[now];
     const root = svg("svg", { viewBox: `0 0 ${graph.width} ${graph.height}`, role: "group", "aria-label": "Graph of the operations" });
     root.style.maxWidth = `${graph.width}px`;
+    root.style.minWidth = `${graph.width * 0.7}px`;
     const done = new Set();
     events.slice(0, now + 1).forEach((e) => { if (e.kind === "forward") done.add(e.tensor); });
     const operands = event.kind === "forward" ? event.operands.map((o) => o.tensor) : [];
@@ -30,6 +31,12 @@
     const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.tensor : undefined;
     const inside = container.contains(document.activeElement);
     container.replaceChildren(root);
+    const current = root.querySelector(".current");
+    if (current) {
+      const bounds = current.getBoundingClientRect(), frame = container.getBoundingClientRect();
+      container.scrollLeft += bounds.left + bounds.width / 2 - frame.left - frame.width / 2;
+      container.scrollTop += bounds.top + bounds.height / 2 - frame.top - frame.height / 2;
+    }
     if (inside && focused !== undefined) root.querySelector(`[data-tensor="${focused}"]`)?.focus({ preventScroll: true });
   }
 

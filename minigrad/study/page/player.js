@@ -6,7 +6,7 @@
   const $ = (id) => document.getElementById(id);
 
   const player = {
-    header: null, opened: null, selection: new Map(), focus: null, cache: new Map(),
+    header: null, opened: null, side: null, selection: new Map(), focus: null, cache: new Map(),
     state: { subject: "network", mistake: "", event: 0, image: 0 },
     event: () => player.opened.recording.events[player.state.event],
     select,
@@ -288,9 +288,17 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => player.opened && render());
   }
 
+  // Height and width of an image with one channel, or null.
+  function sideOf(header) {
+    const shape = header.arrays[header.batch.images].shape.slice(1), side = Math.sqrt(shape[0]);
+    if (shape.length === 1) return Number.isInteger(side) && side > 3 ? [side, side] : null;
+    return shape.length === 2 || shape[2] === 1 ? shape.slice(0, 2) : null;
+  }
+
   async function start() {
     player.header = await study.load();
     player.state.image = player.header.batch.shown;
+    player.side = sideOf(player.header);
     controls();
     recall();
     document.documentElement.dataset.ready = "true";
