@@ -23,6 +23,7 @@ from ..training import Schedule, TrainingState, build_optimizer
 
 PROG = "python -m minigrad.study step"
 FILE = Path("step.html")
+LARGEST = 300_000  # weights of a network; a page has about 35 bytes for each
 
 
 def main(argv: Sequence[str]) -> None:
@@ -72,6 +73,9 @@ def page_of(recipe: Recipe, data: Dataset | None = None, *, step: int = 1, image
     if not 0 <= image < len(state.labels):
         raise UserError(f"--image {image}: expected 0 to {len(state.labels) - 1}, an image of the batch")
     sizes = "-".join(map(str, [math.prod(data.input_shape), *recipe.model.hidden, data.classes]))
+    parameters = sum(w.size for w in state.weights.values())
+    if parameters > LARGEST:
+        raise UserError(f"model.hidden: a network of {parameters:,} weights; expected at most {LARGEST:,} for a page")
     found, unavailable = recordings(state, image)
     return page.render(
         {

@@ -48,7 +48,7 @@ MISTAKES = {
 }
 ALL_ELEMENTS = 10_000  # networks with at most this number of parameters get finite differences for all of them
 FEW_ELEMENTS = 32  # per tensor, otherwise: those with the largest gradients
-LARGEST = 150_000  # elements of an array over a batch; of a larger one, only the row of the shown image is kept
+LARGEST = 20_000  # elements of a result; of a larger one over the batch, only the row of the shown image is kept
 
 
 def recordings(state: State, shown: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -62,39 +62,32 @@ def recordings(state: State, shown: int) -> tuple[list[dict[str, Any]], list[dic
         The recordings, as `page.py` describes them, and the mistakes that are not possible, with the reason.
     """
     network = record(state, shown, "network", None, fused)
-    small = record(state, shown, "small_steps", None, in_small_operations, checks=network)
-    found = [
-        network,
+    order = "No result is used twice here, so the order makes no difference. It does in the other graphs."
+    unavailable = [_unavailable("network", "depth_first", order)]
+    examples = [reuse(None), reuse("depth_first")]
+    net, _ = state.build()
+    parameters = sum(p.size for p in net.parameters())
+    if parameters > ALL_ELEMENTS:
+        reason = f"The page would be too large with {parameters:,} weights. The recipe simple has it."
+        unavailable += [_unavailable("network", mistake, reason) for mistake in MISTAKES if mistake != "depth_first"]
+        return [network, *examples], unavailable
+    mistakes = [
         record(state, shown, "network", "no_zero_grad", fused, checks=network),
         record(state, shown, "network", "softmax_twice", softmax_twice),
-        small,
-        record(state, shown, "small_steps", "depth_first", in_small_operations, checks=network),
-        reuse(None),
-        reuse("depth_first"),
     ]
-    title = MISTAKES["depth_first"][0]
-    unavailable = [
-        {
-            "subject": "network",
-            "mistake": "depth_first",
-            "title": title,
-            "reason": "No result is used twice here, so that the order makes no difference. It does in the other two.",
-        }
-    ]
-    classes, units = state.build()[0].output.weight.shape
+    classes, units = net.output.weight.shape
     if classes == units:
-        found.insert(3, record(state, shown, "network", "transposed_weight", transposed_weight))
+        mistakes.append(record(state, shown, "network", "transposed_weight", transposed_weight))
     else:
-        reason = f"The weight of the output layer is {classes} x {units}. Transposed, it does not fit, and NumPy raises an error."
-        unavailable.append(
-            {
-                "subject": "network",
-                "mistake": "transposed_weight",
-                "title": MISTAKES["transposed_weight"][0],
-                "reason": reason,
-            }
-        )
-    return found, unavailable
+        reason = f"The weight of the output layer is {classes} x {units}. Transposed, it does not fit: NumPy raises an error."
+        unavailable.append(_unavailable("network", "transposed_weight", reason))
+    small = record(state, shown, "small_steps", None, in_small_operations, checks=network)
+    wrong = record(state, shown, "small_steps", "depth_first", in_small_operations, checks=network)
+    return [network, *mistakes, small, wrong, *examples], unavailable
+
+
+def _unavailable(subject: str, mistake: str, reason: str) -> dict[str, Any]:
+    return {"subject": subject, "mistake": mistake, "title": MISTAKES[mistake][0], "reason": reason}
 
 
 # The losses.
@@ -208,34 +201,42 @@ def _update(recorder: Recorder, parameters: dict[str, Tensor], optimizer: Optimi
     """Take the step, and record the update of each parameter."""
     before = {name: p.data.copy() for name, p in parameters.items()}
     optimizer.step()
+    kind = type(optimizer).__name__
+    formula, text = UPDATES["momentum" if getattr(optimizer, "momentum", 0) else kind]
     for name, parameter in parameters.items():
         assert parameter.grad is not None
         k = recorder.index(parameter)
         recorder.entries[k].gradient = parameter.grad.copy()
         recorder.events.append(
             {"kind": "update", "tensor": k, "before": before[name], "gradient": parameter.grad.copy(),
-             "after": parameter.data.copy(), "optimizer": type(optimizer).__name__, "lr": float(optimizer.lr),
-             **UPDATES[type(optimizer).__name__]}
+             "after": parameter.data.copy(), "optimizer": kind, "lr": float(optimizer.lr), "formula": formula,
+             "text": text}
         )  # fmt: skip
 
 
+# By the optimizer: the formula of its update, and a sentence. g is the gradient.
 UPDATES = {
-    "SGD": {
-        "formula": r"w \leftarrow w - \eta\, v, \quad v \leftarrow \mu v + \frac{\partial L}{\partial w}",
-        "text": "Stochastic gradient descent subtracts the learning rate times the gradient; with momentum, times its running sum v.",
-    },
-    "RMSprop": {
-        "formula": r"w \leftarrow w - \eta\, \frac{g}{\sqrt{v} + \epsilon}, \quad v \leftarrow \alpha v + (1 - \alpha) g^2",
-        "text": "RMSprop divides the gradient by the root of its running mean square.",
-    },
-    "Adam": {
-        "formula": r"w \leftarrow w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
-        "text": "Adam divides the running mean of the gradient by the root of its running mean square, both corrected for their zero start.",
-    },
-    "AdamW": {
-        "formula": r"w \leftarrow (1 - \eta\lambda) w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
-        "text": "AdamW shrinks the weight, and then takes Adam's step.",
-    },
+    "SGD": (
+        r"w \leftarrow w - \eta\, g",
+        "Stochastic gradient descent subtracts the learning rate times the gradient.",
+    ),
+    "momentum": (
+        r"v \leftarrow \mu v + g, \quad w \leftarrow w - \eta\, v",
+        "SGD with momentum subtracts the learning rate times v, the decaying sum of all gradients.",
+    ),
+    "RMSprop": (
+        r"v \leftarrow \alpha v + (1 - \alpha) g^2, \quad w \leftarrow w - \eta\, \frac{g}{\sqrt{v} + \epsilon}",
+        "RMSprop divides the gradient by the root of its running mean square.",
+    ),
+    "Adam": (
+        r"w \leftarrow w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
+        "Adam divides the running mean of the gradient by the root of its running mean square. Both are corrected for their"
+        " start at 0.",
+    ),
+    "AdamW": (
+        r"w \leftarrow (1 - \eta\lambda) w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
+        "AdamW shrinks the weight, and then takes Adam's step.",
+    ),
 }
 
 
@@ -304,7 +305,7 @@ def _content(
     _name_results(recorder.entries)
     batches = _over_batch(recorder)
     rows = [
-        shown if batch and entry.value.size > LARGEST else None
+        shown if batch and entry.kind == "result" and entry.value.size > LARGEST else None
         for entry, batch in zip(recorder.entries, batches, strict=True)
     ]
     known = {t["name"]: t["check"] for t in checks["tensors"]} if checks else {}
