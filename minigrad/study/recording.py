@@ -118,7 +118,7 @@ class Recorder(Observer):
 
     def start(self, root: Node, gradient: np.ndarray) -> None:
         """Record the gradient at which the backward pass starts."""
-        self.events.append({"kind": "start", "tensor": self.index(root), "gradient": gradient.copy()})
+        self.events.append({"kind": "start", "tensor": self.index(root), "gradient": np.array(gradient)})
 
     def step_back(
         self, node: Node, operand: Node, label: str, pullback: Any, returned: np.ndarray, total: np.ndarray
@@ -127,12 +127,12 @@ class Recorder(Observer):
         k, j = self.index(node), self.index(operand)
         source, lines = self.sources.pullback(self._rules[k], pullback)
         earlier = [event for event in self.events if event["kind"] == "backward" and event["to"] == j]
-        self.entries[j].gradient = total.copy()
+        self.entries[j].gradient = np.array(total)
         shape = operand.data.shape
         self.events.append(
             {"kind": "backward", "tensor": k, "op": node._op, "operand": label, "to": j,
              "incoming": self.entries[k].gradient, "returned": np.broadcast_to(unbroadcast(returned, shape), shape).copy(),
-             "returned_shape": list(returned.shape), "total": total.copy(), "nth": len(earlier) + 1,
+             "returned_shape": list(returned.shape), "total": np.array(total), "nth": len(earlier) + 1,
              "unbroadcast": returned.shape != shape, "source": source, "lines": lines}
         )  # fmt: skip
 
@@ -156,13 +156,13 @@ def depth_first(root: Node, recorder: Recorder) -> None:
     recorder.start(root, totals[root])
 
     def visit(node: Node) -> None:
-        recorder.entries[recorder.index(node)].gradient = totals[node].copy()
+        recorder.entries[recorder.index(node)].gradient = np.array(totals[node])
         for operand, pullback, label in node._edges:
             returned = np.asarray(pullback(totals[node]))
             p = unbroadcast(returned, operand.data.shape)
             totals[operand] = totals[operand] + p if operand in totals else p
             # The gradient that was passed on, not the one that has arrived since then.
-            recorder.entries[recorder.index(node)].gradient = totals[node].copy()
+            recorder.entries[recorder.index(node)].gradient = np.array(totals[node])
             recorder.step_back(node, operand, str(label), pullback, returned, totals[operand])
             visit(operand)
 

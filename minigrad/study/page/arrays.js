@@ -94,8 +94,8 @@
     canvas.tabIndex = 0;
     const part = a.caption ? `, ${a.caption}` : "";
     canvas.setAttribute("aria-label", `${label}${part}, ${view.shape.join(" by ")}, from ${text(low)} to ${text(high)}. Arrow keys select an element.`);
-    const largest = Math.max(1, Math.min(28, (options.width || 264) / width, (options.height || 300) / height));
-    const cell = a.cell || [largest, largest];
+    const wide = options.width || (a.tiles > 1 ? 440 : 264), fits = Math.min(28, wide / width, (options.height || 300) / height);
+    const largest = fits >= 2 ? Math.floor(fits) : Math.max(1, fits), cell = a.cell || [largest, largest];
     canvas.style.width = `${Math.round(cell[0] * width)}px`;
     canvas.style.aspectRatio = `${cell[0] * width} / ${cell[1] * height}`;
     draw(canvas, { view, a, gap, width, height, cell, low, high, kind: options.kind, selected: options.selected });

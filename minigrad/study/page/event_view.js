@@ -1,12 +1,13 @@
 // The panel of one event: formulas, arrays and source code.
 (function () {
   "use strict";
-  const { span, tex, plain, view, unravel } = study.numbers;
+  const { span, tex, factor, plain, view, unravel } = study.numbers;
   const { element, figure } = study.arrays;
   const { math, forward, backward, symbolic } = study.show;
   const { indexed } = study.formulas;
 
   const partial = (opened, t) => `\\frac{\\partial ${opened.tensors[opened.root].symbol}}{\\partial ${t.symbol}}`;
+  const inline = (opened, t) => `\\partial ${opened.tensors[opened.root].symbol} / \\partial ${t.symbol}`;
 
   function titled(source, role, name) {
     const title = element("span", "");
@@ -20,9 +21,9 @@
   function picture(player, k, v, options) {
     const t = player.opened.tensors[k], gradient = options.gradient;
     const kind = !gradient && t.kind === "input" ? "pixels" : "signed";
-    const source = gradient ? partial(player.opened, t) : t.symbol;
+    const source = gradient ? inline(player.opened, t) : t.symbol;
     const label = gradient ? `Gradient of ${plain(t.symbol)}` : `${plain(t.symbol)}, ${t.name}`;
-    const name = t.kind === "parameter" && !gradient ? t.name : "";
+    const name = t.kind === "parameter" && !gradient && t.name !== t.symbol ? t.name : "";
     return figure({
       t, view: v, kind, side: player.side, image: player.state.image, label: `${options.role || ""} ${label}`.trim(),
       title: titled(source, options.role, name), selected: player.selection.get(k), name: options.name,
@@ -30,20 +31,26 @@
     });
   }
 
-  function arrow(symbol) {
-    const e = element("span", "arrow", symbol);
-    e.setAttribute("aria-hidden", "true");
-    return e;
+  // An arrow and the picture that it leads to, which stay on one line.
+  function then(picture) {
+    const arrow = element("span", "arrow", "→");
+    arrow.setAttribute("aria-hidden", "true");
+    return element("div", "then", arrow, picture);
   }
+
+  const roleOf = (label) => (label.length < 2 ? `operand ${label}` : label);
+
+  // Replace single letters of a formula, but not those in the names of LaTeX commands.
+  const letters = (formula, by) => formula.replace(/\\[a-zA-Z]+|[a-zA-Z]/g, (found) => by[found] || found);
 
   const VIEWS = {
     forward(player, event) {
       const { opened } = player, c = study.chain.context(opened, event), j = player.selection.get(event.tensor) || 0;
       const { index, source } = forward(c, j);
-      const operands = event.operands.map(({ label, tensor }) => picture(player, tensor, opened.views[tensor], { role: label, name: `operand ${label}` }));
+      const operands = event.operands.map(({ label, tensor }) => picture(player, tensor, opened.views[tensor], { role: roleOf(label), name: `operand ${label}` }));
       return {
         symbolic: [symbolic(c), index], numeric: source,
-        flow: [...operands, arrow("→"), picture(player, event.tensor, opened.views[event.tensor], { role: "value", name: "value" })],
+        flow: [...operands, then(picture(player, event.tensor, opened.views[event.tensor], { role: "value", name: "value" }))],
         facts: [["value", c.y.v.at(j), indexed(c.y.t, j)]],
       };
     },
@@ -60,11 +67,11 @@
       const { opened } = player, i = player.selection.get(event.to) || 0, part = study.chain.contribution(opened, event, i), c = part.c;
       const others = opened.forward.get(event.tensor).operands
         .filter((o) => !["constant"].includes(opened.tensors[o.tensor].kind))
-        .map((o) => picture(player, o.tensor, opened.views[o.tensor], { role: o.label, width: 180, height: 180 }));
+        .map((o) => picture(player, o.tensor, opened.views[o.tensor], { role: roleOf(o.label), width: 180, height: 180 }));
       const arrivals = opened.backward.get(event.to).length;
-      const flow = [picture(player, event.tensor, c.g, { role: "arrives", gradient: true, name: "incoming" }), arrow("→"),
-        picture(player, event.to, c.returned, { role: "returned", gradient: true, name: "returned" })];
-      if (arrivals > 1) flow.push(arrow("+"), picture(player, event.to, c.total, { role: "sum so far", gradient: true, name: "total" }));
+      const flow = [picture(player, event.tensor, c.g, { role: "arrives", gradient: true, name: "incoming" }),
+        then(picture(player, event.to, c.returned, { role: "returned", gradient: true, name: "returned" }))];
+      if (arrivals > 1) flow.push(then(picture(player, event.to, c.total, { role: "sum so far", gradient: true, name: "total" })));
       return {
         symbolic: [symbolic(c, event.operand)], numeric: backward(part), flow, others,
         facts: [["returned", c.returned.at(i), null], ["total", c.total.at(i), null]],
@@ -74,12 +81,14 @@
       const { opened } = player, t = opened.tensors[event.tensor], i = player.selection.get(event.tensor) || 0;
       const stored = (id) => view(opened.header.arrays[id], t.shape, null), after = stored(event.after), before = stored(event.before);
       const gradient = stored(event.gradient), here = indexed(t, i), w = t.symbol, step = after.at(i) - before.at(i);
-      const own = event.formula.replaceAll(/(?<![a-zA-Z\\])w(?![a-zA-Z])/g, w);
-      const numeric = `\\begin{aligned} ${here} &= ${tex(before.at(i))} ${step < 0 ? "-" : "+"} ${tex(Math.abs(step))} \\\\[2pt] &= ${tex(after.at(i))} \\end{aligned}`;
+      const own = letters(event.formula, { w, g: partial(opened, t) });
+      const plainStep = Math.abs(step + event.lr * gradient.at(i)) <= 1e-12 * Math.abs(step), g = factor(gradient.at(i));
+      const change = plainStep ? `- ${tex(event.lr)} \\cdot ${g}` : `${step < 0 ? "-" : "+"} ${tex(Math.abs(step))}`;
+      const numeric = `\\begin{aligned} ${here} &= ${tex(before.at(i))} ${change} \\\\[2pt] &= ${tex(after.at(i))} \\end{aligned}`;
       return {
         symbolic: [own, `\\eta = ${tex(event.lr)}, \\quad \\frac{\\partial L}{\\partial ${here}} = ${tex(gradient.at(i))}`], numeric,
         flow: [picture(player, event.tensor, before, { role: "before", name: "before" }), picture(player, event.tensor, gradient, { role: "gradient", gradient: true, name: "gradient" }),
-          arrow("→"), picture(player, event.tensor, after, { role: "after", name: "after" })],
+          then(picture(player, event.tensor, after, { role: "after", name: "after" }))],
         facts: [["before", before.at(i), null], ["gradient", gradient.at(i), null], ["after", after.at(i), null]],
       };
     },
@@ -164,5 +173,5 @@
     if (mark) block.scrollTop = mark.offsetTop - block.offsetTop - block.clientHeight / 2;
   }
 
-  study.eventView = { render, picture, partial, titled };
+  study.eventView = { render, picture, inline };
 })();

@@ -16,8 +16,8 @@
     const { opened, event: now } = options, { graph, events } = opened.recording, event = events[now];
     const root = svg("svg", { viewBox: `0 0 ${graph.width} ${graph.height}`, role: "group", "aria-label": "Graph of the operations" });
     root.style.maxWidth = `${graph.width}px`;
-    root.style.minWidth = `${graph.width * 0.7}px`;
-    const done = new Set();
+    root.style.minWidth = `${graph.width * 0.62}px`;
+    const done = new Set(), labels = [];
     events.slice(0, now + 1).forEach((e) => { if (e.kind === "forward") done.add(e.tensor); });
     const operands = event.kind === "forward" ? event.operands.map((o) => o.tensor) : [];
     for (const edge of graph.edges) {
@@ -25,8 +25,11 @@
       const past = edge.events.filter((k) => k <= now);
       const classes = ["edge", active && "active", past.length && "carries", !done.has(edge.to) && "later"].filter(Boolean).join(" ");
       root.append(svg("path", { d: edge.path, class: classes, fill: "none" }));
-      if (past.length) root.append(label(opened, edge, events[past[past.length - 1]], active));
+      if (past.length) labels.push([edge, events[past[past.length - 1]], active]);
     }
+    const texts = labels.map(([edge, last, active]) => labelOf(opened, edge, last, active, shift(edge, graph.edges)));
+    spread(texts);
+    root.append(...texts.map(label));
     for (const box of graph.boxes) root.append(boxOf(box, options, event, done));
     const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.tensor : undefined;
     const inside = container.contains(document.activeElement);
@@ -40,16 +43,35 @@
     if (inside && focused !== undefined) root.querySelector(`[data-tensor="${focused}"]`)?.focus({ preventScroll: true });
   }
 
-  function label(opened, edge, event, active) {
+  // Where an operand is used twice by the same operation, the labels of its edges are side by side: -1 or 1, else 0.
+  function shift(edge, edges) {
+    const twins = edges.filter((other) => other.from === edge.from && other.to === edge.to);
+    return twins.length < 2 ? 0 : twins.indexOf(edge) * 2 - (twins.length - 1);
+  }
+
+  // The gradient that an edge carries: its value if it is one number, otherwise its norm.
+  function labelOf(opened, edge, event, active, side) {
     const array = opened.header.arrays[event.returned], scalar = array.data.length === 1;
-    const value = scalar ? array.data[0] : norm(array.data);
-    const shown = scalar ? text(value) : `‖${text(value)}‖`;
-    const group = svg("g", { class: `edge-label${active ? " active" : ""}` }), width = shown.length * 7.2 + 10;
-    group.append(
-      svg("rect", { x: edge.x - width / 2, y: edge.y - 10, width, height: 20, rx: 10 }),
-      svg("text", { x: edge.x, y: edge.y + 4, "text-anchor": "middle", "data-value": String(value) }, shown),
-    );
-    return group;
+    const value = scalar ? array.data[0] : norm(array.data), short = text(Number(value.toPrecision(3)));
+    const shown = scalar ? short : `‖${short}‖`, width = shown.length * 7.4 + 12;
+    return { value, shown, width, active, x: edge.x + side * (width / 2 + 2), y: edge.y };
+  }
+
+  // Move labels apart that would overlap.
+  function spread(labels) {
+    const sorted = [...labels].sort((a, b) => a.x - b.x);
+    sorted.forEach((one, k) => {
+      for (const other of sorted.slice(k + 1)) {
+        const overlap = one.x + one.width / 2 + 4 - (other.x - other.width / 2);
+        if (Math.abs(one.y - other.y) < 20 && overlap > 0) { one.x -= overlap / 2; other.x += overlap / 2; }
+      }
+    });
+  }
+
+  function label({ x, y, width, shown, value, active }) {
+    return svg("g", { class: `edge-label${active ? " active" : ""}` },
+      svg("rect", { x: x - width / 2, y: y - 10, width, height: 20, rx: 10 }),
+      svg("text", { x, y: y + 4.5, "text-anchor": "middle", "data-value": String(value) }, shown));
   }
 
   function boxOf(box, options, event, done) {

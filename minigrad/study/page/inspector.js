@@ -94,11 +94,13 @@
   }
 
   function stepItem(player, step) {
-    const item = element("li", "chain-step"), t = player.opened.tensors[step.tensor];
+    const item = element("li", "chain-step"), t = player.opened.tensors[step.tensor], rules = new Set();
     step.parts.forEach((part, n) => {
       const heading = element("p", "chain-head", element("strong", "", part.event.op), ` · operand ${part.event.operand}`);
       if (step.parts.length > 1) heading.append(` · contribution ${n + 1} of ${step.parts.length}`);
-      item.append(heading, math(symbolic(part.c, part.event.operand), true), math(backward(part), true));
+      const rule = symbolic(part.c, part.event.operand);
+      item.append(heading, ...(rules.has(rule) ? [] : [math(rule, true)]), math(backward(part), true));
+      rules.add(rule);
       if (part.terms && part.terms.length > 1) item.append(allTerms(player, part));
       if (!part.terms) item.append(element("p", "soft", "The gradient that arrived and the gradient that was returned are in the arrays of this step."));
     });

@@ -92,9 +92,9 @@
     const { recording } = player.opened, box = $("note");
     box.replaceChildren(element("p", "", recording.note));
     box.classList.toggle("mistake", !!recording.mistake);
-    $("differences").replaceChildren();
-    if (recording.mistake) $("differences").append(differences());
-    $("loss").replaceChildren("loss ", span(recording.loss, "loss"));
+    $("differences").hidden = !recording.mistake;
+    if (recording.mistake) $("differences").lastElementChild.replaceChildren(differences());
+    $("loss").replaceChildren(`${player.opened.root === null ? "L" : plain(player.opened.tensors[player.opened.root].symbol)} = `, span(recording.loss, "loss"));
   }
 
   // Per parameter, the gradient with the mistake beside the correct one.
@@ -117,10 +117,10 @@
       const tr = element("tr", row.wrong ? "wrong" : ""), wrap = (x, name) => (row.scalar ? element("td", "", span(x, name)) : element("td", "", "‖", span(x, name), "‖"));
       const percent = element("td", "", row.wrong ? element("strong", "", `✗ ${text(row.relative * 100)} %`) : "✓ equal");
       percent.dataset.value = String(row.relative);
-      tr.append(element("th", "", study.show.math(study.eventView.partial(player.opened, row.t)), " ", element("code", "", row.t.name)), wrap(row.own, "wrong"), wrap(row.correct, "correct"), percent);
+      tr.append(element("th", "", study.show.math(study.eventView.inline(player.opened, row.t)), " ", element("code", "", row.t.name)), wrap(row.own, "wrong"), wrap(row.correct, "correct"), percent);
       body.append(tr);
     }
-    table.append(element("caption", "", "Gradients with the mistake, compared with the correct ones"), element("thead", "", head), body);
+    table.append(element("thead", "", head), body);
     const scroll = element("div", "scroll", table);
     scroll.tabIndex = 0;
     return scroll;
@@ -300,6 +300,7 @@
     player.state.image = player.header.batch.shown;
     player.side = sideOf(player.header);
     controls();
+    $("known").open = innerWidth > 640 || location.hash.includes("mistake=") && !location.hash.includes("mistake=&");
     recall();
     document.documentElement.dataset.ready = "true";
   }

@@ -25,9 +25,9 @@
     const lines = [`${left} &= ${first}`], extra = [];
     if (others.length) {
       const more = others.reduce((total, term) => total + term.value, 0);
-      extra.push(`\\underbrace{${factor(more)}}_{\\text{${others.length} smaller terms}}`);
+      extra.push(`\\underbrace{${factor(more)}}_{\\text{${others.length} smaller ${others.length > 1 ? "terms" : "term"}}}`);
     }
-    if (missing) extra.push(`\\underbrace{${factor(rest)}}_{\\text{${missing} other terms}}`);
+    if (missing) extra.push(`\\underbrace{${factor(rest)}}_{\\text{${missing} other ${missing > 1 ? "terms" : "term"}}}`);
     for (const item of tail || []) extra.push(item.note ? `\\underbrace{${item.tex}}_{${item.note}}` : item.tex);
     if (extra.length) lines.push(`&\\quad {} + ${extra.join(" + ")}`);
     if (first !== tex(value) || extra.length) lines.push(`&= ${tex(value)}`);
