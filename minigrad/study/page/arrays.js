@@ -59,8 +59,9 @@
     const { view, label } = options, box = element("figure", "array");
     box.append(element("figcaption", "array-title", options.title));
     if (view.size === 1) {
-      const number = span(view.at(0), "value");
+      const number = span(view.at(0), options.name || "selected");
       number.classList.add("scalar");
+      number.dataset.index = 0;
       box.append(number);
       return box;
     }
@@ -82,6 +83,7 @@
       const index = unravel(options.selected, view.shape).join(", ");
       const readout = element("p", "readout", element("span", "soft", `[${index}] `));
       readout.append(span(view.at(options.selected), options.name || "selected"));
+      readout.lastChild.dataset.index = options.selected;
       box.append(readout);
     }
     return box;
@@ -161,7 +163,9 @@
       const inset = line / 2 + offset - out;
       pen.strokeStyle = style.getPropertyValue(name);
       pen.lineWidth = line;
-      pen.strokeRect(x + inset, y + inset, width - 2 * inset, height - 2 * inset);
+      const left = Math.max(line / 2 + offset, x + inset), right = Math.min(pen.canvas.width - line / 2 - offset, x + width - inset);
+      const above = Math.max(line / 2 + offset, y + inset), below = Math.min(pen.canvas.height - line / 2 - offset, y + height - inset);
+      pen.strokeRect(left, above, right - left, below - above);
     }
   }
 

@@ -73,7 +73,7 @@
         then(picture(player, event.to, c.returned, { role: "returned", gradient: true, name: "returned" }))];
       if (arrivals > 1) flow.push(then(picture(player, event.to, c.total, { role: "sum so far", gradient: true, name: "total" })));
       return {
-        symbolic: [symbolic(c, event.operand)], numeric: backward(part), flow, others,
+        symbolic: [symbolic(c, event.operand)], numeric: backward(part), terms: part.terms, flow, others,
         facts: [["returned", c.returned.at(i), null], ["total", c.total.at(i), null]],
       };
     },
@@ -157,6 +157,7 @@
     formulas.append(element("h3", "", "Formula"), ...content.symbolic.filter(Boolean).map((s) => math(s, true)));
     if (content.numeric) {
       const numbers = element("div", "numbers", element("h3", "", "With the numbers of the selected element"), math(content.numeric, true));
+      if (content.terms) numbers.dataset.terms = content.terms.length;
       formulas.append(numbers);
     }
     formulas.append(facts(content, tensor, player));

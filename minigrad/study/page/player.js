@@ -99,7 +99,12 @@
 
   // Per parameter, the gradient with the mistake beside the correct one.
   function compare() {
-    const { recording, tensors, gradients, header } = player.opened, right = openRecording(recording.subject, "");
+    player.opened.compared ||= compared();
+    return player.opened.compared;
+  }
+
+  function compared() {
+    const { recording, tensors, gradients } = player.opened, right = openRecording(recording.subject, "");
     if (!recording.mistake || !right) return [];
     return tensors.flatMap((t, k) => {
       const other = right.tensors.findIndex((x) => x.name === t.name);
@@ -190,10 +195,19 @@
     markWrong(event);
     study.graph.draw($("graph"), { opened, event: state.event, focus: player.focus.tensor, wrong, select: chooseTensor });
     study.eventView.render($("event"), player);
-    study.inspector.render($("inspector"), player);
+    inspect();
     note();
     digit();
     remember();
+  }
+
+  // The panel of the selected element stays as it is while only the event changes.
+  function inspect() {
+    const { subject, mistake, image } = player.state, { tensor, flat } = player.focus;
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches, key = [subject, mistake, image, tensor, flat, dark].join(" ");
+    if ($("inspector").dataset.key === key) return;
+    $("inspector").dataset.key = key;
+    study.inspector.render($("inspector"), player);
   }
 
   const chooseTensor = (k) => { select(k, player.selection.get(k) || 0); };
