@@ -8,8 +8,8 @@ colours for light and for dark pages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,8 +77,7 @@ def arrow(start: Point, end: Point, style: str) -> list[str]:
     return [polyline([(x, y), (u, v - 7)], f"line {style}"), head]
 
 
-@dataclass(frozen=True)
-class Axes:
+class Axes(NamedTuple):
     """Maps numbers to pixels: the ranges x and y to the rectangle from (left, top) to (right, bottom)."""
 
     x: Point
@@ -118,7 +117,8 @@ def slope() -> str:
     parts.append(axes.curve(np.linspace(0, 2.14, 60).tolist(), lambda x: x * x, "line axis"))
     for h, style in ((1.0, "c2"), (0.5, "c3")):
         rise = (1 + h) ** 2 - 1
-        parts.append(axes.curve((0.75, 2.15), lambda x, m=rise / h: 1 + m * (x - 1), f"line dash {style}"))
+        ends = [axes.at(x, 1 + rise / h * (x - 1)) for x in (0.75, 2.15)]
+        parts.append(polyline(ends, f"line dash {style}"))
         parts.append(dot(axes.at(1 + h, 1 + rise), style.replace("c", "f")))
         x, y = 450, 100 if h == 1 else 150
         parts += [polyline([(x, y), (x + 30, y)], f"line dash {style}")]
