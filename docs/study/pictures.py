@@ -141,12 +141,12 @@ def chain() -> str:
     w, x, b = (Tensor(np.array(v), requires_grad=True) for v in (3.0, 2.0, 1.0))
     z = w * x
     y = z + b
-    d = y - 5.0
-    loss = ops.square(d)
-    for result in (z, y, d, loss):
+    r = y - 5.0
+    loss = ops.square(r)
+    for result in (z, y, r, loss):
         result.retain_grad()
     loss.backward(retain_graph=True)
-    return draw(loss, {"w": w, "x": x, "b": b, "z": z, "y": y, "d": d, "loss": loss}).svg
+    return draw(loss, {"w": w, "x": x, "b": b, "z": z, "y": y, "r": r, "loss": loss}).svg
 
 
 def deliveries(order: str) -> list[tuple[str, str, float]]:
