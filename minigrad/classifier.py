@@ -57,11 +57,20 @@ class Classifier(nn.Module):
 
     def forward(self, images: np.ndarray) -> Tensor:
         """Compute the logits (n, classes) of raw images (n, *input_shape)."""
-        x: Any = images.reshape(len(images), -1).astype(self.dtype)
+        return self.logits(self.scaled(images))
+
+    def scaled(self, images: np.ndarray) -> np.ndarray:
+        """Return raw images as the input of the first layer: (n, features), or (n, channels, height, width) for "cnn"."""
+        x = images.reshape(len(images), -1).astype(self.dtype)
         x *= self.scale
+        if not self.conv:
+            return x
+        channels, height, width = self.image
+        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+
+    def logits(self, x: Any) -> Tensor:
+        """Compute the logits (n, classes) of the result of `scaled`, an array or a tensor."""
         if self.conv:
-            channels, height, width = self.image
-            x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
             for i, convolution in enumerate(self.conv):
                 x = convolution(x)
                 if self.conv_norm:
