@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 from pages import ROOT, blocks
 
+from minigrad import datasets, recipes
+from minigrad.study import step, subjects
+
 FOLDER = ROOT / "docs/study"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.md"))
 EXERCISES = (
@@ -62,6 +65,31 @@ def test_a_marker_names_the_event_to_look_at(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     (marker,) = re.findall(r"^<!-- player: (subject=\w+&mistake=\w*&event=\d+) -->$", text, re.MULTILINE)
     assert f"`step.html#{marker}`" in text.partition(f"<!-- player: {marker} -->\n")[2]
+
+
+EVENTS = {  # per chapter: the kind of the event, its operation and its operand
+    "1-slope.md": ("backward", "linear", "weight"),
+    "2-chain-rule.md": ("forward", "linear", None),
+    "3-first.md": ("backward", "add", "a"),
+    "4-broadcasting.md": ("backward", "linear", "bias"),
+    "5-by-hand.md": ("backward", "relu", "input"),
+    "6-tape.md": ("backward", "cross_entropy", "input"),
+    "7-softmax.md": ("backward", "cross_entropy", "input"),
+    "8-optimizers.md": ("update", None, None),
+    "9-frameworks.md": ("forward", "linear", None),
+}
+
+
+def test_the_event_is_the_one_that_the_chapter_describes() -> None:
+    recipe = recipes.load("simple")
+    recipe.data.path = "digits"  # the same events as with mnist, and fewer weights
+    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    recordings, _ = subjects.recordings(step.state_at(recipe, data, 1), 0)
+    events = {(found["subject"], found["mistake"] or ""): found["events"] for found in recordings}
+    for page in CHAPTERS:
+        (marker,) = re.findall(r"player: subject=(\w+)&mistake=(\w*)&event=(\d+)", page.read_text(encoding="utf-8"))
+        event = events[marker[:2]][int(marker[2])]
+        assert (event["kind"], event.get("op"), event.get("operand")) == EVENTS[page.name], page.name
 
 
 def code(page: str, first: str) -> str:
