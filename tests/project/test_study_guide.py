@@ -69,9 +69,9 @@ def test_a_marker_names_the_event_to_look_at(page: Path) -> None:
 
 EVENTS = {  # per chapter: the kind of the event, its operation and its operand
     "1-slope.md": ("backward", "linear", "weight"),
-    "2-chain-rule.md": ("forward", "linear", None),
+    "2-chain-rule.md": ("forward", "matmul", None),
     "3-first.md": ("backward", "add", "a"),
-    "4-broadcasting.md": ("backward", "linear", "bias"),
+    "4-broadcasting.md": ("backward", "add", "b"),
     "5-by-hand.md": ("backward", "relu", "input"),
     "6-tape.md": ("backward", "cross_entropy", "input"),
     "7-softmax.md": ("backward", "cross_entropy", "input"),
