@@ -3,12 +3,13 @@
 A rule has the formula, the errors and the source. The YAML files have what a rule has no room for: the derivation, what
 the plot shows, an example, and the meaning of parameters that the docstring does not describe. Their keys are:
 
-    title, chapter, notation, parameters: of the family. `chapter` is the page of the guide in docs/study.
+    title, chapter, notation, formula, parameters: of the family. `chapter` is the page of the guide in docs/study;
+        `formula` (optional) are lines to which the docstrings refer.
     operations: per operation
         derivation: lines of calculus that lead from y to dL/da.
         plot: see `operation_plots.Plot.from_dict`, one or a list.
         example: operands by name, `y`, and optionally g. Operands with a decimal point become tensors.
-        edges, chapter, parameters, operands, numpy, torch: optional.
+        notes, chapter, parameters, operands, numpy, torch: optional.
 """
 
 from __future__ import annotations
@@ -73,12 +74,12 @@ def page(name: str) -> str:
         f"[{families()[family]['title']}]({family}.md) · [`{location(function)}`](../{reference(name, family)})",
         f"```python\n{signature(name, function)}\n```",
         f"## Formula\n\n<p>{prose(families()[family]['notation'], name)}</p>",
-        lines(formula, name),
+        lines([*families()[family].get("formula", []), *formula], name),
         *(f"<p>{prose(note, name)}</p>" for note in notes),
         f"## Plot\n\n{figures(entry)}",
-        f"<p>{prose(entry['edges'], name)}</p>" if "edges" in entry else "",
         f"## Derivation\n\n{lines(entry['derivation'].splitlines(), name)}",
         f"## Example\n\n{example(entry['example'])}",
+        f"## Notes\n\n<p>{prose(entry['notes'], name)}</p>" if "notes" in entry else "",
         f"## Parameters\n\n{parameters(name)}",
         f"## Source {{ data-search-exclude }}\n\n{source(function)}",
         f"## See also {{ data-search-exclude }}\n\n{see_also(name)}",
@@ -157,7 +158,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
 
 def parameters(name: str) -> str:
     """A table of the operands and options, and the errors."""
-    family, entry = entries()[name]
+    entry = entries()[name][1]
     function = getattr(ops, name)
     rows = []
     for parameter in inspect.signature(function).parameters.values():
@@ -188,12 +189,15 @@ def meaning(name: str, parameter: str) -> str:
         KeyError: neither describes it.
     """
     family, entry = entries()[name]
+    shared = {**families()[family]["parameters"], **entry.get("parameters", {})}
     for part in _docstring(getattr(ops, name)):
         if part.kind is griffe.DocstringSectionKind.parameters:
             for described in part.value:
+                if described.name == parameter and parameter in shared:
+                    return described.description.replace("see above", shared[parameter])
                 if described.name == parameter:
                     return described.description
-    return {**families()[family]["parameters"], **entry.get("parameters", {})}[parameter]
+    return shared[parameter]
 
 
 def _plots(entry: dict[str, Any]) -> list[plots.Plot]:
@@ -215,20 +219,23 @@ def _figure(plot: plots.Plot) -> str:
         for t, y, d in (curves.segments[0][0].tolist(), curves.segments[-1][-1].tolist())
     )
     description = f"Value and gradient of {plot.y} for {operands}: {', '.join(ends)}"
+    error = f"{curves.error:.0e}" if curves.error else "0"
     kinks = "".join(f"<br>{_about_kink(kink)}" for kink in curves.kinks)
     return (
         f'<figure class="op-figure">\n{plots.svg(plot, curves, description)}\n<figcaption>\n'
         '<span class="value">value y</span> <span class="gradient">gradient dy/dt, from backward</span>'
         ' <span class="dots">finite differences</span><br>'
         f"<code>y = {html.escape(plot.y)}</code> for <code>{html.escape(operands)}</code>."
-        f" The gradient and the finite differences differ by at most {curves.error:.0e}.{kinks}\n</figcaption></figure>"
+        f" The gradient and the finite differences differ by at most {error}.{kinks}\n</figcaption></figure>"
     )
 
 
 def _about_kink(kink: plots.Kink) -> str:
     number = plots.number
     if kink.jumps:
-        return f"At t = {number(kink.t)} the value jumps. The engine returns the gradient {number(kink.gradient)} there."
+        return (
+            f"At t = {number(kink.t)} the value jumps. The engine returns the gradient {number(kink.gradient)} there."
+        )
     return (
         f"At the kink t = {number(kink.t)} the slope is {number(kink.left)} on the left and {number(kink.right)} on the"
         f" right. The engine returns {number(kink.gradient)}."
@@ -295,7 +302,9 @@ def called_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
     remaining = [function]
     while remaining:
         rule = inspect.unwrap(remaining.pop(0))
-        names = {x.id: None for x in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))) if isinstance(x, ast.Name)}
+        names = {
+            x.id: None for x in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))) if isinstance(x, ast.Name)
+        }
         for name in names:
             found = getattr(inspect.getmodule(rule), name, None)
             plain = inspect.unwrap(found) if callable(found) else None

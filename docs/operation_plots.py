@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ def sample(plot: Plot, points: int = 81, dots: int = 15) -> Curves:
     span = plot.high - plot.low
     breaks = sorted({plot.low, plot.high, *plot.kinks, *plot.poles})
     segments = []
-    for start, stop in zip(breaks, breaks[1:], strict=False):
+    for start, stop in itertools.pairwise(breaks):
         first = start + _gap(plot, start)
         last = stop - _gap(plot, stop)
         count = max(2, round(points * (stop - start) / span))
