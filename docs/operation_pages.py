@@ -94,7 +94,7 @@ def family_page(family: str) -> str:
     for name, (_, entry) in entries().items():
         if entry is not content["operations"].get(name):
             continue
-        plot = _plots(entry)[0]
+        plot = plots_of(entry)[0]
         curves = plots.sample(plot, points=41, dots=1)
         picture = plots.svg(plot, curves, f"Value and gradient of {plot.y}", small=True)
         formula = html.escape(formula_and_notes(getattr(ops, name))[0][0].rstrip(".").replace("`", ""))
@@ -114,8 +114,10 @@ def formula_and_notes(function: Callable[..., Any]) -> tuple[list[str], list[str
     paragraphs = [re.sub(r"\n\s*", " ", paragraph) for paragraph in text.split("\n\n")]
     # The second paragraph has the gradient if it does not fit into the summary line.
     count = 1 if "dL/d" in paragraphs[0] else 2
-    formula = [part for paragraph in paragraphs[:count] for part in re.split(r" {3,}|,  (?=dL)", paragraph)]
-    return formula, paragraphs[count:]
+    value, *parts = [part for paragraph in paragraphs[:count] for part in re.split(r" {3,}|[,;] +(?=dL)", paragraph)]
+    notes = [part for paragraph in paragraphs[count:] for part in re.split(r" {3,}", paragraph)]
+    gradients = [part for part in parts if "dL" in part] + [note for note in notes if note.startswith("dL")]
+    return [value, *gradients], [part for part in [*parts, *notes] if part not in gradients]
 
 
 @functools.cache
@@ -153,7 +155,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
         parts.append(f"{star}{parameter.name}: {parameter.annotation}{default}")
     line = f"{name}({', '.join(parts)})"
-    return line if len(line) <= 80 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+    return line if len(line) <= 60 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
 
 
 def parameters(name: str) -> str:
@@ -194,20 +196,21 @@ def meaning(name: str, parameter: str) -> str:
         if part.kind is griffe.DocstringSectionKind.parameters:
             for described in part.value:
                 if described.name == parameter and parameter in shared:
-                    return described.description.replace("see above", shared[parameter])
+                    return described.description.rstrip(".").replace("see above", shared[parameter])
                 if described.name == parameter:
-                    return described.description
+                    return described.description.rstrip(".")
     return shared[parameter]
 
 
-def _plots(entry: dict[str, Any]) -> list[plots.Plot]:
+def plots_of(entry: dict[str, Any]) -> list[plots.Plot]:
+    """The plots of an entry; most have one."""
     given = entry["plot"]
     return [plots.Plot.from_dict(plot) for plot in (given if isinstance(given, list) else [given])]
 
 
 def figures(entry: dict[str, Any]) -> str:
     """The plots of an operation, each with a caption and what happens at kinks."""
-    return "\n\n".join(map(_figure, _plots(entry)))
+    return "\n\n".join(map(_figure, plots_of(entry)))
 
 
 def _figure(plot: plots.Plot) -> str:
@@ -306,8 +309,8 @@ def called_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
             x.id: None for x in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))) if isinstance(x, ast.Name)
         }
         for name in names:
-            found = getattr(inspect.getmodule(rule), name, None)
-            plain = inspect.unwrap(found) if callable(found) else None
+            found: Any = getattr(inspect.getmodule(rule), name, None)
+            plain: Any = inspect.unwrap(found) if callable(found) else None
             if not (inspect.isfunction(plain) or inspect.isclass(plain)) or name in ops.__all__:
                 continue
             if plain.__module__.startswith("minigrad.ops") and found not in called:
@@ -339,7 +342,7 @@ def counterpart(name: str, library: str) -> str:
     """The name of the same operation in numpy or torch, empty if it has none there."""
     family, entry = entries()[name]
     if library in entry:
-        return entry[library]
+        return str(entry[library])
     if library == "numpy":
         return f"numpy.{name}" if family in SAME_NAME_IN_TORCH and hasattr(np, name) else ""
     return f"torch.{name}" if family in SAME_NAME_IN_TORCH else f"torch.nn.functional.{name}"
@@ -357,14 +360,16 @@ def chapter_link(chapter: str) -> str:
 def with_links(markdown: str) -> str:
     """operations.md with links to the pages: in its tables, the names of operations and of families."""
 
+    names = entries()
+
     def row(match: re.Match[str]) -> str:
         first, rest = match[1], match[2]
         family = NAMES.get(first, first)
-        if family in FAMILIES:
-            first = f"[{first}](operations/{family}.md)"
-        names = entries()
-        return f"| {first} |" + re.sub(
-            r"`(\w+)`", lambda code: f"[{code[0]}](operations/{code[1]}.md)" if code[1] in names else code[0], rest
-        )
+        first = f"[{first}](operations/{family}.md)" if family in FAMILIES else first
+        return f"| {first} |{rest}"
 
-    return re.sub(r"^\| (.+?) \|(.*)$", row, markdown, flags=re.MULTILINE)
+    def code(match: re.Match[str]) -> str:
+        return f"[{match[0]}](operations/{match[1]}.md)" if match[1] in names else match[0]
+
+    rows = re.sub(r"^\| (.+?) \|(.*)$", row, markdown, flags=re.MULTILINE)
+    return re.sub(r"^\|.*$", lambda line: re.sub(r"`(\w+)`", code, line[0]), rows, flags=re.MULTILINE)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -66,7 +68,7 @@ class Plot:
         return (self.value(t + STEP) - self.value(t - STEP)) / (2 * STEP)
 
     def _evaluate(self, arrays: dict[str, Any]) -> Any:
-        return eval(self.y, {"ops": ops, "np": np, **arrays})
+        return eval(_compiled(self.y), {"ops": ops, "np": np, **arrays})
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Curves:
     dots: np.ndarray
     kinks: list[Kink] = field(default_factory=list)
     error: float = 0.0
+
+
+@functools.cache
+def _compiled(expression: str) -> CodeType:
+    return compile(expression, "<plot>", "eval")
 
 
 def sample(plot: Plot, points: int = 81, dots: int = 15) -> Curves:

@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from pages import ROOT
 
+from minigrad import ops
+
 # Attributes that make a browser load something. <a href> only links.
 LOADING = {"src", "srcset", "data", "poster", "action"}
 # Hosts in the theme's JavaScript that no page of ours contacts, as the test in a browser shows: diagrams, a polyfill for old
@@ -62,6 +64,17 @@ def test_each_page_is_in_the_navigation(site: Path, pages: dict[Path, Page]) -> 
     for source in (ROOT / "docs").rglob("*.md"):
         name = source.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert name in start, name
+
+
+def test_each_operation_has_a_page_that_the_table_of_operations_links_to(site: Path, pages: dict[Path, Page]) -> None:
+    sections = {"formula", "plot", "derivation", "example", "parameters", "source", "see-also"}
+    table, start = ({unquote(link) for link in pages[site / name].links} for name in ("operations.html", "index.html"))
+    for name in ops.__all__:
+        page = pages[site / f"operations/{name}.html"]
+        assert sections <= page.anchors, name
+        assert f"operations/{name}.html" in table, name
+        families = {f"operations/{link}" for link in page.links} & start
+        assert any(f"{name}.html" in pages[site / family].links for family in families), name
 
 
 def test_no_link_is_dead(site: Path, pages: dict[Path, Page]) -> None:
