@@ -14,14 +14,12 @@ the plot shows, an example, and the meaning of parameters that the docstring doe
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import html
 import inspect
 import io
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,15 +28,16 @@ import griffe
 import numpy as np
 import operation_plots as plots
 import yaml
+from operation_rules import called_by, docstring, formula_and_notes, location, signature
 
 from minigrad import ops
 
 DOCS = Path(__file__).parent
-ROOT = DOCS.parent
 FAMILIES = ("elementwise", "activation", "reduce", "shape", "linalg", "image", "normalise", "loss")
 # The names of the families in the table of operations.md.
 NAMES = {"reduction": "reduce", "linear algebra": "linalg", "normalization": "normalise"}
 SAME_NAME_IN_TORCH = {"elementwise", "reduce", "shape", "linalg"}  # the others are in torch.nn.functional
+LEGEND = '<p class="op-legend"><span class="value">value</span> <span class="gradient">gradient</span></p>'
 
 
 @functools.cache
@@ -91,38 +90,17 @@ def family_page(family: str) -> str:
     """Return the Markdown of a family's page: a small plot and the formula of each operation."""
     content = families()[family]
     cards = []
-    for name, (_, entry) in entries().items():
-        if entry is not content["operations"].get(name):
-            continue
-        plot = plots_of(entry)[0]
+    for name in (name for name, (own, _) in entries().items() if own == family):
+        plot = plots_of(content["operations"][name])[0]
         curves = plots.sample(plot, points=41, dots=1)
         picture = plots.svg(plot, curves, f"Value and gradient of {plot.y}", small=True)
         formula = html.escape(formula_and_notes(getattr(ops, name))[0][0].rstrip(".").replace("`", ""))
+        label = name.replace("_", "_<wbr>")
         cards.append(
-            f'<a class="op-card" href="{name}.html"><strong>{name}</strong>{picture}<span>{formula}</span></a>'
+            f'<a class="op-card" href="{name}.html"><strong>{label}</strong>{picture}<span>{formula}</span></a>'
         )
     grid = '<div class="op-grid">\n' + "\n".join(cards) + "\n</div>"
     return f"# {content['title']}\n\n<p>{prose(content['notation'])}</p>\n\n{LEGEND}\n\n{grid}\n"
-
-
-LEGEND = '<p class="op-legend"><span class="value">value</span> <span class="gradient">gradient</span></p>'
-
-
-def formula_and_notes(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
-    """The lines with y and dL/da of a docstring, and its other paragraphs before `Args:`."""
-    text = next(part.value for part in _docstring(function) if part.kind is griffe.DocstringSectionKind.text)
-    paragraphs = [re.sub(r"\n\s*", " ", paragraph) for paragraph in text.split("\n\n")]
-    # The second paragraph has the gradient if it does not fit into the summary line.
-    count = 1 if "dL/d" in paragraphs[0] else 2
-    value, *parts = [part for paragraph in paragraphs[:count] for part in re.split(r" {3,}|[,;] +(?=dL)", paragraph)]
-    notes = [part for paragraph in paragraphs[count:] for part in re.split(r" {3,}", paragraph)]
-    gradients = [part for part in parts if "dL" in part] + [note for note in notes if note.startswith("dL")]
-    return [value, *gradients], [part for part in [*parts, *notes] if part not in gradients]
-
-
-@functools.cache
-def _docstring(function: Callable[..., Any]) -> list[griffe.DocstringSection]:
-    return griffe.Docstring(inspect.getdoc(function) or "").parse("google", warnings=False)
 
 
 def prose(text: str, page: str = "") -> str:
@@ -147,17 +125,6 @@ def lines(formulas: list[str], page: str) -> str:
     return f'<div class="op-lines">{"".join(f"<p>{line}</p>" for line in linked)}</div>'
 
 
-def signature(name: str, function: Callable[..., Any]) -> str:
-    """The signature with annotations, on one line if it is short."""
-    parts = []
-    for parameter in inspect.signature(function).parameters.values():
-        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
-        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        parts.append(f"{star}{parameter.name}: {parameter.annotation}{default}")
-    line = f"{name}({', '.join(parts)})"
-    return line if len(line) <= 60 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
-
-
 def parameters(name: str) -> str:
     """A table of the operands and options, and the errors."""
     entry = entries()[name][1]
@@ -177,7 +144,7 @@ def parameters(name: str) -> str:
     )
     errors = [
         f"<li><code>{error.annotation}</code>: {prose(error.description, name)}</li>"
-        for part in _docstring(function)
+        for part in docstring(function)
         if part.kind is griffe.DocstringSectionKind.raises
         for error in part.value
     ]
@@ -192,7 +159,7 @@ def meaning(name: str, parameter: str) -> str:
     """
     family, entry = entries()[name]
     shared = {**families()[family]["parameters"], **entry.get("parameters", {})}
-    for part in _docstring(getattr(ops, name)):
+    for part in docstring(getattr(ops, name)):
         if part.kind is griffe.DocstringSectionKind.parameters:
             for described in part.value:
                 if described.name == parameter and parameter in shared:
@@ -272,12 +239,6 @@ def example_code(entry: dict[str, Any]) -> str:
     return "\n".join(code) + "\n"
 
 
-def location(function: Callable[..., Any]) -> str:
-    """The file and the line of a rule."""
-    rule = inspect.unwrap(function)
-    return f"{Path(inspect.getfile(rule)).relative_to(ROOT).as_posix()}:{inspect.getsourcelines(rule)[1]}"
-
-
 def reference(name: str, family: str) -> str:
     """The entry of an operation in the API reference."""
     return f"api/engine.md#minigrad.ops.{family}.{name}"
@@ -297,26 +258,6 @@ def source(function: Callable[..., Any]) -> str:
 
 def _code(function: Callable[..., Any]) -> str:
     return f'```python title="{location(function)}"\n{inspect.getsource(function)}```'
-
-
-def called_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """The functions and classes of minigrad.ops that a rule uses, directly or not, except other public operations."""
-    called: list[Callable[..., Any]] = []
-    remaining = [function]
-    while remaining:
-        rule = inspect.unwrap(remaining.pop(0))
-        names = {
-            x.id: None for x in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))) if isinstance(x, ast.Name)
-        }
-        for name in names:
-            found: Any = getattr(inspect.getmodule(rule), name, None)
-            plain: Any = inspect.unwrap(found) if callable(found) else None
-            if not (inspect.isfunction(plain) or inspect.isclass(plain)) or name in ops.__all__:
-                continue
-            if plain.__module__.startswith("minigrad.ops") and found not in called:
-                called.append(found)
-                remaining.append(found)
-    return called
 
 
 def see_also(name: str) -> str:
