@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..classifier import Classifier
 from ..modes import no_grad
+from ..nn import Linear
 from ..optim import Optimizer
 from ..tensor import Tensor
 from . import graph
@@ -21,8 +22,9 @@ Loss = Callable[[Classifier, Any, np.ndarray], Tensor]
 SUBJECTS = {
     "network": ("One training step", "The forward pass, the backward pass and the update of one batch."),
     "small_steps": (
-        "The same step, with the loss in small operations",
-        "Softmax and cross-entropy are written as exp, sum, log and so on. The gradients are the same.",
+        "The same step in small operations",
+        "A linear layer is a product and a sum. Softmax and cross-entropy are exp, sum, log and so on. The gradients are the"
+        " same.",
     ),
     "reuse": ("b = a + a, c = b + b", "The smallest graph in which the order of the backward pass matters: dc/da = 4."),
 }
@@ -98,11 +100,27 @@ def fused(net: Classifier, x: Any, labels: np.ndarray) -> Tensor:
 
 
 def in_small_operations(net: Classifier, x: Any, labels: np.ndarray) -> Tensor:
-    z = net.logits(x)
+    layers: Any = net.hidden, net.output
+    small: Any = [_product_and_sum(layer) for layer in net.hidden], _product_and_sum(net.output)
+    net.hidden, net.output = small
+    try:
+        z = net.logits(x)
+    finally:
+        net.hidden, net.output = layers
     s = z - z.data.max(axis=1, keepdims=True)
     total = ops.exp(s).sum(axis=1)
     at_label = s[np.arange(len(labels)), labels]
     return (ops.log(total) - at_label).mean()
+
+
+def _product_and_sum(layer: Linear) -> Callable[[Any], Tensor]:
+    """Return a linear layer as a product and a sum. The bias is broadcast, so its gradient is summed by the tape."""
+
+    def forward(x: Any) -> Tensor:
+        product = x @ layer.weight.T
+        return product if layer.bias is None else product + layer.bias
+
+    return forward
 
 
 def softmax_twice(net: Classifier, x: Any, labels: np.ndarray) -> Tensor:

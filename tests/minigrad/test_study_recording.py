@@ -124,6 +124,14 @@ def test_the_loss_in_small_operations_has_the_same_gradients(easy: str, data: da
         np.testing.assert_allclose(small[name]["gradient"], fused[name]["gradient"], rtol=1e-11, atol=1e-15)
 
 
+def test_the_tape_sums_the_gradient_of_a_broadcast_bias(easy: str, data: datasets.Dataset) -> None:
+    recording = record(small_recipe(easy), data)["small_steps", None]
+    broadcast = [event for event in recording["events"] if event.get("unbroadcast")]
+    assert [recording["tensors"][event["to"]]["name"] for event in broadcast] == ["output.bias", "hidden.0.bias"]
+    for event in broadcast:
+        np.testing.assert_allclose(event["returned"], event["incoming"].sum(axis=0), rtol=1e-12, atol=1e-16)
+
+
 @pytest.mark.parametrize(
     "key",
     [("small_steps", "depth_first"), ("network", "no_zero_grad"), ("network", "softmax_twice"),
