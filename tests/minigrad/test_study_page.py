@@ -229,7 +229,8 @@ def test_a_click_shows_the_chain_of_factors(html: Path, visit: Open, reference: 
         [(index, gradient)] = shown(tab, "gradient", "#inspector .array")
         assert index == element
         assert close(gradient, gradients.ravel()[index])
-        tab.locator("#inspector .terms summary").last.click()
+        if not tab.locator("#inspector .terms[open]").count():  # it stays open for the next element
+            tab.locator("#inspector .terms summary").last.click()
         rows = tab.locator("#inspector .terms").last.locator("tbody tr")
         rows.last.wait_for()
         products = rows.locator("[data-name=product]").evaluate_all("all => all.map(e => Number(e.dataset.value))")
@@ -267,10 +268,16 @@ def test_mistakes_change_the_gradients(html: Path, visit: Open, reference: Refer
 
 CONTRAST = """() => {
   const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = (c) => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = c; pen.fillRect(0, 0, 1, 1); return [...pen.getImageData(0, 0, 1, 1).data]; };
+  const rgba = (c) => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = c; pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
   const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
     return .2126 * r + .7152 * g + .0722 * b; };
-  const under = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 128) return c; } return [255, 255, 255]; };
+  const under = (e) => {
+    const c = rgba(getComputedStyle(e).backgroundColor);
+    return c[3] > 128 ? c : e.parentElement ? under(e.parentElement) : [255, 255, 255];
+  };
   const bad = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let n; (n = walk.nextNode());) {
     const e = n.parentElement;
