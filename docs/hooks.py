@@ -54,7 +54,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = markdown.replace(f"](../{PICTURES}/", f"]({PICTURES}/")
     markdown = re.sub(
         r"^<!-- player: (\S+) -->$",
-        lambda found: f'<a class="md-button" href="step.html#{html.escape(found[1])}">Open the player at this event</a>\n',
+        lambda found: (
+            f'<a class="md-button" href="step.html#{html.escape(found[1])}">Open the player at this event</a>\n'
+        ),
         markdown,
         flags=re.MULTILINE,
     )

@@ -69,13 +69,14 @@ def page_of(recipe: Recipe, data: Dataset | None = None, *, step: int = 1, image
     from .subjects import recordings
 
     data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    recipes.refuse_misfit(recipe, data)
+    parameters = sum(math.prod(shape) for shape in NetworkSpec.of(recipe, data).shapes().values())
+    if parameters > LARGEST:
+        raise UserError(f"model.hidden: a network of {parameters:,} weights; expected at most {LARGEST:,} for a page")
     state = state_at(recipe, data, step)
     if not 0 <= image < len(state.labels):
         raise UserError(f"--image {image}: expected 0 to {len(state.labels) - 1}, an image of the batch")
     sizes = "-".join(map(str, [math.prod(data.input_shape), *recipe.model.hidden, data.classes]))
-    parameters = sum(w.size for w in state.weights.values())
-    if parameters > LARGEST:
-        raise UserError(f"model.hidden: a network of {parameters:,} weights; expected at most {LARGEST:,} for a page")
     found, unavailable = recordings(state, image)
     return page.render(
         {

@@ -192,7 +192,7 @@ def record(
     entry.gradient = _input_gradient(state, loss_of)
     if checks is None:
         _check(state, loss_of, recorder, shown, thorough=mistake is None)
-    return _content(recorder, subject, mistake, loss, shown, checks)
+    return content(recorder, subject, mistake, loss, shown, checks)
 
 
 def reuse(mistake: str | None) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def reuse(mistake: str | None) -> dict[str, Any]:
         depth_first(c, recorder)
     h = 1e-6
     recorder.entries[0].check = None, np.array([(4 * (3 + h) - 4 * (3 - h)) / (2 * h)])
-    return _content(recorder, "reuse", mistake, c, None, None)
+    return content(recorder, "reuse", mistake, c, None, None)
 
 
 def _update(recorder: Recorder, parameters: dict[str, Tensor], optimizer: Optimizer) -> None:
@@ -312,7 +312,7 @@ def _differences(
 # The content for the page.
 
 
-def _content(
+def content(
     recorder: Recorder,
     subject: str,
     mistake: str | None,
@@ -320,6 +320,13 @@ def _content(
     shown: int | None,
     checks: dict[str, Any] | None,
 ) -> dict[str, Any]:
+    """Return a recording as the page gets it, see `page.py`.
+
+    Args:
+        recorder: everything that was recorded.
+        subject, mistake, shown, checks: see `record`; `shown` is None if there is no batch.
+        loss: the last result.
+    """
     _name_results(recorder.entries)
     batches = _over_batch(recorder)
     rows = [

@@ -308,6 +308,7 @@ def test_it_fits_a_phone_and_can_be_read(html: Path, visit: Open, scheme: str) -
     assert [s for s in sizes if s[1] < 43.9] == []
 
 
+@pytest.mark.slow
 def test_a_screen_reader_gets_the_sentence_and_the_pictures(html: Path, visit: Open) -> None:
     tab = visit(html, "subject=network&mistake=&event=11")
     assert tab.locator("#sentence").get_attribute("aria-live") == "polite"
@@ -377,7 +378,7 @@ def test_every_operation_has_a_formula_with_numbers(tmp_path: Path, visit: Open)
     header = {
         "title": "operations", "step": 1, "unavailable": [], "training": None,
         "batch": {"size": 3, "images": x.data, "labels": labels, "classes": 5, "class_names": None, "shown": 0},
-        "recordings": [subjects._content(recorder, "network", None, loss, 0, None)],
+        "recordings": [subjects.content(recorder, "network", None, loss, 0, None)],
     }  # fmt: skip
     path = tmp_path / "operations.html"
     path.write_text(study_page.render(header), encoding="utf-8")
