@@ -233,20 +233,27 @@
     }
 
     // Loss and accuracy on one part, "train" or "test", and the share of its images for which each hidden unit is not 0.
-    evaluate(part, size = 250) {
-      const images = this.source[part], n = images.labels.length, activity = new Float64Array(this.settings.width);
+    evaluate(part) {
+      const work = this.evaluation(part);
+      for (;;) {
+        const { done, value } = work.next();
+        if (done) return value;
+      }
+    }
+
+    // The same as a generator, which pauses after each `size` images, so that the page can draw in between.
+    *evaluation(part, size = 250) {
+      const images = this.source[part], n = images.labels.length, active = new Float64Array(this.settings.width);
       let loss = 0, correct = 0;
       for (let begin = 0; begin < n; begin += size) {
+        if (begin) yield;
         const indices = Array.from({ length: Math.min(size, n - begin) }, (_, i) => begin + i);
-        const { x, labels } = this.batch(images, indices), { a1, logits } = this.forward(x), classes = logits.value.columns;
+        const { x, labels } = this.batch(images, indices), { a1, logits } = this.forward(x);
         loss += crossEntropy(logits, labels).value.data[0] * indices.length;
-        a1.value.data.forEach((value, i) => (activity[i % activity.length] += value !== 0 ? 1 : 0));
-        labels.value.forEach((label, i) => {
-          const row = logits.value.data.subarray(i * classes, (i + 1) * classes);
-          if (row.indexOf(row.reduce((a, b) => Math.max(a, b))) === label) correct++;
-        });
+        a1.value.data.forEach((value, i) => (active[i % active.length] += value !== 0 ? 1 : 0));
+        labels.value.forEach((label, i) => (correct += largestColumn(logits.value, i) === label ? 1 : 0));
       }
-      return { loss: loss / n, accuracy: correct / n, activity: activity.map((count) => count / n) };
+      return { loss: loss / n, accuracy: correct / n, activity: active.map((count) => count / n) };
     }
 
     // The weights in minigrad's order (out, in), by their names.
@@ -255,6 +262,11 @@
       for (const [name, { value }] of Object.entries(this.parameters)) result[name] = transposed(value).data;
       return result;
     }
+  }
+
+  function largestColumn(a, i) {
+    const row = a.data.subarray(i * a.columns, (i + 1) * a.columns);
+    return row.indexOf(row.reduce((x, y) => Math.max(x, y)));
   }
 
   function transposed(a) {
