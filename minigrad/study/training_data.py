@@ -156,7 +156,7 @@ def reference(
         for epoch in range(epochs):
             batches = datasets.batches(len(train.labels), settings.batch_size, seed, epoch)
             train_epoch(net, optimizer, *train, batches, on_step=lambda _, loss: losses.append(loss))
-    return np.array(losses), net.state_dict()
+    return np.array(losses), {name: np.ascontiguousarray(w) for name, w in net.state_dict().items()}
 
 
 def _flat(part: Split) -> dict[str, np.ndarray]:

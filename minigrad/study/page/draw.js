@@ -18,12 +18,16 @@
   const svg = (tag, attributes, ...children) => create(SVG, tag, attributes, ...children);
 
   // A number with three significant digits; very large and very small ones as a power of ten.
-  function short(x) {
+  function digits(x) {
     if (!Number.isFinite(x)) return Number.isNaN(x) ? "NaN" : x > 0 ? "infinite" : "−infinite";
     const size = Math.abs(x);
     if (size === 0) return "0";
-    return (size >= 1e5 || size < 1e-3 ? x.toExponential(1) : String(Number(x.toPrecision(3)))).replaceAll("-", "−");
+    const text = size >= 1e5 || size < 1e-3 ? x.toExponential(1) : size >= 100 ? String(Math.round(x)) : x.toPrecision(3);
+    return text.replaceAll("-", "−");
   }
+
+  // The same without zeros at the end.
+  const short = (x) => digits(x).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 
   // About `count` round numbers from 0 to `top`.
   function ticks(top, count) {
@@ -50,8 +54,8 @@
   }
 
   // A line chart over steps. series: [{name, style, xs, ys}]; the arrays may grow between two calls of `draw`.
-  // format: the text of a value; rule: {value, text}, a horizontal line.
-  function chart({ label, format = short, top = null, rule = null }) {
+  // format: the text of a tick; exact: that of a value, if it differs; rule: {value, text}, a horizontal line.
+  function chart({ label, format = short, exact = null, top = null, rule = null }) {
     const height = 220, margin = { top: 12, right: 12, bottom: 30, left: 44 };
     const root = svg("svg", { class: "chart", role: "img", "aria-label": label, height });
     const readout = html("p", { class: "readout", "aria-hidden": "true" });
@@ -98,7 +102,7 @@
         if (i < 0) i = xs.length - 1;
         if (i < 0) continue;
         at ??= xs[i];
-        parts.push(`${name} ${format(ys[i])}`);
+        parts.push(`${name} ${(exact ?? format)(ys[i])}`);
         if (Number.isFinite(ys[i])) dots.push(svg("circle", { class: `dot ${style}`, cx: x(xs[i]), cy: y(ys[i]), r: 3.5 }));
       }
       if (at === null) return [];
@@ -157,5 +161,5 @@
     context.putImageData(pixels, 0, 0);
   }
 
-  study.draw = { html, svg, short, chart, sparkline, pictureShape, picture };
+  study.draw = { html, digits, short, chart, sparkline, pictureShape, picture };
 })();

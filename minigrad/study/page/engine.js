@@ -65,7 +65,7 @@
 
   function norm(a) {
     let sum = 0;
-    for (const value of a.data) sum += value * value;
+    for (let i = 0; i < a.data.length; i++) sum += a.data[i] * a.data[i];
     return Math.sqrt(sum);
   }
 
@@ -114,8 +114,9 @@
     return [y, (g) => productTransposedSecond(g, w), (g) => productTransposedFirst(x, g), columnSums];
   });
 
+  // y = max(x, 0); NaN stays NaN. dL/dx = g where y is not 0.
   const relu = operation((x) => {
-    const y = matrix(x.rows, x.columns, x.data.map((value) => (value > 0 || value !== value ? value : 0)));
+    const y = matrix(x.rows, x.columns, x.data.map((value) => (value <= 0 ? 0 : value)));
     return [y, (g) => matrix(g.rows, g.columns, g.data.map((value, i) => (y.data[i] !== 0 ? value : 0)))];
   });
 
@@ -123,13 +124,14 @@
   const crossEntropy = operation((z, labels) => {
     const { rows: n, columns: classes } = z, softmax = matrix(n, classes);
     let total = 0;
+    const x = z.data, e = softmax.data;
     for (let i = 0; i < n; i++) {
-      const row = z.data.subarray(i * classes, (i + 1) * classes), e = softmax.data.subarray(i * classes, (i + 1) * classes);
+      const begin = i * classes, end = begin + classes;
       let largest = -Infinity, sum = 0;
-      for (const value of row) largest = Math.max(largest, value); // so that no exponential overflows
-      for (let j = 0; j < classes; j++) sum += e[j] = Math.exp(row[j] - largest);
-      for (let j = 0; j < classes; j++) e[j] /= sum;
-      total += Math.log(sum) - (row[labels[i]] - largest);
+      for (let j = begin; j < end; j++) largest = Math.max(largest, x[j]); // so that no exponential overflows
+      for (let j = begin; j < end; j++) sum += e[j] = Math.exp(x[j] - largest);
+      for (let j = begin; j < end; j++) e[j] /= sum;
+      total += Math.log(sum) - (x[begin + labels[i]] - largest);
     }
     const pullback = (g) => {
       const d = matrix(n, classes, softmax.data.slice()), scale = g.data[0] / n;

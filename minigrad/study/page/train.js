@@ -3,12 +3,12 @@
 (() => {
   "use strict";
   const study = (window.study ??= {});
-  const { html, short } = study.draw;
+  const { html, digits, short } = study.draw;
 
   const FRAME = 12; // milliseconds of computation per frame, so that the page stays responsive
   const EVALUATE_EVERY = 50; // steps, at most; also at the end of each epoch
   const ANNOUNCE_EVERY = 6000; // milliseconds between two messages to a screen reader
-  const SMOOTHING = 0.9;
+  const SMOOTHING = 0.8;
   const NAMES = ["hidden.0.weight", "hidden.0.bias", "output.weight", "output.bias"];
   const SPEEDS = [["2", "2 steps per second"], ["30", "30 steps per second"], ["120", "120 steps per second"], ["Infinity", "as fast as possible"]];
 
@@ -64,7 +64,7 @@
 
     add({ step, loss }, training) {
       const { losses, weights } = this.reference, { settings } = training;
-      this.applies &&= Object.keys(this.defaults).every((key) => settings[key] === this.defaults[key]);
+      this.applies &&= this.matches(settings);
       if (!this.applies || step > losses.length) return;
       this.loss = Math.max(this.loss ?? 0, study.engine.largestDifference([loss], [losses[step - 1]]));
       if (step < losses.length) return;
@@ -72,10 +72,16 @@
       this.weights = Math.max(...Object.keys(weights).map((name) => study.engine.largestDifference(own[name], weights[name])));
     }
 
-    text(steps) {
-      const total = this.reference.losses.length;
-      if (!this.applies) return "Reference losses from minigrad: none for these settings. They are stored for the recipe’s settings.";
-      if (this.loss === null) return `Reference losses from minigrad: ${total} are stored, one per step, to compare with.`;
+    matches(settings) {
+      return Object.keys(this.defaults).every((key) => settings[key] === this.defaults[key]);
+    }
+
+    text({ steps, settings }) {
+      const total = this.reference.losses.length, { learning_rate, width, batch_size } = this.defaults;
+      if (!this.applies || (this.loss === null && !this.matches(settings))) {
+        return `Reference losses from minigrad: only for a training with the recipe’s settings (learning rate ${learning_rate}, width ${width}, batch size ${batch_size}).`;
+      }
+      if (this.loss === null) return `Reference losses from minigrad: ${total}, one per step. The page compares each of its losses with them.`;
       const exact = (x) => (x === 0 ? "0" : x.toExponential(1).replace("-", "−"));
       const begin = `Reference losses from minigrad: largest difference so far ${exact(this.loss)}`;
       if (this.weights === null) return `${begin} (${steps} of ${total} steps).`;
@@ -85,11 +91,11 @@
 
   // ---- The elements of the tab.
 
-  function field(name, label, hint, attributes) {
+  // A labelled input, its explanation and the place of its error message.
+  function field(name, label, explanation, attributes) {
     const id = `train-${name}`, input = html("input", { id, "aria-describedby": `${id}-hint ${id}-error`, autocomplete: "off", ...attributes });
-    const error = html("p", { id: `${id}-error`, class: "error", role: "alert" });
-    const element = html("div", { class: "field" }, html("label", { for: id }, label), input, html("p", { id: `${id}-hint`, class: "hint" }, hint), error);
-    return { element, input, error };
+    const error = html("p", { id: `${id}-error`, class: "error", role: "alert" }), hint = html("span", { id: `${id}-hint` }, explanation);
+    return { element: html("div", { class: "field" }, html("label", { for: id }, label), input), input, hint, error };
   }
 
   function card(id, title, explanation, ...content) {
@@ -119,14 +125,14 @@
       reset: html("button", { type: "button" }, "Reset"),
       restore: html("button", { type: "button", class: "quiet" }, "Recipe’s settings"),
       speed: html("select", { id: "train-speed" }, ...SPEEDS.map(([value, text]) => html("option", { value, selected: value === "30" }, text))),
-      rate: field("rate", "Learning rate", "The factor of each step along the negative gradient. It may change while training.", { inputmode: "decimal", list: "train-rates" }),
-      width: field("width", "Width", `The number of hidden units, 1 to ${source.max_width}. A change starts again.`, { type: "number", min: 1, max: source.max_width }),
-      batch: field("batch", "Batch size", `The number of images per step, 1 to ${images.toLocaleString("en")}. A change starts again.`, { type: "number", min: 1, max: images }),
+      rate: field("rate", "Learning rate", "Each step changes a weight by the learning rate times its gradient; you can change the rate during the training.", { inputmode: "decimal", list: "train-rates" }),
+      width: field("width", "Width", ` The width is the number of hidden units, from 1 to ${source.max_width},`, { type: "number", min: 1, max: source.max_width }),
+      batch: field("batch", "Batch size", ` and the batch size the number of images per step, from 1 to ${images.toLocaleString("en")}; a change of either starts the training again.`, { type: "number", min: 1, max: images }),
       proof: html("p", { class: "proof" }),
       notice: html("p", { class: "notice", role: "alert", hidden: true }),
       status: html("p", { class: "unseen", role: "status", "aria-live": "polite" }),
       progress: tile("Step"), loss: tile("Loss"), train: tile("Training accuracy"), test: tile("Test accuracy"), dead: tile("Dead units"), pace: tile("Speed"),
-      lossChart: study.draw.chart({ label: "Loss per step. The table of epochs below has the values.", rule: { value: guess, text: `guessing: ln ${source.classes}` } }),
+      lossChart: study.draw.chart({ label: "Loss per step. The table of epochs below has the values.", exact: digits, rule: { value: guess, text: `guessing: ln ${source.classes}` } }),
       accuracyChart: study.draw.chart({ label: "Training and test accuracy. The table of epochs below has the values.", format: (x) => `${Math.round(1000 * x) / 10} %`, top: 1 }),
       change: html("input", { type: "checkbox", id: "train-change" }),
       scale: html("span", {}),
@@ -137,13 +143,16 @@
     const tiles = ["progress", "loss", "train", "test", "dead", "pace"].map((name) => view[name].element);
     view.root = html(
       "div", { class: "train" },
+      html("h2", { class: "unseen" }, "Training in the browser"),
       html("p", { class: "intro" }, introduction(source, images, tests)),
       html("div", { class: "controls" },
-        html("div", { class: "buttons" }, view.start, view.step, view.reset, html("label", { for: "train-speed", class: "unseen" }, "Training speed"), view.speed),
-        html("div", { class: "fields" }, view.rate.element, view.width.element, view.batch.element, rateList()), view.restore),
+        html("div", { class: "buttons" }, view.start, view.step, view.reset, html("label", { for: "train-speed", class: "unseen" }, "Training speed"), view.speed, view.restore),
+        html("div", { class: "fields" }, view.rate.element, view.width.element, view.batch.element, rateList()),
+        view.rate.error, view.width.error, view.batch.error,
+        html("p", { class: "hint" }, view.rate.hint, view.width.hint, view.batch.hint)),
       view.notice, view.status, html("dl", { class: "tiles" }, ...tiles), view.proof,
       html("div", { class: "pair" },
-        card("loss", "Loss", `The mean of −ln p over the images, where p is the network’s probability of the correct class.`, view.lossChart.element, legend(["thin", "batch of the step"], ["smooth", "average of about 10 steps"], ["dashed", "test images"])),
+        card("loss", "Loss", `The mean of −ln p over the images, where p is the network’s probability of the correct class.`, view.lossChart.element, legend(["thin", "batch of the step"], ["smooth", "average of about 5 steps"], ["dashed", "test images"])),
         card("accuracy", "Accuracy", "The share of images whose largest output is that of the correct class; the network never trains on the test images.", view.accuracyChart.element, legend(["solid", `${images.toLocaleString("en")} training images`], ["dashed", `${tests.toLocaleString("en")} test images`]))),
       weightsCard(source, view), parametersCard(view), epochsCard(view));
     return view;
@@ -162,7 +171,7 @@
     const pixels = source.image ? "pixel" : "input";
     return card("weights", "Weights of the hidden units",
       `Each picture shows the weights from all ${source.inputs.toLocaleString("en")} ${pixels}s to one hidden unit: a positive weight raises the unit, a negative one lowers it.` +
-      ` A unit is dead if it is 0 for all training images; then it has no gradient, and its weights do not change.`,
+      ` The percentage is the share of training images for which the unit is not 0. A dead unit is 0 for all of them: it gets no gradient, and its weights do not change.`,
       html("div", { class: "weights-bar" },
         html("span", { class: "scale" }, "negative", html("i", { class: "gradient" }), "positive", view.scale),
         html("label", { class: "check" }, view.change, " change since the start")),
@@ -192,7 +201,7 @@
 
   class Trainer {
     constructor(source, view) {
-      Object.assign(this, { source, view, running: false, scheduled: false, speed: 30, limitEpochs: 0 });
+      Object.assign(this, { source, view, running: false, scheduled: false, speed: 30 });
       this.reset(source.defaults);
     }
 
@@ -203,7 +212,7 @@
       this.history = new History();
       this.proof = new Proof(this.source);
       this.epochs = this.source.orders.length / this.training.images;
-      Object.assign(this, { owed: 0, pace: null, cost: null, problem: null, fresh: true, announced: 0, drawn: 0 });
+      Object.assign(this, { owed: 0, pace: null, cost: null, problem: null, fresh: true, announced: 0, drawn: 0, interval: 0 });
       this.timing = { since: performance.now(), steps: 0 };
       this.evaluation = this.evaluate();
       this.wake();
@@ -323,10 +332,10 @@
     const { view, training, history } = trainer, now = performance.now();
     const isStill = !trainer.running && !trainer.evaluation;
     view.start.textContent = trainer.running ? "Pause" : trainer.isComplete ? "Continue" : "Start";
+    view.start.disabled = view.step.disabled = trainer.problem !== null;
     drawTiles(trainer);
     drawProof(trainer);
-    if (!isStill && !trainer.fresh && now - trainer.drawn < 60) return;
-    trainer.drawn = now;
+    if (!isStill && !trainer.fresh && now - trainer.drawn < trainer.interval) return;
     const { steps, losses, smooth, evaluations } = history, at = evaluations.map((e) => e.step);
     view.lossChart.draw([
       { name: "batch", style: "thin", xs: steps, ys: losses },
@@ -343,11 +352,13 @@
     if (trainer.fresh) drawEpochs(trainer);
     announce(trainer, isStill, now);
     trainer.fresh = false;
+    trainer.drawn = performance.now();
+    trainer.interval = Math.max(60, 4 * (trainer.drawn - now)); // many steps take long to draw
     view.root.dataset.steps = training.steps;
     view.root.dataset.state = trainer.running ? "running" : trainer.evaluation ? "evaluating" : "still";
   }
 
-  function drawTiles({ view, training, history, limit, epochs, pace, cost, running }) {
+  function drawTiles({ view, training, history, limit, epochs, pace, cost }) {
     const { steps, stepsPerEpoch } = training, latest = history.latest;
     const set = (tile, value, note = "") => {
       tile.value.textContent = value;
@@ -355,21 +366,21 @@
     };
     const epoch = Math.min(Math.floor(steps / stepsPerEpoch) + 1, epochs);
     set(view.progress, steps.toLocaleString("en"), `of ${limit.toLocaleString("en")}, epoch ${epoch} of ${epochs}`);
-    set(view.loss, history.smooth.length ? short(history.smooth.at(-1)) : latest ? short(latest.train.loss) : "–", history.smooth.length ? "average of about 10 steps" : "of all training images");
+    set(view.loss, history.smooth.length ? digits(history.smooth.at(-1)) : latest ? digits(latest.train.loss) : "–", history.smooth.length ? "smoothed over 5 steps" : "of the training images");
     view.loss.value.dataset.value = String(history.losses.at(-1));
     set(view.train, latest ? percent(latest.train.accuracy) : "–", latest ? `at step ${latest.step.toLocaleString("en")}` : "");
     set(view.test, latest ? percent(latest.test.accuracy) : "–", latest ? `at step ${latest.step.toLocaleString("en")}` : "");
     const dead = latest ? latest.activity.filter((share) => share === 0).length : 0;
     set(view.dead, latest ? `${dead}` : "–", `of ${count(training.settings.width, "hidden unit")}`);
     view.dead.element.classList.toggle("bad", dead > 0);
-    set(view.pace, pace && running ? `${pace < 10 ? pace.toFixed(1) : Math.round(pace).toLocaleString("en")}/s` : "–", cost === null ? "steps per second" : `steps; ${cost.toFixed(1)} ms per step`);
+    set(view.pace, pace ? `${pace < 10 ? pace.toFixed(1) : Math.round(pace).toLocaleString("en")}/s` : "–", cost === null ? "steps per second" : `steps; ${cost.toFixed(1)} ms per step`);
   }
 
   function drawProof({ view, proof, training }) {
-    view.proof.textContent = proof.text(training.steps);
+    view.proof.textContent = proof.text(training);
     view.proof.dataset.loss = String(proof.loss);
     view.proof.dataset.weights = String(proof.weights);
-    view.proof.classList.toggle("off", !proof.applies);
+    view.proof.classList.toggle("off", !proof.applies || !proof.matches(training.settings));
   }
 
   function color(style, name) {
@@ -404,7 +415,7 @@
       const row = view.rows[name], { rows, columns } = training.parameters[name].value;
       row.shape.textContent = rows > 1 || name.endsWith("weight") ? `${columns} × ${rows}` : `${columns}`;
       for (const [cell, line, values] of [[row.norm, row.norms, history.norms[name]], [row.ratio, row.ratios, history.ratios[name]]]) {
-        cell.textContent = values.length ? short(values.at(-1)) : "–";
+        cell.textContent = values.length ? digits(values.at(-1)) : "–";
         cell.dataset.value = String(values.at(-1));
         line.draw(values, limit);
       }
@@ -415,7 +426,7 @@
     const { stepsPerEpoch } = training;
     const rows = history.evaluations.filter(({ step }) => step && step % stepsPerEpoch === 0).map(({ step, train, test }) => {
       const part = history.losses.slice(step - stepsPerEpoch, step), mean = part.reduce((a, b) => a + b, 0) / part.length;
-      const cells = [short(mean), short(test.loss), percent(train.accuracy), percent(test.accuracy)];
+      const cells = [digits(mean), digits(test.loss), percent(train.accuracy), percent(test.accuracy)];
       return html("tr", {}, html("th", { scope: "row" }, String(step / stepsPerEpoch)), ...cells.map((text) => html("td", {}, text)));
     });
     view.epochs.replaceChildren(...rows);
@@ -431,8 +442,10 @@
     }
     const latest = history.latest;
     if (!latest || !training.steps) return "";
-    if (latest.activity.every((share) => share === 0)) {
-      return `All ${width} hidden units are dead, so only the output bias can still change. A step was too large. Try a learning rate of ${lower} or less, and choose Reset.`;
+    const dead = latest.activity.filter((share) => share === 0).length;
+    if (dead === width || dead >= Math.max(2, width / 2)) {
+      const what = dead === width ? `All ${width} hidden units are dead, so only the output bias can still change` : `${dead} of ${width} hidden units are dead, so the network uses only the others`;
+      return `${what}. A step was too large. Try a learning rate of ${lower} or less, and choose Reset.`;
     }
     if (history.smooth.at(-1) > 1.2 * guess && latest.train.loss > guess) {
       return `The loss is above ${short(guess)}, the loss of guessing. The steps are probably too large: try a learning rate of ${lower}, and choose Reset.`;
@@ -450,7 +463,7 @@
     const { view, training, history } = trainer, latest = history.latest;
     if (!training.steps || !latest || (!isStill && now - trainer.announced < ANNOUNCE_EVERY)) return;
     trainer.announced = now;
-    const text = `Step ${training.steps}: loss ${short(history.smooth.at(-1))}, training accuracy ${percent(latest.train.accuracy)}, test accuracy ${percent(latest.test.accuracy)}.`;
+    const text = `Step ${training.steps}: loss ${digits(history.smooth.at(-1))}, training accuracy ${percent(latest.train.accuracy)}, test accuracy ${percent(latest.test.accuracy)}.`;
     if (view.status.textContent !== text) view.status.textContent = text;
   }
 
@@ -460,7 +473,7 @@
   function read(view, source) {
     const { images } = sizes(source);
     const rules = [
-      ["learning_rate", view.rate, "Learning rate", (x) => x >= 0 && x <= 1e6, "a number from 0 to 1,000,000, such as 0.1"],
+      ["learning_rate", view.rate, "Learning rate", (x) => x >= 0 && x < Infinity, "a number of 0 or more, such as 0.1"],
       ["width", view.width, "Width", (x) => Number.isInteger(x) && x >= 1 && x <= source.max_width, `a whole number from 1 to ${source.max_width}`],
       ["batch_size", view.batch, "Batch size", (x) => Number.isInteger(x) && x >= 1 && x <= images, `a whole number from 1 to ${images.toLocaleString("en")}`],
     ];
@@ -498,8 +511,8 @@
       if (apply() || trainer.running) action();
       else view.root.querySelector("[aria-invalid=true]").focus();
     };
-    view.start.addEventListener("click", guard(() => (trainer.running ? trainer.pause() : trainer.problem ? null : trainer.run())));
-    view.step.addEventListener("click", guard(() => trainer.problem || trainer.oneStep()));
+    view.start.addEventListener("click", guard(() => (trainer.running ? trainer.pause() : trainer.run())));
+    view.step.addEventListener("click", guard(() => trainer.oneStep()));
     view.reset.addEventListener("click", () => apply(true));
     view.restore.addEventListener("click", () => {
       write(view, source.defaults);
