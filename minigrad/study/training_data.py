@@ -112,7 +112,9 @@ def note(model: Model) -> str | None:
         text
         for text, applies in (
             ("convolutions", model.architecture == "cnn"),
-            (f"hidden layers {model.hidden}", len(model.hidden) != 1 or model.hidden[0] > MAX_WIDTH),
+            ("no hidden layer", not model.hidden and model.architecture == "mlp"),
+            (f"hidden layers {model.hidden}", len(model.hidden) > 1),
+            (f"{max(model.hidden, default=0):,} units in a hidden layer", max(model.hidden, default=0) > MAX_WIDTH),
             (f"activation {model.activation}", model.activation != plain.activation),
             ("batch normalization", model.batch_norm),
             ("dropout", model.dropout > 0),

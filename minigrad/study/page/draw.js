@@ -58,7 +58,7 @@
   function chart({ label, format = short, exact = null, top = null, rule = null }) {
     const height = 220, margin = { top: 12, right: 12, bottom: 30, left: 44 };
     const root = svg("svg", { class: "chart", role: "img", "aria-label": label, height });
-    const readout = html("p", { class: "readout", "aria-hidden": "true" });
+    const readout = html("p", { class: "values", "aria-hidden": "true" });
     const element = html("div", { class: "chart-box" }, root, readout);
     let pointer = null, latest = null;
 
@@ -85,7 +85,7 @@
         marks.push(svg("line", { class: "rule", x1: margin.left, x2: width - margin.right, y1: y(rule.value), y2: y(rule.value) }));
         marks.push(svg("text", { class: "rule-text", x: width - margin.right, y: y(rule.value) - 5, "text-anchor": "end" }, rule.text));
       }
-      const lines = series.map(({ style, xs, ys }) => svg("path", { class: `line ${style}`, d: path(xs, ys, x, y, inner) }));
+      const lines = series.map(({ style, xs, ys }) => svg("path", { class: `curve ${style}`, d: path(xs, ys, x, y, inner) }));
       root.setAttribute("viewBox", `0 0 ${width} ${height}`);
       root.setAttribute("width", width);
       root.replaceChildren(...marks, ...lines, ...cursor(series, steps, x, y, floor, inner));
@@ -124,7 +124,7 @@
   // A small line without axes, over a logarithm of the values.
   function sparkline() {
     const width = 120, height = 26;
-    const line = svg("path", { class: "line spark" });
+    const line = svg("path", { class: "curve spark" });
     const element = svg("svg", { class: "sparkline", width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, line);
     function draw(values, steps) {
       const logs = values.map((value) => (value > 0 && Number.isFinite(value) ? Math.log10(value) : NaN));

@@ -103,7 +103,7 @@
   }
 
   function legend(...entries) {
-    return html("p", { class: "legend" }, ...entries.map(([style, text]) => html("span", {}, html("i", { class: `key ${style}` }), text)));
+    return html("p", { class: "keys" }, ...entries.map(([style, text]) => html("span", {}, html("i", { class: `key ${style}` }), text)));
   }
 
   function tile(label) {
@@ -123,7 +123,7 @@
       start: html("button", { type: "button", class: "primary" }, "Start"),
       step: html("button", { type: "button" }, "One step"),
       reset: html("button", { type: "button" }, "Reset"),
-      restore: html("button", { type: "button", class: "quiet" }, "Recipe’s settings"),
+      restore: html("button", { type: "button", class: "text-button" }, "Recipe’s settings"),
       speed: html("select", { id: "train-speed" }, ...SPEEDS.map(([value, text]) => html("option", { value, selected: value === "30" }, text))),
       rate: field("rate", "Learning rate", "Each step changes a weight by the learning rate times its gradient; you can change the rate during the training.", { inputmode: "decimal", list: "train-rates" }),
       width: field("width", "Width", ` The width is the number of hidden units, from 1 to ${source.max_width},`, { type: "number", min: 1, max: source.max_width }),
@@ -146,8 +146,8 @@
       html("h2", { class: "unseen" }, "Training in the browser"),
       html("p", { class: "intro" }, introduction(source, images, tests)),
       html("div", { class: "controls" },
-        html("div", { class: "buttons" }, view.start, view.step, view.reset, html("label", { for: "train-speed", class: "unseen" }, "Training speed"), view.speed, view.restore),
-        html("div", { class: "fields" }, view.rate.element, view.width.element, view.batch.element, rateList()),
+        html("div", { class: "train-buttons" }, view.start, view.step, view.reset, html("label", { for: "train-speed", class: "unseen" }, "Training speed"), view.speed, view.restore),
+        html("div", { class: "settings" }, view.rate.element, view.width.element, view.batch.element, rateList()),
         view.rate.error, view.width.error, view.batch.error,
         html("p", { class: "hint" }, view.rate.hint, view.width.hint, view.batch.hint)),
       view.notice, view.status, html("dl", { class: "tiles" }, ...tiles), view.proof,
@@ -174,7 +174,7 @@
       ` The percentage is the share of training images for which the unit is not 0. A dead unit is 0 for all of them: it gets no gradient, and its weights do not change.`,
       html("div", { class: "weights-bar" },
         html("span", { class: "scale" }, "negative", html("i", { class: "gradient" }), "positive", view.scale),
-        html("label", { class: "check" }, view.change, " change since the start")),
+        html("label", { class: "checkbox" }, view.change, " change since the start")),
       view.units);
   }
 
@@ -335,7 +335,7 @@
     view.start.disabled = view.step.disabled = trainer.problem !== null;
     drawTiles(trainer);
     drawProof(trainer);
-    if (!isStill && !trainer.fresh && now - trainer.drawn < trainer.interval) return;
+    if (!isStill && now - trainer.drawn < trainer.interval) return;
     const { steps, losses, smooth, evaluations } = history, at = evaluations.map((e) => e.step);
     view.lossChart.draw([
       { name: "batch", style: "thin", xs: steps, ys: losses },
@@ -361,8 +361,8 @@
   function drawTiles({ view, training, history, limit, epochs, pace, cost }) {
     const { steps, stepsPerEpoch } = training, latest = history.latest;
     const set = (tile, value, note = "") => {
-      tile.value.textContent = value;
-      tile.note.textContent = note;
+      if (tile.value.textContent !== value) tile.value.textContent = value;
+      if (tile.note.textContent !== note) tile.note.textContent = note;
     };
     const epoch = Math.min(Math.floor(steps / stepsPerEpoch) + 1, epochs);
     set(view.progress, steps.toLocaleString("en"), `of ${limit.toLocaleString("en")}, epoch ${epoch} of ${epochs}`);
@@ -372,7 +372,7 @@
     set(view.test, latest ? percent(latest.test.accuracy) : "–", latest ? `at step ${latest.step.toLocaleString("en")}` : "");
     const dead = latest ? latest.activity.filter((share) => share === 0).length : 0;
     set(view.dead, latest ? `${dead}` : "–", `of ${count(training.settings.width, "hidden unit")}`);
-    view.dead.element.classList.toggle("bad", dead > 0);
+    view.dead.element.classList.toggle("is-bad", dead > 0);
     set(view.pace, pace ? `${pace < 10 ? pace.toFixed(1) : Math.round(pace).toLocaleString("en")}/s` : "–", cost === null ? "steps per second" : `steps; ${cost.toFixed(1)} ms per step`);
   }
 
@@ -380,7 +380,7 @@
     view.proof.textContent = proof.text(training);
     view.proof.dataset.loss = String(proof.loss);
     view.proof.dataset.weights = String(proof.weights);
-    view.proof.classList.toggle("off", !proof.applies || !proof.matches(training.settings));
+    view.proof.classList.toggle("is-off", !proof.applies || !proof.matches(training.settings));
   }
 
   function color(style, name) {
