@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def training(recipe: Recipe, data: Dataset) -> dict[str, Any] | None:
     losses, weights = reference(train, data.classes, data.input_scale, seed, settings)
     shape = data.input_shape
     return {
-        "data": data.path,
+        "data": Path(data.path).name,
         "seed": seed,
         "inputs": math.prod(shape),
         "image": [*shape, 1][:3] if len(shape) > 1 else None,  # height, width, channels

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from minigrad import datasets
+from minigrad import datasets, ops
 from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Model, Recipe
@@ -194,6 +194,24 @@ def test_accuracy_and_dead_units_are_those_of_minigrad(
     ]
     expect(page.locator(".tile", has_text="Dead units").locator("dd")).to_have_text(str(dead))
     expect(page.get_by_role("img", name="the unit is dead")).to_have_count(dead)
+
+
+def test_gradient_norms_and_ratios_are_those_of_minigrad(
+    page: Page, show: Any, mnist: Dataset, part: dict[str, Any]
+) -> None:
+    show(part)
+    page.get_by_role("button", name="One step").click()
+    wait(page)
+    images, labels = subset(mnist, 42)[0]
+    indices = next(datasets.batches(len(labels), 128, 42, 0))
+    net = Classifier(Model(), (28, 28), 10, dtype=np.float64)
+    ops.cross_entropy(net(images[indices]), labels[indices]).backward()
+    for name, w in net.named_parameters():
+        cells = page.locator("tr", has=page.get_by_role("rowheader", name=name)).locator("[data-value]")
+        norm, ratio = (float(str(cells.nth(i).get_attribute("data-value"))) for i in (0, 1))
+        expected = float(np.linalg.norm(w.grad.data))
+        assert norm == pytest.approx(expected, rel=1e-12)
+        assert ratio == pytest.approx(0.1 * expected / float(np.linalg.norm(w.data)), rel=1e-12)
 
 
 def test_a_wrong_reference_shows(page: Page, show: Any, easy: str) -> None:

@@ -10,10 +10,13 @@
   const ANNOUNCE_EVERY = 6000; // milliseconds between two messages to a screen reader
   const SMOOTHING = 0.8;
   const NAMES = ["hidden.0.weight", "hidden.0.bias", "output.weight", "output.bias"];
-  const SPEEDS = [["2", "2 steps per second"], ["30", "30 steps per second"], ["120", "120 steps per second"], ["Infinity", "as fast as possible"]];
+  const SPEEDS = [["2", "2 steps/s"], ["30", "30 steps/s"], ["120", "120 steps/s"], ["Infinity", "as fast as possible"]];
 
   const percent = (x) => (Number.isFinite(x) ? `${(100 * x).toFixed(1)} %` : "–");
   const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+  // What the rows of the data are called.
+  const things = (source) => (source.image ? "images" : "examples");
 
   // The part `training` of the header with arrays in place of their ids.
   function resolve({ arrays, training }) {
@@ -127,7 +130,7 @@
       speed: html("select", { id: "train-speed" }, ...SPEEDS.map(([value, text]) => html("option", { value, selected: value === "30" }, text))),
       rate: field("rate", "Learning rate", "Each step changes a weight by the learning rate times its gradient; you can change the rate during the training.", { inputmode: "decimal", list: "train-rates" }),
       width: field("width", "Width", ` The width is the number of hidden units, from 1 to ${source.max_width},`, { type: "number", min: 1, max: source.max_width }),
-      batch: field("batch", "Batch size", ` and the batch size the number of images per step, from 1 to ${images.toLocaleString("en")}; a change of either starts the training again.`, { type: "number", min: 1, max: images }),
+      batch: field("batch", "Batch size", ` and the batch size the number of ${things(source)} per step, from 1 to ${images.toLocaleString("en")}; a change of either starts the training again.`, { type: "number", min: 1, max: images }),
       proof: html("p", { class: "proof" }),
       notice: html("p", { class: "notice", role: "alert", hidden: true }),
       status: html("p", { class: "unseen", role: "status", "aria-live": "polite" }),
@@ -152,15 +155,16 @@
         html("p", { class: "hint" }, view.rate.hint, view.width.hint, view.batch.hint)),
       view.notice, view.status, html("dl", { class: "tiles" }, ...tiles), view.proof,
       html("div", { class: "pair" },
-        card("loss", "Loss", `The mean of −ln p over the images, where p is the network’s probability of the correct class.`, view.lossChart.element, legend(["thin", "batch of the step"], ["smooth", "average of about 5 steps"], ["dashed", "test images"])),
-        card("accuracy", "Accuracy", "The share of images whose largest output is that of the correct class; the network never trains on the test images.", view.accuracyChart.element, legend(["solid", `${images.toLocaleString("en")} training images`], ["dashed", `${tests.toLocaleString("en")} test images`]))),
+        card("loss", "Loss", `The mean of −ln p over the ${things(source)}, where p is the network’s probability of the correct class.`, view.lossChart.element, legend(["thin", "batch of the step"], ["smooth", "average of about 5 steps"], ["dashed", `test ${things(source)}`])),
+        card("accuracy", "Accuracy", `The share of ${things(source)} whose largest output is that of the correct class; the network never trains on the test ${things(source)}.`, view.accuracyChart.element, legend(["solid", `${images.toLocaleString("en")} training ${things(source)}`], ["dashed", `${tests.toLocaleString("en")} test ${things(source)}`]))),
       weightsCard(source, view), parametersCard(view), epochsCard(view));
     return view;
   }
 
-  function introduction({ data, inputs, classes, defaults, note }, images, tests) {
+  function introduction(source, images, tests) {
+    const { data, inputs, classes, defaults, note } = source;
     const text =
-      `Your browser trains the network ${inputs}-${defaults.width}-${classes} on ${count(images, "image")} of ${data} and tests it on ${tests.toLocaleString("en")}.` +
+      `Your browser trains the network ${inputs}-${defaults.width}-${classes} on ${images.toLocaleString("en")} ${things(source)} of ${data} and tests it on ${tests.toLocaleString("en")}.` +
       " It starts from the same weights as minigrad, uses the same batches, and computes in float64 too, so that its losses can be compared with minigrad’s.";
     return note ? `${note} ${text}` : text;
   }
@@ -171,7 +175,7 @@
     const pixels = source.image ? "pixel" : "input";
     return card("weights", "Weights of the hidden units",
       `Each picture shows the weights from all ${source.inputs.toLocaleString("en")} ${pixels}s to one hidden unit: a positive weight raises the unit, a negative one lowers it.` +
-      ` The percentage is the share of training images for which the unit is not 0. A dead unit is 0 for all of them: it gets no gradient, and its weights do not change.`,
+      ` The percentage is the share of training ${things(source)} for which the unit is not 0. A dead unit is 0 for all of them: it gets no gradient, and its weights do not change.`,
       html("div", { class: "weights-bar" },
         html("span", { class: "scale" }, "negative", html("i", { class: "gradient" }), "positive", view.scale),
         html("label", { class: "checkbox" }, view.change, " change since the start")),
@@ -358,7 +362,7 @@
     view.root.dataset.state = trainer.running ? "running" : trainer.evaluation ? "evaluating" : "still";
   }
 
-  function drawTiles({ view, training, history, limit, epochs, pace, cost }) {
+  function drawTiles({ view, source, training, history, limit, epochs, pace, cost }) {
     const { steps, stepsPerEpoch } = training, latest = history.latest;
     const set = (tile, value, note = "") => {
       if (tile.value.textContent !== value) tile.value.textContent = value;
@@ -366,7 +370,7 @@
     };
     const epoch = Math.min(Math.floor(steps / stepsPerEpoch) + 1, epochs);
     set(view.progress, steps.toLocaleString("en"), `of ${limit.toLocaleString("en")}, epoch ${epoch} of ${epochs}`);
-    set(view.loss, history.smooth.length ? digits(history.smooth.at(-1)) : latest ? digits(latest.train.loss) : "–", history.smooth.length ? "smoothed over 5 steps" : "of the training images");
+    set(view.loss, history.smooth.length ? digits(history.smooth.at(-1)) : latest ? digits(latest.train.loss) : "–", history.smooth.length ? "smoothed over 5 steps" : `of the training ${things(source)}`);
     view.loss.value.dataset.value = String(history.losses.at(-1));
     set(view.train, latest ? percent(latest.train.accuracy) : "–", latest ? `at step ${latest.step.toLocaleString("en")}` : "");
     set(view.test, latest ? percent(latest.test.accuracy) : "–", latest ? `at step ${latest.step.toLocaleString("en")}` : "");
@@ -405,8 +409,8 @@
       const label = share === undefined ? "" : share === 0 ? "dead" : `${Math.round(100 * share) || "<1"} %`;
       if (text.textContent !== label) text.textContent = label;
       item.classList.toggle("dead", share === 0);
-      canvas.setAttribute("aria-label", `Weights of hidden unit ${j}: ${share === 0 ? "the unit is dead" : `active for ${label} of the training images`}`);
-      item.title = `Hidden unit ${j}: ${share === 0 ? "0 for all training images" : `active for ${label} of the training images`}`;
+      canvas.setAttribute("aria-label", `Weights of hidden unit ${j}: ${share === 0 ? "the unit is dead" : `active for ${label} of the training ${things(source)}`}`);
+      item.title = `Hidden unit ${j}: ${share === 0 ? "0 for all training ${things(source)}" : `active for ${label} of the training ${things(source)}`}`;
     });
   }
 
