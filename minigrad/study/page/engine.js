@@ -243,9 +243,10 @@
       }
     }
 
-    // The same as a generator, which pauses after each `size` images, so that the page can draw in between.
-    *evaluation(part, size = 250) {
+    // The same as a generator, which pauses after a few milliseconds of work, so that the page can draw in between.
+    *evaluation(part) {
       const images = this.source[part], n = images.labels.length, active = new Float64Array(this.settings.width);
+      const size = Math.ceil(2500 / this.settings.width);
       let loss = 0, correct = 0;
       for (let begin = 0; begin < n; begin += size) {
         if (begin) yield;

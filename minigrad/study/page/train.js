@@ -6,7 +6,7 @@
   const { html, digits, short } = study.draw;
 
   const FRAME = 12; // milliseconds of computation per frame, so that the page stays responsive
-  const EVALUATE_EVERY = 50; // steps, at most; also at the end of each epoch
+  const EVALUATE_EVERY = 50; // steps, or an eighth of an epoch if that is more; also at the end of each epoch
   const ANNOUNCE_EVERY = 6000; // milliseconds between two messages to a screen reader
   const SMOOTHING = 0.8;
   const NAMES = ["hidden.0.weight", "hidden.0.bias", "output.weight", "output.bias"];
@@ -301,7 +301,7 @@
       }
       const { steps, stepsPerEpoch } = training, endsEpoch = steps % stepsPerEpoch === 0;
       const since = steps - (this.history.latest?.step ?? 0);
-      if ((endsEpoch && since >= Math.min(8, this.limit)) || since >= EVALUATE_EVERY || this.isComplete) this.evaluation = this.evaluate();
+      if ((endsEpoch && since >= Math.min(8, this.limit)) || since >= Math.max(EVALUATE_EVERY, stepsPerEpoch / 8) || this.isComplete) this.evaluation = this.evaluate();
       if (this.isComplete) this.running = false;
     }
 
