@@ -125,7 +125,7 @@
   function sparkline() {
     const width = 120, height = 26;
     const line = svg("path", { class: "curve spark" });
-    const element = svg("svg", { class: "sparkline", width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, line);
+    const element = svg("svg", { class: "sparkline", width, height, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, line);
     function draw(values, steps) {
       const logs = values.map((value) => (value > 0 && Number.isFinite(value) ? Math.log10(value) : NaN));
       const finite = logs.filter((value) => !Number.isNaN(value));

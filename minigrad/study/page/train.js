@@ -183,12 +183,12 @@
   }
 
   function parametersCard(view) {
-    const head = ["Parameter", "Shape", "Gradient norm", "Update-to-weight ratio"].map((text, i) => html("th", { scope: "col", colspan: i > 1 ? 2 : null }, text));
+    const head = ["Parameter", "Shape", "Gradient norm", "Update-to-weight ratio"].map((text) => html("th", { scope: "col" }, text));
     const body = html("tbody");
     for (const name of NAMES) {
-      const row = { shape: html("td"), norm: html("td", {}, "–"), ratio: html("td", {}, "–"), norms: study.draw.sparkline(), ratios: study.draw.sparkline() };
+      const row = { shape: html("td"), norm: html("span", {}, "–"), ratio: html("span", {}, "–"), norms: study.draw.sparkline(), ratios: study.draw.sparkline() };
       view.rows[name] = row;
-      body.append(html("tr", {}, html("th", { scope: "row" }, html("code", {}, name)), row.shape, row.norm, html("td", { class: "line-cell" }, row.norms.element), row.ratio, html("td", { class: "line-cell" }, row.ratios.element)));
+      body.append(html("tr", {}, html("th", { scope: "row" }, html("code", {}, name)), row.shape, html("td", {}, row.norm, row.norms.element), html("td", {}, row.ratio, row.ratios.element)));
     }
     return card("parameters", "Gradients and updates",
       "The gradient norm, the root of the sum of squares, says how steep the loss is in the direction of a parameter. The update-to-weight ratio is the norm of the last update divided by the norm of the parameter: about 0.001 to 0.01 is usual, and near 1 a step replaces the parameter. The lines have logarithmic axes.",
