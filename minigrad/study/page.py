@@ -31,7 +31,7 @@ import numpy as np
 FOLDER = Path(__file__).parent / "page"
 SCRIPTS = (
     "katex/katex.min.js", "pack.js", "numbers.js", "formulas.js", "formulas_sums.js", "formulas_layers.js", "chain.js", "arrays.js",
-    "show.js", "graph.js", "words.js", "event_view.js", "inspector.js", "player.js", "engine.js", "train.js",
+    "show.js", "graph.js", "words.js", "event_view.js", "inspector.js", "player.js", "engine.js", "draw.js", "train.js",
 )  # fmt: skip
 STYLES = ("katex/katex.min.css", "page.css", "train.css")
 DTYPES = {"float64": "f8", "float32": "f4", "uint8": "u1", "uint16": "u2", "int32": "i4", "int64": "i4", "bool": "u1"}
