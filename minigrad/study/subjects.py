@@ -23,8 +23,8 @@ SUBJECTS = {
     "network": ("One training step", "The forward pass, the backward pass and the update of one batch."),
     "small_steps": (
         "The same step in small operations",
-        "A linear layer is a product and a sum. Softmax and cross-entropy are exp, sum, log and so on. The gradients are the"
-        " same.",
+        "The bias is added in an operation of its own. Softmax and cross-entropy are exp, sum, log and so on. The gradients"
+        " are the same.",
     ),
     "reuse": ("b = a + a, c = b + b", "The smallest graph in which the order of the backward pass matters: dc/da = 4."),
 }
@@ -114,10 +114,10 @@ def in_small_operations(net: Classifier, x: Any, labels: np.ndarray) -> Tensor:
 
 
 def _product_and_sum(layer: Linear) -> Callable[[Any], Tensor]:
-    """Return a linear layer as a product and a sum. The bias is broadcast, so its gradient is summed by the tape."""
+    """Return a linear layer as a product and a sum of their own. The bias is broadcast, so its gradient is summed by the tape."""
 
     def forward(x: Any) -> Tensor:
-        product = x @ layer.weight.T
+        product: Tensor = ops.linear(x, layer.weight)
         return product if layer.bias is None else product + layer.bias
 
     return forward

@@ -59,7 +59,7 @@ def training(recipe: Recipe, data: Dataset) -> dict[str, Any] | None:
     losses, weights = reference(train, data.classes, data.input_scale, seed, settings)
     shape = data.input_shape
     return {
-        "data": Path(data.path).name,
+        "data": {"mnist": "MNIST"}.get(data.path, Path(data.path).name),
         "seed": seed,
         "inputs": math.prod(shape),
         "image": [*shape, 1][:3] if len(shape) > 1 else None,  # height, width, channels

@@ -69,7 +69,7 @@ def test_a_marker_names_the_event_to_look_at(page: Path) -> None:
 
 EVENTS = {  # per chapter: the kind of the event, its operation and its operand
     "1-slope.md": ("backward", "linear", "weight"),
-    "2-chain-rule.md": ("forward", "matmul", None),
+    "2-chain-rule.md": ("forward", "linear", None),
     "3-first.md": ("backward", "add", "a"),
     "4-broadcasting.md": ("backward", "add", "b"),
     "5-by-hand.md": ("backward", "relu", "input"),
