@@ -34,7 +34,8 @@ class Node:
     """An array, the (operand, pullback) pairs that lead back from it, and its gradient."""
 
     def __init__(self, value, edges=()):
-        self.value, self.edges, self.grad, self.order = np.asarray(value), list(edges), None, next(clock)
+        self.value, self.edges = np.asarray(value), list(edges)
+        self.grad, self.order = None, next(clock)
 
 
 def operation(rule):
