@@ -9,17 +9,19 @@
     array([-1.453724, -2.180586], dtype=float32)
 
 `mg.nn` has layers, `mg.optim` optimizers and learning rate schedules, with
-torch's names. A reading order for the source:
+torch's names. `python -m minigrad.study` and `docs/study/` explain how it
+works. A reading order for the source:
 
-1. `by_hand.py`   a two-layer network with back-propagation written out
-2. `tape.py`, `operation.py`, `memory.py`   recording, the backward pass, how a rule becomes an operation, and
+1. `study/by_hand.py`   a two-layer network with back-propagation written out; `by_hand.py` is the fast version
+2. `first.py`     the idea of the tape in thirty lines
+3. `tape.py`, `operation.py`, `memory.py`   recording, the backward pass, how a rule becomes an operation, and
    which arrays it reads
-3. `ops/`         the table of rules; start with `elementwise.py`
-4. `tensor.py`, `in_place.py`   the class that puts operators on the rules, and changes in place
-5. `gradcheck.py` a gradient compared with finite differences
-6. `nn/`, `optim/`   layers, optimizers and schedules
-7. `functional.py`, `modes.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
-8. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
+4. `ops/`         the table of rules; start with `elementwise.py`
+5. `tensor.py`, `in_place.py`   the class that puts operators on the rules, and changes in place
+6. `gradcheck.py` a gradient compared with finite differences
+7. `nn/`, `optim/`   layers, optimizers and schedules
+8. `functional.py`, `modes.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
+9. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
 """
 
 import builtins

@@ -13,7 +13,9 @@ PROG = "python -m minigrad"
 DESCRIPTION = """\
 minigrad is reverse-mode automatic differentiation in NumPy, small enough to be read.
 These commands train a digit classifier with it and use the trained network."""
-READ_ON = "The engine itself: python -m pydoc minigrad. The guides: README.md and docs/ in the repository."
+READ_ON = """\
+To learn how it works: python -m minigrad.study. The engine itself: python -m pydoc minigrad.
+The guides: README.md and docs/ in the repository."""
 COMMANDS = {
     "train": "train the network of a recipe in a new run folder",
     "predict": "write the predictions of a trained network for images",

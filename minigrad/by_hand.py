@@ -1,4 +1,4 @@
-"""A two-layer network with back-propagation written out. Read this first.
+"""A two-layer network with back-propagation written out, for speed. `study/by_hand.py` is easier to read.
 
     z1 = x W1^T + b1        (n, hidden)
     a1 = max(z1, 0)

@@ -17,6 +17,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "si
 _NETWORK, _INITIAL, _DROPOUT = 2, 0, 1
 
 
+def initial_generator(seed: int) -> np.random.Generator:
+    """Return the generator that draws the initial weights of a network."""
+    return np.random.default_rng([seed, _NETWORK, _INITIAL])
+
+
 class Classifier(nn.Module):
     """A classifier from raw input to logits: convolutions for the architecture "cnn", then linear layers.
 
@@ -39,7 +44,7 @@ class Classifier(nn.Module):
         dtype: Any = np.float32,
     ) -> None:
         sizes, norm = recipes.sizes(model, input_shape, classes), model.batch_norm
-        shared: Any = {"rng": np.random.default_rng([seed, _NETWORK, _INITIAL]), "dtype": dtype}
+        shared: Any = {"rng": initial_generator(seed), "dtype": dtype}
         # A layer before batch normalization needs no bias, because the normalization has one.
         window: Any = {"kernel_size": model.kernel_size, "padding": model.kernel_size // 2, "bias": not norm}
         self.conv = [nn.Conv2d(a, b, **window, **shared) for a, b in sizes.conv]
@@ -57,11 +62,20 @@ class Classifier(nn.Module):
 
     def forward(self, images: np.ndarray) -> Tensor:
         """Compute the logits (n, classes) of raw images (n, *input_shape)."""
-        x: Any = images.reshape(len(images), -1).astype(self.dtype)
+        return self.logits(self.scaled(images))
+
+    def scaled(self, images: np.ndarray) -> np.ndarray:
+        """Return raw images as the input of the first layer: (n, features), or (n, channels, height, width) for "cnn"."""
+        x = images.reshape(len(images), -1).astype(self.dtype)
         x *= self.scale
+        if not self.conv:
+            return x
+        channels, height, width = self.image
+        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+
+    def logits(self, x: Any) -> Tensor:
+        """Compute the logits (n, classes) of the result of `scaled`, an array or a tensor."""
         if self.conv:
-            channels, height, width = self.image
-            x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
             for i, convolution in enumerate(self.conv):
                 x = convolution(x)
                 if self.conv_norm:

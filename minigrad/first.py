@@ -23,11 +23,7 @@ is 2, and b passes 2 on to a, twice. The sum at a is 1 + 1 + 2 + 2 = 6.
 that need no gradient, arrays that change, and errors.
 """
 
-from __future__ import annotations
-
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
@@ -37,22 +33,22 @@ clock = itertools.count()
 class Node:
     """An array, the (operand, pullback) pairs that lead back from it, and its gradient."""
 
-    def __init__(self, value: Any, edges: Iterable[tuple[Node, Callable[..., Any]]] = ()) -> None:
-        self.value, self.edges, self.order = np.asarray(value), list(edges), next(clock)
-        self.grad: np.ndarray | None = None
+    def __init__(self, value, edges=()):
+        self.value, self.edges = np.asarray(value), list(edges)
+        self.grad, self.order = None, next(clock)
 
 
-def operation(rule: Callable[..., Any]) -> Callable[..., Node]:
+def operation(rule):
     """Turn a rule over arrays into a function over nodes that records the pullbacks."""
 
-    def apply(*operands: Node) -> Node:
+    def apply(*operands):
         value, *pullbacks = rule(*(x.value for x in operands))
         return Node(value, zip(operands, pullbacks, strict=True))
 
     return apply
 
 
-def backward(root: Node) -> None:
+def backward(root):
     """Set `grad` of every node that `root`, a scalar, was computed from."""
     gradients = {root: np.ones_like(root.value)}
     while gradients:

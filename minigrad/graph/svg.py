@@ -34,7 +34,7 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], long_edges: list[tuple
     width = round(max(b.x + b.width / 2 for b in boxes) + MARGIN)
     height = round(max(b.y + b.height for b in boxes) + MARGIN)
     lines, heads = [], []
-    for upper, lower, x in _ends([*((u, l) for gap in gaps for u, l, _ in gap), *long_edges]):
+    for upper, lower, x in ends([*((u, l) for gap in gaps for u, l, _ in gap), *long_edges]):
         top, bottom = upper.y + upper.height, lower.y - (0 if lower.kind == "bend" else 5)
         reach = (bottom - top) * 0.55
         curve = f"C{upper.x:.1f} {top + reach:.1f} {x:.1f} {bottom - reach:.1f} {x:.1f} {bottom:.1f}"
@@ -58,7 +58,7 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], long_edges: list[tuple
     )
 
 
-def _ends(edges: list[tuple[Box, Box]]) -> Iterator[tuple[Box, Box, float]]:
+def ends(edges: list[tuple[Box, Box]]) -> Iterator[tuple[Box, Box, float]]:
     """Yield each edge with the x at which it enters its lower box.
 
     Edges are vertical where possible, and no two edges enter a box at the same x.

@@ -1,4 +1,7 @@
-"""All operations, grouped by family: the table of rules."""
+"""All operations, grouped by family: the table of rules.
+
+docs/operations/ derives the formula of each of them.
+"""
 
 from . import activation, elementwise, image, linalg, loss, normalise, reduce, shape
 from .activation import *

@@ -65,7 +65,7 @@ def reciprocal(a: Array):
 
 @operation
 def power(a: Array, b: Array):
-    """y = a^b.   dL/da = g b a^(b-1),  dL/db = g a^b log a (0 where a = 0, as in torch)."""
+    """y = a^b.   dL/da = g b a^(b-1),  dL/db = g a^b ln a (0 where a = 0 and b >= 0, as in torch)."""
     y = a**b
     # For b = 0 the derivative by a is 0 even at a = 0, where a^-1 is infinite.
     return (

@@ -189,7 +189,10 @@ def getitem(a: Array, index: Any):
 
 
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
-    """y = the elements of a at `indices` along `axis`; without `axis`, of the flattened array. See `getitem`."""
+    """y = a at `indices` along `axis`, or of the flattened a if it is None.   dL/da = g added at each element that was read.
+
+    This is a `getitem`.
+    """
     index = np.asarray(unwrap(indices))
     if axis is None:
         return getitem(reshape(a, -1), index)
@@ -197,7 +200,9 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 def embedding(input: Any, weight: Any) -> Any:
-    """y = weight[input], the rows of a table, as in torch. See `getitem`.
+    """y = weight[input], the rows of a table, as in torch.   dL/dweight = g added at each row that was read.
+
+    This is a `getitem`.
 
     Args:
         input: integers from 0 to m - 1, of any shape.
@@ -218,7 +223,9 @@ def embedding(input: Any, weight: Any) -> Any:
 
 
 def split(a: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """Split `a` along `axis` into a list of parts, as in numpy.split. Each part is a `getitem`.
+    """The list of the parts y of a along `axis`, as in numpy.split.   dL/da = g at the position of each part.
+
+    Each part is a `getitem`.
 
     Args:
         a: an array of any shape.

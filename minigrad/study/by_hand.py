@@ -93,7 +93,7 @@ def step(weights: Weights, x: np.ndarray, labels: np.ndarray, lr: float) -> None
 def finite_difference(
     weights: Weights, name: str, index: tuple[int, ...], x: np.ndarray, labels: np.ndarray, h: float = 1e-6
 ) -> float:
-    """Estimate d(loss)/d(weights[name][index]) from two losses: (loss(w + h) - loss(w - h)) / 2h."""
+    """Estimate d(loss)/dw for w = `weights[name][index]` from two losses: (loss(w + h) - loss(w - h)) / 2h."""
     losses = []
     for shift in (h, -h):
         shifted = {key: w.copy() for key, w in weights.items()}

@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from pages import ROOT
 
+from minigrad import ops
+
 # Attributes that make a browser load something. <a href> only links.
 LOADING = {"src", "srcset", "data", "poster", "action"}
 # Hosts in the theme's JavaScript that no page of ours contacts, as the test in a browser shows: diagrams, a polyfill for old
@@ -64,6 +66,17 @@ def test_each_page_is_in_the_navigation(site: Path, pages: dict[Path, Page]) -> 
         assert name in start, name
 
 
+def test_each_operation_has_a_page_that_the_table_of_operations_links_to(site: Path, pages: dict[Path, Page]) -> None:
+    sections = {"formula", "plot", "derivation", "example", "parameters", "source", "see-also"}
+    table, start = ({unquote(link) for link in pages[site / name].links} for name in ("operations.html", "index.html"))
+    for name in ops.__all__:
+        page = pages[site / f"operations/{name}.html"]
+        assert sections <= page.anchors, name
+        assert f"operations/{name}.html" in table, name
+        families = {f"operations/{link}" for link in page.links} & start
+        assert any(f"{name}.html" in pages[site / family].links for family in families), name
+
+
 def test_no_link_is_dead(site: Path, pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         if path.name == "404.html":  # its links are absolute, for a server
@@ -74,7 +87,7 @@ def test_no_link_is_dead(site: Path, pages: dict[Path, Page]) -> None:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             assert target.is_file(), f"{path.relative_to(site)}: {link}"
-            if parts.fragment and target.suffix == ".html":
+            if parts.fragment and target.suffix == ".html" and target.name != "step.html":  # its fragment is a state
                 anchor = unquote(parts.fragment)
                 assert anchor in pages[target].anchors | {"__skip", ""}, f"{path.relative_to(site)}: {link}"
 
