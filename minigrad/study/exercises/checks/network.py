@@ -20,33 +20,38 @@ Weights = dict[str, Any]  # nodes by name
 Arrays = dict[str, np.ndarray]
 
 
-@first.operation
+def operation(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """Return `first.operation` of a rule, with types."""
+    return first.operation(rule)
+
+
+@operation
 def add(a: Any, b: Any) -> tuple[Any, ...]:
     return a + b, lambda g: adjoint_of_shape(g, a.shape), lambda g: adjoint_of_shape(g, b.shape)
 
 
-@first.operation
+@operation
 def matmul(a: Any, b: Any) -> tuple[Any, ...]:
     return a @ b, lambda g: g @ b.T, lambda g: a.T @ g
 
 
-@first.operation
+@operation
 def tanh(x: Any) -> tuple[Any, ...]:
     y = np.tanh(x)
     return y, lambda g: g * (1 - y * y)
 
 
-@first.operation
+@operation
 def relu(x: Any) -> tuple[Any, ...]:
     return np.maximum(x, 0), lambda g: g * (x > 0)
 
 
-@first.operation
+@operation
 def identity(x: Any) -> tuple[Any, ...]:
     return x, lambda g: g
 
 
-@first.operation
+@operation
 def mean_square(x: Any) -> tuple[Any, ...]:
     return (x * x).mean(), lambda g: g * 2 * x / x.size
 
@@ -75,7 +80,7 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
     def rule(z: np.ndarray) -> tuple[Any, ...]:
         return loss_of(z, labels), lambda g: g * (softmax_of(z) - one_hot(z, labels)) / len(z)
 
-    return first.operation(rule)(logits)
+    return operation(rule)(logits)
 
 
 def module(**functions: Any) -> SimpleNamespace:
