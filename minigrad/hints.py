@@ -28,6 +28,7 @@ SMALL_UPDATE = 1e-4
 UNLEARNED = 0.95  # times ln(classes): small updates are a symptom only while the loss is above it
 DEAD = 0.9  # of the units of a layer
 FITTED = 1e-3  # below this loss, gradients may be 0 because every image is classified with certainty
+TINY = 0.1  # times the norm of nn.Linear's random initial weights
 MIN_BATCH = 16  # images; a smaller batch may activate no unit of a layer, whose gradient is then 0
 SAMPLE = 256  # training images on which hidden units are measured
 
@@ -44,13 +45,13 @@ class Hint:
         return f"python -m minigrad.study break {self.example}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What is known after an epoch.
 
     Attributes:
         epoch: its number, from 1.
-        rate: the learning rate at its end.
+        rate: the recipe's learning rate.
         guessing: ln(classes), the loss of equal probabilities for all classes.
         first_loss: the loss of the first step of the training.
         loss: the mean loss of the epoch, without steps in the warm-up.
@@ -61,6 +62,7 @@ class Measurement:
         largest_ratio: the largest of the ratios in this and the earlier epochs.
         dead: the numbers of dead and of all units of each hidden layer with relu.
         zero: the layers whose weight is 0 everywhere.
+        tiny: the layers whose weight was much smaller than random initial weights before that step.
     """
 
     epoch: int
@@ -75,6 +77,7 @@ class Measurement:
     largest_ratio: float
     dead: dict[str, tuple[int, int]]
     zero: list[str]
+    tiny: list[str]
 
     @property
     def loss_text(self) -> str:
@@ -109,11 +112,13 @@ def above_guessing(m: Measurement) -> Hint | None:
 
 def large_updates(m: Measurement) -> Hint | None:
     """One step changes a large share of a weight."""
-    layer = max(m.ratios, key=m.ratios.__getitem__)
-    if not LARGE_UPDATE < m.ratios[layer] < math.inf:  # infinite after weights that were 0
+    # A weight that started at 0 changes by a large share of its norm while it grows.
+    ratios = {layer: ratio for layer, ratio in m.ratios.items() if layer not in m.tiny}
+    layer = max(ratios, key=ratios.__getitem__, default="")
+    if not ratios.get(layer, 0) > LARGE_UPDATE:
         return None
     return Hint(
-        f"One step changed the weight of {layer} by {m.ratios[layer]:.0%} of its norm at the end of epoch {m.epoch};"
+        f"One step changed the weight of {layer} by {100 * ratios[layer]:.0f} % of its norm at the end of epoch {m.epoch};"
         f" 0.1 % to 1 % is usual. The usual cause is a learning rate that is too large; try --model.learning_rate"
         f" {m.rate / 10:.3g}.",
         "learning_rate",
@@ -192,9 +197,13 @@ class Watcher:
         images: the training images.
         classes: the number of classes.
         batch_size: the number of images per step.
+        learning_rate: the recipe's learning rate, for the advice.
     """
 
-    def __init__(self, net: Classifier, images: np.ndarray, classes: int, batch_size: int) -> None:
+    def __init__(
+        self, net: Classifier, images: np.ndarray, classes: int, batch_size: int, learning_rate: float
+    ) -> None:
+        self.learning_rate = learning_rate
         self.net, self.weights = net, symptoms.layers(net.named_parameters())
         # Evenly spaced, since the images may be sorted by class.
         self.sample = images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images)), dtype=np.int64)]
@@ -204,6 +213,7 @@ class Watcher:
         self.before: dict[str, np.ndarray] = {}
         self.gradients: dict[str, float] = {}
         self.ratios: dict[str, float] = {}
+        self.tiny: list[str] = []
         self.largest_ratio = self.step_loss = self.total = 0.0
         self.first_loss: float | None = None
         self.steps = self.judged = 0
@@ -227,18 +237,14 @@ class Watcher:
         if self.steps == self.measured_step:
             self.gradients = symptoms.gradient_norms(self.weights) if self.batch_size >= MIN_BATCH else {}
             self.ratios = symptoms.update_ratios(self.before, self.weights)
+            self.tiny = [name for name, w in self.before.items() if symptoms.norm(w) < TINY * math.sqrt(len(w) / 3)]
             self.step_loss, self.before = loss, {}
 
-    def hints(self, epoch: int, rate: float) -> list[Hint]:
-        """Return the new hints after an epoch.
-
-        Args:
-            epoch: its number, from 1.
-            rate: the learning rate at its end.
-        """
+    def hints(self, epoch: int) -> list[Hint]:
+        """Return the new hints after an epoch, which is numbered from 1."""
         if not self.judged or not math.isfinite(self.total) or not self.ratios:
             return []
-        m, hints = self.measurement(epoch, rate), []
+        m, hints = self.measurement(epoch), []
         for i, group in enumerate(GROUPS):
             for position, symptom in enumerate(group[: self.limits[i]]):
                 if hint := symptom(m):
@@ -247,13 +253,24 @@ class Watcher:
                     break
         return hints
 
-    def measurement(self, epoch: int, rate: float) -> Measurement:
-        """Return what is known after an epoch."""
+    def measurement(self, epoch: int) -> Measurement:
+        """Return what is known after an epoch, which is numbered from 1."""
         self.largest_ratio = max(self.largest_ratio, *self.ratios.values())
-        zero = [name for name, p in self.weights.items() if not p.data.any()]
-        loss, whole, first = self.total / max(self.judged, 1), self.judged == self.steps, self.first_loss or 0.0
-        losses = (self.guessing, first, loss, whole, self.step_loss)
-        return Measurement(epoch, rate, *losses, self.gradients, self.ratios, self.largest_ratio, self._dead(), zero)
+        return Measurement(
+            epoch=epoch,
+            rate=self.learning_rate,
+            guessing=self.guessing,
+            first_loss=self.first_loss or 0.0,
+            loss=self.total / max(self.judged, 1),
+            whole=self.judged == self.steps,
+            step_loss=self.step_loss,
+            gradients=self.gradients,
+            ratios=self.ratios,
+            largest_ratio=self.largest_ratio,
+            dead=self._dead(),
+            zero=[name for name, p in self.weights.items() if not p.data.any()],
+            tiny=self.tiny,
+        )
 
     def _dead(self) -> dict[str, tuple[int, int]]:
         if not isinstance(self.net.activation, nn.ReLU):

@@ -110,7 +110,8 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
 
     parameters = sum(p.size for p in state.net.parameters())
     progress, saved = ProgressReport(recipe, data, parameters, steps), len(epochs)
-    watcher = Watcher(state.net, data.train.images, data.classes, recipe.data.batch_size)
+    settings = recipe.data.batch_size, recipe.model.learning_rate
+    watcher = Watcher(state.net, data.train.images, data.classes, *settings)
     try:
         # An overflow makes the loss infinite or NaN, which the recorder checks.
         with progress, np.errstate(over="ignore", invalid="ignore"):
@@ -123,7 +124,7 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
                 checkpoint.save(out / checkpoint.NAME, epoch.epoch, state, data.digest)
                 saved = epoch.epoch
                 progress.epoch(epoch)
-                for hint in watcher.hints(saved, state.optimizer.lr):
+                for hint in watcher.hints(saved):
                     progress.hint(hint.text, hint.command)
                 if scalars:
                     scalars.epoch(epoch)

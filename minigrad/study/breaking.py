@@ -132,30 +132,22 @@ def _paragraph(console: Console, text: str, mark: str = "") -> None:
 def _measures(console: Console, subject: Break, runs: dict[str, Run]) -> None:
     """Print the measures of some epochs, the correct training above the broken one."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    columns = (
-        "epoch",
-        "",
-        "loss",
-        subject.score_name,
-        "gradient\nhidden",
-        "\noutput",
-        "update ratio\nhidden",
-        "\noutput",
-    )
-    for column in (*columns, "dead\nunits"):
+    layered = [f"{measure}\n{layer}" for measure in ("|grad|", "update") for layer in ("hidden", "output")]
+    for column in ("epoch", "", "loss", subject.score_name, *layered, "dead"):
         table.add_column(column, justify="left" if column == "" else "right", vertical="bottom", no_wrap=True)
     for number in SHOWN:
         for kind, trained in runs.items():
             cells = _cells(trained.epochs[number - 1], trained.units, percent=subject.score_name == "accuracy")
-            style = COLORS[kind]
-            table.add_row(str(number) if kind == "correct" else "", Text(kind, style=style), *cells)
+            table.add_row(str(number) if kind == "correct" else "", Text(kind, style=COLORS[kind]), *cells)
     console.print()
     console.print(Text("The run", style="bold"))
     console.print(Padding(table, (0, 0, 0, 2)))
-    note = (
-        f"Loss, norm of the gradient, and |change| / |weight|: means over the steps of an epoch. {subject.score_note}"
+    console.print()
+    _paragraph(
+        console,
+        "Means over the steps of an epoch: the loss, the norm of each weight's gradient, and the update, |change| / |weight|."
+        f" Dead units are 0 for every training image. {subject.score_note}",
     )
-    _section(console, "", note)
 
 
 def _cells(epoch: EpochRecord, units: int, *, percent: bool) -> list[str]:
@@ -186,9 +178,7 @@ def _compare(console: Console, subject: Break, prediction: str, runs: dict[str, 
 def _code(console: Console, subject: Break) -> None:
     console.print()
     console.print(Text("The lines that differ", style="bold"))
-    lines = subject.code()
-    for kind in COLORS:
-        part = [line for which, line in lines if which == kind] or ["(these lines are missing)"]
-        for i, line in enumerate(part):
+    for kind, lines in subject.code().items():
+        for i, line in enumerate(lines or ["(these lines are missing)"]):
             label = kind if i == 0 else ""
             console.print(Text(f"  {label:<9}{line}", style=COLORS[kind]), soft_wrap=True)

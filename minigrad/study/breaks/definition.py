@@ -51,16 +51,17 @@ class Break:
     score_name: str = "accuracy"
     score_note: str = "The accuracy is that of the 360 test images."
 
-    def code(self) -> list[tuple[str, str]]:
-        """Return the lines that differ: pairs of "correct" or "broken" and a line."""
-        lines = []
+    def code(self) -> dict[str, list[str]]:
+        """Return the lines that differ: those of the correct and those of the broken training."""
+        lines: dict[str, list[str]] = {"correct": [], "broken": []}
         for part in fields(Training):
             parts = getattr(self.correct, part.name), getattr(self.broken, part.name)
             if parts[0] != parts[1]:
                 correct, broken = ([f"{part.name} = {x}"] if isinstance(x, float) else _body(x) for x in parts)
-                diff = [line for line in difflib.ndiff(correct, broken) if line[0] in "+-"]
-                lines += [("broken" if line[0] == "+" else "correct", line[2:]) for line in diff]
-        return sorted(lines, key=lambda line: line[0] == "broken")  # the sort is stable
+                for line in difflib.ndiff(correct, broken):
+                    if line[0] in "+-":
+                        lines["broken" if line[0] == "+" else "correct"].append(line[2:])
+        return {kind: textwrap.dedent("\n".join(part)).splitlines() for kind, part in lines.items()}
 
     def answer(self, correct: Run, broken: Run) -> int | None:
         """Return the position of the choice that describes what happened; None if there is none."""

@@ -19,6 +19,7 @@ Lines = list[
 ]  # the style of a line, and its values, evenly spaced over the run
 COLORS = {"correct": "#0072b2", "broken": "#d55e00"}  # two colors of Okabe and Ito
 STYLES = {"hidden": "-", "output": ":"}  # by layer
+DEAD = "dead hidden units"
 DECADES = 1.5  # a panel whose values span more has a logarithmic scale
 SPAN = 1e-6  # a logarithmic scale is linear below this share of its largest value, so that it can show 0
 
@@ -38,7 +39,7 @@ def draw(path: Path, runs: Mapping[str, Run], title: str, score: str) -> None:
     panels: dict[str, Lines] = {
         "loss per step": [("-", lambda run: [step.loss for step in run.steps])],
         score: [("o-", lambda run: [epoch.score for epoch in run.epochs])],
-        "dead hidden units": [("o-", lambda run: [float(epoch.dead) for epoch in run.epochs])],
+        DEAD: [("o-", lambda run: [float(epoch.dead) for epoch in run.epochs])],
         "norm of the gradient per step": _layers(lambda step: step.gradients),
         "|change| / |weight| per step": _layers(lambda step: step.ratios),
     }
@@ -60,21 +61,36 @@ def _layers(measure: Callable[[Step], dict[str, float]]) -> Lines:
 
 
 def _draw_panel(axes: Axes, label: str, lines: Lines, runs: Mapping[str, Run]) -> None:
+    """Draw one measure of both trainings; values that are not finite are left out."""
     shown: list[float] = []
     for style, values in lines:
         for kind, run in runs.items():
             y = values(run)
             points = [((i + 1) * len(run.epochs) / len(y), v) for i, v in enumerate(y) if math.isfinite(v)]
-            axes.plot(*zip(*points, strict=True), style, color=COLORS[kind], lw=1.2, ms=4)
+            order = 3 if kind == "correct" else 2  # the correct training varies less, and would be covered
+            axes.plot(*zip(*points, strict=True), style, color=COLORS[kind], lw=1.2, ms=4, zorder=order)
             shown += [v for _, v in points]
-    positive = [v for v in shown if v > 0]
-    if label.endswith("per step") and positive and math.log10(max(positive) / min(positive)) > DECADES:
-        threshold = max(min(positive), SPAN * max(positive)) if max(positive) < 1 / SPAN else 0.1
-        axes.set_yscale("symlog", linthresh=threshold)
-        axes.set_ylim(bottom=0)
+    if label == DEAD:
+        axes.set_ylim(-1, max(run.units for run in runs.values()) + 1)
+    elif label.endswith("per step"):
+        _scale(axes, shown)
+    else:
+        axes.set_ylim(min(-0.05, *shown), 1.05)
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _scale(axes: Axes, shown: list[float]) -> None:
+    """Choose a logarithmic scale if the values span more than `DECADES`; it is linear near 0 if there are zeros."""
+    positive = [v for v in shown if v > 0]
+    if not positive or math.log10(max(positive) / min(positive)) < DECADES:
+        axes.set_ylim(bottom=0)
+    elif len(positive) == len(shown):
+        axes.set_yscale("log")
+    else:
+        axes.set_yscale("symlog", linthresh=max(min(positive), SPAN * max(positive)))
+        axes.set_ylim(bottom=0)
 
 
 def _draw_legend(axes: Axes) -> None:

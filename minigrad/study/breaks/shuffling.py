@@ -21,7 +21,7 @@ def _no_shuffling_statements(correct: Run, broken: Run) -> list[Statement]:
     return [
         (
             nines[0] > 0.5,
-            f"After the first epoch, the network predicts class 9, the last one that it saw, for {percent(nines[0])} of the test"
+            f"After the first epoch, the network predicts class 9, the last one in the epoch, for {percent(nines[0])} of the test"
             f" images; {percent(share)} have this label. After the last epoch it is {percent(nines[1])}.",
         ),
         (
@@ -53,6 +53,6 @@ def no_shuffling() -> Break:
         " network predicts this class; at the next class the predictions are wrong, and the steps that correct them undo"
         " what was learned before.",
         recognize="The loss is periodic within each epoch and jumps at the same steps. The training loss is much lower than"
-        " that of the same images after the epoch, and the network prefers the last class.",
+        " that of the same images after the epoch, and the network predicts the last class too often.",
         fix="Shuffle the training images anew in each epoch.",
     )

@@ -71,8 +71,8 @@ def _dead_units_statements(correct: Run, broken: Run) -> list[Statement]:
         all_dead(broken),
         (
             abs(broken.last.loss - GUESSING) < 0.01,
-            f"The loss stays at {broken.last.loss:.3f}, about ln 10 = {GUESSING:.3f}: only the output bias still learns, and"
-            " it does not see the image.",
+            f"The loss stays at {broken.last.loss:.3f}, about ln 10 = {GUESSING:.3f}: only the output bias still"
+            " changes, which is the same for every image.",
         ),
         accuracies(correct, broken),
     ]

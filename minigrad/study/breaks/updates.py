@@ -114,7 +114,7 @@ def _no_zero_grad_statements(correct: Run, broken: Run) -> list[Statement]:
     best = min(range(len(broken.epochs)), key=lambda i: broken.epochs[i].loss)
     return [
         (
-            math.isclose(sizes[0][0], sizes[1][0]),
+            math.isclose(sizes[0][0], sizes[1][0]) and sizes[1][1] > 2 * sizes[0][1],
             f"The first step is the same. In step 20, `grad` of the output weight has a norm of {sizes[1][1]:.3f}, instead of"
             f" {sizes[0][1]:.3f}: it is the sum of 20 gradients.",
         ),
@@ -146,5 +146,5 @@ def no_zero_grad() -> Break:
         why="Each step uses the sum of all gradients since the beginning, which is momentum 1. Old gradients keep their full"
         " influence even when the weights have passed the minimum, so that the steps go past it, further each time.",
         recognize="The norm of `grad` grows with the number of steps while the loss falls; then the loss rises and oscillates.",
-        fix="Reset the gradients before `backward`: `optimizer.zero_grad()`, or `p.grad = None` for each parameter.",
+        fix="Reset the gradients before `backward`: `optimizer.zero_grad()`, or set each `p.grad` to None.",
     )
