@@ -13,6 +13,7 @@ import numpy as np
 
 from . import checkpoint, datasets, recipes
 from .datasets import Dataset
+from .hints import Watcher
 from .recipes import Recipe
 from .runs import Epoch, RunRecorder, Stopped, TrainingResult, folder, metrics, resuming, run_command
 from .runs.class_order import in_order_of
@@ -109,18 +110,22 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
 
     parameters = sum(p.size for p in state.net.parameters())
     progress, saved = ProgressReport(recipe, data, parameters, steps), len(epochs)
+    settings = recipe.data.batch_size, recipe.model.learning_rate
+    watcher = Watcher(state.net, data.train.images, data.classes, *settings)
     try:
         # An overflow makes the loss infinite or NaN, which the recorder checks.
         with progress, np.errstate(over="ignore", invalid="ignore"):
             if scalars:
                 scalars.start(epochs)
             while saved < recipe.trainer.max_epochs and not state.is_over:
-                epoch = _train_epoch(saved, recipe, data, state, progress)
+                epoch = _train_epoch(saved, recipe, data, state, progress, watcher)
                 # The checkpoint is written last: resuming removes epochs from the history that it does not contain.
                 recorder.add_epoch(epoch, state.net.state_dict)
                 checkpoint.save(out / checkpoint.NAME, epoch.epoch, state, data.digest)
                 saved = epoch.epoch
                 progress.epoch(epoch)
+                for hint in watcher.hints(saved):
+                    progress.hint(hint.text, hint.command)
                 if scalars:
                     scalars.epoch(epoch)
     except KeyboardInterrupt:
@@ -131,15 +136,20 @@ def _fit(recipe: Recipe, data: Dataset, out: Path, resume: bool, overwrite: bool
     return recorder.test(state.net.predict(data.test.images), data.test.labels, parameters)
 
 
-def _train_epoch(epoch: int, recipe: Recipe, data: Dataset, state: TrainingState, progress: ProgressReport) -> Epoch:
+def _train_epoch(
+    epoch: int, recipe: Recipe, data: Dataset, state: TrainingState, progress: ProgressReport, watcher: Watcher
+) -> Epoch:
     """Train for one more epoch, numbered from 0, and validate."""
+
+    def on_step(step: int, loss: float) -> None:
+        watcher.step(step, loss)
+        progress.step(step, loss)
+
     start, size, seed = time.perf_counter(), len(data.train.labels), recipe.seed_everything
     state.net.begin_epoch(epoch)
-    batches = datasets.batches(size, recipe.data.batch_size, seed, epoch)
+    batches = watcher.batches(datasets.batches(size, recipe.data.batch_size, seed, epoch))
     shifts = datasets.epoch_shifts(size, seed, epoch) if recipe.data.augment == "shift" else None
-    loss, accuracy = train_epoch(
-        state.net, state.optimizer, *data.train, batches, state.schedule, progress.step, shifts
-    )
+    loss, accuracy = train_epoch(state.net, state.optimizer, *data.train, batches, state.schedule, on_step, shifts)
     metrics_of_epoch = Epoch(epoch + 1, loss, accuracy, None, None, state.optimizer.lr, 0.0)
     if len(data.validation.labels) and np.isfinite(loss):
         score = metrics.score(state.net.predict(data.validation.images), data.validation.labels)

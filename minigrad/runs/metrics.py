@@ -37,6 +37,7 @@ def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | Non
         start = f", or other weights than {weights} to start from" if weights is not None and epoch == 1 else ""
         raise UserError(
             f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate{start}"
+            " (an example: python -m minigrad.study break learning_rate)"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -76,3 +77,8 @@ class ProgressReport:
         else:
             validation = f"{e.val_loss:8.4f}  {e.val_accuracy:12.2%}"
         self.console.print(f"{e.epoch:5}  {e.train_loss:6.4f}  {e.train_accuracy:8.2%}  {validation}  {e.seconds:7.2f}")
+
+    def hint(self, text: str, command: str) -> None:
+        """Print a hint about the training, and the command that shows an example of it."""
+        self.console.print(textwrap.fill(f"hint: {text}", min(self.console.width, 100), break_on_hyphens=False))
+        self.console.print(f"      An example: {command}", soft_wrap=True)
