@@ -138,8 +138,8 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         if type(result) is not tuple or len(result) - 1 != (count or len(args)):
             _raise_bad_result(name, result, count or len(args))
         observers = mode.observers
-        for observer in observers:
-            observer.computed(name, {labels[slots[i]]: v for i, v in enumerate(values) if slots[i]}, result[0])
+        if observers:
+            _report_value(observers, name, {labels[slots[i]]: v for i, v in enumerate(values) if slots[i]}, result[0])
         if node_class is None:
             return result[0]
         # Record. A list comprehension would cost 0.2 us more.
@@ -158,6 +158,11 @@ def _recorded(rule: Callable[..., Any], name: str, operands: list[str], slots: S
         return node
 
     return apply
+
+
+def _report_value(observers: Sequence[Observer], name: str, operands: dict[str | int, Any], value: Any) -> None:
+    for observer in observers:
+        observer.computed(name, operands, value)
 
 
 def _report(

@@ -227,8 +227,9 @@ def propagate(
                 p = pullback(g)
             except (TypeError, ValueError, IndexError) as error:  # costs nothing unless it happens
                 _raise_named(error, node, edge)
-            for observer in observers:
-                observer.pulled_back(node, edge, g, p)
+            if observers:
+                for observer in observers:
+                    observer.pulled_back(node, edge, g, p)
             # Almost always false: three comparisons instead of a call, which takes 10 times as long.
             if type(p) is not np.ndarray or p.shape != data.shape or p.dtype is not data.dtype:
                 p = _conform(p, node, edge)
@@ -245,8 +246,9 @@ def propagate(
             else:
                 gradients[key] = np.asarray(gradients[key] + p)
                 owned.add(key)
-            for observer in observers:
-                observer.added(node, edge, gradients[key])
+            if observers:
+                for observer in observers:
+                    observer.added(node, edge, gradients[key])
         if not retain_graph:
             node._edges = FREED
     return _leaf_gradients(leaves, gradients, owned)
