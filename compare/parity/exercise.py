@@ -113,6 +113,8 @@ def _call(step: Step, weights: Weights, x: np.ndarray, labels: np.ndarray) -> tu
         raise
     except Exception as error:
         hint = "Do the shapes agree? minigrad's weights are (outputs, inputs), and Keras's kernels (inputs, outputs)."
+        if "expecting 0 weights" in str(error):
+            hint = "A Keras layer has no weights before it knows its input: begin the model with keras.Input(shape=(...,))."
         if "dtype" in str(error):
             hint = "All arrays are float64: keep this dtype everywhere."
         shapes = [(name, str(w.shape)) for name, w in (weights | {"x": x}).items()]

@@ -27,6 +27,7 @@ def adam(
     momentless: bool = False,
     count: Callable[[int, int, int], int] = lambda step, i, n: step,
     shared: bool = False,
+    stored: bool = True,
 ) -> SimpleNamespace:
     """Return a module with an Adam that deviates in what the arguments say.
 
@@ -42,6 +43,7 @@ def adam(
         momentless: whether grad is used in place of m_hat.
         count: returns t for a step, the number of the parameter, and the number of parameters.
         shared: whether all parameters of a shape share m and v.
+        stored: whether m and v are stored for the next step.
     """
 
     class Adam(Base):
@@ -71,7 +73,8 @@ def adam(
                 v = b2 * self.v.get(key, 0) + (1 - b2 if v_factor else 1) * (g * g if squared else g)
                 m_hat = m / (1 - b1**t) if m_correction else m
                 v_hat = v / (1 - b2**t) if v_correction else v
-                self.m[key], self.v[key] = (m_hat, v_hat) if kept else (m, v)
+                if stored:
+                    self.m[key], self.v[key] = (m_hat, v_hat) if kept else (m, v)
                 scale = np.sqrt(v_hat + self.eps) if inside else (np.sqrt(v_hat) if root else v_hat) + self.eps
                 p.value = p.value + sign * self.lr * (g if momentless else m_hat) / scale
 
@@ -119,6 +122,7 @@ ADAM = (
             Mistake(adam(count=lambda step, i, n: 1), T),
             Mistake(adam(count=lambda step, i, n: step + 1), f"{T} It is 1 in the first step."),
             Mistake(adam(count=lambda step, i, n: (step - 1) * n + i + 1), T),
+            Mistake(adam(stored=False), "m and v start at 0 again in each step: assign the new ones to self.m[i] and self.v[i]."),
             Mistake(adam(shared=True), "Each parameter has averages of its own: self.m[i] and self.v[i]."),
         ],
         {"ZeroDivisionError": f"1 - beta^0 is 0. {T}"},
