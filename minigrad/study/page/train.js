@@ -410,7 +410,7 @@
       if (text.textContent !== label) text.textContent = label;
       item.classList.toggle("dead", share === 0);
       canvas.setAttribute("aria-label", `Weights of hidden unit ${j}: ${share === 0 ? "the unit is dead" : `active for ${label} of the training ${things(source)}`}`);
-      item.title = `Hidden unit ${j}: ${share === 0 ? "0 for all training ${things(source)}" : `active for ${label} of the training ${things(source)}`}`;
+      item.title = `Hidden unit ${j}: ${share === 0 ? `0 for all training ${things(source)}` : `active for ${label} of the training ${things(source)}`}`;
     });
   }
 
