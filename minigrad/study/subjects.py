@@ -175,7 +175,10 @@ def record(
         recorder.note("zero_grad was not called. grad of each parameter still has the gradient of another batch.")
     else:
         recorder.events.append(
-            {"kind": "zero_grad", "text": "backward adds gradients to grad of each parameter. So zero_grad sets grad to None first."}
+            {
+                "kind": "zero_grad",
+                "text": "backward adds gradients to grad of each parameter. So zero_grad sets grad to None first.",
+            }
         )
     with recorder.active():
         loss = loss_of(net, x, labels)

@@ -169,7 +169,10 @@
 
   rules.dropout = {
     forward: (c) => `${c.y.t.symbol} = ${c.o.input.t.symbol} \\odot m, \\quad m \\in \\{0,\\, \\tfrac{1}{1 - p}\\}`,
-    element: (c, j) => ({ terms: [{ tex: `${factor(c.o.input.v.at(j))} \\cdot m`, value: c.y.v.at(j) }] }),
+    element: (c, j) => {
+      const a = c.o.input.v.at(j), y = c.y.v.at(j);
+      return { terms: [{ tex: `${factor(a)} \\cdot ${a ? `\\underbrace{${tex(y / a)}}_{m}` : "m"}`, value: y }] };
+    },
     back: (c) => `${d(c, c.o.input.t.symbol)} = ${dy(c)} \\odot m`,
     // The mask is not recorded; the gradient that was returned shows it.
     terms: (c, label, i) => {

@@ -74,16 +74,21 @@
     const { subject, mistake } = player.state, box = $("mistakes");
     const available = player.header.recordings.filter((r) => r.subject === subject && r.mistake);
     const missing = (player.header.unavailable || []).filter((r) => r.subject === subject);
-    const all = [...available, ...missing], rows = all.map((r, n) => {
+    const all = [...available, ...missing], reasons = new Map();
+    const rows = all.map((r) => {
       const input = element("input", "switch");
       Object.assign(input, { type: "checkbox", checked: r.mistake === mistake, disabled: !r.events, value: r.mistake });
       input.setAttribute("role", "switch");
       input.addEventListener("change", () => { show(subject, input.checked ? r.mistake : ""); remember(); focusSwitch(r.mistake); });
       const label = element("label", `toggle${r.events ? "" : " off"}`, input, element("span", "", r.title));
-      if (r.reason && r.reason !== all[n + 1]?.reason) label.append(element("small", "soft", r.reason));
+      if (r.reason) {
+        reasons.set(r.reason, [...(reasons.get(r.reason) || []), r.title]);
+        input.setAttribute("aria-describedby", `reason-${[...reasons.keys()].indexOf(r.reason)}`);
+      }
       return label;
     });
-    box.replaceChildren(...rows);
+    const notes = [...reasons].map(([reason, titles], n) => Object.assign(element("p", "soft", `${titles.join(", ")}: ${reason}`), { id: `reason-${n}` }));
+    box.replaceChildren(...rows, ...notes);
   }
 
   const focusSwitch = (name) => document.querySelector(`#mistakes input[value="${name}"]`)?.focus();

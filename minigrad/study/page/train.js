@@ -454,6 +454,11 @@
     if (history.smooth.at(-1) > 1.2 * guess && latest.train.loss > guess) {
       return `The loss is above ${short(guess)}, the loss of guessing. The steps are probably too large: try a learning rate of ${lower}, and choose Reset.`;
     }
+    const ratios = NAMES.filter((name) => name.endsWith("weight")).map((name) => history.ratios[name].at(-1));
+    if (rate === 0) return "The learning rate is 0, so no weight changes. Try 0.1.";
+    if (training.steps >= 20 && Math.max(...ratios) < 1e-4 && latest.train.loss > 0.95 * guess) {
+      return `One step changes a weight by less than 0.0001 of its norm, and the loss is about that of guessing, ${short(guess)}. The learning rate is probably too small: try ${Number((10 * rate).toPrecision(2))}.`;
+    }
     return "";
   }
 
