@@ -35,14 +35,14 @@ SAMPLE = 256  # training images on which hidden units are measured
 
 @dataclass(frozen=True)
 class Hint:
-    """A symptom with its number, its usual cause and what to try; `example` is a NAME of `study break NAME`."""
+    """A symptom with its number, its usual cause and what to try; `example` is a NAME of `study break NAME`, if there is one."""
 
     text: str
-    example: str
+    example: str = ""
 
     @property
     def command(self) -> str:
-        return f"python -m minigrad.study break {self.example}"
+        return f"python -m minigrad.study break {self.example}" if self.example else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def dead_units(m: Measurement) -> Hint | None:
     for layer, (dead, units) in m.dead.items():
         if dead >= DEAD * units:
             return Hint(
-                f"{dead} of the {units} units of {layer} are 0 for all of {SAMPLE} training images after epoch {m.epoch}:"
+                f"{dead} of the {units} units of {layer} are 0 for each of {SAMPLE} training images after epoch {m.epoch}:"
                 " they are dead, and get no gradient. The usual cause is a learning rate that is too large, or input that"
                 f" is not scaled to about 0 to 1; try --model.learning_rate {m.rate / 10:.3g}.",
                 "dead_units",
@@ -166,10 +166,9 @@ def small_updates(m: Measurement) -> Hint | None:
     if not (m.largest_ratio < SMALL_UPDATE and m.loss > UNLEARNED * m.guessing):
         return None
     return Hint(
-        f"One step changes the weights by at most {m.largest_ratio:.1g} of their norm; 0.001 to 0.01 is usual."
+        f"One step changes a weight by at most {100 * m.largest_ratio:.1g} % of its norm; 0.1 % to 1 % is usual."
         f" {m.loss_text}, about that of guessing. The usual cause is a learning rate that is too small; try"
-        f" --model.learning_rate {m.rate * 10 or 0.1:.3g}.",
-        "learning_rate",
+        f" --model.learning_rate {m.rate * 10 or 0.1:.3g}."
     )
 
 

@@ -23,16 +23,16 @@ SUBJECTS = {
     "network": ("One training step", "The forward pass, the backward pass and the update of one batch."),
     "small_steps": (
         "The same step in small operations",
-        "The bias is added in an operation of its own. Softmax and cross-entropy are exp, sum, log and so on. The gradients"
-        " are the same.",
+        "The bias is added in an operation of its own. Softmax and cross-entropy are exp, sum, log and so on, after c₁, the"
+        " largest element of each row, was subtracted, so that exp does not overflow. The gradients are the same.",
     ),
     "reuse": ("b = a + a, c = b + b", "The smallest graph in which the order of the backward pass matters: dc/da = 4."),
 }
 MISTAKES = {
     "depth_first": (
         "Visit depth first",
-        "Each node passes its gradient on before all gradients have arrived. A value that is used twice passes its first"
-        " gradient on twice.",
+        "Each value passes its gradient on before all contributions to it have arrived. A value that is used twice passes its"
+        " first contribution on twice.",
     ),
     "no_zero_grad": (
         "Forget zero_grad",
@@ -172,10 +172,13 @@ def record(
     if mistake == "no_zero_grad":
         fused(net, net.scaled(state.other[0]), state.other[1]).backward()
         state.restore_dropout(net)
-        recorder.note("zero_grad was not called. The gradients of another batch are still in grad of each parameter.")
+        recorder.note("zero_grad was not called. grad of each parameter still has the gradient of another batch.")
     else:
         recorder.events.append(
-            {"kind": "zero_grad", "text": "optimizer.zero_grad() sets grad of each parameter to None."}
+            {
+                "kind": "zero_grad",
+                "text": "backward adds gradients to grad of each parameter. So zero_grad sets grad to None first.",
+            }
         )
     with recorder.active():
         loss = loss_of(net, x, labels)

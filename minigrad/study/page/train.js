@@ -410,7 +410,7 @@
       if (text.textContent !== label) text.textContent = label;
       item.classList.toggle("dead", share === 0);
       canvas.setAttribute("aria-label", `Weights of hidden unit ${j}: ${share === 0 ? "the unit is dead" : `active for ${label} of the training ${things(source)}`}`);
-      item.title = `Hidden unit ${j}: ${share === 0 ? "0 for all training ${things(source)}" : `active for ${label} of the training ${things(source)}`}`;
+      item.title = `Hidden unit ${j}: ${share === 0 ? `0 for all training ${things(source)}` : `active for ${label} of the training ${things(source)}`}`;
     });
   }
 
@@ -453,6 +453,11 @@
     }
     if (history.smooth.at(-1) > 1.2 * guess && latest.train.loss > guess) {
       return `The loss is above ${short(guess)}, the loss of guessing. The steps are probably too large: try a learning rate of ${lower}, and choose Reset.`;
+    }
+    const ratios = NAMES.filter((name) => name.endsWith("weight")).map((name) => history.ratios[name].at(-1));
+    if (rate === 0) return "The learning rate is 0, so no weight changes. Try 0.1.";
+    if (training.steps >= 20 && Math.max(...ratios) < 1e-4 && latest.train.loss > 0.95 * guess) {
+      return `One step changes a weight by less than 0.0001 of its norm, and the loss is about that of guessing, ${short(guess)}. The learning rate is probably too small: try ${Number((10 * rate).toPrecision(2))}.`;
     }
     return "";
   }
