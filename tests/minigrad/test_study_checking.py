@@ -36,7 +36,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_constant_output_does_not_extend_the_time_limit(solved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = solved / "03_square.py"
     path.write_text(
-        "while True:\n    try:\n        while True:\n            print('again')\n    except BaseException:\n        pass\n"
+        "import os\nwhile True:\n    try:\n        while True:\n            os.write(1, b'again\\n' * 50_000)\n"
+        "    except BaseException:\n        pass\n"
     )
     monkeypatch.setattr(runner, "GRACE", 1)
     lines: list[str] = []
