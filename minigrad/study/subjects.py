@@ -171,7 +171,7 @@ def record(
     recorder.add(labels, "label", "labels", "t")
     if mistake == "no_zero_grad":
         fused(net, net.scaled(state.other[0]), state.other[1]).backward()
-        net.begin_epoch(state.epoch)
+        state.restore_dropout(net)
         recorder.note("zero_grad was not called. The gradients of another batch are still in grad of each parameter.")
     else:
         recorder.events.append(
@@ -189,7 +189,7 @@ def record(
         recorder.note("backward has added the new gradients to those of the other batch.")
     _update(recorder, parameters, optimizer)
     entry = recorder.entries[recorder.index(x)]
-    entry.gradient = _input_gradient(state, loss_of)
+    entry.gradient = _input_gradient(state, loss_of, wrong_order=mistake == "depth_first")
     if checks is None:
         _check(state, loss_of, recorder, shown, thorough=mistake is None)
     return content(recorder, subject, mistake, loss, shown, checks)
@@ -219,15 +219,18 @@ def _update(recorder: Recorder, parameters: dict[str, Tensor], optimizer: Optimi
     """Take the step, and record the update of each parameter."""
     before = {name: p.data.copy() for name, p in parameters.items()}
     optimizer.step()
-    kind = type(optimizer).__name__
+    kind, decay = type(optimizer).__name__, float(optimizer.weight_decay)
     formula, text = UPDATES["momentum" if getattr(optimizer, "momentum", 0) else kind]
+    if decay and kind != "AdamW":
+        formula = rf"g \leftarrow g + \lambda w, \quad {formula}"
+        text = f"The weight decay adds λ w to the gradient. {text}"
     for name, parameter in parameters.items():
         assert parameter.grad is not None
         k = recorder.index(parameter)
         recorder.entries[k].gradient = parameter.grad.copy()
         recorder.events.append(
             {"kind": "update", "tensor": k, "before": before[name], "gradient": parameter.grad.copy(),
-             "after": parameter.data.copy(), "optimizer": kind, "lr": float(optimizer.lr), "formula": formula,
+             "after": parameter.data.copy(), "optimizer": kind, "lr": float(optimizer.lr), "weight_decay": decay, "formula": formula,
              "text": text}
         )  # fmt: skip
 
@@ -258,13 +261,20 @@ UPDATES = {
 }
 
 
-def _input_gradient(state: State, loss_of: Loss) -> np.ndarray:
-    """Compute d(loss)/dx, which training does not need, in a backward pass of its own."""
+def _input_gradient(state: State, loss_of: Loss, *, wrong_order: bool) -> np.ndarray:
+    """Compute d(loss)/dx, which training does not need, in a backward pass of its own, or depth first."""
     net, _ = state.build()
-    x = Tensor(net.scaled(state.images), requires_grad=True)
-    loss_of(net, x, state.labels).backward()
-    assert x.grad is not None
-    return x.grad
+    x, recorder = Tensor(net.scaled(state.images), requires_grad=True), Recorder()
+    with recorder.active():
+        loss = loss_of(net, x, state.labels)
+    if wrong_order:
+        depth_first(loss, recorder)
+    else:
+        with recorder.active():
+            loss.backward()
+    gradient = recorder.entries[recorder.index(x)].gradient
+    assert gradient is not None
+    return gradient
 
 
 def _check(state: State, loss_of: Loss, recorder: Recorder, shown: int, *, thorough: bool) -> None:
@@ -277,7 +287,7 @@ def _check(state: State, loss_of: Loss, recorder: Recorder, shown: int, *, thoro
     entries = {entry.name: entry for entry in recorder.entries}
 
     def loss() -> float:
-        net.begin_epoch(state.epoch)  # the same dropout each time
+        state.restore_dropout(net)  # the same dropout each time
         with no_grad():
             return loss_of(net, x, state.labels).item()
 
