@@ -30,6 +30,9 @@ WORDS = {
 }
 
 
+# What is expected instead of an unknown option, in the message.
+KEY = "a key of the recipe, see --help"
+
 # The name under which jsonargparse knows `_load_yaml`.
 LIMITED_YAML = "limited_yaml"
 
@@ -101,10 +104,14 @@ class OneSentence:
     """A mixin for jsonargparse parsers: their error messages become a `UserError` of one sentence.
 
     Files and values are parsed within the limits of `foreign.check_yaml`.
+
+    Args:
+        expected: what the command expects instead of an option that it does not have, for the message.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, expected: str = KEY, **options: Any) -> None:
         super().__init__(*args, **{"parser_mode": LIMITED_YAML, **options})
+        self.expected = expected
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:
         _check_values(sys.argv[1:] if args is None else args)
@@ -114,7 +121,7 @@ class OneSentence:
             return super().parse_args(args, *more, **options)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
+        raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])], self.expected)) from ex
 
 
 def _check_values(arguments: Iterable[Any]) -> None:
@@ -213,7 +220,7 @@ def with_paths(recipe: Recipe) -> Recipe:
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 
-def sentence(message: str, keys: Sequence[str] = ()) -> str:
+def sentence(message: str, keys: Sequence[str] = (), expected: str = KEY) -> str:
     """Return a parser's error message as one line: the key, the value, what was expected."""
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
     text = re.sub(r'^Parser key "([^"]+)"(?: element \d+)?:', r"\1:", text)
@@ -231,16 +238,16 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
     if m := re.match(r"(\S+): (?:Problem with [^:]*: )?Expected a (.*?)\.? Got value: (.*)$", text):
         return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
     if m := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
-        return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys)
+        return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys, expected)
     if m := re.match(r"(?:Group '(\S+)' does not accept option |Option )'(\S+?)'", text):
         key = ".".join(part for part in (m[1], m[2]) if part)
-        return _unknown(f"unknown key {key}", key, keys)
+        return _unknown(f"unknown key {key}", key, keys, expected)
     return text
 
 
-def _unknown(problem: str, key: str, keys: Sequence[str]) -> str:
+def _unknown(problem: str, key: str, keys: Sequence[str], expected: str) -> str:
     similar = difflib.get_close_matches(key, keys, 1)
-    return f"{problem}; expected {'perhaps ' + similar[0] if similar else 'a key of the recipe, see --help'}"
+    return f"{problem}; expected {'perhaps ' + similar[0] if similar else expected}"
 
 
 def _type_in_words(types: str) -> str:

@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
         prog=PROG,
         description="Predict, run and observe a training with a known mistake, beside the correct training. Without NAME,"
         " the mistakes are listed.",
+        expected="one NAME and the options that --help lists",
     )
     parser.add_argument("name", type=str | None, nargs="?", default=None, metavar="NAME", help=", ".join(BREAKS))
     parser.add_argument(
