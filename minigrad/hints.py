@@ -34,7 +34,7 @@ DEAD = 0.9  # of the units of a layer
 FITTED = 1e-3  # below this loss, gradients may be 0 because every image is classified with certainty
 TINY = 0.1  # times the norm of nn.Linear's random initial weights
 MIN_BATCH = 16  # images; a smaller batch may activate no unit of a layer, whose gradient is then 0
-SAMPLE = 256  # training images on which hidden units are measured
+SAMPLE = 256  # training images, or all if there are fewer, on which hidden units are measured
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Measurement:
         ratios: |change| / |weight| of each layer in that step.
         largest_ratio: the largest ratio so far in a step with nearly the recipe's learning rate; None without such a step.
         dead: the numbers of dead and of all units of each hidden layer with relu.
+        images: the number of training images on which they were measured.
         zero: the layers whose weight is 0 everywhere.
         tiny: the layers whose weight was much smaller than random initial weights before that step.
     """
@@ -80,6 +81,7 @@ class Measurement:
     ratios: dict[str, float]
     largest_ratio: float | None
     dead: dict[str, tuple[int, int]]
+    images: int
     zero: list[str]
     tiny: list[str]
 
@@ -145,7 +147,7 @@ def dead_units(m: Measurement) -> Hint | None:
     for layer, (dead, units) in m.dead.items():
         if dead >= DEAD * units:
             return Hint(
-                f"{dead} of the {units} units of {layer} are 0 for all of {SAMPLE} training images after epoch {m.epoch}:"
+                f"{dead} of the {units} units of {layer} are 0 for all of {m.images} training images after epoch {m.epoch}:"
                 " they are dead, and get no gradient. The usual cause is a learning rate that is too large, or input that"
                 f" is not scaled to about 0 to 1; try --model.learning_rate {m.rate / 10:.3g}.",
                 "dead_units",
@@ -281,6 +283,7 @@ class Watcher:
             ratios=self.ratios,
             largest_ratio=self.largest_ratio,
             dead=self._dead(),
+            images=len(self.sample),
             zero=[name for name, p in self.weights.items() if not p.data.any()],
             tiny=self.tiny,
         )

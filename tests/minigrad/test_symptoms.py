@@ -165,6 +165,14 @@ def test_a_training_that_goes_wrong_gets_a_hint_once(name: str, hinted: Hints, d
     assert len(printed) <= 2
 
 
+def test_the_hint_on_dead_units_has_the_number_of_images(hinted: Hints, digits: Dataset) -> None:
+    few = Dataset(*(datasets.Split(x[:100], y[:100]) for x, y in (digits.train, digits.validation, digits.test)), 10)
+    chosen = recipe(7, learning_rate=3.0)
+    chosen.data.batch_size = 16
+    (text,) = [text for text in hinted(chosen, data=few) if "dead" in text]
+    assert "units of hidden.0 are 0 for all of 100 training images" in text
+
+
 def test_weights_of_0_that_have_a_gradient_get_no_hint(hinted: Hints, digits: Dataset) -> None:
     # With sigmoid, hidden values of 1/2 give the output weight a gradient. It changes by a large share while it grows.
     chosen = recipe(activation="sigmoid")
