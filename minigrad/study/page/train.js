@@ -56,11 +56,15 @@
     }
   }
 
+  // The settings at the start, which are not the recipe's if this tab replaces parts of the recipe.
+  const settingsName = (source) => (source.note ? "starting settings" : "recipe’s settings");
+
   // The largest difference from minigrad's losses and final weights, if the settings are those of the reference.
   class Proof {
     constructor(source) {
       this.reference = source.reference;
       this.defaults = source.defaults;
+      this.name = settingsName(source);
       this.applies = true;
       this.loss = this.weights = null;
     }
@@ -82,7 +86,7 @@
     text({ steps, settings }) {
       const total = this.reference.losses.length, { learning_rate, width, batch_size } = this.defaults;
       if (!this.applies || (this.loss === null && !this.matches(settings))) {
-        return `Reference losses from minigrad: only for a training with the recipe’s settings (learning rate ${learning_rate}, width ${width}, batch size ${batch_size}).`;
+        return `Reference losses from minigrad: only for a training with the ${this.name} (learning rate ${learning_rate}, width ${width}, batch size ${batch_size}).`;
       }
       if (this.loss === null) return `Reference losses from minigrad: ${total}, one per step. The page compares each of its losses with them.`;
       const exact = (x) => (x === 0 ? "0" : x.toExponential(1).replace("-", "−"));
@@ -126,7 +130,7 @@
       start: html("button", { type: "button", class: "primary" }, "Start"),
       step: html("button", { type: "button" }, "One step"),
       reset: html("button", { type: "button" }, "Reset"),
-      restore: html("button", { type: "button", class: "text-button" }, "Recipe’s settings"),
+      restore: html("button", { type: "button", class: "text-button" }, settingsName(source).replace(/^./, (letter) => letter.toUpperCase())),
       speed: html("select", { id: "train-speed" }, ...SPEEDS.map(([value, text]) => html("option", { value, selected: value === "30" }, text))),
       rate: field("rate", "Learning rate", "Each step changes a weight by the learning rate times its gradient; you can change the rate during the training.", { inputmode: "decimal", list: "train-rates" }),
       width: field("width", "Width", ` The width is the number of hidden units, from 1 to ${source.max_width},`, { type: "number", min: 1, max: source.max_width }),
