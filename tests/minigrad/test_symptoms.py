@@ -173,7 +173,7 @@ def test_the_hint_on_dead_units_has_the_number_of_images(hinted: Hints, digits: 
     chosen = recipe(7, learning_rate=3.0)
     chosen.data.batch_size = 16
     (text,) = [text for text in hinted(chosen, data=few) if "dead" in text]
-    assert "units of hidden.0 are 0 for all of 100 training images" in text
+    assert "units of hidden.0 are 0 for each of 100 training images" in text
 
 
 def test_weights_of_0_that_have_a_gradient_get_no_hint(hinted: Hints, digits: Dataset) -> None:
