@@ -66,7 +66,7 @@ MISTAKES = {
         "--trainer.callbacks.min_lr",
         "nan",
     ): "trainer.callbacks: min_lr: nan;",
-    (CALLBACK + "ThroughputMonitor",): "trainer.callbacks: the following arguments are required: batch_size_fn",
+    (CALLBACK + "ThroughputMonitor",): "trainer.callbacks: batch_size_fn: missing; expected a value",
     (CALLBACK + "Unknown",): "trainer.callbacks: Unknown; expected a list such as",
     ("--optimizer", "Unknown"): "optimizer: Unknown; expected the name of a class",
     ("--optimizer", "AdamW", "--optimizer.lr", "-1"): "optimizer: AdamW fails (Invalid learning rate: -1.0); expected",
