@@ -17,7 +17,7 @@ Devices = int | Literal["auto"] | None
 
 # `auto` gives each device at least this number of floating-point operations per step. It is measured by
 # `python -m benchmarks.parallel --threshold`, see docs/minigrad.md.
-FLOPS_PER_DEVICE = 40_000_000
+FLOPS_PER_DEVICE = 100_000_000
 
 
 def processors() -> int:
