@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,11 @@ def threads(number: int) -> Iterator[bool]:
     finally:
         for (_, set_number), previous in zip(found, before, strict=True):
             set_number(previous)
+
+
+def is_limited() -> bool:
+    """Return whether an environment variable limits a library to one thread."""
+    return any(os.environ.get(name) == "1" for name in VARIABLES)
 
 
 def _functions() -> Iterator[Functions]:

@@ -102,6 +102,8 @@ def _recorded(devices: Devices, recipe: Recipe, out: Path) -> int:
             f"--resume: devices is {devices}, but the run was made with {number}; expected {number}, or a new run"
         )
     check_devices(number, recipe, resume=True)
+    if number > 1 and number != devices:
+        print(f"devices: {number}, as in the run that is continued")
     if number > processors():
         print(
             f"warning: devices: the run was made with {number} and continues with them, but this process may use only"

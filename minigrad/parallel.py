@@ -10,7 +10,7 @@ process; it starts the others. A step takes four phases:
 
 1. Rank 0 writes the batch to shared memory, and sends one byte to each of the others.
 2. Each rank runs the forward and the backward pass on its rows of the batch, and scales its gradients by 1/n.
-3. Each rank writes its gradients to shared memory, and answers with one byte. Rank 0 adds them to its own in the order of
+3. Each rank writes its gradients to shared memory, and returns the byte. Rank 0 adds them to its own in the order of
    the ranks. Rounding depends on the order of a sum; the fixed order gives the same bits in every run.
 4. Rank 0 takes the step of the optimizer. The weights are in shared memory, so all ranks see the new ones.
 
@@ -47,9 +47,14 @@ from .runs.memory import keep_freed
 # A rank that waits looks for the byte in a loop for this time, because it takes the system some 50 µs to wake a process. Then
 # it sleeps until the byte arrives.
 SPIN_SECONDS = 200e-6
+# The bytes that rank 0 sends: SEED, or the number of a step from 1 to 255, which the others return when they are done.
+SEED = b"\0"
 
 
-SEED, STEP, DONE = b"e", b"s", b"d"  # what ranks send to each other
+UNKNOWN_BLAS = (
+    "warning: devices: NumPy's BLAS library is unknown, and may use several threads; expected the environment variable"
+    " OMP_NUM_THREADS=1 or VECLIB_MAXIMUM_THREADS=1"
+)
 
 
 class LostRank(UserError):
@@ -150,18 +155,18 @@ class Rank:
             if number == 0:
                 weight[...] = p.data
             p._data = weight  # an assignment to `data` would copy the array
+        self.seed()
 
     def seed(self) -> None:
         """Seed dropout for the epoch in `control`."""
         self.net.begin_epoch(int(self.control[0]))
-        self.net.dropout.rng = RowsOfBatch(self.net.dropout.rng.bit_generator)
+        self.masks = self.net.dropout.rng = RowsOfBatch(self.net.dropout.rng.bit_generator)
 
     def compute(self) -> None:
         """Run the forward and the backward pass on this rank's rows of the batch; there may be none."""
         _, n, moved = self.control.tolist()
         rows = slice(n * self.number // self.ranks, n * (self.number + 1) // self.ranks)
-        if isinstance(self.net.dropout.rng, RowsOfBatch):
-            self.net.dropout.rng.rows, self.net.dropout.rng.total = rows, n
+        self.masks.rows, self.masks.total = rows, n
         images, labels = self.images[rows], self.labels[rows]
         logits = self.net(shifted(images, self.shifts[rows]) if moved else images)
         loss = ops.cross_entropy(logits, labels, reduction="sum")
@@ -198,6 +203,7 @@ class DataParallel(Rank):
         self.setup = Setup(asdict(model), input_shape, classes, net.scale, net.seed, *dtypes, batch_size, ranks)
         self.file = file_without_name()
         super().__init__(0, net, self.setup, self.file)
+        self.step = 0
         self.processes: list[subprocess.Popen[bytes]] = []
         self.connections: list[socket.socket] = []
         self.context = ExitStack()
@@ -205,8 +211,8 @@ class DataParallel(Rank):
     def __enter__(self) -> DataParallel:
         try:
             with signals.deferred():  # every process that is started must be known
-                if not self.context.enter_context(blas.threads(1)) and os.environ.get("OMP_NUM_THREADS") != "1":
-                    print("warning: NumPy's BLAS library is unknown; set OMP_NUM_THREADS=1", file=sys.stderr)
+                if not self.context.enter_context(blas.threads(1)) and not blas.is_limited():
+                    print(UNKNOWN_BLAS, file=sys.stderr)
                 for number in range(1, self.ranks):
                     ours, theirs = socket.socketpair()
                     self.connections.append(ours)
@@ -226,6 +232,7 @@ class DataParallel(Rank):
                 connection.close()
             os.close(self.file)
             self.context.close()
+            self.net.dropout.rng = np.random.Generator(self.masks.bit_generator)
 
     def begin_epoch(self, epoch: int) -> None:
         """Seed dropout in all ranks, as `Classifier.begin_epoch` does."""
@@ -252,11 +259,13 @@ class DataParallel(Rank):
         self.images[:n], self.labels[:n] = images, labels
         if shifts is not None:
             self.shifts[:n] = shifts
-        self.wake(STEP)
+        self.step = self.step % 255 + 1
+        self.wake(bytes([self.step]))
         self.compute()
         for number, (connection, gradients) in enumerate(zip(self.connections, self.gradients, strict=True), 1):
-            if not wait_for(connection):
-                self.report_lost(number)
+            while (answer := wait_for(connection)) != bytes([self.step]):  # an earlier step may have been interrupted
+                if not answer:
+                    self.report_lost(number)
             for p, gradient in zip(self.parameters, gradients, strict=True):
                 p._grad += gradient  # type: ignore[operator]
         return sum(self.results[:, 0].tolist()), int(self.results[:, 1].sum())
@@ -289,7 +298,9 @@ def start(number: int, setup: Setup, file: int, connection: int) -> subprocess.P
     the number of threads when it is loaded.
     """
     arguments = (number, json.dumps(asdict(setup)), file, connection, os.getpid())
-    program = f"import sys; sys.path[:] = {sys.path!r}; from minigrad import parallel; parallel.run{arguments!r}"
+    program = (
+        f"import sys; sys.path[:] = {[*map(str, sys.path)]!r}; from minigrad import parallel; parallel.run{arguments!r}"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, **dict.fromkeys(blas.VARIABLES, "1")},
@@ -316,7 +327,7 @@ def run(number: int, setup_json: str, file: int, connection: int, parent: int) -
                 for p, gradient in zip(rank.parameters, rank.gradients[number - 1], strict=True):
                     gradient[...] = p.grad
                 try:
-                    rank_0.send(DONE)
+                    rank_0.send(command)
                 except OSError:  # rank 0 has ended
                     return
 

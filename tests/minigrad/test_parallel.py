@@ -20,7 +20,7 @@ from minigrad.classifier import Classifier
 from minigrad.parallel import DataParallel
 from minigrad.recipes import Model
 from minigrad.runs import UserError, history
-from minigrad.training import Schedule, build_optimizer, train_epoch
+from minigrad.training import Schedule, backward, build_optimizer, train_epoch
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -258,6 +258,22 @@ def test_an_exception_in_a_child_ends_the_training(capfd: pytest.CaptureFixture[
         with pytest.raises(RuntimeError, match="the process of device 1 failed with exit status 1; see its traceback"):
             ranks.backward(np.zeros((4, 8, 8), np.uint8), labels)
     assert "expected 0 to 2" in capfd.readouterr().err
+
+
+def test_a_step_after_an_error_has_the_right_gradients() -> None:
+    """The answer of a rank to the step that failed is not taken for that to the next one."""
+    model = Model(hidden=[4])
+    net = Classifier(model, (8, 8), 3, dtype=np.float64)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8)).astype(np.uint8)
+    backward(net, images, np.array([0, 1, 2, 1]))
+    expected = [np.array(p.grad) for p in net.parameters()]
+    with DataParallel(net, model, (8, 8), np.uint8, 4, 2) as ranks:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="labels from 0 to 99"):  # in a row of rank 0
+                ranks.backward(images, np.array([99, 0, 0, 0]))
+        ranks.backward(images, np.array([0, 1, 2, 1]))
+        for p, gradient in zip(net.parameters(), expected, strict=True):
+            np.testing.assert_allclose(p.grad, gradient, rtol=0, atol=1e-12)
 
 
 def children(pid: int) -> list[int]:
