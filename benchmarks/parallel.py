@@ -7,9 +7,9 @@ default. Nothing is timed unless the gradients of the first step agree. In
 each round, all of them run the same steps in turn; the ratio is computed per
 round. The medians are printed and written to `benchmarks/results/parallel.json`.
 
-`--threshold` also measures networks of several sizes. From these ratios
-follows the number of operations per step from which `--devices auto` divides
-a batch (`FLOPS_PER_DEVICE` in minigrad/devices.py).
+`--threshold` also measures networks of several kinds and sizes. From these
+ratios follows which networks `--devices auto` divides: those with enough
+operations in convolutions (`FLOPS_PER_DEVICE` in minigrad/devices.py).
 """
 
 from __future__ import annotations
@@ -46,17 +46,21 @@ SECONDS = 0.3  # about the time of each peer in a round
 RECIPES = ("simple", "advanced", "cnn")
 
 
-def of(**model: Any) -> Recipe:
-    return Recipe(model=Model(optimizer="adam", learning_rate=0.001, **model), data=Data())
+def of(batch_size: int = 128, **model: Any) -> Recipe:
+    return Recipe(model=Model(optimizer="adam", learning_rate=0.001, **model), data=Data(batch_size=batch_size))
+
+
+def cnn(channels: list[int], hidden: Sequence[int] = (), batch_size: int = 128) -> Recipe:
+    return of(batch_size, architecture="cnn", channels=channels, kernel_size=3, hidden=[*hidden])
 
 
 NETWORKS = {
-    **{f"784-{width}-10": of(hidden=[width]) for width in (10, 32, 64, 128, 256, 512, 1024)},
-    **{f"784-{width}-{width // 2}-10": of(hidden=[width, width // 2]) for width in (128, 256, 512)},
-    **{
-        f"cnn of 3x3, {a}-{2 * a}": of(architecture="cnn", channels=[a, 2 * a], kernel_size=3, hidden=[])
-        for a in (1, 2, 4, 8)
-    },
+    **{f"784-{width}-10": of(hidden=[width]) for width in (10, 32, 128, 512, 1024)},
+    **{f"784-{width}-{width // 2}-10": of(hidden=[width, width // 2]) for width in (128, 512)},
+    **{f"784-1024-10, batches of {size}": of(size, hidden=[1024]) for size in (512, 2048)},
+    **{f"cnn 1-1, batches of {size}": cnn([1, 1], batch_size=size) for size in (16, 32, 64)},
+    **{f"cnn {a}-{2 * a}": cnn([a, 2 * a]) for a in (1, 2, 4, 8)},
+    **{f"cnn {a}-{2 * a}, then {width}": cnn([a, 2 * a], [width]) for a, width in ((1, 256), (2, 1024), (8, 1024))},
 }
 
 Steps = Callable[[Sequence[np.ndarray]], None]
@@ -125,11 +129,11 @@ def measure(name: str, recipe: Recipe, data: datasets.Dataset, rounds: int) -> l
                 seconds[peer].append((time.perf_counter() - start) / count)
             order = order[1:] + order[:1]  # so that no peer always follows the same one
     per_epoch = datasets.steps_per_epoch(len(data.train.labels), size)
-    flops = devices.flops_per_image(NetworkSpec.of(recipe, data)) * size
+    flops = devices.convolution_flops(NetworkSpec.of(recipe, data)) * size
     rows = []
     for peer, times in seconds.items():  # the first round is warm-up
         step = float(np.median(times[1:]))
-        row = {"network": name, "peer": peer, "status": "ok", "flops": flops, "step_us": step * 1e6}
+        row = {"network": name, "peer": peer, "status": "ok", "convolution_flops": flops, "step_us": step * 1e6}
         rows.append({**row, "epoch_s": step * per_epoch, **ratio(seconds[SUBJECT][1:], times[1:]), "goal": None})
     return rows
 
@@ -141,14 +145,16 @@ def largest_difference(a: Classifier, b: Classifier) -> float:
 
 
 def threshold(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print for each network the operations per step and device, and the ratio to the faster kind of one device."""
+    """Print each network's operations in convolutions, and the ratio to the faster kind of one device."""
     by_network: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_network.setdefault(row["network"], []).append(row)
-    console.print("\nmillion operations per step and device; two devices / the faster kind of one device")
-    for name, group in sorted(by_network.items(), key=lambda item: item[1][0]["flops"]):
+    console.print(
+        "\nmillion operations in convolutions per step and device; two devices / the faster kind of one device"
+    )
+    for name, group in sorted(by_network.items(), key=lambda item: item[1][0]["convolution_flops"]):
         worst = max(row["ratio"] for row in group if row["peer"] != SUBJECT)
-        console.print(f"{group[0]['flops'] / DEVICES / 1e6:10,.1f}  {worst:5.2f}  {name}")
+        console.print(f"{group[0]['convolution_flops'] / DEVICES / 1e6:10,.1f}  {worst:5.2f}  {name}")
 
 
 def main(argv: Sequence[str]) -> None:

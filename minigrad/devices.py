@@ -15,9 +15,10 @@ from .runs.weights import NetworkSpec
 
 Devices = int | Literal["auto"] | None
 
-# `auto` gives each device at least this number of floating-point operations per step. It is measured by
-# `python -m benchmarks.parallel --threshold`, see docs/minigrad.md.
-FLOPS_PER_DEVICE = 100_000_000
+# `auto` gives each device at least this number of floating-point operations in convolutions per step. Networks without
+# convolutions get one device: BLAS divides their matrix products among the processors already, and the optimizer's step, which
+# is not divided, takes a large part of the time. Measured by `python -m benchmarks.parallel --threshold`.
+FLOPS_PER_DEVICE = 3_000_000
 
 
 def processors() -> int:
@@ -73,22 +74,25 @@ def resolve_devices(devices: Devices, spec: NetworkSpec, resumed: Path | None = 
     check_devices(devices, recipe)
     if devices != "auto":
         return devices or 1
-    flops = flops_per_image(spec) * recipe.data.batch_size
-    number = min(processors(), recipe.data.batch_size, flops // FLOPS_PER_DEVICE)
-    if recipe.model.batch_norm or number < 2:
-        why = "batch_norm needs the whole batch on one device" if recipe.model.batch_norm else _size(flops)
-        print(f"devices: auto chooses 1 of {processors()}: {why}")
-        return 1
-    print(f"devices: auto chooses {number} of {processors()}")
+    flops = convolution_flops(spec) * recipe.data.batch_size
+    number = max(1, min(processors(), recipe.data.batch_size, flops // FLOPS_PER_DEVICE))
+    if recipe.model.batch_norm:
+        number = 1
+    print(f"devices: auto chooses {number} of {processors()}{'' if number > 1 else _reason(recipe, flops)}")
     return number
 
 
-def _size(flops: int) -> str:
+def _reason(recipe: Recipe, flops: int) -> str:
+    """The end of the sentence about the choice of one device."""
     if processors() == 1:
-        return "this process may use one processor"
+        return ""
+    if recipe.model.batch_norm:
+        return ": batch_norm needs the whole batch on one device"
+    if not flops:
+        return ": only networks with convolutions become faster"
     return (
-        f"a step of {flops / 1e6:,.1f} million floating-point operations is too small to be divided"
-        f" ({FLOPS_PER_DEVICE / 1e6:,.0f} million or more per device)"
+        f": the convolutions of a step have {flops / 1e6:,.1f} million floating-point operations, fewer than"
+        f" {FLOPS_PER_DEVICE / 1e6:,.0f} million per device"
     )
 
 
@@ -113,10 +117,10 @@ def _recorded(devices: Devices, recipe: Recipe, out: Path) -> int:
     return int(number)
 
 
-def flops_per_image(spec: NetworkSpec) -> int:
-    """Return the number of multiplications and additions in the forward and backward pass of one image.
+def convolution_flops(spec: NetworkSpec) -> int:
+    """Return the number of multiplications and additions of all convolutions, forward and backward, for one image.
 
-    Only those of the matrix products are counted; the backward pass has two products per product of the forward pass.
+    The backward pass has two products per product of the forward pass.
     """
     model = spec.recipe.model
     layers = recipes.sizes(model, spec.input_shape, spec.classes)
@@ -124,7 +128,6 @@ def flops_per_image(spec: NetworkSpec) -> int:
     for a, b in layers.conv:
         products += a * b * model.kernel_size**2 * height * width
         height, width = height // 2, width // 2
-    products += sum(a * b for a, b in [*layers.hidden, layers.output])
     return 3 * 2 * products
 
 

@@ -317,6 +317,7 @@ def run(number: int, setup_json: str, file: int, connection: int, parent: int) -
     setup = Setup(**json.loads(setup_json))
     with signals.Termination(), socket.socket(fileno=connection) as rank_0:
         signals.follow(parent)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; rank 0 reports it
         rank = Rank(number, setup.network(), setup, file)
         with np.errstate(over="ignore", invalid="ignore"):  # rank 0 checks the loss
             while command := wait_for(rank_0):

@@ -215,35 +215,44 @@ def test_a_damaged_number_in_a_run_is_refused(easy: str, command: Command, refus
 
 
 @pytest.mark.parametrize(
-    ("least", "batch_norm", "expected"),
+    ("model", "batch_size", "expected"),
     [
-        (3_000_000, False, "devices: auto chooses 2 of 4\n"),
-        (1, False, "devices: auto chooses 4 of 4\n"),
-        (1, True, "devices: auto chooses 1 of 4: batch_norm needs the whole batch on one device\n"),
+        (Model(architecture="cnn"), 128, "devices: auto chooses 4 of 4\n"),
+        (Model(architecture="cnn"), 2, "devices: auto chooses 2 of 4\n"),
+        (Model(architecture="cnn", channels=[2, 3], kernel_size=3), 64, "devices: auto chooses 3 of 4\n"),
         (
-            4_000_000,
-            False,
-            "devices: auto chooses 1 of 4: a step of 6.1 million floating-point operations is too small to be divided"
-            " (4 million or more per device)\n",
+            Model(architecture="cnn", channels=[2], kernel_size=1),
+            128,
+            "devices: auto chooses 1 of 4: the convolutions of a step have 1.2 million floating-point operations, fewer than"
+            " 3 million per device\n",
+        ),
+        (
+            Model(architecture="cnn", batch_norm=True),
+            128,
+            "devices: auto chooses 1 of 4: batch_norm needs the whole batch on one device\n",
+        ),
+        (
+            Model(hidden=[1024]),
+            128,
+            "devices: auto chooses 1 of 4: only networks with convolutions become faster\n",
         ),
     ],
 )
-def test_auto_counts_operations(
-    least: int, batch_norm: bool, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_auto_counts_the_operations_of_convolutions(
+    model: Model, batch_size: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(devices, "FLOPS_PER_DEVICE", least)
-    recipe = recipes.load("simple")
-    recipe.model.batch_norm = batch_norm
+    recipe = recipes.Recipe(model=model, data=recipes.Data(batch_size=batch_size))
     spec = train.NetworkSpec(recipe, (28, 28), 10, 1 / 255)
-    assert str(devices.resolve_devices("auto", spec)) in expected
+    number = devices.resolve_devices("auto", spec)
     assert capsys.readouterr().out == expected
+    assert expected.startswith(f"devices: auto chooses {number} of 4")
 
 
-def test_the_operations_of_a_cnn_are_counted_by_hand() -> None:
+def test_the_operations_of_convolutions_are_counted_by_hand() -> None:
     model = Model(architecture="cnn", channels=[8, 16], kernel_size=5, hidden=[])
     spec = train.NetworkSpec(recipes.Recipe(model=model), (28, 28), 10, 1)
-    products = 8 * 25 * 28 * 28 + 8 * 16 * 25 * 14 * 14 + 16 * 7 * 7 * 10
-    assert devices.flops_per_image(spec) == 6 * products
+    products = 8 * 25 * 28 * 28 + 8 * 16 * 25 * 14 * 14
+    assert devices.convolution_flops(spec) == 6 * products
 
 
 # The end of a process.
@@ -325,6 +334,7 @@ def training(easy: str) -> Iterator[subprocess.Popen[str]]:
             2,
             "error: devices: the process of device 1 of 2 was ended by SIGKILL; expected it to run",
         ),
+        pytest.param("child", signal.SIGINT, 2, "was ended by SIGINT", marks=pytest.mark.slow),
         pytest.param("child", signal.SIGTERM, 143, "stopped; ", marks=pytest.mark.slow),
         pytest.param("rank 0", signal.SIGTERM, 143, "stopped; ", marks=pytest.mark.slow),
         pytest.param("rank 0", signal.SIGINT, 130, "stopped; ", marks=pytest.mark.slow),
