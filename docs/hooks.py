@@ -54,15 +54,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = markdown.replace(f"](../{PICTURES}/", f"]({PICTURES}/")
     markdown = re.sub(
         r"^<!-- player: (\S+) -->$",
-        lambda found: (
-            f'<a class="md-button" href="step.html#{html.escape(found[1])}">Open the player at this event</a>\n'
+        lambda match: (
+            f'<a class="md-button" href="step.html#{html.escape(match[1])}">Open the player at this event</a>\n'
         ),
         markdown,
         flags=re.MULTILINE,
     )
     return re.sub(
         r"^( *)<!-- not run: (.*?) -->$",
-        lambda found: f'{found[1]}<p class="not-run">Not run by the tests: {html.escape(found[2])}.</p>\n',
+        lambda match: f'{match[1]}<p class="not-run">Not run by the tests: {html.escape(match[2])}.</p>\n',
         markdown,
         flags=re.MULTILINE,
     )

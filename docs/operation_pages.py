@@ -171,8 +171,8 @@ def meaning(name: str, parameter: str) -> str:
 
 def plots_of(entry: dict[str, Any]) -> list[plots.Plot]:
     """The plots of an entry; most have one."""
-    given = entry["plot"]
-    return [plots.Plot.from_dict(plot) for plot in (given if isinstance(given, list) else [given])]
+    definitions = entry["plot"]
+    return [plots.Plot.from_dict(plot) for plot in (definitions if isinstance(definitions, list) else [definitions])]
 
 
 def figures(entry: dict[str, Any]) -> str:

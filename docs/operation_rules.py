@@ -64,11 +64,11 @@ def called_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
             x.id: None for x in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))) if isinstance(x, ast.Name)
         }
         for name in names:
-            found: Any = getattr(inspect.getmodule(rule), name, None)
-            plain: Any = inspect.unwrap(found) if callable(found) else None
+            member: Any = getattr(inspect.getmodule(rule), name, None)
+            plain: Any = inspect.unwrap(member) if callable(member) else None
             if not (inspect.isfunction(plain) or inspect.isclass(plain)) or name in ops.__all__:
                 continue
-            if plain.__module__.startswith("minigrad.ops") and found not in called:
-                called.append(found)
-                remaining.append(found)
+            if plain.__module__.startswith("minigrad.ops") and member not in called:
+                called.append(member)
+                remaining.append(member)
     return called

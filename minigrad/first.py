@@ -15,9 +15,10 @@ Visiting the operands depth first, without such an order, is wrong:
     b = a + a
     c = b + b        dc/da = 4
 
-c sends its gradient, 1, to b. Depth first, b passes this 1 on to a, twice,
-before c has sent the second 1 to b. When that one arrives, the gradient of b
-is 2, and b passes 2 on to a, twice. The sum at a is 1 + 1 + 2 + 2 = 6.
+The first pullback of c contributes 1 to b. Depth first, both pullbacks of b
+contribute this 1 to a before c contributes its second 1 to b. Then the
+gradient of b is 2, and both pullbacks contribute 2 to a. The sum at a is
+1 + 1 + 2 + 2 = 6.
 
 `tape.py` has the same loop. It also handles broadcasting, dtypes, operands
 that need no gradient, arrays that change, and errors.

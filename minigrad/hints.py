@@ -1,9 +1,11 @@
 """Hints during `python -m minigrad train`: the symptoms of a training that goes wrong.
 
-One step per epoch is measured, the last one with a full batch, and after the
-epoch the hidden units. The thresholds below are outside the range of all
-trainings that reached a good accuracy: the three built-in recipes on MNIST and
-on the digits, and other networks, optimizers, schedules and batch sizes.
+Two steps per epoch are measured, the first after a third of the epoch and the
+second the last one with a full batch, and after the epoch the hidden units. The
+first is only used for small updates, since a schedule may end with a learning
+rate of about 0. The thresholds below are outside the range of all trainings
+that reached a good accuracy: the three built-in recipes on MNIST and on the
+digits, and other networks, optimizers, schedules and batch sizes.
 `docs/minigrad.md` lists these ranges.
 """
 
@@ -25,24 +27,26 @@ ABOVE_GUESSING = 1.1  # times ln(classes)
 DIVERGING = 10.0  # times ln(classes)
 LARGE_UPDATE = 0.2  # |change| / |weight| of one step
 SMALL_UPDATE = 1e-4
+# Updates are small while a schedule's learning rate is: they are a symptom only from this share of the recipe's rate.
+FULL_RATE = 0.5
 UNLEARNED = 0.95  # times ln(classes): small updates are a symptom only while the loss is above it
 DEAD = 0.9  # of the units of a layer
 FITTED = 1e-3  # below this loss, gradients may be 0 because every image is classified with certainty
 TINY = 0.1  # times the norm of nn.Linear's random initial weights
 MIN_BATCH = 16  # images; a smaller batch may activate no unit of a layer, whose gradient is then 0
-SAMPLE = 256  # training images on which hidden units are measured
+SAMPLE = 256  # training images, or all if there are fewer, on which hidden units are measured
 
 
 @dataclass(frozen=True)
 class Hint:
-    """A symptom with its number, its usual cause and what to try; `example` is a NAME of `study break NAME`."""
+    """A symptom with its number, its usual cause and what to try; `example` is a NAME of `study break NAME`, if there is one."""
 
     text: str
-    example: str
+    example: str = ""
 
     @property
     def command(self) -> str:
-        return f"python -m minigrad.study break {self.example}"
+        return f"python -m minigrad.study break {self.example}" if self.example else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,9 @@ class Measurement:
         step_loss: the loss of the measured step.
         gradients: the norm of each layer's gradient in that step.
         ratios: |change| / |weight| of each layer in that step.
-        largest_ratio: the largest of the ratios in this and the earlier epochs.
+        largest_ratio: the largest ratio so far in a step with nearly the recipe's learning rate; None without such a step.
         dead: the numbers of dead and of all units of each hidden layer with relu.
+        images: the number of training images on which they were measured.
         zero: the layers whose weight is 0 everywhere.
         tiny: the layers whose weight was much smaller than random initial weights before that step.
     """
@@ -74,8 +79,9 @@ class Measurement:
     step_loss: float
     gradients: dict[str, float]
     ratios: dict[str, float]
-    largest_ratio: float
+    largest_ratio: float | None
     dead: dict[str, tuple[int, int]]
+    images: int
     zero: list[str]
     tiny: list[str]
 
@@ -141,7 +147,7 @@ def dead_units(m: Measurement) -> Hint | None:
     for layer, (dead, units) in m.dead.items():
         if dead >= DEAD * units:
             return Hint(
-                f"{dead} of the {units} units of {layer} are 0 for all of {SAMPLE} training images after epoch {m.epoch}:"
+                f"{dead} of the {units} units of {layer} are 0 for each of {m.images} training images after epoch {m.epoch}:"
                 " they are dead, and get no gradient. The usual cause is a learning rate that is too large, or input that"
                 f" is not scaled to about 0 to 1; try --model.learning_rate {m.rate / 10:.3g}.",
                 "dead_units",
@@ -163,13 +169,13 @@ def no_gradient(m: Measurement) -> Hint | None:
 
 def small_updates(m: Measurement) -> Hint | None:
     """No step has changed the weights noticeably, and nothing is learned."""
-    if not (m.largest_ratio < SMALL_UPDATE and m.loss > UNLEARNED * m.guessing):
+    if m.largest_ratio is None or m.largest_ratio >= SMALL_UPDATE or m.loss <= UNLEARNED * m.guessing:
         return None
     return Hint(
-        f"One step changes the weights by at most {m.largest_ratio:.1g} of their norm; 0.001 to 0.01 is usual."
+        f"The measured steps changed the weights by at most {100 * m.largest_ratio:.1g} % of their norm; 0.1 % to 1 % is"
+        " usual."
         f" {m.loss_text}, about that of guessing. The usual cause is a learning rate that is too small; try"
-        f" --model.learning_rate {m.rate * 10 or 0.1:.3g}.",
-        "learning_rate",
+        f" --model.learning_rate {m.rate * 10 or 0.1:.3g}."
     )
 
 
@@ -209,34 +215,44 @@ class Watcher:
         self.sample = images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images)), dtype=np.int64)]
         self.guessing, self.batch_size = math.log(max(classes, 2)), batch_size
         self.measured_step = len(images) // batch_size
+        self.early_step = max(self.measured_step // 3, 1)
         self.limits = [len(group) for group in GROUPS]  # the number of hints of each group that may still be given
         self.before: dict[str, np.ndarray] = {}
         self.gradients: dict[str, float] = {}
         self.ratios: dict[str, float] = {}
         self.tiny: list[str] = []
-        self.largest_ratio = self.step_loss = self.total = 0.0
+        self.step_loss = self.total = 0.0
+        self.largest_ratio: float | None = None
         self.first_loss: float | None = None
         self.steps = self.judged = 0
 
     def batches(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the batches of an epoch; the weights are copied before the step that is measured."""
+        """Yield the batches of an epoch; the weights are copied before a step that is measured."""
         self.total, self.steps, self.judged = 0.0, 0, 0
         for indices in batches:
             self.steps += 1
-            if self.steps == self.measured_step:
+            if self.steps in (self.early_step, self.measured_step):
                 self.before = symptoms.copy_of(self.weights)
             yield indices
 
-    def step(self, step: int, loss: float) -> None:
-        """Record a step, numbered from 1 over all epochs, after the weights were updated."""
+    def step(self, step: int, loss: float, rate: float) -> None:
+        """Record a step, numbered from 1 over all epochs, after the weights were updated.
+
+        Args:
+            step: its number.
+            loss: its loss.
+            rate: the learning rate after it.
+        """
         if self.first_loss is None:
             self.first_loss = loss
         if step > WARM_UP:
             self.total += loss
             self.judged += 1
-        if self.steps == self.measured_step:
+        if self.steps in (self.early_step, self.measured_step):
             self.gradients = symptoms.gradient_norms(self.weights) if self.batch_size >= MIN_BATCH else {}
             self.ratios = symptoms.update_ratios(self.before, self.weights)
+            if rate >= FULL_RATE * self.learning_rate:
+                self.largest_ratio = max([self.largest_ratio or 0.0, *self.ratios.values()])
             self.tiny = [name for name, w in self.before.items() if symptoms.norm(w) < TINY * math.sqrt(len(w) / 3)]
             self.step_loss, self.before = loss, {}
 
@@ -255,7 +271,6 @@ class Watcher:
 
     def measurement(self, epoch: int) -> Measurement:
         """Return what is known after an epoch, which is numbered from 1."""
-        self.largest_ratio = max(self.largest_ratio, *self.ratios.values())
         return Measurement(
             epoch=epoch,
             rate=self.learning_rate,
@@ -268,6 +283,7 @@ class Watcher:
             ratios=self.ratios,
             largest_ratio=self.largest_ratio,
             dead=self._dead(),
+            images=len(self.sample),
             zero=[name for name, p in self.weights.items() if not p.data.any()],
             tiny=self.tiny,
         )

@@ -194,7 +194,7 @@ def _train_epoch(
     """Train for one more epoch, numbered from 0, and validate."""
 
     def on_step(step: int, loss: float) -> None:
-        watcher.step(step, loss)
+        watcher.step(step, loss, state.optimizer.lr)
         progress.step(step, loss)
 
     start, size, seed = time.perf_counter(), len(data.train.labels), recipe.seed_everything

@@ -75,13 +75,13 @@ def _compare(step: Step, inputs: int, hidden: int, classes: int) -> float:
     allowed = tolerances.double(recipe)
     expected = record(reference(recipe, inputs, classes), weights, batches)
     actual = record(step, weights, batches)
-    found = divergence.first_divergence(expected, actual, recipe, allowed)
-    if found is None:
+    first = divergence.first_divergence(expected, actual, recipe, allowed)
+    if first is None:
         return max(pair.gap for pair in divergence.tensor_pairs(expected, actual))
-    message = found.sentence.removesuffix(found.explanation or "").strip()
+    message = first.sentence.removesuffix(first.explanation or "").strip()
     size = ("network", f"{inputs} inputs, {hidden} hidden units, {classes} classes, batches of {BATCH_SIZES}")
     raise Wrong(
-        message[0].upper() + message[1:], [size], found.explanation or _explain(expected, actual, weights, batches)
+        message[0].upper() + message[1:], [size], first.explanation or _explain(expected, actual, weights, batches)
     )
 
 
@@ -92,7 +92,7 @@ def record(step: Step, weights: Weights, batches: list[Batch]) -> Recording:
     for i, (x, labels) in enumerate(batches, 1):
         before = {name: w.copy() for name, w in weights.items()}
         loss, gradients, updated = _call(step, weights, x, labels)
-        if any(not np.array_equal(weights[name], before[name]) for name in NAMES):
+        if any(not np.array_equal(weights[name], before[name], equal_nan=True) for name in NAMES):
             raise Wrong(f"Step {i}: train_step changes its argument weights.", hint="Work on copies: array.copy().")
         losses.append(loss)
         arrays |= {f"gradient {name} {i}": np.array(g) for name, g in gradients.items()}
@@ -113,6 +113,8 @@ def _call(step: Step, weights: Weights, x: np.ndarray, labels: np.ndarray) -> tu
         raise
     except Exception as error:
         hint = "Do the shapes agree? minigrad's weights are (outputs, inputs), and Keras's kernels (inputs, outputs)."
+        if "expecting 0 weights" in str(error):
+            hint = "A Keras layer has no weights before it knows its input: begin the model with keras.Input(shape=(...,))."
         if "dtype" in str(error):
             hint = "All arrays are float64: keep this dtype everywhere."
         shapes = [(name, str(w.shape)) for name, w in (weights | {"x": x}).items()]

@@ -217,7 +217,7 @@ def norm(a: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False):
 
 @operation
 def cumsum(a: Array, axis: int | None = None):
-    """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_n, the reversed sum."""
+    """y_i = a_0 + ... + a_i; without `axis`, of the flattened array.   dL/da_i = g_i + ... + g_(n-1), the reversed sum."""
     before = a.shape
     shape = (a.size,) if axis is None else before
     if a.ndim == 0 and axis in (0, -1):

@@ -230,6 +230,10 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
         return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
     if m := re.match(r"(\S+): (?:Problem with [^:]*: )?Expected a (.*?)\.? Got value: (.*)$", text):
         return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
+    if m := re.match(r"the following arguments are required: (.+)", text):
+        return f"{m[1]}: missing; expected a value, see --help"
+    if m := re.match(r"unrecognized arguments: ([^-]\S*)", text, re.IGNORECASE):
+        return f"unexpected argument {m[1]}; expected only those that --help lists"
     if m := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
         return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys)
     if m := re.match(r"(?:Group '(\S+)' does not accept option |Option )'(\S+?)'", text):
@@ -240,7 +244,8 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
 
 def _unknown(problem: str, key: str, keys: Sequence[str]) -> str:
     similar = difflib.get_close_matches(key, keys, 1)
-    return f"{problem}; expected {'perhaps ' + similar[0] if similar else 'a key of the recipe, see --help'}"
+    kind = "a key of the recipe" if any("." in key for key in keys) else "an option"
+    return f"{problem}; expected {'perhaps ' + similar[0] if similar else f'{kind}, see --help'}"
 
 
 def _type_in_words(types: str) -> str:

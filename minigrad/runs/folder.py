@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import manifest
 from .errors import SYSTEM_ERRORS, UnwritableError, UserError
-from .files import expand, remove_drafts
+from .files import draft_of, expand, remove_drafts
 from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
 from .signals import deferred
 
@@ -174,6 +174,7 @@ def claim_file(
         raise UserError(f"--out {path}: already exists; expected another file or --overwrite")
     _refuse_unwritable(path, path.parent, "--out")
     if not in_run:
+        _try_to_write(path)
         yield path
         return
     with claim_files(path.parent, "", [path.name], overwrite=True) as folder:
@@ -317,6 +318,24 @@ def _check_path(path: Path, flag: str, expected: str) -> None:
         pass
     except (OSError, ValueError) as error:  # a name that is too long, or contains a zero byte
         raise UserError(f"{flag} {str(path)!r}: can't be a path; expected {expected}") from error
+
+
+def _try_to_write(path: Path) -> None:
+    """Create and remove a draft of the file and its folders: in some folders, such as /proc, only this shows the error."""
+    folders = _missing(path.parent)
+    with deferred():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft_of(path).touch()
+            draft_of(path).unlink()
+        except OSError as error:
+            raise UserError(
+                f"--out {path}: can't be written ({error.strerror}); expected a file in a writable folder"
+            ) from error
+        finally:
+            for folder in folders:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _refuse_unwritable(path: Path, folder: Path, flag: str) -> None:

@@ -79,6 +79,7 @@ class ProgressReport:
         self.console.print(f"{e.epoch:5}  {e.train_loss:6.4f}  {e.train_accuracy:8.2%}  {validation}  {e.seconds:7.2f}")
 
     def hint(self, text: str, command: str) -> None:
-        """Print a hint about the training, and the command that shows an example of it."""
+        """Print a hint about the training, and the command that shows an example of it, if there is one."""
         self.console.print(textwrap.fill(f"hint: {text}", min(self.console.width, 100), break_on_hyphens=False))
-        self.console.print(f"      An example: {command}", soft_wrap=True)
+        if command:
+            self.console.print(f"      An example: {command}", soft_wrap=True)

@@ -145,7 +145,8 @@ def _measures(console: Console, subject: Break, runs: dict[str, Run]) -> None:
     console.print()
     _paragraph(
         console,
-        "Means over the steps of an epoch: the loss, the norm of each weight's gradient, and the update, |change| / |weight|."
+        "Means over the steps of an epoch: the loss, the norm of each weight's gradient, | |, which is the root of the sum of"
+        " squares, and the update, |change| / |weight|."
         f" Dead units are 0 for every training image. {subject.score_note}",
     )
 

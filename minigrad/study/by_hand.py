@@ -15,9 +15,9 @@ of v's shape.
 
     l = -ln p_t = -ln (e^(z_t) / sum_k e^(z_k)) = ln(sum_k e^(z_k)) - z_t
 
-The derivative of the first term by z_c is e^(z_c) / sum_k e^(z_k) = p_c. That
-of z_t is 1 for c = t, and otherwise 0. So dl/dz_c = p_c - [c = t]. The mean
-over n images divides it by n.
+The derivative of the first term with respect to z_c is e^(z_c) / sum_k e^(z_k)
+= p_c. That of z_t is 1 for c = t, and otherwise 0. So dl/dz_c is p_c - 1 for
+c = t, and otherwise p_c. The mean over n images divides it by n.
 
 **A linear layer.** z_j = sum_i w_ji x_i + b_j. One image contributes
 d_z_j x_i to d_w_ji, and d_z_j to d_b_j. The images of a batch share the

@@ -63,7 +63,7 @@ def value_lines(rule: Callable[..., Any]) -> list[int]:
     if not returns or not isinstance(returns[-1].value, ast.Tuple):
         return []
     value = returns[-1].value.elts[0]
-    found = _lines(value)
+    numbers = _lines(value)
     names = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
     for statement in ast.walk(function):
         targets = statement.targets if isinstance(statement, ast.Assign) else []
@@ -71,8 +71,8 @@ def value_lines(rule: Callable[..., Any]) -> list[int]:
             targets = [statement.target]
         assigned = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
         if assigned & names:
-            found |= _lines(statement)
-    return sorted(first + line - 1 for line in found)
+            numbers |= _lines(statement)
+    return sorted(first + line - 1 for line in numbers)
 
 
 def _lines(node: Any) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,8 @@ from ..classifier import Classifier
 from ..datasets import Dataset
 from ..optim import Optimizer
 from ..recipes import Recipe
-from ..runs import UserError, folder
+from ..runs import UserError, folder, metrics
+from ..runs.class_order import in_order_of
 from ..runs.files import write_text
 from ..runs.weights import NetworkSpec
 from ..training import Schedule, TrainingState, build_optimizer
@@ -63,21 +64,26 @@ def page_of(recipe: Recipe, data: Dataset | None = None, *, step: int = 1, image
         image: the image of the batch to show, counted from 0.
 
     Raises:
-        UserError: recipe and data do not fit together, or `step` or `image` is out of range.
+        UserError: recipe and data do not fit together, `step` or `image` is out of range, the network is too large for a
+            page, or the loss is not finite.
     """
     from . import page, training_data
     from .subjects import recordings
 
     data = data or datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    data = in_order_of(data, recipe.model.weights)
     recipes.refuse_misfit(recipe, data)
     parameters = sum(math.prod(shape) for shape in NetworkSpec.of(recipe, data).shapes().values())
     if parameters > LARGEST:
         raise UserError(f"model.hidden: a network of {parameters:,} weights; expected at most {LARGEST:,} for a page")
-    state = state_at(recipe, data, step)
-    if not 0 <= image < len(state.labels):
-        raise UserError(f"--image {image}: expected 0 to {len(state.labels) - 1}, an image of the batch")
+    with np.errstate(over="ignore", invalid="ignore"):  # the losses are checked
+        state = state_at(recipe, data, step)
+        if not 0 <= image < len(state.labels):
+            raise UserError(f"--image {image}: expected 0 to {len(state.labels) - 1}, an image of the batch")
+        recorded, unavailable = recordings(state, image)
+    for recording in recorded:
+        _check_loss(recording["loss"], step)
     sizes = "-".join(map(str, [math.prod(data.input_shape), *recipe.model.hidden, data.classes]))
-    found, unavailable = recordings(state, image)
     return page.render(
         {
             "title": f"{'Convolutions and ' if recipe.model.architecture == 'cnn' else ''}{sizes} on {data_name(recipe)}",
@@ -86,7 +92,7 @@ def page_of(recipe: Recipe, data: Dataset | None = None, *, step: int = 1, image
                 "classes": data.classes, "class_names": list(data.class_names) or None, "shown": image,
             },
             "step": step,
-            "recordings": found,
+            "recordings": recorded,
             "unavailable": unavailable,
             "training": training_data.training(recipe, data),
         }
@@ -106,16 +112,16 @@ class State:
         spec: the network's specification, with its recipe.
         weights: the state of the network.
         moments: the state of the optimizer, including the learning rate.
-        epoch: the epoch of the step, from 0.
+        dropout: the state of the generator of the dropout.
         images: the raw images of the batch, (n, *input_shape).
         labels: (n,) integers.
-        other: the images and labels of another batch.
+        other: the images and labels of another batch; of the same one if the epoch has only one.
     """
 
     spec: NetworkSpec
     weights: dict[str, np.ndarray]
     moments: dict[str, Any]
-    epoch: int
+    dropout: Any
     images: np.ndarray
     labels: np.ndarray
     other: tuple[np.ndarray, np.ndarray]
@@ -124,8 +130,13 @@ class State:
         """Return a new network and a new optimizer in this state."""
         net, optimizer = _build(self.spec, self.weights)
         optimizer.load_state_dict(self.moments)
-        net.begin_epoch(self.epoch)
+        self.restore_dropout(net)
         return net, optimizer
+
+    def restore_dropout(self, net: Classifier) -> None:
+        """Make the next forward pass of `net` drop the units that the recorded step drops."""
+        net.begin_epoch(0)
+        net.dropout.rng.bit_generator.state = self.dropout
 
 
 def _build(spec: NetworkSpec, weights: dict[str, np.ndarray]) -> tuple[Classifier, Optimizer]:
@@ -139,35 +150,53 @@ def state_at(recipe: Recipe, data: Dataset, step: int) -> State:
     """Train up to the step before `step`, in float64, and return the state there.
 
     Raises:
-        UserError: recipe and data do not fit together, or the training has fewer steps.
+        UserError: the training has fewer steps, or its loss is not finite.
     """
-    recipes.refuse_misfit(recipe, data)
     per_epoch = datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     total = per_epoch * recipe.trainer.max_epochs
     if not 1 <= step <= total:
-        raise UserError(f"--step {step}: expected 1 to {total}, a step of the training")
+        expected = f"1 to {total}, a step of the training" if total else "a training: trainer.max_epochs is 0"
+        raise UserError(f"--step {step}: expected {expected}")
     spec = NetworkSpec.of(recipe, data)
-    net, optimizer = _build(spec, TrainingState.start(spec, total).net.state_dict())
-    schedule = Schedule(recipe.model.schedule, optimizer, total)
-    for k in range(step - 1):
-        epoch, position = divmod(k, per_epoch)
-        if position == 0:
-            net.begin_epoch(epoch)
-        images, labels = _batch(recipe, data, epoch, position)
-        optimizer.zero_grad()
-        ops.cross_entropy(net(images), labels).backward()
-        optimizer.step()
-        schedule.after_step()
-    epoch, position = divmod(step - 1, per_epoch)
-    batch, other = _batch(recipe, data, epoch, position), _batch(recipe, data, *divmod(step, per_epoch))
-    return State(spec, net.state_dict(), optimizer.state_dict(), epoch, *batch, other)
+    start = TrainingState.start(spec, total)
+    net, optimizer = _build(spec, start.net.state_dict())
+    training = TrainingState(net, optimizer, Schedule(recipe.model.schedule, optimizer, total), start.best)
+    number = 0
+    for epoch in range(recipe.trainer.max_epochs):
+        if training.is_over:
+            break
+        net.begin_epoch(epoch)
+        for images, labels in _batches(recipe, data, epoch):
+            number += 1
+            if number == step:
+                other = next(
+                    (b for b in _batches(recipe, data, epoch) if not np.array_equal(b[0], images)), (images, labels)
+                )
+                dropout = net.dropout.rng.bit_generator.state
+                return State(spec, net.state_dict(), optimizer.state_dict(), dropout, images, labels, other)
+            loss = ops.cross_entropy(net(images), labels)
+            _check_loss(loss.item(), number)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            training.schedule.after_step()
+        if len(data.validation.labels):
+            training.after_epoch(metrics.score(net.predict(data.validation.images), data.validation.labels)["loss"])
+    raise UserError(f"--step {step}: early stopping ends the training after step {number}; expected at most that")
 
 
-def _batch(recipe: Recipe, data: Dataset, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and labels of one batch of the training."""
+def _batches(recipe: Recipe, data: Dataset, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images and labels of each batch of an epoch."""
     size, seed = len(data.train.labels), recipe.seed_everything
-    indices = list(datasets.batches(size, recipe.data.batch_size, seed, epoch))[position]
-    images = data.train.images.take(indices, axis=0)
-    if recipe.data.augment == "shift":
-        images = datasets.shifted(images, datasets.epoch_shifts(size, seed, epoch)[indices])
-    return images, data.train.labels[indices]
+    shifts = datasets.epoch_shifts(size, seed, epoch) if recipe.data.augment == "shift" else None
+    for indices in datasets.batches(size, recipe.data.batch_size, seed, epoch):
+        images = data.train.images.take(indices, axis=0)
+        yield images if shifts is None else datasets.shifted(images, shifts[indices]), data.train.labels[indices]
+
+
+def _check_loss(loss: float, step: int) -> None:
+    """Raise UserError unless the loss of a step is finite."""
+    if not math.isfinite(loss):
+        raise UserError(
+            f"--step {step}: the loss is {loss}; expected a smaller model.learning_rate, or an earlier step"
+        )

@@ -23,16 +23,16 @@ SUBJECTS = {
     "network": ("One training step", "The forward pass, the backward pass and the update of one batch."),
     "small_steps": (
         "The same step in small operations",
-        "The bias is added in an operation of its own. Softmax and cross-entropy are exp, sum, log and so on. The gradients"
-        " are the same.",
+        "The bias is added in an operation of its own. Softmax and cross-entropy are exp, sum, log and so on, after c₁, the"
+        " largest element of each row, was subtracted, so that exp does not overflow. The gradients are the same.",
     ),
     "reuse": ("b = a + a, c = b + b", "The smallest graph in which the order of the backward pass matters: dc/da = 4."),
 }
 MISTAKES = {
     "depth_first": (
         "Visit depth first",
-        "Each node passes its gradient on before all gradients have arrived. A value that is used twice passes its first"
-        " gradient on twice.",
+        "Each value passes its gradient on before all contributions to it have arrived. A value that is used twice passes its"
+        " first contribution on twice.",
     ),
     "no_zero_grad": (
         "Forget zero_grad",
@@ -171,11 +171,14 @@ def record(
     recorder.add(labels, "label", "labels", "t")
     if mistake == "no_zero_grad":
         fused(net, net.scaled(state.other[0]), state.other[1]).backward()
-        net.begin_epoch(state.epoch)
-        recorder.note("zero_grad was not called. The gradients of another batch are still in grad of each parameter.")
+        state.restore_dropout(net)
+        recorder.note("zero_grad was not called. grad of each parameter still has the gradient of another batch.")
     else:
         recorder.events.append(
-            {"kind": "zero_grad", "text": "optimizer.zero_grad() sets grad of each parameter to None."}
+            {
+                "kind": "zero_grad",
+                "text": "backward adds gradients to grad of each parameter. So zero_grad sets grad to None first.",
+            }
         )
     with recorder.active():
         loss = loss_of(net, x, labels)
@@ -189,7 +192,7 @@ def record(
         recorder.note("backward has added the new gradients to those of the other batch.")
     _update(recorder, parameters, optimizer)
     entry = recorder.entries[recorder.index(x)]
-    entry.gradient = _input_gradient(state, loss_of)
+    entry.gradient = _input_gradient(state, loss_of, wrong_order=mistake == "depth_first")
     if checks is None:
         _check(state, loss_of, recorder, shown, thorough=mistake is None)
     return content(recorder, subject, mistake, loss, shown, checks)
@@ -219,15 +222,18 @@ def _update(recorder: Recorder, parameters: dict[str, Tensor], optimizer: Optimi
     """Take the step, and record the update of each parameter."""
     before = {name: p.data.copy() for name, p in parameters.items()}
     optimizer.step()
-    kind = type(optimizer).__name__
+    kind, decay = type(optimizer).__name__, float(optimizer.weight_decay)
     formula, text = UPDATES["momentum" if getattr(optimizer, "momentum", 0) else kind]
+    if decay and kind != "AdamW":
+        formula = rf"g \leftarrow g + \lambda w, \quad {formula}"
+        text = f"The weight decay adds λ w to the gradient. {text}"
     for name, parameter in parameters.items():
         assert parameter.grad is not None
         k = recorder.index(parameter)
         recorder.entries[k].gradient = parameter.grad.copy()
         recorder.events.append(
             {"kind": "update", "tensor": k, "before": before[name], "gradient": parameter.grad.copy(),
-             "after": parameter.data.copy(), "optimizer": kind, "lr": float(optimizer.lr), "formula": formula,
+             "after": parameter.data.copy(), "optimizer": kind, "lr": float(optimizer.lr), "weight_decay": decay, "formula": formula,
              "text": text}
         )  # fmt: skip
 
@@ -258,13 +264,20 @@ UPDATES = {
 }
 
 
-def _input_gradient(state: State, loss_of: Loss) -> np.ndarray:
-    """Compute d(loss)/dx, which training does not need, in a backward pass of its own."""
+def _input_gradient(state: State, loss_of: Loss, *, wrong_order: bool) -> np.ndarray:
+    """Compute d(loss)/dx, which training does not need, in a backward pass of its own, or depth first."""
     net, _ = state.build()
-    x = Tensor(net.scaled(state.images), requires_grad=True)
-    loss_of(net, x, state.labels).backward()
-    assert x.grad is not None
-    return x.grad
+    x, recorder = Tensor(net.scaled(state.images), requires_grad=True), Recorder()
+    with recorder.active():
+        loss = loss_of(net, x, state.labels)
+    if wrong_order:
+        depth_first(loss, recorder)
+    else:
+        with recorder.active():
+            loss.backward()
+    gradient = recorder.entries[recorder.index(x)].gradient
+    assert gradient is not None
+    return gradient
 
 
 def _check(state: State, loss_of: Loss, recorder: Recorder, shown: int, *, thorough: bool) -> None:
@@ -277,7 +290,7 @@ def _check(state: State, loss_of: Loss, recorder: Recorder, shown: int, *, thoro
     entries = {entry.name: entry for entry in recorder.entries}
 
     def loss() -> float:
-        net.begin_epoch(state.epoch)  # the same dropout each time
+        state.restore_dropout(net)  # the same dropout each time
         with no_grad():
             return loss_of(net, x, state.labels).item()
 

@@ -72,7 +72,7 @@ def training(recipe: Recipe, data: Dataset) -> dict[str, Any] | None:
         "defaults": vars(settings),
         "max_width": MAX_WIDTH,
         "reference": {"losses": losses, "weights": weights},
-        "note": note(recipe.model),
+        "note": note(recipe),
     }
 
 
@@ -106,9 +106,9 @@ def defaults(recipe: Recipe, images: int) -> Settings:
     return Settings(rate, width if width <= MAX_WIDTH else WIDTH, batch_size)
 
 
-def note(model: Model) -> str | None:
-    """Return one sentence that says which parts of the recipe the page replaces; None if it replaces none."""
-    plain = Model()
+def note(recipe: Recipe) -> str | None:
+    """Return two sentences that say which parts of the recipe the page replaces; None if it replaces none."""
+    model, plain, shifted = recipe.model, Model(), recipe.data.augment == "shift"
     replaced = [
         text
         for text, applies in (
@@ -124,6 +124,7 @@ def note(model: Model) -> str | None:
             ("weight decay", model.weight_decay > 0),
             (f"schedule {model.schedule}", model.schedule != plain.schedule),
             ("starting weights from a file", model.weights is not None),
+            ("shifted training images", shifted),
         )
         if applies
     ]
@@ -131,7 +132,7 @@ def note(model: Model) -> str | None:
         return None
     return (
         f"The recipe has {', '.join(replaced)}. This tab trains a network with one hidden layer, ReLU and plain"
-        " stochastic gradient descent instead."
+        f" stochastic gradient descent{' on images that are not shifted' if shifted else ''} instead."
     )
 
 

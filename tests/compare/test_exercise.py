@@ -123,6 +123,15 @@ def test_a_mistake_gets_its_hint(module: Any, message: str, hint: str) -> None:
     assert caught.value.hint
 
 
+def test_weights_that_are_nan_are_reported_as_such() -> None:
+    module: Any = changed(lambda loss, g, w, n, old: (loss, g, each(w, lambda a: a * np.nan)))
+    with pytest.raises(Wrong) as caught:
+        exercise.check(module)
+    assert "Step 1" in caught.value.message
+    assert "sgd's update" in caught.value.message
+    assert "changes its argument" not in caught.value.message
+
+
 def run(name: str, folder: Path, *replaced: str) -> Outcome:
     """Check a solution, with a change, in a process of its own."""
     text = find(name).solution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import pytest
 
 from minigrad import train
 from minigrad.runs import curves, run_command
+from minigrad.study import __main__ as study
+from minigrad.study.exercises.catalog import DATA, EXERCISES
 
 # Found here however pytest was told to import tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,3 +59,28 @@ def refused(command: Command) -> Callable[..., str]:
         return lines[0].removeprefix(f"{train.PROG}: error: ")
 
     return call
+
+
+@pytest.fixture
+def run_study(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Call `python -m minigrad.study` in process; the checks still have processes of their own."""
+
+    def call(*argv: str) -> Result:
+        capsys.readouterr()
+        try:
+            status = run_command("study", study.main, argv)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Result(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def solved(tmp_path: Path) -> Path:
+    """A folder with the solutions of all exercises."""
+    path = tmp_path / "solutions"
+    path.mkdir()
+    for exercise in EXERCISES:
+        shutil.copy(DATA / "solutions" / exercise.file, path)
+    return path

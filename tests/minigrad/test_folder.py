@@ -94,6 +94,18 @@ def test_the_home_folder_has_a_short_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not Path("~").exists()
 
 
+@pytest.mark.parametrize("out", ["/proc/a.png", "/proc/new/a.png", f"new/{'a' * 248}.png"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(out: str) -> None:
+    with pytest.raises(UserError, match=r"--out .*: can't be written .*expected"), folder.claim_file(out, OUT):
+        pytest.fail("the work began")
+    assert list(Path().iterdir()) == []
+
+
+def test_the_claim_of_a_file_leaves_nothing_behind() -> None:
+    with folder.claim_file("new/sub/a.png", OUT):
+        assert list(Path().iterdir()) == []
+
+
 # One command at a time.
 
 

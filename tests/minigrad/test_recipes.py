@@ -227,7 +227,7 @@ def test_a_recipe_that_is_not_there(argument: str, words: tuple[str, ...]) -> No
     [
         (("--model.foo", "1"), ("unknown option --model.foo",)),
         (("--modle.hidden", "[1]"), ("unknown option --modle.hidden", "model.hidden")),
-        (("extra",), ("unknown option extra",)),
+        (("extra",), ("unexpected argument extra",)),
         (("--config",), ("--config", "expected one argument")),
         (("--model.hidden", "[3"), ("model.hidden: [3", "list")),
         (("--model.channels", "[]", "--model.architecture", "cnn"), ("model.channels: []", "cnn")),

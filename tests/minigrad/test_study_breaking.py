@@ -226,7 +226,8 @@ def test_every_picture_is_drawn(name: str, printed: Callable[..., str]) -> None:
         (["--out", "a.png"], "--out a.png: .* expected a NAME"),
         (["zero_init", "--out", "a.gif"], "--out a.gif: has the suffix '.gif'; expected one of .png, .svg, .pdf"),
         (["zero_init", "--out", "."], "--out \\.: .*"),
-        (["zero_init", "--colour"], "unknown option --colour"),
+        (["zero_init", "--colour"], "unknown option --colour; expected an option, see --help$"),
+        (["learning_rate", "a", "b"], "unexpected argument a; expected only those that --help lists$"),
     ],
 )
 def test_a_mistake_of_the_user_is_one_sentence(argv: list[str], expected: str) -> None:

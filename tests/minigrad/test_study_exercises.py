@@ -10,12 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minigrad.runs.errors import run_command
 from minigrad.study import __main__ as study
 from minigrad.study.exercises import commands, folder, runner, worker
 from minigrad.study.exercises.catalog import DATA, EXERCISES, Exercise, find
@@ -24,36 +22,10 @@ from minigrad.study.exercises.outcome import Outcome
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from minigrad_helpers import Result
+from minigrad_helpers import Command
 from study_mistakes import PLANTED
 
-Study = Callable[..., Result]
 TRAINED = ("11_xor", "12_digits", "13_mnist")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Study:
-    """Call `python -m minigrad.study` in process; the checks still have processes of their own."""
-
-    def call(*argv: str) -> Result:
-        capsys.readouterr()
-        try:
-            status = run_command("study", study.main, argv)
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Result(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def solved(tmp_path: Path) -> Path:
-    """A folder with all solutions."""
-    path = tmp_path / "solutions"
-    path.mkdir()
-    for exercise in EXERCISES:
-        shutil.copy(DATA / "solutions" / exercise.file, path)
-    return path
 
 
 def in_process(path: Path) -> Outcome:
@@ -69,8 +41,10 @@ def test_there_are_15_exercises_each_with_a_stub_a_solution_and_a_hint() -> None
         assert {path.stem for path in (DATA / kind).glob(f"*{suffix}")} == {exercise.name for exercise in EXERCISES}
     for exercise in EXERCISES:
         assert all(EXERCISES.index(find(name)) < EXERCISES.index(exercise) for name in exercise.needs)
-        chapter = Path(__file__).parents[2] / "docs/study" / f"{exercise.chapter}.md"
-        assert f"study check {exercise.name}\n" in chapter.read_text()
+        guide = Path(__file__).parents[2] / "docs/study"
+        assert (guide / f"{exercise.chapter}.md").is_file()
+        chapters = [page.name for page in guide.glob("*.md") if f"study check {exercise.name}\n" in page.read_text()]
+        assert len(chapters) == 1, exercise.name
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
@@ -179,7 +153,7 @@ def test_an_endless_loop_ends_with_its_line(solved: Path) -> None:
     assert outcome.message == "The time limit of 1 seconds is exceeded."
     assert outcome.trace[-1][0] == "03_square.py"
     assert outcome.trace[-1][2] == "square"
-    assert seconds < 5
+    assert seconds < 1 + runner.GRACE
 
 
 @pytest.mark.slow
@@ -192,7 +166,7 @@ def test_a_program_that_cannot_be_interrupted_is_killed(solved: Path, monkeypatc
     monkeypatch.setattr(runner, "GRACE", 1)
     outcome, seconds = runner.run(find("3"), path, print, seconds=1)
     assert "The time limit of 1 seconds is exceeded, so the check was ended." in outcome.message
-    assert seconds < 10
+    assert seconds < 1 + runner.GRACE + 2  # the start of the process, and its end
 
 
 @pytest.mark.slow
@@ -205,7 +179,7 @@ def test_a_program_that_cannot_be_interrupted_is_killed(solved: Path, monkeypatc
             "import os\nfor i in range(3, 20):\n    try:\n        os.write(i, b'[1]')\n    except OSError: pass\nos._exit(0)\n",
             "The program ended before the check was complete",
         ),
-        ("x = [0]\nwhile True:\n    x = x + x\n", "MemoryError"),
+        ("x = bytearray(10**11)\n", "MemoryError"),
     ],
 )  # fmt: skip
 def test_a_program_that_ends_early_is_not_solved(text: str, message: str, solved: Path) -> None:
@@ -229,8 +203,8 @@ def test_much_output_is_cut(solved: Path) -> None:
 # The commands.
 
 
-def test_start_writes_the_exercises_and_says_what_to_do_next(run: Study) -> None:
-    result = run("start")
+def test_start_writes_the_exercises_and_says_what_to_do_next(run_study: Command) -> None:
+    result = run_study("start")
     assert result.status == 0
     assert "15 exercises are in exercises/" in result.out
     assert "python -m minigrad.study check" in result.out
@@ -240,30 +214,30 @@ def test_start_writes_the_exercises_and_says_what_to_do_next(run: Study) -> None
     assert len(list(Path("exercises").glob("*.py"))) == 15
 
 
-def test_start_again_adds_only_what_is_missing(run: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("start", "here")
+def test_start_again_adds_only_what_is_missing(run_study: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_study("start", "here")
     Path("here/01_slope.py").write_text("mine")
     Path("here/04_backward.py").unlink()
-    result = run("start", "here")
+    result = run_study("start", "here")
     assert "here/ has the exercises already. Added: 04_backward." in result.out
     assert Path("here/01_slope.py").read_text() == "mine"
     assert Path("here/04_backward.py").read_text() == find("4").stub
     monkeypatch.chdir("here")
-    assert "This folder has the exercises already. None is missing." in run("start").out
+    assert "This folder has the exercises already. None is missing." in run_study("start").out
 
 
-def test_start_refuses_a_folder_with_other_files(run: Study) -> None:
+def test_start_refuses_a_folder_with_other_files(run_study: Command) -> None:
     Path("work").mkdir()
     Path("work/notes.txt").write_text("mine")
-    result = run("start", "work")
+    result = run_study("start", "work")
     assert result.status == 2
     assert "work: the folder is not empty" in result.err
     assert [path.name for path in Path("work").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("name", ["next", "check", "hint", "solution", "reset"])
-def test_other_commands_refuse_other_folders(name: str, run: Study) -> None:
-    result = run(name, *(["1"] if name == "reset" else []))
+def test_other_commands_refuse_other_folders(name: str, run_study: Command) -> None:
+    result = run_study(name, *(["1"] if name == "reset" else []))
     assert result.status == 2
     assert "no exercises here" in result.err
     assert len(result.err.strip().split("\n")) == 1
@@ -273,29 +247,31 @@ def test_other_commands_refuse_other_folders(name: str, run: Study) -> None:
     "content",
     ["", "{}", '{"format": 2, "solved": {}}', '{"format": 1, "solved": {"01_slope": 7}}', "[" * 2000, "\udcff"],
 )
-def test_a_damaged_marker_file_is_named_and_can_be_written_anew(content: str, run: Study) -> None:
-    run("start")
+def test_a_damaged_marker_file_is_named_and_can_be_written_anew(content: str, run_study: Command) -> None:
+    run_study("start")
     Path("exercises/01_slope.py").write_text("mine")
     Path("exercises", folder.MARKER).write_bytes(content.encode(errors="surrogateescape"))
-    result = run("check")
+    result = run_study("check")
     assert result.status == 2
     assert f"{folder.MARKER}: not a valid record" in result.err
-    assert run("start").status == 0
-    assert run("hint").status == 0
+    assert run_study("start").status == 0
+    assert run_study("hint").status == 0
     assert Path("exercises/01_slope.py").read_text() == "mine"
 
 
-def test_the_commands_work_in_the_folder_and_below_it(run: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("start")
+def test_the_commands_work_in_the_folder_and_below_it(run_study: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_study("start")
     Path("exercises/notes").mkdir()
     monkeypatch.chdir("exercises/notes")
-    result = run("next")
+    result = run_study("next")
     assert result.status == 0
     assert "Exercise 1 of 15: 01_slope" in result.out
     assert "../01_slope.py" in result.out
 
 
-def test_check_goes_on_to_the_first_that_fails(run: Study, solved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_goes_on_to_the_first_that_fails(
+    run_study: Command, solved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
 
     def examine(exercise: Exercise, path: Path, show: object) -> tuple[Outcome, float]:
@@ -303,10 +279,10 @@ def test_check_goes_on_to_the_first_that_fails(run: Study, solved: Path, monkeyp
         return in_process(path), 0.1
 
     monkeypatch.setattr(runner, "run", examine)
-    run("start")
+    run_study("start")
     for name in ("01_slope.py", "02_predict.py"):
         shutil.copy(solved / name, "exercises")
-    result = run("check")
+    result = run_study("check")
     assert result.status == 1
     assert calls == ["01_slope", "02_predict", "03_square"]
     assert "2 of 15 solved" in result.out
@@ -314,81 +290,83 @@ def test_check_goes_on_to_the_first_that_fails(run: Study, solved: Path, monkeyp
 
     calls.clear()
     shutil.copy(solved / "03_square.py", "exercises")
-    result = run("next")  # checks what has changed, and shows the next task
+    result = run_study("next")  # checks what has changed, and shows the next task
     assert calls == ["03_square"]
     assert "Exercise 4 of 15: 04_backward" in result.out
-    assert run("check", "2").status == 0
+    assert run_study("check", "2").status == 0
 
     Path("exercises/01_slope.py").write_text("x = 1\n")
-    result = run("check")  # a solution that was changed is checked again
+    result = run_study("check")  # a solution that was changed is checked again
     assert result.status == 1
     assert "01_slope" in result.out
     assert "2 of 15 solved" in result.out
 
 
-def test_an_exercise_that_needs_an_unsolved_one_says_so(run: Study) -> None:
-    run("start")
-    result = run("check", "11")
+def test_an_exercise_that_needs_an_unsolved_one_says_so(run_study: Command) -> None:
+    run_study("start")
+    result = run_study("check", "11")
     assert result.status == 1
     assert "11_xor imports your solution of 03_square, which is not solved" in " ".join(result.out.split())
 
 
-def test_a_missing_library_names_the_extra(run: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_names_the_extra(run_study: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
-    run("start")
+    run_study("start")
     for name, extra in (("14", "lightning"), ("15", "keras")):
-        result = run("check", name)
+        result = run_study("check", name)
         assert result.status == 2
         assert f"expected pip install '.[{extra}]' first" in result.err
 
 
-def test_reset_keeps_every_version(run: Study) -> None:
-    run("start")
+def test_reset_keeps_every_version(run_study: Command) -> None:
+    run_study("start")
     path = Path("exercises/03_square.py")
-    assert "as at the start already" in run("reset", "3").out
+    assert "as at the start already" in run_study("reset", "3").out
     for version in ("one", "two"):
         path.write_text(version)
-        result = run("reset", "square")
+        result = run_study("reset", "square")
         assert result.status == 0
         assert "03_square.backup-" in result.out
         assert path.read_text() == find("3").stub
     assert Path("exercises/03_square.backup-1.py").read_text() == "one"
     assert Path("exercises/03_square.backup-2.py").read_text() == "two"
     path.unlink()
-    assert "is restored" in run("reset", "3").out
+    assert "is restored" in run_study("reset", "3").out
 
 
-def test_hint_and_solution_print_texts_and_change_nothing(run: Study) -> None:
-    run("start")
+def test_hint_and_solution_print_texts_and_change_nothing(run_study: Command) -> None:
+    run_study("start")
     for exercise in EXERCISES:
-        hint = run("hint", exercise.name)
+        hint = run_study("hint", exercise.name)
         assert hint.status == 0
         assert all(len(line) <= 80 for line in hint.out.split("\n"))
-        assert run("solution", exercise.name).out == exercise.solution
+        assert run_study("solution", exercise.name).out == exercise.solution
         assert Path("exercises", exercise.file).read_text() == exercise.stub
-    assert "Exercise 1 of 15" in run("hint").out
+    assert "Exercise 1 of 15" in run_study("hint").out
 
 
 @pytest.mark.parametrize("argv", [["check", "17"], ["check", "1", "2"], ["next", "1"], ["reset"], ["check", "--all"]])
-def test_usage_errors_are_one_sentence(argv: list[str], run: Study) -> None:
-    run("start")
-    result = run(*argv)
+def test_usage_errors_are_one_sentence(argv: list[str], run_study: Command) -> None:
+    run_study("start")
+    result = run_study(*argv)
     assert result.status == 2
+    assert "; expected " in result.err
+    assert "recipe" not in result.err
     assert len(result.err.strip().split("\n")) == 1
 
 
-def test_a_similar_name_is_suggested(run: Study) -> None:
-    run("start")
-    assert "did you mean 07_softmax?" in run("hint", "07_sofmax").err
+def test_a_similar_name_is_suggested(run_study: Command) -> None:
+    run_study("start")
+    assert "did you mean 07_softmax?" in run_study("hint", "07_sofmax").err
 
 
-def test_one_real_check(run: Study, solved: Path) -> None:
-    run("start")
-    result = run("check")
+def test_one_real_check(run_study: Command, solved: Path) -> None:
+    run_study("start")
+    result = run_study("check")
     assert result.status == 1
     assert "slope, in 01_slope.py, line 19, is not written yet." in result.out
     shutil.copy(solved / "01_slope.py", "exercises")
-    result = run("check", "01_slope.py")
+    result = run_study("check", "01_slope.py")
     assert result.status == 0
     assert "1 of 15 solved" in result.out
     record = json.loads(Path("exercises", folder.MARKER).read_text())
@@ -396,8 +374,8 @@ def test_one_real_check(run: Study, solved: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_ends_the_check_and_its_process(run: Study) -> None:
-    run("start")
+def test_sigterm_ends_the_check_and_its_process(run_study: Command) -> None:
+    run_study("start")
     Path("exercises/01_slope.py").write_text("import os\nprint('pid', os.getpid())\nwhile True:\n    pass\n")
     command = [sys.executable, "-m", "minigrad.study", "check"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
@@ -419,12 +397,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_tour_through_all_exercises_without_frameworks(run: Study, solved: Path) -> None:
-    run("start")
+def test_a_tour_through_all_exercises_without_frameworks(run_study: Command, solved: Path) -> None:
+    run_study("start")
     for exercise in EXERCISES[:13]:
-        assert run("check").status == 1
+        assert run_study("check").status == 1
         shutil.copy(solved / exercise.file, "exercises")
-        result = run("check", exercise.name)
+        result = run_study("check", exercise.name)
         assert result.status == 0, result.out
         assert f"{exercise.number} of 15 solved" in result.out
-    assert "14_torch" in run("next").out
+    assert "14_torch" in run_study("next").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,26 @@ def test_formula_and_source_of_the_event(html: Path, visit: Open, reference: Ref
     assert values[-1] == returned
     assert "d *= scale" in tab.locator(".code mark").all_inner_texts()[-2]
     assert "minigrad/ops/loss.py" in tab.locator(".source").inner_text()
+
+
+def test_symbols_and_indices_are_explained_and_one_path_is_followed(html: Path, visit: Open) -> None:
+    tab = visit(html, "subject=network&mistake=&event=1")
+    meanings = " ".join(tab.locator(".where-list dd").all_inner_texts())
+    assert "hidden.0.weight, 10 × 64" in meanings
+    assert "the index of the unit the index of the pixel" in meanings
+    assert re.fullmatch(r"image 0, unit \d", tab.locator(".where").inner_text())
+    weight = shown(tab, "operand weight")[0][0]
+    assert weight % 64 == shown(tab, "operand input")[0][0]  # the pixel that the weight is multiplied by
+    assert f"row {weight % 64 // 8}, column {weight % 8}" in tab.locator(".inspector-head").inner_text()
+    for subject, event, words in (
+        ("reuse&mistake=depth_first", 4, "Too early: only 1 of 2 contributions to dc/db has arrived."),
+        ("reuse&mistake=depth_first", 7, "Passed on again"),
+        ("network&mistake=softmax_twice", 4, "The first softmax"),
+        ("network&mistake=transposed_weight", 3, "not needed"),
+        ("network&mistake=no_zero_grad", 8, "right for this batch"),
+    ):
+        tab.evaluate(f"location.hash = '#subject={subject}&event={event}'")
+        tab.wait_for_function(f"document.querySelector('#wrong').textContent.includes({words!r})")
 
 
 def click_pixel(tab: Page, element: int, tiles: int) -> None:

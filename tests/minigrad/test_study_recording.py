@@ -5,20 +5,27 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from minigrad import Tensor, datasets, ops, optim, recipes
+from minigrad import Tensor, datasets, ops, optim, recipes, train
 from minigrad.classifier import Classifier
 from minigrad.modes import mode
 from minigrad.recipes import Recipe
+from minigrad.runs import UserError
 from minigrad.study import page, step
+from minigrad.study.__main__ import command
 from minigrad.study.recording import Recorder
 from minigrad.study.subjects import recordings
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def small_recipe(path: str, **model: Any) -> Recipe:
@@ -73,6 +80,75 @@ def test_the_step_is_that_of_the_training(
     for name, parameter in net.named_parameters():
         np.testing.assert_array_equal(tensors(recording)[name]["gradient"], parameter.grad)
         np.testing.assert_array_equal(updates[name]["after"], parameter.data)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.schedule": "reduce_on_plateau", "model.learning_rate": 1e-6},
+        {"model.schedule": "one_cycle", "model.momentum": 0.9},
+        {"model.dropout": 0.4, "data.augment": "shift", "data.batch_size": 500},
+        {"early_stopping.patience": 3},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_later_step_is_that_of_the_run(changes: dict[str, Any], tmp_path: Path) -> None:
+    """The learning rate and, up to float32, the weights after the last step are those of `train.fit`."""
+    content: dict[str, Any] = {"trainer": {"max_epochs": 6}, "data": {"path": "digits"}, "model": {}}
+    for key, value in changes.items():
+        section, name = key.split(".")
+        content.setdefault(section, {})[name] = value
+    recipe = Recipe.from_dict(content)
+    data = datasets.load("digits", None, recipe.seed_everything)
+    result = train.fit(recipe, data, tmp_path / "run")
+    last = datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size) * 6
+    recording = record(recipe, data, last)["network", None]
+    updates = {recording["tensors"][e["tensor"]]["name"]: e for e in recording["events"] if e["kind"] == "update"}
+    saved = load_file(tmp_path / "run" / "weights.safetensors")
+    for name, event in updates.items():
+        np.testing.assert_allclose(event["after"], saved[name], atol=1e-5)
+        if recipe.model.schedule == "reduce_on_plateau":
+            assert event["lr"] == result.history[-1].learning_rate < recipe.model.learning_rate
+
+
+def test_early_stopping_ends_the_training(easy: str, data: datasets.Dataset) -> None:
+    recipe = small_recipe(easy, learning_rate=0.0)
+    recipe.early_stopping.patience = 1
+    recipe.trainer.max_epochs = 9
+    with pytest.raises(UserError, match="early stopping ends the training after step 36; expected at most that"):
+        step.state_at(recipe, data, 100)
+
+
+def test_a_loss_that_is_not_finite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data.path", "digits", "--model.hidden", "[10,10,10,10]", "--model.learning_rate", "1e30"]
+    assert command(["step", *flags, "--step", "6"]) == 2
+    assert "the loss is nan; expected a smaller model.learning_rate, or an earlier step" in capsys.readouterr().err
+
+
+def test_a_network_in_another_order_of_classes_keeps_its_order(tmp_path: Path) -> None:
+    """As in `train`, the classes are in the order of the weights file that the training starts from."""
+    rng = np.random.default_rng(0)
+    x, names = rng.random((40, 6)).astype(np.float32), np.array(["a", "b"] * 20)
+    for file, order in (("first.npz", names), ("second.npz", names)):
+        np.savez(file, x_train=x, y_train=order, x_test=x[:10], y_test=order[:10])
+    recipe = small_recipe("first.npz")
+    data = datasets.load("first.npz", None, 42)
+    other = replace(data, class_names=data.class_names[::-1])
+    train.fit(recipe, other, tmp_path / "run")
+    continued = small_recipe("first.npz", weights=str(tmp_path / "run" / "weights.safetensors"))
+    header = page_header(step.page_of(continued, data))
+    assert header["batch"]["class_names"] == list(other.class_names)
+
+
+def test_weight_decay_is_in_the_formula(easy: str, data: datasets.Dataset) -> None:
+    for kind in ("sgd", "adam", "adamw"):
+        recording = record(small_recipe(easy, optimizer=kind, weight_decay=0.5), data)["network", None]
+        event = next(event for event in recording["events"] if event["kind"] == "update")
+        assert r"\lambda" in event["formula"]
+        assert event["weight_decay"] == 0.5
+        if kind == "sgd":
+            change = event["lr"] * (event["gradient"] + 0.5 * event["before"])
+            np.testing.assert_allclose(event["after"], event["before"] - change, rtol=1e-12)
 
 
 def test_events_follow_the_engine(easy: str, data: datasets.Dataset) -> None:
@@ -140,7 +216,8 @@ def test_the_tape_sums_the_gradient_of_a_broadcast_bias(easy: str, data: dataset
 def test_a_mistake_changes_the_gradients(easy: str, data: datasets.Dataset, key: tuple[str, str]) -> None:
     found = record(small_recipe(easy, hidden=[data.classes]), data)
     wrong, right = tensors(found[key]), tensors(found[key[0], None])
-    for name in ("hidden.0.weight", "output.weight"):
+    leftover = key[1] == "no_zero_grad"  # it is in grad of the parameters only
+    for name in ("hidden.0.weight", "output.weight", *(() if leftover else ("x",))):
         difference = np.abs(wrong[name]["gradient"] - right[name]["gradient"]).max()
         assert difference > 0.01 * np.abs(right[name]["gradient"]).max(), name
 
@@ -191,6 +268,12 @@ def unpacked(text: str) -> tuple[dict[str, Any], list[np.ndarray]]:
     return header, arrays
 
 
+def page_header(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="text/plain" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return unpacked(found[1].strip())[0]
+
+
 def test_packed_arrays_are_exact_and_stored_once() -> None:
     x = np.random.default_rng(0).normal(size=(3, 5))
     header, arrays = unpacked(page.pack({"a": x, "b": [{"c": x.copy()}, np.arange(3)], "d": np.array(2.5), "é": None}))
@@ -211,8 +294,6 @@ def test_packed_arrays_are_exact_and_stored_once() -> None:
     ],
 )
 def test_refusals(easy: str, argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from minigrad.study.__main__ import command
-
     flags = ["--data.path", easy, "--data.batch_size", "8"]
     assert command(["step", *flags, *argv]) == 2
     assert message in capsys.readouterr().err
@@ -220,8 +301,6 @@ def test_refusals(easy: str, argv: list[str], message: str, capsys: pytest.Captu
 
 
 def test_a_file_is_not_replaced(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from minigrad.study.__main__ import command
-
     Path("step.html").write_text("mine")
     assert command(["step", "--data.path", easy]) == 2
     assert "step.html: already exists; expected another file or --overwrite" in capsys.readouterr().err

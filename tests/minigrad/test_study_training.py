@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from minigrad import datasets, ops
 from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset, Split
-from minigrad.recipes import Model, Recipe
+from minigrad.recipes import Data, Model, Recipe
 from minigrad.study import training_data
 from minigrad.study.training_data import Settings, reference, subset, training
 
@@ -303,8 +303,27 @@ def test_a_recipe_that_the_page_cannot_train_is_replaced_with_a_note(easy: str) 
     assert part is not None
     assert part["defaults"] == {"learning_rate": 0.1, "width": 10, "batch_size": 128}
     assert part["note"].startswith("The recipe has hidden layers [64, 32], activation tanh, optimizer adam. This tab")
+    assert "shifted" not in part["note"]
     recipe = Recipe(model=replace(model, hidden=[24], activation="relu", optimizer="sgd"))
     part = training(recipe, datasets.load(easy))
     assert part is not None
     assert part["defaults"] == {"learning_rate": 0.001, "width": 24, "batch_size": 128}
     assert part["note"] is None
+
+
+def test_the_note_names_shifted_images() -> None:
+    note = training_data.note(Recipe(data=Data(augment="shift")))
+    assert note is not None
+    assert note.startswith("The recipe has shifted training images. This tab")
+    assert note.endswith("plain stochastic gradient descent on images that are not shifted instead.")
+
+
+def test_settings_that_are_not_the_recipes_are_called_starting_settings(
+    page: Page, show: Any, easy_part: dict[str, Any]
+) -> None:
+    for note, name in ((None, "recipe’s settings"), ("The recipe has dropout.", "starting settings")):
+        show({**easy_part, "note": note})
+        expect(page.get_by_role("button", name=name[0].upper() + name[1:], exact=True)).to_be_visible()
+        page.get_by_label("Learning rate").fill("0.3")
+        page.get_by_role("button", name="One step").click()
+        expect(page.locator(".proof")).to_contain_text(f"only for a training with the {name} (learning rate")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from minigrad_helpers import sentence_of
 
-from minigrad import Tensor, datasets, hints, nn, ops, optim, recipes, symptoms, train
+from minigrad import Tensor, checkpoint, datasets, hints, nn, ops, optim, recipes, symptoms, train
 from minigrad.classifier import Classifier
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import weights
+from minigrad.recipes.schema import Schedule
+from minigrad.runs import Stopped, weights
 from minigrad.runs.weights import NetworkSpec
 from minigrad.training import TrainingState, train_epoch
 
@@ -52,9 +53,9 @@ class Hints:
     def __call__(self, chosen: Recipe, out: str = "out", data: Dataset | None = None) -> list[str]:
         train.fit(chosen, data or self.digits, out, overwrite=True)
         printed = self.capsys.readouterr().out
-        texts = re.findall(r"^hint: (.*?)^ +(An example: .*?)$", printed, re.MULTILINE | re.DOTALL)
+        texts = re.findall(r"^hint: (.*\n(?:(?! *\d+  |hint: |test ).*\n)*)", printed, re.MULTILINE)
         assert len(texts) == printed.count("hint:")
-        return [" ".join(f"{text} {example}".split()) for text, example in texts]
+        return [" ".join(text.split()) for text in texts]
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ WRONG: dict[str, tuple[dict[str, Any], Any, str]] = {
     "dead_units": (
         {"learning_rate": 3.0},
         None,
-        r"10 of the 10 units of hidden.0 are 0 for all of 256 training images .*--model.learning_rate 0.3\..*dead_units",
+        r"10 of the 10 units of hidden.0 are 0 for each of 256 training images .*--model.learning_rate 0.3\..*dead_units",
     ),
     "no_gradient": (
         {"activation": "tanh", "learning_rate": 0.01},
@@ -143,7 +144,7 @@ WRONG: dict[str, tuple[dict[str, Any], Any, str]] = {
     "small_updates": (
         {"learning_rate": 1e-6},
         None,
-        r"One step changes the weights by at most \de-07 of their norm; .* too small; try --model.learning_rate 1e-05\.",
+        r"The measured steps changed the weights by at most \de-05 % of their norm; .* too small; try --model.learning_rate 1e-05\.$",
     ),
 }
 
@@ -160,8 +161,19 @@ def test_a_training_that_goes_wrong_gets_a_hint_once(name: str, hinted: Hints, d
         chosen.model.weights = start(chosen, digits)
     printed = hinted(chosen)
     assert sum(bool(re.search(expected, text)) for text in printed) == 1, printed
-    assert all(re.search(r"An example: python -m minigrad.study break [a-z_]+$", text) for text in printed)
+    without = name == "small_updates"  # there is no example of it
+    assert all(
+        bool(re.search(r"An example: python -m minigrad.study break [a-z_]+$", text)) != without for text in printed
+    )
     assert len(printed) <= 2
+
+
+def test_the_hint_on_dead_units_has_the_number_of_images(hinted: Hints, digits: Dataset) -> None:
+    few = Dataset(*(datasets.Split(x[:100], y[:100]) for x, y in (digits.train, digits.validation, digits.test)), 10)
+    chosen = recipe(7, learning_rate=3.0)
+    chosen.data.batch_size = 16
+    (text,) = [text for text in hinted(chosen, data=few) if "dead" in text]
+    assert "units of hidden.0 are 0 for each of 100 training images" in text
 
 
 def test_weights_of_0_that_have_a_gradient_get_no_hint(hinted: Hints, digits: Dataset) -> None:
@@ -188,6 +200,55 @@ def test_a_built_in_recipe_gets_no_hint(name: str, hinted: Hints) -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_optimizer_gets_no_hint(optimizer: str, hinted: Hints) -> None:
     assert hinted(recipe(4, name="advanced", **OPTIMIZERS[optimizer])) == []
+
+
+SHORT = pytest.mark.parametrize(
+    ("schedule", "epochs", "batch_size"),
+    [(schedule, *size) for schedule in get_args(Schedule) for size in ((1, 32), (2, 64))],
+)
+
+
+@SHORT
+def test_a_short_training_gets_no_hint(schedule: str, epochs: int, batch_size: int, hinted: Hints) -> None:
+    # With sigmoid, the loss is still about that of guessing.
+    chosen = recipe(epochs, activation="sigmoid", schedule=schedule)
+    chosen.data.batch_size = batch_size
+    assert hinted(chosen) == []
+
+
+@SHORT
+def test_a_short_training_with_small_updates_gets_a_hint(
+    schedule: str, epochs: int, batch_size: int, hinted: Hints
+) -> None:
+    chosen = recipe(epochs, activation="sigmoid", schedule=schedule, learning_rate=1e-4)
+    chosen.data.batch_size = batch_size
+    (text,) = hinted(chosen)
+    assert re.search(
+        r"The measured steps changed the weights by at most 0\.00\d % .* try --model.learning_rate 0.001\.", text
+    )
+
+
+def test_the_small_learning_rates_at_the_start_of_one_cycle_get_no_hint(hinted: Hints) -> None:
+    chosen = recipe(40, activation="sigmoid", schedule="one_cycle", learning_rate=0.003)
+    chosen.data.batch_size = 32
+    assert hinted(chosen) == []
+
+
+def test_a_run_that_is_resumed_at_the_end_of_its_schedule_gets_no_hint(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = recipe(20, activation="sigmoid", schedule="cosine", learning_rate=0.01)
+
+    def interrupt(path: Path, epoch: int, *state: Any, save: Any = checkpoint.save) -> None:
+        save(path, epoch, *state)
+        if epoch == 19:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", interrupt)
+    with pytest.raises(Stopped):
+        train.fit(chosen, digits, "out")
+    train.fit(chosen, digits, "out", resume=True)
+    assert "hint" not in capsys.readouterr().out
 
 
 def test_images_that_are_classified_with_certainty_get_no_hint(hinted: Hints, digits: Dataset) -> None:
@@ -277,18 +338,18 @@ def test_weights_are_those_of_a_training_without_hints(model: dict[str, Any], di
         assert arrays[key].tobytes() == expected.tobytes(), key
 
 
-def test_one_step_per_epoch_is_measured_the_last_with_a_full_batch(
+def test_two_steps_per_epoch_are_measured_the_second_is_the_last_with_a_full_batch(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = []
     for name in ("copy_of", "gradient_norms", "update_ratios"):
         monkeypatch.setattr(symptoms, name, lambda *_, name=name: measured.append(name) or {})
     net = Classifier(recipe().model, digits.input_shape, 10)
-    watcher = hints.Watcher(net, digits.train.images[:70], 10, 32, 0.1)
+    watcher = hints.Watcher(net, digits.train.images[:102], 10, 32, 0.1)
     for epoch in range(2):
-        for i, _ in enumerate(watcher.batches(np.arange(70)[start : start + 32] for start in (0, 32, 64))):
-            assert measured == (["copy_of"] if i == 1 else [])
+        for i, _ in enumerate(watcher.batches(np.arange(102)[start : start + 32] for start in (0, 32, 64, 96))):
+            assert measured == (["copy_of"] if i in (0, 2) else [])
             measured.clear()
-            watcher.step(1 + i + 3 * epoch, 2.0)
-            assert measured == (["gradient_norms", "update_ratios"] if i == 1 else [])
+            watcher.step(1 + i + 4 * epoch, 2.0, 0.1)
+            assert measured == (["gradient_norms", "update_ratios"] if i in (0, 2) else [])
             measured.clear()

@@ -52,7 +52,7 @@ def no_shuffling() -> Break:
         " probable for every image, mainly through the output bias. In the middle of a class the loss is near 0, since the"
         " network predicts this class; at the next class the predictions are wrong, and the steps that correct them undo"
         " what was learned before.",
-        recognize="The loss is periodic within each epoch and jumps at the same steps. The training loss is much lower than"
+        recognize="The loss jumps at the same steps of each epoch. The training loss is much lower than"
         " that of the same images after the epoch, and the network predicts the last class too often.",
         fix="Shuffle the training images anew in each epoch.",
     )

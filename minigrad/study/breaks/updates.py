@@ -143,8 +143,8 @@ def no_zero_grad() -> Break:
         correct=CORRECT,
         broken=replace(CORRECT, update=_accumulating),
         statements=_no_zero_grad_statements,
-        why="Each step uses the sum of all gradients since the beginning, which is momentum 1. Old gradients keep their full"
-        " influence even when the weights have passed the minimum, so that the steps go past it, further each time.",
+        why="Each step uses the sum of all gradients since the beginning. Old gradients keep their full influence"
+        " even when the weights have passed the minimum, so that the steps go past it, further each time.",
         recognize="The norm of `grad` grows with the number of steps while the loss falls; then the loss rises and oscillates.",
         fix="Reset the gradients before `backward`: `optimizer.zero_grad()`, or set each `p.grad` to None.",
     )

@@ -70,7 +70,7 @@ EXERCISES = (
     Exercise("04_backward", "3-first"),
     Exercise("05_broadcasting", "4-broadcasting"),
     Exercise("06_matmul", "5-by-hand"),
-    Exercise("07_softmax", "6-tape"),
+    Exercise("07_softmax", "7-softmax"),
     Exercise("08_cross_entropy", "7-softmax"),
     Exercise("09_sgd", "8-optimizers"),
     Exercise("10_adam", "8-optimizers"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import importlib.util
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
+from ...recipes import Parser
 from ...runs.errors import UserError
 from ...runs.files import expand
 from . import feedback, folder, runner
@@ -32,13 +33,6 @@ def run(argv: Sequence[str]) -> None:
     COMMANDS[name](rest)
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 def parse(command: str, description: str, argv: Sequence[str], argument: tuple[str, str, str] | None) -> str | None:
     """Parse the argument of a command.
 
@@ -48,12 +42,14 @@ def parse(command: str, description: str, argv: Sequence[str], argument: tuple[s
         argv: its arguments.
         argument: the name of the argument, how often it is expected ("?": optional), and its help; None if there is none.
     """
-    parser = Parser(prog=f"{PROG} {command}", description=description, allow_abbrev=False)
-    if argument:
-        name, count, text = argument
-        parser.add_argument(name, nargs=None if count == "1" else count, help=text)
-    options = vars(parser.parse_args(argv))
-    value = options.get(argument[0]) if argument else None
+    parser = Parser(prog=f"{PROG} {command}", description=description)
+    if argument is None:
+        parser.parse_args(argv)
+        return None
+    name, count, text = argument
+    optional: dict[str, Any] = {"nargs": "?"} if count == "?" else {}
+    parser.add_argument(name, type=str, help=text, **optional)
+    value = parser.parse_args(argv)[name]
     return None if value is None else str(value)
 
 
@@ -63,16 +59,18 @@ def parse(command: str, description: str, argv: Sequence[str], argument: tuple[s
 def start(argv: Sequence[str]) -> None:
     """Create a folder with the exercises, or add missing ones."""
     description = "Create a folder with the exercises. In such a folder, add those that are missing."
-    given = parse("start", description, argv, ("DIR", "?", f"the folder; default {folder.DEFAULT}"))
-    inside = given is None and Path(folder.MARKER).exists()  # in the folder itself
-    path = Path() if inside else expand(folder.DEFAULT if given is None else given)
-    known = (path / folder.MARKER).exists()
+    name = parse(
+        "start", description, argv, ("DIR", "?", f"the folder; by default {folder.DEFAULT}, or the current one")
+    )
+    current = folder.around(Path.cwd()) if name is None else None
+    path = Path(os.path.relpath(current)) if current else expand(folder.DEFAULT if name is None else name)
+    known = folder.has_exercises(path)
     exercises, added = folder.start(path)
     if not known:
         say(f"{len(added)} exercises are in {path}/.", "bold")
     else:
         names = f"Added: {', '.join(e.name for e in added)}" if added else "None is missing"
-        paragraph(f"{'This folder' if inside else f'{path}/'} has the exercises already. {names}.", indent=0)
+        paragraph(f"{'This folder' if path == Path() else f'{path}/'} has the exercises already. {names}.", indent=0)
     first = next((e for e in EXERCISES if not exercises.is_solved(e)), EXERCISES[0])
     say()
     say(f"1. Open {path / first.file} in an editor. The task is at the top of the file.")
@@ -91,14 +89,23 @@ def start(argv: Sequence[str]) -> None:
     ):
         say(f"{PROG} {command:<12} {text}", "", 2)
     say()
+    show_where(path)
     paragraph(
-        f"The commands work in {path}/ and in the folder that contains it. Each exercise needs only earlier ones."
-        " The guide, docs/study/ in the repository, explains what each of them needs."
-        if path.name == folder.DEFAULT
-        else f"The commands work in {path}/: begin with cd {path}. Each exercise needs only earlier ones. The guide,"
-        " docs/study/ in the repository, explains what each of them needs.",
+        "Each exercise needs only earlier ones. The guide, docs/study/ in the repository, explains what each of them needs.",
         indent=0,
     )
+
+
+def show_where(path: Path) -> None:
+    """Print where the commands work, unless they work in the current folder."""
+    if Path.cwd().is_relative_to(path.resolve()):
+        return
+    if path == Path(folder.DEFAULT):
+        paragraph(f"The commands work in {path}/ and in the folder that contains it.", indent=0)
+    else:
+        say(f"The commands work in {path}/. Begin with:")
+        say(f"cd {shlex.quote(str(path))}", "", 2)
+    say()
 
 
 # next and check
@@ -106,8 +113,8 @@ def start(argv: Sequence[str]) -> None:
 
 def here() -> Folder:
     """Return the learner's folder, with a path that is short to read."""
-    found = folder.find(Path.cwd())
-    return Folder(Path(os.path.relpath(found.path)), found.solved)
+    exercises = folder.find(Path.cwd())
+    return Folder(Path(os.path.relpath(exercises.path)), exercises.solved)
 
 
 def next_(argv: Sequence[str]) -> None:
@@ -117,7 +124,8 @@ def next_(argv: Sequence[str]) -> None:
     for exercise in EXERCISES:
         if exercises.is_solved(exercise):
             continue
-        if exercises.is_unchanged(exercise) or not check_one(exercises, exercise, quiet=True):
+        skipped = exercises.is_unchanged(exercise) or missing_library(exercise)
+        if skipped or not check_one(exercises, exercise, quiet=True):
             show_task(exercises, exercise)
             return
     feedback.progress(exercises)
@@ -133,6 +141,8 @@ def show_task(exercises: Folder, exercise: Exercise) -> None:
     say()
     say(f"Your file:  {exercises.file(exercise)}")
     say(f"To read:    docs/study/{exercise.chapter}.md in the repository")
+    if missing := missing_library(exercise):
+        say(f"To install: {missing}")
     say(f"Check it:   {PROG} check")
     feedback.progress(exercises)
 
@@ -147,10 +157,13 @@ def check(argv: Sequence[str]) -> None:
         "check", description, argv, ("NAME", "?", "the exercise, such as 04_backward or 4; by default see above")
     )
     exercises = here()
-    if name is not None:
-        passed = check_one(exercises, find(name))
+    if name is None:
+        passed = check_in_order(exercises)
     else:
-        passed = all(exercises.is_solved(exercise) or check_one(exercises, exercise) for exercise in EXERCISES)
+        exercise = find(name)
+        if missing := missing_library(exercise):
+            raise UserError(f"{exercise.name}: {missing}")
+        passed = check_one(exercises, exercise)
     feedback.progress(exercises)
     left = next((e for e in EXERCISES if not exercises.is_solved(e)), None)
     if left is None:
@@ -161,8 +174,22 @@ def check(argv: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+def check_in_order(exercises: Folder) -> bool:
+    """Check up to the first exercise that fails, except those whose libraries are missing; return whether all are solved."""
+    passed = True
+    for exercise in EXERCISES:
+        if exercises.is_solved(exercise):
+            continue
+        if missing := missing_library(exercise):
+            feedback.not_checked(exercise, missing)
+            passed = False
+        elif not check_one(exercises, exercise):
+            return False
+    return passed
+
+
 def check_one(exercises: Folder, exercise: Exercise, quiet: bool = False) -> bool:
-    """Check an exercise, record and print the outcome.
+    """Check an exercise, print and record the outcome.
 
     Args:
         exercises: the learner's folder.
@@ -172,19 +199,18 @@ def check_one(exercises: Folder, exercise: Exercise, quiet: bool = False) -> boo
     Returns:
         Whether it is solved.
     """
-    need_libraries(exercise)
     digest = exercises.digest(exercise)
     outcome, seconds = unmet(exercises, exercise), 0.0
     if outcome is None:
         printed: list[str] = []
         outcome, seconds = runner.run(exercise, exercises.file(exercise), printed.append if quiet else show_printed())
-    if exercises.digest(exercise) == digest:  # the file was not changed meanwhile
-        exercises.record(exercise, digest if outcome.solved else None)
     if outcome.solved:
         feedback.solved(exercise, outcome, seconds)
     elif not quiet:
         feedback.failed(exercise, outcome)
         feedback.after_failure(exercise)
+    if exercises.digest(exercise) == digest:  # the files were not changed meanwhile
+        exercises.record(exercise, digest if outcome.solved else None)
     return outcome.solved
 
 
@@ -200,17 +226,12 @@ def unmet(exercises: Folder, exercise: Exercise) -> Outcome | None:
     return None
 
 
-def need_libraries(exercise: Exercise) -> None:
-    """Check that the libraries of an exercise are installed.
-
-    Raises:
-        UserError: one of them is not.
-    """
+def missing_library(exercise: Exercise) -> str:
+    """Return which library of an exercise is not installed, and what installs it; empty if all are installed."""
     for library in exercise.requires:
         if importlib.util.find_spec(library) is None:
-            raise UserError(
-                f"{exercise.name}: needs {library}, which is not installed; expected pip install '.[{exercise.extra}]' first"
-            )
+            return f"needs {library}, which is not installed; expected pip install '.[{exercise.extra}]' first"
+    return ""
 
 
 def show_printed() -> Callable[[str], None]:

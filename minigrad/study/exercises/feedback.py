@@ -17,8 +17,9 @@ WIDTH = 79
 
 
 def say(text: str = "", style: str = "", indent: int = 0) -> None:
-    """Print a line."""
-    Console(highlight=False, markup=False, emoji=False, soft_wrap=True).print(Text(" " * indent + text, style))
+    """Print a line, with control characters escaped."""
+    line = Text(" " * indent + printable(text), style)
+    Console(highlight=False, markup=False, emoji=False, soft_wrap=True).print(line)
 
 
 def paragraph(text: str, style: str = "", indent: int = 2) -> None:
@@ -34,7 +35,12 @@ def heading(exercise: Exercise) -> None:
 
 def solved(exercise: Exercise, outcome: Outcome, seconds: float) -> None:
     """Print that an exercise is solved."""
-    say(f"{exercise.name:<18} solved  {seconds:4.1f} s  {printable(outcome.message)}".rstrip(), "green")
+    say(f"{exercise.name:<18} solved  {seconds:4.1f} s  {outcome.message}".rstrip(), "green")
+
+
+def not_checked(exercise: Exercise, reason: str) -> None:
+    """Print why an exercise can't be checked."""
+    say(f"{exercise.name:<18} not checked: {reason}", "yellow")
 
 
 def failed(exercise: Exercise, outcome: Outcome) -> None:
@@ -45,9 +51,9 @@ def failed(exercise: Exercise, outcome: Outcome) -> None:
     if outcome.trace:
         say()
         for file, line, function, code in outcome.trace:
-            place = "" if function == "<module>" else f", in {function}"
-            say(printable(f"{file}, line {line}{place}"), "dim", 4)
-            say(printable(code), "", 6)
+            within = "" if function == "<module>" else f", in {function}"
+            say(f"{file}, line {line}{within}", "dim", 4)
+            say(code, "", 6)
     if outcome.values:
         say()
         width = max(len(name) for name, _ in outcome.values)
@@ -61,7 +67,7 @@ def failed(exercise: Exercise, outcome: Outcome) -> None:
 def value_lines(name: str, text: str, width: int) -> None:
     """Print a name and a value of one or more lines."""
     for i, line in enumerate(text.split("\n")):
-        say(f"{name if i == 0 else '':<{width}}  {printable(line)}".rstrip(), "", 4)
+        say(f"{name if i == 0 else '':<{width}}  {line}".rstrip(), "", 4)
 
 
 def after_failure(exercise: Exercise) -> None:

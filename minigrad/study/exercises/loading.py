@@ -38,4 +38,4 @@ def mine(file: str, name: str) -> ModuleType:
     Example:
         backward = mine(__file__, "04_backward").backward
     """
-    return load(Path(file).resolve().parent / f"{name}.py")
+    return load(Path(file).absolute().parent / f"{name}.py")

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LONGEST = 4000  # characters of a text in a report
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -26,8 +28,8 @@ class Outcome:
     trace: list[tuple[str, int, str, str]] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """Return the outcome as JSON."""
-        return json.dumps(asdict(self)).encode()
+        """Return the outcome as JSON. The middle of a very long text is left out."""
+        return json.dumps({name: _shortened(value) for name, value in asdict(self).items()}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Outcome | None:
@@ -41,6 +43,14 @@ class Outcome:
             return cls(content["solved"] is True, str(content["message"]), values, str(content["hint"]), trace)
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_shortened(item) for item in value]
+    if isinstance(value, str) and len(value) > LONGEST:
+        return f"{value[: LONGEST // 2]} ... {value[-LONGEST // 2 :]}"
+    return value
 
 
 class Wrong(Exception):
@@ -66,5 +76,8 @@ class TimeUp(BaseException):
 
 def describe(error: BaseException) -> str:
     """Return the type and the message of an exception, as the last line of a traceback has them."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of the learner may have a __str__ that fails
+        text = ""
     return f"{type(error).__name__}: {text}".rstrip(". ") if text else type(error).__name__

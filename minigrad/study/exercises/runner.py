@@ -1,9 +1,14 @@
-"""Runs a check in a process of its own, with a time limit, and shows what the learner's program prints."""
+"""Runs a check in a process of its own, with a time limit, and shows what the learner's program prints.
+
+At its end, the processes that the program started are killed: those of its
+process group, and on Linux those that inherited its environment.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 import selectors
 import signal
 import subprocess
@@ -20,6 +25,7 @@ from ...runs.errors import printable
 from .catalog import Exercise
 from .outcome import Outcome
 
+CHECK = "MINIGRAD_CHECK"  # the environment variable that marks the processes of a check
 GRACE = 5  # seconds after the time limit in which the process can report where it was
 MOST_LINES, LONGEST_LINE = 40, 200  # of what the learner's program prints
 MOST_BYTES = 1 << 20  # of a report
@@ -48,12 +54,13 @@ def run(
     """
     start, limit = time.monotonic(), seconds or exercise.seconds
     reader, writer = os.pipe()
-    parts = ["-P", "-m", exercise.worker, str(writer), str(file.resolve()), str(limit), str(os.getpid())]
+    arguments = [str(writer), exercise.name, str(file.absolute()), str(limit), str(os.getpid())]
+    mark = secrets.token_hex(16)
     try:
         process = subprocess.Popen(
-            [sys.executable, *parts],
+            [sys.executable, "-P", "-m", exercise.worker, *arguments],
             cwd=file.parent,
-            env=_environment(),
+            env=_environment() | {CHECK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,7 +75,7 @@ def run(
     try:
         report = _follow(process, reader, start + limit + GRACE, show)
     finally:
-        _end(process)
+        _end(process, mark)
         os.close(reader)
     outcome = Outcome.from_json(report) if report is not None else Outcome(False, _too_long(limit))
     return outcome or Outcome(False, _ended(process)), time.monotonic() - start
@@ -98,12 +105,12 @@ def _follow(
         selector.register(reader, selectors.EVENT_READ)
         selector.register(output, selectors.EVENT_READ)
         while selector.get_map():
-            left = max(deadline - time.monotonic(), 0)
-            # After the report, a process that the program started may keep its output open.
-            events = selector.select(left if reader in selector.get_map() else min(left, 0.1))
-            if not events and time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 printed.end()
                 return report or None
+            # After the report, a process that the program started may keep its output open.
+            events = selector.select(left if reader in selector.get_map() else min(left, 0.1))
             for key, _ in events:
                 data = os.read(key.fd, 1 << 16)
                 if key.fd == output:
@@ -152,14 +159,18 @@ class Printed:
             self.show(text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ...")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and those that it started."""
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End the process and those that it started. `mark` is the value of `CHECK` in their environment."""
     with suppress(subprocess.TimeoutExpired):
         if process.poll() is None and sys.exc_info()[0] is None:
             process.wait(1)  # it has sent its report, and ends
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for environment in Path("/proc").glob("[0-9]*/environ"):  # on Linux, those that have left the process group
+        with suppress(OSError):
+            if f"{CHECK}={mark}".encode() in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
     if process.stdout is not None:
         process.stdout.close()
 

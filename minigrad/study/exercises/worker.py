@@ -1,6 +1,6 @@
 """The checking process: runs the learner's file and its check, and sends the outcome through a pipe.
 
-`python -m minigrad.study.exercises.worker DESCRIPTOR FILE SECONDS PARENT`
+`python -m minigrad.study.exercises.worker DESCRIPTOR EXERCISE FILE SECONDS PARENT`
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def _unwritten(error: NotImplementedError, path: Path) -> Outcome:
 def _syntax_error(error: SyntaxError, path: Path) -> Outcome:
     """Describe a file that is not Python, with the line and the position."""
     file = Path(error.filename or path.name).name
-    message = f"{file}, line {error.lineno}: {type(error).__name__}: {error.msg}."
+    line = "" if error.lineno is None else f", line {error.lineno}"
+    message = f"{file}{line}: {type(error).__name__}: {error.msg}."
     values = []
     if error.text:
-        line = error.text.rstrip("\n")
-        values = [("", line), ("", " " * (max(error.offset or 1, 1) - 1) + "^")]
+        values = [("", error.text.rstrip("\n")), ("", " " * (max(error.offset or 1, 1) - 1) + "^")]
     return Outcome(False, message, values)
 
 
@@ -79,7 +79,7 @@ def serve(checks: Mapping[str, Check], memory: int | None = MEMORY) -> None:
         checks: the check of each exercise.
         memory: the largest address space in bytes; None for libraries that reserve much more than they use.
     """
-    descriptor, file, seconds, parent = sys.argv[1:]
+    descriptor, exercise, file, seconds, parent = sys.argv[1:]
     end_with_parent(int(parent))
     path = Path(file)
     sys.path.append(str(path.parent))  # modules that the learner wrote; at the end, so that they hide no others
@@ -87,7 +87,7 @@ def serve(checks: Mapping[str, Check], memory: int | None = MEMORY) -> None:
     if memory is not None:
         _limit_memory(memory)
     try:
-        outcome = examine(path, checks[path.stem])
+        outcome = examine(path, checks[exercise])
     except TimeUp as error:  # while another exception was described
         outcome = Outcome(False, f"{error}.")
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -55,7 +55,7 @@
     const c = context(opened, event), rule = rules[event.op], value = c.returned.at(i);
     let list = null;
     if (rule && rule.terms) list = rule.terms(c, event.operand, i);
-    const result = { c, event, i, value, terms: null, rest: 0, missing: 0 };
+    const result = { c, event, i, value, terms: null, rest: 0, missing: 0, adds: opened.backward.get(event.to).length > 1 };
     if (!list) return result;
     const known = list.map((term) => ({ ...term, g: c.g.at(term.j) })).filter((term) => term.g !== undefined && term.d !== undefined);
     for (const term of known) term.value = term.g * term.d;
@@ -94,11 +94,11 @@
   }
 
   // Selections that belong together. Element j of a value leads to the element of each operand that contributes most.
-  function down(c, j, label, image) {
+  function down(c, j, label, image, fixed) {
     const o = c.o[label], rule = rules[c.op] || {}, shape = o.t.shape, size = product(shape);
     if (size === 1) return 0;
-    if (c.op === "linear") return downLinear(c, j, label);
-    if (c.op === "matmul" && shape.length === 2 && c.y.t.shape.length === 2) return downMatmul(c, j, label);
+    if (c.op === "linear") return downLinear(c, j, label, fixed);
+    if (c.op === "matmul" && shape.length === 2 && c.y.t.shape.length === 2) return downMatmul(c, j, label, fixed);
     if (label === "a" && rule.source && rule.source(c, j) !== undefined) return rule.source(c, j);
     if (c.labels) return label === "input" ? image * shape[1] + c.labels[image] : Math.min(image, size - 1);
     if (size === c.y.v.size) return j;
@@ -124,16 +124,20 @@
     return best;
   }
 
-  function downLinear(c, j, label) {
+  // The term of the sum over i that has a selected factor, or else the largest one.
+  function downLinear(c, j, label, fixed) {
     const [out, inner] = c.o.weight.t.shape, k = j % out, n = Math.floor(j / out);
     if (label === "bias") return k;
-    const i = largestProduct(inner, (m) => c.o.input.v.at(n * inner + m), (m) => c.o.weight.v.at(k * inner + m));
+    const x = fixed.get(c.o.input.k) - n * inner, w = fixed.get(c.o.weight.k) - k * inner, own = [x, w].find((m) => m >= 0 && m < inner);
+    const i = own ?? largestProduct(inner, (m) => c.o.input.v.at(n * inner + m), (m) => c.o.weight.v.at(k * inner + m));
     return label === "input" ? n * inner + i : k * inner + i;
   }
 
-  function downMatmul(c, j, label) {
+  function downMatmul(c, j, label, fixed) {
     const inner = c.o.a.t.shape[1], columns = c.o.b.t.shape[1], n = Math.floor(j / columns), k = j % columns;
-    const i = largestProduct(inner, (m) => c.o.a.v.at(n * inner + m), (m) => c.o.b.v.at(m * columns + k));
+    const a = fixed.get(c.o.a.k) - n * inner, b = fixed.get(c.o.b.k);
+    const own = a >= 0 && a < inner ? a : b % columns === k ? Math.floor(b / columns) : undefined;
+    const i = own ?? largestProduct(inner, (m) => c.o.a.v.at(n * inner + m), (m) => c.o.b.v.at(m * columns + k));
     return label === "a" ? n * inner + i : i * columns + k;
   }
 
@@ -147,7 +151,7 @@
       if (!fixed.has(event.tensor)) continue;
       const c = context(opened, event);
       for (const { label, tensor: k } of event.operands) {
-        if (!fixed.has(k)) fixed.set(k, down(c, fixed.get(event.tensor), label, image));
+        if (!fixed.has(k)) fixed.set(k, down(c, fixed.get(event.tensor), label, image, fixed));
       }
     }
     return fixed;

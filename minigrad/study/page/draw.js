@@ -53,11 +53,30 @@
     return points.length ? `M${points.join("L")}` : "";
   }
 
+  const HEIGHT = 220, MARGIN = { top: 12, right: 12, bottom: 30, left: 44 }; // of a chart
+
+  // The grid, the numbers on both axes and the horizontal line `rule` of a chart.
+  function axes({ width, inner, x, y, highest, steps, format, rule }) {
+    const marks = [], right = width - MARGIN.right;
+    for (const tick of ticks(highest, 4)) {
+      marks.push(svg("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y(tick), y2: y(tick) }));
+      marks.push(svg("text", { x: MARGIN.left - 8, y: y(tick) + 4, "text-anchor": "end" }, format(tick)));
+    }
+    for (const tick of ticks(steps, inner > 400 ? 5 : 3)) {
+      const anchor = x(tick) > width - 30 ? "end" : "middle";
+      marks.push(svg("text", { x: x(tick), y: HEIGHT - 10, "text-anchor": anchor }, `${tick ? "" : "step "}${tick.toLocaleString("en")}`));
+    }
+    if (rule) {
+      marks.push(svg("line", { class: "rule", x1: MARGIN.left, x2: right, y1: y(rule.value), y2: y(rule.value) }));
+      marks.push(svg("text", { class: "rule-text", x: right, y: y(rule.value) - 5, "text-anchor": "end" }, rule.text));
+    }
+    return marks;
+  }
+
   // A line chart over steps. series: [{name, style, xs, ys}]; the arrays may grow between two calls of `draw`.
   // format: the text of a tick; exact: that of a value, if it differs; rule: {value, text}, a horizontal line.
   function chart({ label, format = short, exact = null, top = null, rule = null }) {
-    const height = 220, margin = { top: 12, right: 12, bottom: 30, left: 44 };
-    const root = svg("svg", { class: "chart", role: "img", "aria-label": label, height });
+    const root = svg("svg", { class: "chart", role: "img", "aria-label": label, height: HEIGHT });
     const readout = html("p", { class: "values", "aria-hidden": "true" });
     const element = html("div", { class: "chart-box" }, root, readout);
     let pointer = null, latest = null;
@@ -66,27 +85,14 @@
       latest = [series, steps];
       const width = element.clientWidth;
       if (!width) return; // the tab is hidden
-      const inner = width - margin.left - margin.right, floor = height - margin.bottom;
+      const inner = width - MARGIN.left - MARGIN.right, floor = HEIGHT - MARGIN.bottom;
       const values = series.flatMap(({ ys }) => [ys.reduce((a, b) => (Number.isFinite(b) && b > a ? b : a), 0)]);
       const highest = top ?? Math.max(...values, rule ? rule.value * 1.12 : 0, 1e-9);
-      const x = (step) => margin.left + (step / steps) * inner;
-      const y = (value) => floor - (value / highest) * (floor - margin.top);
-      const marks = [];
-      for (const tick of ticks(highest, 4)) {
-        marks.push(svg("line", { class: "grid", x1: margin.left, x2: width - margin.right, y1: y(tick), y2: y(tick) }));
-        marks.push(svg("text", { x: margin.left - 8, y: y(tick) + 4, "text-anchor": "end" }, format(tick)));
-      }
-      const places = ticks(steps, inner > 400 ? 5 : 3);
-      for (const tick of places) {
-        const anchor = x(tick) > width - 30 ? "end" : "middle";
-        marks.push(svg("text", { x: x(tick), y: height - 10, "text-anchor": anchor }, `${tick ? "" : "step "}${tick.toLocaleString("en")}`));
-      }
-      if (rule) {
-        marks.push(svg("line", { class: "rule", x1: margin.left, x2: width - margin.right, y1: y(rule.value), y2: y(rule.value) }));
-        marks.push(svg("text", { class: "rule-text", x: width - margin.right, y: y(rule.value) - 5, "text-anchor": "end" }, rule.text));
-      }
+      const x = (step) => MARGIN.left + (step / steps) * inner;
+      const y = (value) => floor - (value / highest) * (floor - MARGIN.top);
+      const marks = axes({ width, inner, x, y, highest, steps, format, rule });
       const lines = series.map(({ style, xs, ys }) => svg("path", { class: `curve ${style}`, d: path(xs, ys, x, y, inner) }));
-      root.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      root.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       root.setAttribute("width", width);
       root.replaceChildren(...marks, ...lines, ...cursor(series, steps, x, y, floor, inner));
     }
@@ -95,7 +101,7 @@
     function cursor(series, steps, x, y, floor, inner) {
       readout.textContent = "";
       if (pointer === null) return [];
-      const step = ((pointer - margin.left) / inner) * steps, parts = [], dots = [];
+      const step = ((pointer - MARGIN.left) / inner) * steps, parts = [], dots = [];
       let at = null;
       for (const { name, style, xs, ys } of series) {
         let i = xs.findIndex((value) => value >= step);
@@ -107,7 +113,7 @@
       }
       if (at === null) return [];
       readout.textContent = `Step ${at.toLocaleString("en")}: ${parts.join(", ")}`;
-      return [svg("line", { class: "cursor", x1: x(at), x2: x(at), y1: margin.top, y2: floor }), ...dots];
+      return [svg("line", { class: "cursor", x1: x(at), x2: x(at), y1: MARGIN.top, y2: floor }), ...dots];
     }
 
     function move(event) {

@@ -46,7 +46,7 @@
   const VIEWS = {
     forward(player, event) {
       const { opened } = player, c = study.chain.context(opened, event), j = player.selection.get(event.tensor) || 0;
-      const { index, source } = forward(c, j);
+      const { index, source } = forward(c, j, player.selection);
       const operands = event.operands.map(({ label, tensor }) => picture(player, tensor, opened.views[tensor], { role: roleOf(label), name: `operand ${label}` }));
       return {
         symbolic: [symbolic(c), index], numeric: source,
@@ -73,7 +73,7 @@
         then(picture(player, event.to, c.returned, { role: "returned", gradient: true, name: "returned" }))];
       if (arrivals > 1) flow.push(then(picture(player, event.to, c.total, { role: "sum so far", gradient: true, name: "total" })));
       return {
-        symbolic: [symbolic(c, event.operand)], numeric: backward(part), terms: part.terms, flow, others,
+        symbolic: [symbolic(c, event.operand, part.adds)], numeric: backward(part, player.selection), terms: part.terms, flow, others,
         facts: [["returned", c.returned.at(i), null], ["total", c.total.at(i), null]],
       };
     },
@@ -100,7 +100,8 @@
     const list = element("dl", "facts"), t = player.opened.tensors[tensor], i = player.selection.get(tensor) || 0;
     if (t.shape.length) {
       const group = element("div", "");
-      group.append(element("dt", "", "selected element"), element("dd", "", math(indexed(t, i))));
+      const where = study.words.place(player, tensor, i);
+      group.append(element("dt", "", "selected element"), element("dd", "", math(indexed(t, i)), where && element("small", "where soft", where)));
       list.append(group);
     }
     for (const [name, x] of content.facts) {
@@ -147,6 +148,15 @@
     return box;
   }
 
+  // The meaning of each symbol in the formulas.
+  function legend(player, event, formulas) {
+    const rows = study.words.symbols(player, event, formulas);
+    if (!rows.length) return null;
+    const list = element("dl", "where-list");
+    for (const [symbol, words] of rows) list.append(element("div", "", element("dt", "", math(symbol)), element("dd", "", words)));
+    return element("div", "", element("h3", "", "Symbols"), list);
+  }
+
   // Fill the container with everything about the current event.
   function render(container, player) {
     const event = player.event(), make = VIEWS[event.kind];
@@ -155,6 +165,8 @@
     const content = make(player, event), tensor = event.kind === "backward" ? event.to : event.tensor;
     const formulas = element("section", "formulas panel");
     formulas.append(element("h3", "", "Formula"), ...content.symbolic.filter(Boolean).map((s) => math(s, true)));
+    const meaning = legend(player, event, content.symbolic.filter(Boolean).join(" "));
+    if (meaning) formulas.append(meaning);
     if (content.numeric) {
       const numbers = element("div", "numbers", element("h3", "", "With the numbers of the selected element"), math(content.numeric, true));
       if (content.terms) numbers.dataset.terms = content.terms.length;

@@ -12,7 +12,7 @@
         index: `${named(c.y, "n,k")} = \\sum_i ${named(c.o.input, "n,i")}\\,${named(c.o.weight, "k,i")}${c.o.bias ? ` + ${named(c.o.bias, "k")}` : ""}`,
         terms: everyIndex(inner).map((i) => {
           const x = c.o.input.v.at(n * inner + i), w = c.o.weight.v.at(k * inner + i);
-          return { tex: `${factor(x)} \\cdot ${factor(w)}`, value: x * w };
+          return { tex: `${factor(x)} \\cdot ${factor(w)}`, value: x * w, uses: [c.o.weight.k, k * inner + i] };
         }),
         tail: c.o.bias ? [{ tex: factor(c.o.bias.v.at(k)), note: named(c.o.bias, k) }] : [],
       };
@@ -49,7 +49,7 @@
         index: `${named(c.y, "n,k")} = \\sum_i ${named(c.o.a, "n,i")}\\,${named(c.o.b, "i,k")}`,
         terms: everyIndex(inner).map((i) => {
           const a = c.o.a.v.at(n * inner + i), b = c.o.b.v.at(i * columns + k);
-          return { tex: `${factor(a)} \\cdot ${factor(b)}`, value: a * b };
+          return { tex: `${factor(a)} \\cdot ${factor(b)}`, value: a * b, uses: [c.o.b.k, i * columns + k] };
         }),
       };
     },
@@ -122,7 +122,9 @@
           });
         }
       }
-      return list;
+      // The gradients of the other images may not be stored. Each image has as many terms.
+      const missing = label !== "input" && c.g.row !== null ? list.length * (batch - 1) : 0;
+      return missing ? list.concat(Array.from({ length: missing }, () => ({}))) : list;
     },
   };
 
@@ -167,7 +169,10 @@
 
   rules.dropout = {
     forward: (c) => `${c.y.t.symbol} = ${c.o.input.t.symbol} \\odot m, \\quad m \\in \\{0,\\, \\tfrac{1}{1 - p}\\}`,
-    element: (c, j) => ({ terms: [{ tex: `${factor(c.o.input.v.at(j))} \\cdot m`, value: c.y.v.at(j) }] }),
+    element: (c, j) => {
+      const a = c.o.input.v.at(j), y = c.y.v.at(j);
+      return { terms: [{ tex: `${factor(a)} \\cdot ${a ? `\\underbrace{${tex(y / a)}}_{m}` : "m"}`, value: y }] };
+    },
     back: (c) => `${d(c, c.o.input.t.symbol)} = ${dy(c)} \\odot m`,
     // The mask is not recorded; the gradient that was returned shows it.
     terms: (c, label, i) => {

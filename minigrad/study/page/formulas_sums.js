@@ -31,7 +31,7 @@
         const n = scale(c);
         return { terms: group(c, j, axesOf(c, null)).map((i) => {
           const a = c.o.a.v.at(i);
-          return { tex: mean ? `\\frac{${tex(a)}}{${n}}` : factor(a), value: a / n };
+          return { tex: mean ? `\\frac{${tex(a)}}{${n}}` : factor(a), value: a / n, uses: [c.o.a.k, i] };
         }) };
       },
       back: (c) => `${d(c, c.o.a.t.symbol)} = ${dy(c)}${mean ? ` \\cdot \\frac{1}{${scale(c)}}` : ""}`,
@@ -116,6 +116,7 @@
   // cross_entropy and nll_loss: the factor of each loss, and the smoothed one-hot label.
   const plainLoss = (c) => !c.options.weight && c.labels && c.o.input.t.shape.length === 2;
   const scaleOf = (c) => (c.options.reduction === undefined || c.options.reduction === "mean" ? c.o.input.t.shape[0] : 1);
+  const probability = (c) => `p[n,k] = \\frac{e^{${named(c.o.input, "n,k")}}}{\\sum_j e^{${named(c.o.input, "n,j")}}}`;
   const lossIndex = (c, n) => (c.y.t.shape.length ? n : 0);
 
   rules.cross_entropy = {
@@ -123,12 +124,13 @@
     element: (c) => {
       if (!plainLoss(c) || c.options.label_smoothing || c.y.t.shape.length) return null;
       const [n, classes] = c.o.input.t.shape, scale = scaleOf(c);
-      return { terms: everyIndex(n).filter((k) => c.o.input.v.at(k * classes) !== undefined).map((k) => {
+      const index = `${c.y.t.symbol} = -${scale > 1 ? `\\frac{1}{${scale}} ` : ""}\\sum_n \\ln p[n, t_n], \\quad ${probability(c)}`;
+      return { index, terms: everyIndex(n).filter((k) => c.o.input.v.at(k * classes) !== undefined).map((k) => {
         const p = row(c, c.o.input, k * classes + c.labels[k], [1]), loss = -Math.log(p.p[p.own]);
-        return { tex: `\\frac{-\\ln ${tex(p.p[p.own])}}{${scale}}`, value: loss / scale, note: `image ${k}` };
+        return { tex: `\\frac{-\\ln ${tex(p.p[p.own])}}{${scale}}`, value: loss / scale, uses: [c.o.input.k, k * classes + c.labels[k]] };
       }) };
     },
-    back: (c) => `${d(c, named(c.o.input, "n,k"))} = ${dy(c)} \\cdot \\frac{p_{n,k} - \\mathbf{1}_{k = t_n}}{${scaleOf(c)}}, \\quad p = \\operatorname{softmax}(${c.o.input.t.symbol})`,
+    back: (c) => `${d(c, named(c.o.input, "n,k"))} = ${dy(c)} \\cdot \\frac{p[n,k] - \\mathbf{1}_{k = t_n}}{${scaleOf(c)}}, \\quad ${probability(c)}`,
     terms: (c, label, i) => {
       if (!plainLoss(c)) return null;
       const [n, k] = unravel(i, c.o.input.t.shape), e = c.options.label_smoothing || 0, classes = c.o.input.t.shape[1];

@@ -33,6 +33,8 @@
     for (const box of graph.boxes) root.append(boxOf(box, options, event, done));
     const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.tensor : undefined;
     const inside = container.contains(document.activeElement);
+    const note = container.parentElement.querySelector(".graph-note");
+    note.textContent = texts.some((t) => t.shown.startsWith("‖")) ? "On the edges: the norm ‖ ‖ of the gradient that was returned, the root of the sum of squares." : texts.length ? "On the edges: the gradient that was returned." : "";
     container.replaceChildren(root);
     const current = root.querySelector(".current");
     if (current) {
@@ -74,6 +76,13 @@
       svg("text", { x, y: y + 4.5, "text-anchor": "middle", "data-value": String(value) }, shown));
   }
 
+  // The symbol of the formulas beside the name: "z₁ = linear", and "W₁, 10 x 784" below a name.
+  function lines(t, box) {
+    const symbol = plain(t.symbol), [first, second] = box.lines;
+    if (t.op) return [`${symbol} = ${t.op}`, second];
+    return t.shape.length && symbol !== first ? [first, `${symbol}, ${second}`] : [first, second];
+  }
+
   function boxOf(box, options, event, done) {
     const t = options.opened.tensors[box.tensor], target = event.kind === "backward" ? event.to : event.tensor;
     const current = box.tensor === target || (event.kind === "backward" && box.tensor === event.tensor);
@@ -82,7 +91,7 @@
     const group = svg("g", { class: classes, tabindex: 0, role: "button", "data-tensor": box.tensor,
       "aria-label": `${plain(t.symbol)}, ${t.op ? `result of ${t.op}` : box.kind}, shape ${t.shape.join(" by ") || "scalar"}` });
     group.append(svg("rect", { x: box.x, y: box.y, width: box.width, height: box.height, rx: box.kind === "result" ? 8 : 2 }));
-    box.lines.forEach((line, k) => {
+    lines(t, box).forEach((line, k) => {
       const y = box.y + box.height / 2 + (k - (box.lines.length - 1) / 2) * 17 + 4.5;
       group.append(svg("text", { x: box.x + box.width / 2, y, "text-anchor": "middle", class: k ? "small" : "" }, line));
     });

@@ -33,6 +33,8 @@
     return row;
   }
 
+  const root = (player) => player.opened.tensors[player.opened.root].symbol;
+
   // The finite difference of element `flat`: the estimate, or null; and the elements that have one, or null for all.
   function estimate(player, k, flat) {
     const t = player.opened.tensors[k], arrays = player.opened.header.arrays;
@@ -58,8 +60,9 @@
     const difference = gradient - found.value, agrees = Math.abs(difference) <= 1e-7 + 1e-5 * Math.abs(found.value);
     const list = element("dl", "facts");
     list.append(number("gradient", gradient, "gradient"), number("estimate", found.value, "estimate"), number("difference", difference, "difference"));
-    box.append(list, math("\\frac{L(w + h) - L(w - h)}{2h}, \\quad h = 10^{-6}", true));
+    box.append(list, element("p", "soft", "The estimate changes only the selected element, w, and computes the loss twice:"), math(`\\frac{${root(player)}(w + h) - ${root(player)}(w - h)}{2h}, \\quad h = 10^{-6}`, true));
     box.append(element("p", agrees ? "verdict good" : "verdict bad", agrees ? "Both agree." : "They differ: the gradient is wrong for this loss."));
+    if (agrees && player.opened.recording.mistake) box.append(element("p", "soft", "The backward pass is right. The mistake is in the forward pass: this is the gradient of a wrong loss."));
     return box;
   }
 
@@ -94,12 +97,13 @@
   }
 
   function stepItem(player, step) {
-    const item = element("li", "chain-step"), t = player.opened.tensors[step.tensor], rules = new Set();
+    const item = element("li", "chain-step"), t = player.opened.tensors[step.tensor], rules = new Set(), where = study.words.place(player, step.tensor, step.flat);
     step.parts.forEach((part, n) => {
       const heading = element("p", "chain-head", element("strong", "", part.event.op), ` · operand ${part.event.operand}`);
+      if (where) heading.append(` · ${where}`);
       if (step.parts.length > 1) heading.append(` · contribution ${n + 1} of ${step.parts.length}`);
-      const rule = symbolic(part.c, part.event.operand);
-      item.append(heading, ...(rules.has(rule) ? [] : [math(rule, true)]), math(backward(part), true));
+      const rule = symbolic(part.c, part.event.operand, part.adds);
+      item.append(heading, ...(rules.has(rule) ? [] : [math(rule, true)]), math(backward(part, player.selection), true));
       rules.add(rule);
       if (part.terms && part.terms.length > 1) item.append(allTerms(player, part));
       if (!part.terms) item.append(element("p", "soft", "The gradient that arrived and the gradient that was returned are in the arrays of this step."));
@@ -107,20 +111,26 @@
     if (step.parts.length > 1) {
       const values = step.parts.map((part) => part.value), total = values.reduce((a, b) => a + b, 0);
       const left = study.formulas.d(step.main.c, indexed(t, step.flat));
-      item.append(math(study.show.sum(left, values.map((x) => ({ tex: study.numbers.factor(x), value: x })), [], total), true));
+      item.append(math(study.show.sum(left, values.map((x) => ({ tex: study.numbers.factor(x), value: x })), { value: total }), true));
     }
     return item;
   }
+
+  const last = (list) => list[list.length - 1];
 
   // The product of the factors along the path that was followed.
   function path(player, steps, gradient) {
     const followed = steps.filter((step) => step.term), box = element("div", "path");
     if (followed.length !== steps.length || !steps.length) return box;
-    const product = followed.reduce((p, step) => p * step.term.d, 1), last = steps[steps.length - 1];
-    const factors = followed.map((step) => step.term.tex).filter((s) => s !== "1");
-    const sum = last.parts.reduce((total, part) => total + part.value, 0), before = gradient - sum;
-    box.append(element("h3", "", "Product along this path"), math(`${["1", ...factors].join(" \\cdot ")} = ${tex(product)}`, true));
-    const line = element("p", "", "The sum over all paths is the gradient: ", span(sum, "chain-sum"), ".");
+    const product = followed.reduce((p, step) => p * step.term.d, 1);
+    const all = followed.map((step) => step.term.tex), other = all.filter((s) => s !== "1"), factors = other.length ? other : all;
+    const single = followed.every((step) => step.parts.length === 1), count = followed.reduce((n, step) => n * step.main.terms.length, 1);
+    const names = [...followed.map((step) => indexed(player.opened.tensors[step.main.event.tensor], step.term.j)), indexed(player.opened.tensors[last(steps).tensor], last(steps).flat)];
+    const sum = last(steps).parts.reduce((total, part) => total + part.value, 0), before = gradient - sum;
+    const title = single && count > 1 ? `The selected path, one of ${count.toLocaleString("en")}` : "The selected path";
+    box.append(element("h3", "", title), math(names.join(" \\to "), true), element("p", "soft", "The product of the factors along it:"), math(`${["1", ...factors].join(" \\cdot ")} = ${tex(product)}`, true));
+    const twice = player.state.mistake === "depth_first";
+    const line = element("p", "", twice ? "The sum that depth first computes, with some paths more than once: " : "The gradient is the sum of the products along all paths: ", span(sum, "chain-sum"), ".");
     if (Math.abs(before) > 1e-12 * Math.max(1, Math.abs(gradient))) {
       line.append(" The gradient holds ", span(gradient, "accumulated"), ": ", span(before, "left-over"), " is left over from another batch.");
     }
@@ -142,8 +152,8 @@
   function render(container, player) {
     const { tensor: k, flat } = player.focus, { opened } = player, t = opened.tensors[k], v = opened.views[k], g = opened.gradients[k];
     const gradient = g ? g.at(flat) : undefined;
-    const head = element("div", "inspector-head");
-    head.append(element("h2", "", `Element ${words(t, flat)}`), element("p", "soft", element("code", "", t.name), t.op ? `, result of ${t.op}` : `, ${t.kind}`));
+    const head = element("div", "inspector-head"), where = study.words.place(player, k, flat);
+    head.append(element("h2", "", `Element ${words(t, flat)}`), element("p", "soft", element("code", "", t.name), t.op ? `, result of ${t.op}` : `, ${t.kind}`, where ? `: ${where}` : ""));
     const list = element("dl", "facts");
     list.append(number("value", v.at(flat), "value"));
     if (gradient !== undefined) list.append(number("gradient", gradient, "gradient"));

@@ -74,16 +74,21 @@
     const { subject, mistake } = player.state, box = $("mistakes");
     const available = player.header.recordings.filter((r) => r.subject === subject && r.mistake);
     const missing = (player.header.unavailable || []).filter((r) => r.subject === subject);
-    const rows = [...available, ...missing].map((r) => {
+    const all = [...available, ...missing], reasons = new Map();
+    const rows = all.map((r) => {
       const input = element("input", "switch");
       Object.assign(input, { type: "checkbox", checked: r.mistake === mistake, disabled: !r.events, value: r.mistake });
       input.setAttribute("role", "switch");
       input.addEventListener("change", () => { show(subject, input.checked ? r.mistake : ""); remember(); focusSwitch(r.mistake); });
       const label = element("label", `toggle${r.events ? "" : " off"}`, input, element("span", "", r.title));
-      if (r.reason) label.append(element("small", "soft", r.reason));
+      if (r.reason) {
+        reasons.set(r.reason, [...(reasons.get(r.reason) || []), r.title]);
+        input.setAttribute("aria-describedby", `reason-${[...reasons.keys()].indexOf(r.reason)}`);
+      }
       return label;
     });
-    box.replaceChildren(...rows);
+    const notes = [...reasons].map(([reason, titles], n) => Object.assign(element("p", "soft", `${titles.join(", ")}: ${reason}`), { id: `reason-${n}` }));
+    box.replaceChildren(...rows, ...notes);
   }
 
   const focusSwitch = (name) => document.querySelector(`#mistakes input[value="${name}"]`)?.focus();
@@ -128,7 +133,9 @@
     table.append(element("thead", "", head), body);
     const scroll = element("div", "scroll", table);
     scroll.tabIndex = 0;
-    return scroll;
+    const box = element("div", "", scroll);
+    if (rows.some((row) => !row.scalar)) box.append(element("p", "soft", "‖ ‖ is the norm, the root of the sum of squares. The difference is the norm of (gradient − correct), divided by that of the correct gradient."));
+    return box;
   }
 
   // The images of the batch, to choose the one that is shown.
@@ -214,13 +221,14 @@
 
   function markWrong(event) {
     const k = event.kind === "backward" ? event.to : event.kind === "update" ? event.tensor : -1;
-    const row = compare().find((r) => r.k === k && r.wrong), box = $("wrong");
-    box.hidden = !row;
+    const row = compare().find((r) => r.k === k && r.wrong), box = $("wrong"), cause = study.words.cause(player.opened, event, player.state.event);
+    box.hidden = !row && !cause;
+    box.replaceChildren(cause ? `${cause} ` : "");
     if (!row) return;
     const name = `d${plain(player.opened.tensors[player.opened.root].symbol)}/d${plain(row.t.symbol)}`;
-    const parts = row.scalar ? [`Wrong in the end: ${name} = `, span(row.own, "wrong"), ", correct ", span(row.correct, "correct")]
-      : [`Wrong in the end: ${name} differs from the correct gradient by `, span(row.relative * 100), " % of its norm"];
-    box.replaceChildren(...parts, ".");
+    const parts = row.scalar ? [`In the end, ${name} = `, span(row.own, "wrong"), " instead of ", span(row.correct, "correct")]
+      : [`In the end, ${name} is wrong: it differs from the correct gradient by `, span(row.relative * 100), " % of its norm"];
+    box.append(...parts, ".");
   }
 
   // The state in the address.

@@ -56,11 +56,15 @@
     }
   }
 
+  // The settings at the start, which are not the recipe's if this tab replaces parts of the recipe.
+  const settingsName = (source) => (source.note ? "starting settings" : "recipe’s settings");
+
   // The largest difference from minigrad's losses and final weights, if the settings are those of the reference.
   class Proof {
     constructor(source) {
       this.reference = source.reference;
       this.defaults = source.defaults;
+      this.name = settingsName(source);
       this.applies = true;
       this.loss = this.weights = null;
     }
@@ -82,7 +86,7 @@
     text({ steps, settings }) {
       const total = this.reference.losses.length, { learning_rate, width, batch_size } = this.defaults;
       if (!this.applies || (this.loss === null && !this.matches(settings))) {
-        return `Reference losses from minigrad: only for a training with the recipe’s settings (learning rate ${learning_rate}, width ${width}, batch size ${batch_size}).`;
+        return `Reference losses from minigrad: only for a training with the ${this.name} (learning rate ${learning_rate}, width ${width}, batch size ${batch_size}).`;
       }
       if (this.loss === null) return `Reference losses from minigrad: ${total}, one per step. The page compares each of its losses with them.`;
       const exact = (x) => (x === 0 ? "0" : x.toExponential(1).replace("-", "−"));
@@ -126,7 +130,7 @@
       start: html("button", { type: "button", class: "primary" }, "Start"),
       step: html("button", { type: "button" }, "One step"),
       reset: html("button", { type: "button" }, "Reset"),
-      restore: html("button", { type: "button", class: "text-button" }, "Recipe’s settings"),
+      restore: html("button", { type: "button", class: "text-button" }, settingsName(source).replace(/^./, (letter) => letter.toUpperCase())),
       speed: html("select", { id: "train-speed" }, ...SPEEDS.map(([value, text]) => html("option", { value, selected: value === "30" }, text))),
       rate: field("rate", "Learning rate", "Each step changes a weight by the learning rate times its gradient; you can change the rate during the training.", { inputmode: "decimal", list: "train-rates" }),
       width: field("width", "Width", ` The width is the number of hidden units, from 1 to ${source.max_width},`, { type: "number", min: 1, max: source.max_width }),
@@ -410,7 +414,7 @@
       if (text.textContent !== label) text.textContent = label;
       item.classList.toggle("dead", share === 0);
       canvas.setAttribute("aria-label", `Weights of hidden unit ${j}: ${share === 0 ? "the unit is dead" : `active for ${label} of the training ${things(source)}`}`);
-      item.title = `Hidden unit ${j}: ${share === 0 ? "0 for all training ${things(source)}" : `active for ${label} of the training ${things(source)}`}`;
+      item.title = `Hidden unit ${j}: ${share === 0 ? `0 for all training ${things(source)}` : `active for ${label} of the training ${things(source)}`}`;
     });
   }
 
@@ -453,6 +457,11 @@
     }
     if (history.smooth.at(-1) > 1.2 * guess && latest.train.loss > guess) {
       return `The loss is above ${short(guess)}, the loss of guessing. The steps are probably too large: try a learning rate of ${lower}, and choose Reset.`;
+    }
+    const ratios = NAMES.filter((name) => name.endsWith("weight")).map((name) => history.ratios[name].at(-1));
+    if (rate === 0) return "The learning rate is 0, so no weight changes. Try 0.1.";
+    if (training.steps >= 20 && Math.max(...ratios) < 1e-4 && latest.train.loss > 0.95 * guess) {
+      return `One step changes a weight by less than 0.0001 of its norm, and the loss is about that of guessing, ${short(guess)}. The learning rate is probably too small: try ${Number((10 * rate).toPrecision(2))}.`;
     }
     return "";
   }

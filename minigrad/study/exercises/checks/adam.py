@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,25 +13,11 @@ from .core import Case, Mistake, Outputs, Part
 from .sgd import Base, Parameter, run_steps
 
 
-def adam(
-    *,
-    m_factor: bool = True,
-    v_factor: bool = True,
-    m_correction: bool = True,
-    v_correction: bool = True,
-    kept: bool = False,
-    squared: bool = True,
-    inside: bool = False,
-    root: bool = True,
-    sign: float = -1.0,
-    swapped: bool = False,
-    momentless: bool = False,
-    count: Callable[[int, int, int], int] = lambda step, i, n: step,
-    shared: bool = False,
-) -> SimpleNamespace:
-    """Return a module with an Adam that deviates in what the arguments say.
+@dataclass(frozen=True)
+class Deviation:
+    """What a wrong Adam does differently; by default nothing.
 
-    Args:
+    Attributes:
         m_factor, v_factor: whether the gradient is multiplied by 1 - beta in m and v.
         m_correction, v_correction: whether m and v are divided by 1 - beta^t.
         kept: whether the corrected averages replace m and v.
@@ -42,7 +29,28 @@ def adam(
         momentless: whether grad is used in place of m_hat.
         count: returns t for a step, the number of the parameter, and the number of parameters.
         shared: whether all parameters of a shape share m and v.
+        stored: whether m and v are stored for the next step.
     """
+
+    m_factor: bool = True
+    v_factor: bool = True
+    m_correction: bool = True
+    v_correction: bool = True
+    kept: bool = False
+    squared: bool = True
+    inside: bool = False
+    root: bool = True
+    sign: float = -1.0
+    swapped: bool = False
+    momentless: bool = False
+    count: Callable[[int, int, int], int] = lambda step, i, n: step
+    shared: bool = False
+    stored: bool = True
+
+
+def adam(**changes: Any) -> SimpleNamespace:
+    """Return a module with an Adam that deviates in `changes`, see `Deviation`."""
+    d = Deviation(**changes)
 
     class Adam(Base):
         def __init__(
@@ -54,26 +62,23 @@ def adam(
             eps: float = 1e-8,
         ) -> None:
             super().__init__(parameters, lr)
-            self.betas, self.eps, self.steps = (beta2, beta1) if swapped else (beta1, beta2), eps, 0
+            self.betas, self.eps, self.steps = (beta2, beta1) if d.swapped else (beta1, beta2), eps, 0
             self.m: dict[Any, Any] = {}
             self.v: dict[Any, Any] = {}
 
         def step(self) -> None:
             self.steps += 1
             for i, p in enumerate(self.parameters):
-                key, (b1, b2), g, t = (
-                    p.value.shape if shared else i,
-                    self.betas,
-                    p.grad,
-                    count(self.steps, i, len(self.parameters)),
-                )
-                m = b1 * self.m.get(key, 0) + (1 - b1 if m_factor else 1) * g
-                v = b2 * self.v.get(key, 0) + (1 - b2 if v_factor else 1) * (g * g if squared else g)
-                m_hat = m / (1 - b1**t) if m_correction else m
-                v_hat = v / (1 - b2**t) if v_correction else v
-                self.m[key], self.v[key] = (m_hat, v_hat) if kept else (m, v)
-                scale = np.sqrt(v_hat + self.eps) if inside else (np.sqrt(v_hat) if root else v_hat) + self.eps
-                p.value = p.value + sign * self.lr * (g if momentless else m_hat) / scale
+                key, (b1, b2), g = p.value.shape if d.shared else i, self.betas, p.grad
+                t = d.count(self.steps, i, len(self.parameters))
+                m = b1 * self.m.get(key, 0) + (1 - b1 if d.m_factor else 1) * g
+                v = b2 * self.v.get(key, 0) + (1 - b2 if d.v_factor else 1) * (g * g if d.squared else g)
+                m_hat = m / (1 - b1**t) if d.m_correction else m
+                v_hat = v / (1 - b2**t) if d.v_correction else v
+                if d.stored:
+                    self.m[key], self.v[key] = (m_hat, v_hat) if d.kept else (m, v)
+                scale = np.sqrt(v_hat + self.eps) if d.inside else (np.sqrt(v_hat) if d.root else v_hat) + self.eps
+                p.value = p.value + d.sign * self.lr * (g if d.momentless else m_hat) / scale
 
     return SimpleNamespace(Adam=Adam)
 
@@ -119,6 +124,7 @@ ADAM = (
             Mistake(adam(count=lambda step, i, n: 1), T),
             Mistake(adam(count=lambda step, i, n: step + 1), f"{T} It is 1 in the first step."),
             Mistake(adam(count=lambda step, i, n: (step - 1) * n + i + 1), T),
+            Mistake(adam(stored=False), "m and v start at 0 again in each step: assign the new ones to self.m[i] and self.v[i]."),
             Mistake(adam(shared=True), "Each parameter has averages of its own: self.m[i] and self.v[i]."),
         ],
         {"ZeroDivisionError": f"1 - beta^0 is 0. {T}"},

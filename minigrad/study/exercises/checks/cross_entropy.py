@@ -20,7 +20,7 @@ def loss_of(z: np.ndarray, labels: np.ndarray) -> Any:
 def cross_entropy_cases(rng: np.random.Generator) -> Iterator[Case]:
     for n, classes in ((3, 4), (2, 3), (5, 2), (3, 3), (1, 3)):
         z, labels = rng.normal(size=(n, classes)), rng.integers(0, classes, n)
-        yield Case({"g": np.array(1.0 if n == 3 else 0.5), "z": z, "labels": labels})
+        yield Case({"g": np.array(1.0 if n == 3 else 0.75), "z": z, "labels": labels})
     yield Case({"g": np.array(1.0), "z": np.array([[1000.0, 0.0], [0.0, 900.0]]), "labels": np.array([1, 1])})
 
 
@@ -45,6 +45,17 @@ def wrong_gradient(gradient: Callable[[Any, Any, int, Any], Any]) -> Rule:
     )
 
 
+def reused(z: np.ndarray, labels: np.ndarray) -> Any:
+    """A rule whose pullback changes the probabilities that the next call needs."""
+    p = softmax_of(z)
+
+    def pullback(g: Any) -> Any:
+        p[np.arange(len(z)), labels] -= 1
+        return g * p / len(z)
+
+    return loss_of(z, labels), pullback
+
+
 BATCH = "Divide by n: the loss is the mean over the batch."
 CROSS_ENTROPY = (
     rule_part(
@@ -66,6 +77,9 @@ CROSS_ENTROPY = (
              "p is rounded to 0 here, and -ln 0 is infinite. Compute ln(sum of e^z) - z_t instead."),
             (wrong_loss(lambda z, t: -np.log(softmax_of(z)).mean()), "Use only the element of each row at its label."),
             (wrong_loss(lambda z, t: -np.log(softmax_of(z)).sum(axis=1).mean()), "Use only the element of each row at its label."),
+            (wrong_loss(lambda z, t: (np.log(np.exp(z).sum(axis=1)) - z[:, t]).mean()),
+             "z[:, labels] takes all labels from each row: z[rows, labels] with rows = np.arange(n)."),
+            (reused, "The first call changed p, so the second call subtracts 1 again. Make a new p in each call."),
             (wrong_gradient(lambda p, t, n, g: g * (p - t)), f"This is n times too large. {BATCH}"),
             (wrong_gradient(lambda p, t, n, g: g * (t - p) / n), "The sign is wrong: p minus 1 at the label."),
             (wrong_gradient(lambda p, t, n, g: g * p / n), "Subtract 1 from p at the label of each row."),

@@ -112,4 +112,8 @@ def numbers(losses: Any, count: int, name: str) -> np.ndarray:
     if not isinstance(losses, list) or len(losses) != count:
         kind = f"a list of {len(losses)}" if isinstance(losses, list) else brief(losses)
         raise Wrong(f"{name} returned {kind}; expected a list of {count} losses, one per step.")
+    if wrong := [loss for loss in losses if hasattr(loss, "value")]:
+        raise Wrong(
+            f"{name} returned {brief(wrong[0])} as a loss; expected a number.", hint="float(loss.value) is its number."
+        )
     return np.array([float(loss) for loss in losses])

@@ -13,6 +13,7 @@ from .slope import central
 
 Question = tuple[str, str, Callable[[float], float], float, dict[float, str]]
 ALL_USES = "x is used several times: add the contributions of all uses."
+VALUE = "This is y itself. The slope says how much y grows per unit of the variable."
 QUESTIONS: list[Question] = [
     (
         "dy_dx_1",
@@ -20,7 +21,7 @@ QUESTIONS: list[Question] = [
         lambda x: 5 * (x + 2),
         1.0,
         {
-            15: "This is y itself. The slope says how much y grows per unit of x.",
+            15: VALUE,
             7: "(x + 2)' is 1, and 5 multiplies it.",
         },
     ),
@@ -29,14 +30,14 @@ QUESTIONS: list[Question] = [
         "y = a * b, at a = 2, b = 7",
         lambda a: a * 7,
         2.0,
-        {2: "This is dy/db: dy/da is the other factor, b."},
+        {2: "This is dy/db: dy/da is the other factor, b.", 14: VALUE},
     ),
     (
         "dy_db_2",
         "y = a * b, at a = 2, b = 7",
         lambda b: 2 * b,
         7.0,
-        {7: "This is dy/da: dy/db is the other factor, a."},
+        {7: "This is dy/da: dy/db is the other factor, a.", 14: VALUE},
     ),
     (
         "dy_dx_3",
@@ -47,6 +48,7 @@ QUESTIONS: list[Question] = [
             6: "This is dy/du = 2 u. Multiply it by du/dx, by the chain rule.",
             3: "This is du/dx. Multiply it by dy/du = 2 u.",
             2: "In dy/du = 2 u, u is 3 * x. And du/dx is a factor, too.",
+            9: VALUE,
         },
     ),
     (
@@ -54,7 +56,7 @@ QUESTIONS: list[Question] = [
         "y = x * x + x, at x = 4",
         lambda x: x * x + x,
         4.0,
-        {5: ALL_USES, 8: ALL_USES, 4: ALL_USES, 1: ALL_USES, 20: "This is y itself, and not its slope."},
+        {5: ALL_USES, 8: ALL_USES, 4: ALL_USES, 1: ALL_USES, 20: VALUE},
     ),
     (
         "dc_da_5",
@@ -96,7 +98,7 @@ QUESTIONS: list[Question] = [
         {
             4: "The sign is wrong: (ln p)' is 1 / p, and y is -ln(p).",
             -0.25: "(ln p)' is 1 / p, and not p.",
-            round(math.log(4), 12): "This is y itself, and not its slope.",
+            round(math.log(4), 12): VALUE,
         },
     ),
 ]

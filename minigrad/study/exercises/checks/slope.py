@@ -57,6 +57,23 @@ def one_sided(f: Any, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
     return out
 
 
+def along_rows(f: Any, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    """Shift all elements of a row together, as if x had one axis only, and return one slope per row."""
+    return np.array([(f(_shifted(x, i, h)) - f(_shifted(x, i, -h))) / (2 * h) for i in range(len(x))])
+
+
+def _shifted(x: np.ndarray, i: int, h: float) -> np.ndarray:
+    x = x.copy()
+    x[i] += h
+    return x
+
+
+def repeated_rows(f: Any, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    """Write the slope of a row to all its elements."""
+    slopes = along_rows(f, x, h)
+    return np.broadcast_to(slopes.reshape(-1, *[1] * (x.ndim - 1)), x.shape)
+
+
 def call_slope(module: Any, f: Any, x: float, h: float) -> Outputs:
     return {"slope(f, x, h)": module.slope(f, x, h)}
 
@@ -84,6 +101,7 @@ def target(**functions: Any) -> SimpleNamespace:
 
 TWO_H = "Divide by 2 h: this is the distance from x - h to x + h."
 BOTH_SIDES = "f(x) is not needed: take f(x + h) - f(x - h), one value on each side, and divide it by 2 h."
+AXES = "x may have several axes, or none. Loop over np.ndindex(x.shape), and use each index as a whole: x[index]."
 SIGN = "The sign is wrong: subtract the value at x - h from the value at x + h."
 
 SLOPE = (
@@ -125,7 +143,10 @@ SLOPE = (
             Mistake(target(gradient=lambda f, x, h: 2 * elementwise(f, x, h)), TWO_H),
             Mistake(target(gradient=one_sided), BOTH_SIDES),
             Mistake(target(gradient=lambda f, x, h: -elementwise(f, x, h)), SIGN),
+            Mistake(target(gradient=along_rows), AXES),
+            Mistake(target(gradient=repeated_rows), AXES),
         ),
+        {"ValueError": AXES, "IndexError": AXES},
         rtol=1e-8,
     ),
 )

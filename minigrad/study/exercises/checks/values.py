@@ -50,8 +50,8 @@ def difference(actual: Any, expected: Any, rtol: float, atol: float) -> Differen
         return None
     index = _worst(array, expected, wrong)
     a, e = _two(array[index], expected[index])
-    place = f" at {list(index)}" if index else ""
-    return Difference(f"is {a}{place}; expected {e}.", arrays if array.size <= SMALL else [])
+    position = f" at {list(index)}" if index else ""
+    return Difference(f"is {a}{position}; expected {e}.", arrays if array.size <= SMALL else [])
 
 
 def _as_array(value: Any) -> np.ndarray | None:

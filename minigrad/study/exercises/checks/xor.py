@@ -87,6 +87,7 @@ def late_loss(weights: Weights, loss_of: Callable[[], Any], update: Callable[[],
 CONSTANT = (
     "The weights do not change. In every step, compute a new loss with loss_of, and then call optimizer.zero_grad(),"
     " backward(loss) and optimizer.step(), in this order. A node that was computed before the loop keeps its old value."
+    " And predict must use the operations above, such as tanh and matmul: backward cannot follow NumPy functions."
 )
 XOR = (
     Part(

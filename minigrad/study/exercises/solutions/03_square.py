@@ -1,4 +1,4 @@
-"""03 square: a rule, which is a value and its pullback.
+"""03 square: a rule, which computes a value and its pullback.
 
 A rule computes a value from an array, and returns it together with a
 pullback. The pullback is a function. It takes g, the gradient of the loss

@@ -2,12 +2,12 @@
 
 The product of a (n, k) and b (k, m) has the elements
 
-    value_ij = sum over l of a_il b_lj        (n, m)
+    value_ij = sum over p of a_ip b_pj        (n, m)
 
-The loss depends on a_il through all elements of row i, whose gradients are g_ij:
+The loss depends on a_ip through row i of the value, whose gradients are g_ij:
 
-    d(loss)/d(a_il) = sum over j of g_ij b_lj
-    d(loss)/d(b_lj) = sum over i of g_ij a_il
+    d(loss)/d(a_ip) = sum over j of g_ij b_pj
+    d(loss)/d(b_pj) = sum over i of g_ij a_ip
 
 Write both sums as matrix products. x.T is the transpose of x.
 """

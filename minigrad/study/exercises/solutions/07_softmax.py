@@ -7,7 +7,8 @@ For each row of z, the softmax is
 e^1000 is too large for a float. Subtract the largest element of each row from
 the row first: p stays the same, and the largest exponent is then 0.
 
-Each p_c depends on all z_k of its row, so that the pullback is
+Each p_c depends on all z_k of its row. Chapter 7 of the guide derives the
+pullback:
 
     d(loss)/d(z_c) = p_c (g_c - sum over k of g_k p_k)
 """

@@ -7,8 +7,9 @@ it, but a network with one hidden layer can learn it:
     predict = hidden w2 + b2         (n, 1)
     loss = mean of (predict - y)^2
 
-All operations below take nodes and return a node. Most of them are your own
-solutions: `mine` loads the file of an earlier exercise.
+All operations below take nodes and return a node: write add(a, b), since nodes
+have no +. Most of them are your own solutions: `mine` loads the file of an
+earlier exercise.
 """
 
 import numpy as np

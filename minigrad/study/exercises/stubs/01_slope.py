@@ -23,6 +23,7 @@ def gradient(f, x, h=1e-5):
     """Return the slope of f for each element of x, as an array of x's shape.
 
     f takes an array of x's shape and returns a number. x is an array of
-    floats of any shape. It must be unchanged when the function returns.
+    floats of any shape, and np.ndindex(x.shape) yields all its indices.
+    It must be unchanged when the function returns.
     """
     raise NotImplementedError

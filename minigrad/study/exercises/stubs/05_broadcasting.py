@@ -4,8 +4,9 @@ In x + b with x of shape (4, 3) and b of shape (3,), NumPy uses b once per row.
 This is broadcasting. As always, the gradients of all uses are added: that of
 b is the sum over the rows, of shape (3,) again. In general, broadcasting
 
-- adds axes at the front:        (3,) -> (4, 3):   sum over the added axes
-- repeats along an axis of length 1:  (4, 1) -> (4, 3): sum over this axis, and keep it with length 1
+- adds axes at the front, as in (3,) -> (4, 3): sum over the added axes;
+- repeats along an axis of length 1, as in (4, 1) -> (4, 3): sum over this
+  axis, and keep it with length 1.
 """
 
 

@@ -9,8 +9,8 @@ exercise 07), the loss is
 Compute -ln p_t as ln(sum over k of e^(z_k)) - z_t, after subtracting the
 largest element of each row, since p_t may be rounded to 0 and ln 0 is -inf.
 
-Its gradient is simple: d(loss)/dz = (p - 1 at the label) / n, which means
-that 1 is subtracted in each row at the position of its label.
+To compute d(loss)/dz, subtract 1 from p in each row, at the position of its
+label, and divide by n. The pullback multiplies this by g.
 """
 
 import numpy as np

@@ -9,10 +9,10 @@ All arguments and results are NumPy arrays in float64. The weights are a dict:
     "hidden.0.weight" (hidden, inputs)     "hidden.0.bias" (hidden,)
     "output.weight" (classes, hidden)      "output.bias" (classes,)
 
-They have the layout of torch.nn.Linear, which computes x W^T + b. Useful:
-torch.tensor(array, requires_grad=True), torch.nn.functional.linear(x, w, b),
-torch.relu, torch.nn.functional.cross_entropy(logits, labels), loss.backward(),
-tensor.grad, tensor.detach().numpy().
+They have the layout of torch.nn.Linear, which computes x W^T + b. Functions of
+torch need tensors: torch.tensor(array), and for a weight requires_grad=True.
+Useful: functional.linear(x, w, b), torch.relu, loss.backward(), tensor.grad,
+functional.cross_entropy(logits, labels), tensor.detach().numpy().
 """
 
 import torch

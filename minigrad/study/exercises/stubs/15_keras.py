@@ -11,8 +11,10 @@ All arguments and results are NumPy arrays in float64. The weights are a dict:
 
 The kernel of keras.layers.Dense has the shape (inputs, outputs): it computes
 x K + b. So K is the transpose of "hidden.0.weight", and K's gradient must be
-transposed back. Useful: layer.set_weights([kernel, bias]), layer.kernel,
-layer.bias, tf.GradientTape, tape.gradient(loss, list of variables),
+transposed back. A layer has weights only after keras.Sequential was called
+with a keras.Input((inputs,)) and the layers. Useful:
+layer.set_weights([kernel, bias]), layer.kernel, layer.bias, tf.GradientTape,
+tape.gradient(loss, list of variables),
 keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True),
 which returns one loss per image, and tensor.numpy().
 """
