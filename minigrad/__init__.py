@@ -22,6 +22,7 @@ works. A reading order for the source:
 7. `nn/`, `optim/`   layers, optimizers and schedules
 8. `functional.py`, `modes.py`, `anomaly.py`, `graph/`   gradients of functions, the first NaN, the graph as a picture
 9. `classifier.py`, `training.py`, `train.py`   the network of a recipe, and its training
+10. `parallel.py` the same training in several processes
 """
 
 import builtins

@@ -66,12 +66,12 @@ class Classifier(nn.Module):
 
     def scaled(self, images: np.ndarray) -> np.ndarray:
         """Return raw images as the input of the first layer: (n, features), or (n, channels, height, width) for "cnn"."""
-        x = images.reshape(len(images), -1).astype(self.dtype)
+        n, (channels, height, width) = len(images), self.image  # n may be 0
+        x = images.reshape(n, channels * height * width).astype(self.dtype)
         x *= self.scale
         if not self.conv:
             return x
-        channels, height, width = self.image
-        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        return x.reshape(n, height, width, channels).transpose(0, 3, 1, 2)
 
     def logits(self, x: Any) -> Tensor:
         """Compute the logits (n, classes) of the result of `scaled`, an array or a tensor."""

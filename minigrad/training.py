@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .recipes.schema import ONE_CYCLE, PLATEAU, Model
 from .runs import weights
 from .runs.weights import NetworkSpec
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .parallel import DataParallel
 
 # Called after each step with its number and its loss; the gradients are in the parameters.
 StepCallback = Callable[[int, float], None]
@@ -157,6 +160,7 @@ def train_epoch(
     schedule: Schedule | None = None,
     on_step: StepCallback | None = None,
     shifts: np.ndarray | None = None,
+    ranks: DataParallel | None = None,
 ) -> tuple[float, float]:
     """Train for one epoch.
 
@@ -169,6 +173,7 @@ def train_epoch(
         schedule: updated after each step.
         on_step: called after each step with its number, counted from 1 over all epochs, and its loss.
         shifts: (n, 2), by which the images are moved, as `datasets.epoch_shifts` returns them.
+        ranks: the processes that compute the gradients of each batch together; None computes them here.
 
     Returns:
         The mean loss and the accuracy over the images of the epoch, each computed before the step on its batch.
@@ -176,21 +181,39 @@ def train_epoch(
     net.train()
     total, correct, seen = 0.0, 0, 0
     for indices in batches:
-        expected = labels[indices]
         batch = images.take(indices, axis=0)  # faster than images[indices]
-        if shifts is not None:
-            batch = shifted(batch, shifts[indices])
-        logits = net(batch)
-        loss = ops.cross_entropy(logits, expected)
+        moved = None if shifts is None else shifts[indices]
         optimizer.zero_grad()
-        loss.backward()
+        if ranks is None:
+            value, hits = backward(net, batch, labels[indices], moved)
+        else:
+            value, hits = ranks.backward(batch, labels[indices], moved)
         optimizer.step()
         if schedule is not None:
             schedule.after_step()
-        value = loss.item()
         total += value * len(indices)
-        correct += int((logits.data.argmax(axis=1) == expected).sum())
+        correct += hits
         seen += len(indices)
         if on_step is not None:
             on_step(optimizer.steps, value)
     return total / seen, correct / seen
+
+
+def backward(
+    net: Classifier, images: np.ndarray, labels: np.ndarray, shifts: np.ndarray | None = None
+) -> tuple[float, int]:
+    """Compute the gradients of one batch.
+
+    Args:
+        net: the network, whose parameters get the gradients of the mean loss.
+        images: (n, *input_shape).
+        labels: (n,) integers.
+        shifts: (n, 2), by which the images are moved; None does not move them.
+
+    Returns:
+        The mean loss, and the number of correct answers.
+    """
+    logits = net(images if shifts is None else shifted(images, shifts))
+    loss = ops.cross_entropy(logits, labels)
+    loss.backward()
+    return loss.item(), int((logits.data.argmax(axis=1) == labels).sum())

@@ -20,7 +20,7 @@ NOT_IN_RECIPE = "not_in_recipe"
 COMMANDS = ("fit", "validate", "test", "predict", "export")
 # Keys of lightning_module that contain the name of a class, which jsonargparse would also read as that of a file.
 CLASSES = ("optimizer", "lr_scheduler")
-# Settings that only keras_model accepts, as flags or as keys of the same YAML file.
+# Settings that only keras_model, and `devices` also minigrad, accept as flags or as keys of the same YAML file.
 KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
 
 

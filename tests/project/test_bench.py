@@ -20,7 +20,7 @@ IMAGES = RNG.integers(0, 256, (256, 28, 28)).astype(np.uint8)
 LABELS = RNG.integers(0, 10, 256)
 
 
-@pytest.mark.parametrize("module", ["engine", "keras", "lightning", "tables"])
+@pytest.mark.parametrize("module", ["engine", "keras", "lightning", "parallel", "tables"])
 def test_every_benchmark_can_be_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import benchmarks.{module}"], check=True, cwd=ROOT)
 
@@ -128,3 +128,16 @@ def test_the_benchmark_of_keras_runs_and_its_trainers_agree(tmp_path: Path) -> N
     found = json.loads(out.read_text())
     assert {row["network"] for row in found["rows"]} == {f"on {b}" for b in ("tensorflow", "jax", "torch")}
     assert all(row["step_us"] > 0 for row in found["rows"])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_devices_writes_the_time_per_epoch(tmp_path: Path) -> None:
+    """It times nothing unless the gradients of the first step agree."""
+    out = tmp_path / "parallel.json"
+    words = ["--rounds", "2", "--recipes", "simple", "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "benchmarks.parallel", *words], check=True, cwd=ROOT)
+    found = json.loads(out.read_text())
+    assert [row["peer"] for row in found["rows"]][-1] == found["subject"] == "2 devices"
+    for row in found["rows"]:
+        assert row["epoch_s"] == pytest.approx(row["step_us"] * 430 / 1e6)
+    assert found["rows"][-1]["ratio"] == 1

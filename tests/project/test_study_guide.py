@@ -14,7 +14,7 @@ from minigrad import datasets, recipes
 from minigrad.study import step, subjects
 
 FOLDER = ROOT / "docs/study"
-CHAPTERS = sorted(FOLDER.glob("[0-9]*.md"))
+CHAPTERS = sorted(FOLDER.glob("[0-9]*.md"), key=lambda page: int(page.name.split("-")[0]))
 EXERCISES = (
     "01_slope", "02_predict", "03_square", "04_backward", "05_broadcasting", "06_matmul", "07_softmax", "08_cross_entropy",
     "09_sgd", "10_adam", "11_xor", "12_digits", "13_mnist", "14_torch", "15_keras",
@@ -32,7 +32,7 @@ def pictures() -> ModuleType:
 
 
 def test_the_chapters_are_numbered_and_listed_in_order() -> None:
-    assert [page.name[0] for page in CHAPTERS] == list("123456789")
+    assert [int(page.name.split("-")[0]) for page in CHAPTERS] == list(range(1, 11))
     index = (FOLDER / "index.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| \[.*?\]\((.*?)\)", index, re.MULTILINE) == [page.name for page in CHAPTERS]
 
@@ -41,7 +41,7 @@ def test_the_chapters_are_numbered_and_listed_in_order() -> None:
 def test_a_chapter_has_its_parts(page: Path) -> None:
     """It says what the reader will know, computes something, and ends with a misunderstanding, an exercise and the player."""
     text = page.read_text(encoding="utf-8")
-    assert re.match(r"# \d\. .*\n\nAfter this chapter you ", text)
+    assert re.match(r"# \d+\. .*\n\nAfter this chapter you ", text)
     sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert sections[-3] == "A common misunderstanding"
     assert sections[-2] in ("Exercise", "Exercises")
@@ -77,6 +77,7 @@ EVENTS = {  # per chapter: the kind of the event, its operation and its operand
     "7-softmax.md": ("backward", "cross_entropy", "input"),
     "8-optimizers.md": ("update", None, None),
     "9-frameworks.md": ("forward", "linear", None),
+    "10-parallel.md": ("backward", "linear", "weight"),
 }
 
 
