@@ -186,8 +186,33 @@ def errors_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def devices_table(results: dict[str, Any]) -> str:
+    """Return the time of a step of minigrad on one and on two devices, for networks of several kinds."""
+    rows = results["rows"] + results["threshold"]
+    peers = list(dict.fromkeys(row["peer"] for row in rows))
+    ones = [peer for peer in peers if peer != results["subject"]]
+    lines = [
+        f"| network | million operations per device | {' | '.join(f'ms, {peer}' for peer in peers)} | ratio |",
+        "| --- | ---: |" + " ---: |" * (len(peers) + 1),
+    ]
+    for name in dict.fromkeys(row["network"] for row in rows):
+        group = {row["peer"]: row for row in rows if row["network"] == name}
+        flops = group[peers[0]]["convolution_flops"] / 2e6
+        times = " | ".join(f"{group[peer]['step_us'] / 1000:,.2f}" for peer in peers)
+        lines.append(f"| {name} | {flops:,.1f} | {times} | {max(group[peer]['ratio'] for peer in ones):.2f} |")
+    env = results["environment"]
+    return (
+        "\n".join(lines) + f"\n\nMedians of {results['rounds']} rounds on {env['cpu']} with {env['threads']} threads."
+    )
+
+
 SUMMARIZED = ("simple", "advanced", "cnn")
-KINDS: dict[str, Callable[[Any], str]] = {"claims": claims_list, "sweep": sweep_table, "errors": errors_table}
+KINDS: dict[str, Callable[[Any], str]] = {
+    "claims": claims_list,
+    "sweep": sweep_table,
+    "errors": errors_table,
+    "devices": devices_table,
+}
 
 
 def fill(page: str, results: dict[str, Any]) -> str:
