@@ -170,7 +170,7 @@ def test_what_does_not_fit(says: Any) -> None:
     save_network(Path(W), (8, 6), 4, 1 / 255)
     says(("--model.weights", "nowhere"), "model.weights: nowhere does not exist")
     says(("--model.weights", W), "mnist", "(28, 28)", "expected (8, 6)")
-    says((), "required: model.weights")
+    says((), "model.weights: missing; expected a value")
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])

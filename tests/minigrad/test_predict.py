@@ -187,7 +187,7 @@ def test_places_that_cannot_be_written(weights_file: Path, says: Any) -> None:
 
 def test_a_command_that_says_too_little_or_too_much(weights_file: Path, says: Any) -> None:
     says((), "model.weights, data.path: missing; expected a value")
-    says(("--model.weights", weights_file), "required: data.path")
+    says(("--model.weights", weights_file), "data.path: missing; expected a value")
     says(("--model.weights", weights_file, "--data.path", "mnist", "--model.hidden", "[3]"), "--model.hidden")
 
 
