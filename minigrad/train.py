@@ -112,6 +112,7 @@ def _fit(
     recipe = spec.recipe
     steps = datasets.steps_per_epoch(len(data.train.labels), recipe.data.batch_size)
     length = steps * recipe.trainer.max_epochs
+    scalars = Scalars(out) if tensorboard else None
     restored: TrainingState | None = None
 
     def restore() -> int:
@@ -131,7 +132,7 @@ def _fit(
     recorder.write_recipe(dict(spec.extra))
     parameters = sum(p.size for p in state.net.parameters())
     progress = ProgressReport(recipe, data, parameters, steps)
-    _train(state, data, recorder, progress, devices, Scalars(out) if tensorboard else None)
+    _train(state, data, recorder, progress, devices, scalars)
 
     state.load_best()
     recorder.finish(state.net.state_dict())
