@@ -33,14 +33,14 @@ def threads(number: int) -> Iterator[bool]:
     Yields:
         Whether the library could be controlled; False for Apple's Accelerate and for unknown ones.
     """
-    found = list(_functions())
-    before = [get() for get, _ in found]
+    functions = list(_functions())
+    before = [get() for get, _ in functions]
     try:
-        for _, set_number in found:
+        for _, set_number in functions:
             set_number(number)
-        yield bool(found)
+        yield bool(functions)
     finally:
-        for (_, set_number), previous in zip(found, before, strict=True):
+        for (_, set_number), previous in zip(functions, before, strict=True):
             set_number(previous)
 
 

@@ -148,7 +148,7 @@ class Rank:
         self.shifts = memory.array((setup.batch_size, 2), np.int64)
         self.results = memory.array(
             (setup.ranks, 2), np.float64
-        )  # the loss of each rank, and the number of correct answers
+        )  # per rank: its loss, and the number of correct answers
         self.gradients = [[memory.like(p.data) for p in self.parameters] for _ in range(1, setup.ranks)]
         for p in self.parameters:
             weight = memory.like(p.data)

@@ -36,13 +36,11 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], long_edges: list[tuple
     lines, heads = [], []
     for upper, lower, x in ends([*((u, l) for gap in gaps for u, l, _ in gap), *long_edges]):
         top, bottom = upper.y + upper.height, lower.y - (0 if lower.kind == "bend" else 5)
-        reach = (bottom - top) * 0.55
-        curve = f"C{upper.x:.1f} {top + reach:.1f} {x:.1f} {bottom - reach:.1f} {x:.1f} {bottom:.1f}"
+        lines.append(curve(upper.x, top, x, bottom))
         if lower.kind == "bend":
-            curve += f"V{lower.y + lower.height:.1f}"
+            lines.append(f"V{lower.y + lower.height:.1f}")
         else:
             heads.append(f"M{x - 4:.1f} {bottom - 2:.1f}h8l-4 7z")
-        lines.append(f"M{upper.x:.1f} {top:.1f}{curve}")
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="minigrad-graph" role="img" width="{width}" height="{height}"'
@@ -56,6 +54,12 @@ def to_svg(rows: list[list[Box]], gaps: list[list[Edge]], long_edges: list[tuple
             "</svg>\n",
         ]
     )
+
+
+def curve(x: float, top: float, end: float, bottom: float) -> str:
+    """Return the path of an edge from (x, top) to (end, bottom), vertical at both ends."""
+    reach = (bottom - top) * 0.55
+    return f"M{x:.1f} {top:.1f}C{x:.1f} {top + reach:.1f} {end:.1f} {bottom - reach:.1f} {end:.1f} {bottom:.1f}"
 
 
 def ends(edges: list[tuple[Box, Box]]) -> Iterator[tuple[Box, Box, float]]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..graph.layout import Box, Edge, lay_out
-from ..graph.svg import LINE, PAD, ends
+from ..graph.svg import LINE, PAD, curve, ends
 from .recording import Recorder
 
 WIDTH = 8.0  # of a character, in pixels
@@ -104,9 +104,5 @@ def _chain(box: Box, gaps: list[list[Edge]]) -> list[Box]:
 
 
 def _curve(upper: Box, lower: Box, x: float) -> str:
-    top, bottom = upper.y + upper.height, lower.y
-    reach = (bottom - top) * 0.55
-    curve = (
-        f"M{upper.x:.1f} {top:.1f}C{upper.x:.1f} {top + reach:.1f} {x:.1f} {bottom - reach:.1f} {x:.1f} {bottom:.1f}"
-    )
-    return curve + (f"V{lower.y + lower.height:.1f}" if lower.kind == "bend" else "")
+    path = curve(upper.x, upper.y + upper.height, x, lower.y)
+    return path + (f"V{lower.y + lower.height:.1f}" if lower.kind == "bend" else "")

@@ -156,7 +156,6 @@ def depth_first(root: Node, recorder: Recorder) -> None:
     recorder.start(root, totals[root])
 
     def visit(node: Node) -> None:
-        recorder.entries[recorder.index(node)].gradient = np.array(totals[node])
         for operand, pullback, label in node._edges:
             returned = np.asarray(pullback(totals[node]))
             p = unbroadcast(returned, operand.data.shape)

@@ -21,6 +21,7 @@ from typing import Any
 
 import minigrad
 
+from ... import blas
 from ...runs.errors import printable
 from .catalog import Exercise
 from .outcome import Outcome
@@ -32,10 +33,7 @@ MOST_BYTES = 1 << 20  # of a report
 LIBRARY_LOG = re.compile(
     rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|I0000 "
 )  # TensorFlow writes them at its start
-ONE_CORE = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-    "1",
-)
+ONE_CORE = dict.fromkeys((*blas.VARIABLES, "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
 
 def run(
