@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROG = "python -m compare"
 # Subcommands, each a module with a `main`.
-COMMANDS = {"parity": "parity.matrix", "history": "results.history"}
+COMMANDS = {"parity": "parity.matrix", "history": "results.history", "diff": "porting.cli"}
 # Name, type, default and help.
 OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     (
@@ -122,7 +122,8 @@ def _parser() -> Parser:
         PROG,
         "Train the network of a recipe in several frameworks, check that they compute the same, and measure time, accuracy"
         " and memory. Other commands: `python -m compare parity` checks every recipe with every optimizer;"
-        " `python -m compare history RUN RUN` compares two runs; `python -m compare --version` prints the version.",
+        " `python -m compare history RUN RUN` compares two runs; `python -m compare diff LEFT RIGHT` compares two models of"
+        " PyTorch or Keras layer by layer; `python -m compare --version` prints the version.",
     )
     recipes.run_options(parser)
     known, default = ", ".join(contenders.names()), ", ".join(contenders.DEFAULT)

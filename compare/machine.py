@@ -7,8 +7,11 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from minigrad.runs import UserError
 from minigrad.runs.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
@@ -43,6 +46,11 @@ def thread_settings(threads: int) -> dict[str, str]:
 def cores() -> int:
     """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Return the number of threads that `thread_settings` gave this process; by default that of its processors."""
+    return int(os.environ.get(THREADS[0]) or cores())
 
 
 def check_threads(threads: int) -> None:
@@ -89,10 +97,38 @@ def memory() -> int:
 
 def peak_memory_mb() -> float:
     """Return the peak memory of this process in MB (10^6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage's maximum would include the parent's memory from before exec
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
+    if Path("/proc/self/status").exists():  # getrusage's maximum would include the parent's memory from before exec
+        return _peak_mb(os.getpid())
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def children() -> list[Any]:
+    """Return this process's child processes; looks at all processes of the machine, which takes about a millisecond."""
+    import psutil
+
+    return psutil.Process().children()
+
+
+def children_memory_mb() -> float:
+    """Return the sum of the peak memory of this process's child processes in MB (10^6 bytes)."""
+    return sum(_peak_mb(child.pid) for child in children())
+
+
+def cpu_seconds(running: Sequence[Any]) -> float:
+    """Return the CPU seconds so far of this process, of its `running` children, and of those that have ended."""
+    ended = os.times()
+    seconds = sum(cpu.user + cpu.system for cpu in (child.cpu_times() for child in running))
+    return time.process_time() + ended.children_user + ended.children_system + seconds
+
+
+def _peak_mb(pid: int) -> float:
+    """Return the peak memory of a process in MB (10^6 bytes), or its memory now where the system has no /proc."""
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import psutil
+
+    return psutil.Process(pid).memory_info().rss / 1e6

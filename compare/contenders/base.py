@@ -275,5 +275,8 @@ class Contender:
         raise TypeError(f"{type(self).__name__} has no library")
 
     def describe(self) -> dict[str, Any]:
-        """Return the `version` of the framework, and the number of `parameters` of the network."""
+        """Return the `version` of the framework, and the number of `parameters` of the network.
+
+        Optionally also the `precision` of its arithmetic, and the number of `devices`: processes that train together.
+        """
         raise TypeError(f"{type(self).__name__} has no describe")

@@ -54,11 +54,11 @@ class Contender(base.Contender):
         from keras_model.model import build_model, set_weights
 
         keras.utils.clear_session()
-        keras.config.set_floatx(dtype)
+        keras.config.set_floatx(dtype)  # that of the loss and the metrics
         keras.utils.set_random_seed(recipe.seed_everything)
         self.recipe = recipe
         model = replace(recipe.model, weights=None)
-        self.net = build_model(model, data.input_shape, data.classes, data.input_scale)
+        self.net = build_model(model, data.input_shape, data.classes, data.input_scale, dtype)
         set_weights(self.net, weights)
 
     def state(self) -> base.Weights:
@@ -99,7 +99,7 @@ class Contender(base.Contender):
         from keras_model.model import compile_model
 
         steps, current = batches.steps // batches.epochs, CurrentEpoch()
-        options = {"steps_per_execution": 1} if observer.every_step else {}
+        options: dict[str, Any] = {"steps_per_execution": 1} if observer.every_step else {}
         compile_model(self.net, self.recipe.model, steps, batches.epochs, **options)
         shifts: Any = None if batches.augment == "none" else batches.shifts
         data = training_data(batches.train, batches.order, current, shifts)

@@ -79,7 +79,7 @@ class Contender(base.Contender):
         skipped = (torch.nn.Identity, torch.nn.Dropout)
         hooks = [m.register_forward_hook(hook(name)) for name, m in named if not isinstance(m, skipped)]
         with torch.no_grad():
-            logits = net(torch.from_numpy(images).to(net.output.weight.device))
+            logits = net(torch.from_numpy(images).to(self.module.device))
         for handle in hooks:
             handle.remove()
         net.load_state_dict(before)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad import devices
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
+from minigrad.runs.weights import NetworkSpec
 
+from .. import machine
 from . import _numpy, base
+
+if TYPE_CHECKING:
+    from minigrad.parallel import DataParallel
 
 
 class Contender(base.Contender):
@@ -21,6 +27,7 @@ class Contender(base.Contender):
 
     def load(self) -> None:
         import minigrad.classifier
+        import minigrad.parallel
         import minigrad.training  # noqa: F401
 
     def build(self, recipe: Recipe, data: Dataset, weights: base.Weights, dtype: str) -> None:
@@ -31,6 +38,7 @@ class Contender(base.Contender):
             recipe.model, data.input_shape, data.classes, data.input_scale, recipe.seed_everything, np.dtype(dtype)
         )
         self.net.load_state_dict(weights)
+        self.devices = devices.fastest(NetworkSpec.of(recipe, data), machine.threads())
 
     def state(self) -> base.Weights:
         return self.net.state_dict()
@@ -64,6 +72,18 @@ class Contender(base.Contender):
         self.net.dropout.forward = lambda x: x * next_mask(len(x))  # type: ignore[method-assign]
 
     def fit(self, batches: base.Batches, observer: base.Observer) -> None:
+        # A recording is made on one device, so that masks and perturbations reach all images. That several devices
+        # compute the same, up to rounding, is a test of minigrad.parallel.
+        if self.devices == 1 or observer.every_step:
+            self._fit(batches, observer)
+        else:
+            from minigrad.parallel import DataParallel
+
+            model, image = self.recipe.model, batches.train.images[0]
+            with DataParallel(self.net, model, image.shape, image.dtype, batches.batch_size, self.devices) as ranks:
+                self._fit(batches, observer, ranks)
+
+    def _fit(self, batches: base.Batches, observer: base.Observer, ranks: DataParallel | None = None) -> None:
         from minigrad.training import Schedule, build_optimizer, train_epoch
 
         optimizer = build_optimizer(self.net.parameters(), self.recipe.model)
@@ -76,9 +96,9 @@ class Contender(base.Contender):
             observer.after_steps(1, lambda: loss, self.net.state_dict, gradients)
 
         for epoch in range(batches.epochs):
-            self.net.begin_epoch(epoch)
+            (ranks or self.net).begin_epoch(epoch)
             order, shifts = batches.order(epoch), batches.shifts(epoch)
-            train_epoch(self.net, optimizer, *batches.train, order, schedule, after_step, shifts)
+            train_epoch(self.net, optimizer, *batches.train, order, schedule, after_step, shifts, ranks)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.net.predict(images, base.PREDICT_BATCH)
@@ -90,4 +110,5 @@ class Contender(base.Contender):
         return _numpy.library()
 
     def describe(self) -> dict[str, Any]:
-        return {"version": f"NumPy {np.__version__}", "parameters": sum(p.size for p in self.net.parameters())}
+        parameters = sum(p.size for p in self.net.parameters())
+        return {"version": f"NumPy {np.__version__}", "parameters": parameters} | devices.settings(self.devices)

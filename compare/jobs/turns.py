@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, TextIO
 
+from .. import machine
+
 SETTLED = 0.1  # CPU seconds per second below which a process counts as waiting
 SETTLE_SECONDS = 0.5  # longest time to wait for the threads of a framework, which may spin for a while after their work
 PAUSE = 0.002  # seconds
@@ -23,7 +25,8 @@ class Turns:
 
     def __init__(self, messages: TextIO | None = None, replies: TextIO | None = None) -> None:
         self.messages, self.replies = messages, replies
-        self.start, self.waited = 0.0, 0.0  # CPU seconds: of the process when the turn began; while it waited before
+        # CPU seconds of the process and its children: until the turn began; while they waited before.
+        self.start, self.waited = 0.0, 0.0
 
     def end(self, **message: Any) -> str:
         """End this turn with a message to the parent, and wait for the next turn.
@@ -39,14 +42,15 @@ class Turns:
         if self.messages is None or self.replies is None:
             return ""
         _settle()
-        end = time.process_time()
+        children = machine.children()
+        end = machine.cpu_seconds(children)
         message |= {"cpu": end - self.start, "waited": self.waited}
         self.messages.write(json.dumps(message) + "\n")
         self.messages.flush()
         reply = self.replies.readline()
         if not reply:  # the parent needs no more turns
             os._exit(0)
-        self.start = time.process_time()
+        self.start = machine.cpu_seconds(children)
         self.waited = self.start - end
         return str(json.loads(reply))
 

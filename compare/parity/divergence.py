@@ -19,7 +19,9 @@ import numpy as np
 from minigrad.recipes import Recipe
 
 from ..results import schema
+from . import pairs
 from .mistakes import KNOWN, Case
+from .pairs import TensorPair
 from .recording import Recording
 from .tolerances import Tolerances
 
@@ -62,30 +64,6 @@ class Divergence:
         }
 
 
-@dataclass(frozen=True)
-class TensorPair:
-    """The same tensor in two recordings. `phase` is a key of `mistakes.KNOWN`."""
-
-    step: int
-    phase: str
-    name: str
-    actual: np.ndarray | None
-    expected: np.ndarray
-
-    @property
-    def key(self) -> str:
-        """The tensor's key in a recording, and in the tolerances."""
-        kind = {"forward": "trace", "loss": "", "gradient": "gradient"}.get(self.phase, "weight")
-        return f"{kind} {self.name} {self.step}".lstrip()
-
-    @property
-    def gap(self) -> float:
-        """The largest difference; inf if the tensor is missing or has another shape."""
-        if self.actual is None or self.actual.shape != self.expected.shape:
-            return np.inf
-        return float(np.abs(self.actual - self.expected).max(initial=0))
-
-
 def explain(reference: Path, other: Path, recipe: Recipe, allowed: Tolerances) -> Divergence | None:
     """Find where the recording `other` first differs from `reference` by more than is allowed; None if nowhere."""
     return first_divergence(Recording.read(reference), Recording.read(other), recipe, allowed)
@@ -108,35 +86,16 @@ def first_divergence(
     return None
 
 
+def _position(name: str) -> tuple[int, int, bool]:
+    """Return the sort key of a weight in the order in which the forward pass of the classifier uses them."""
+    kind, *rest = name.split(".")
+    order = ("conv", "hidden", "output").index(kind.removesuffix("_norm"))
+    return order, int(rest[0]) if rest[0].isdigit() else 0, kind.endswith("_norm")
+
+
 def tensor_pairs(reference: Recording, other: Recording) -> Iterator[TensorPair]:
-    """Yield every tensor of two recordings, in the order in which they are computed.
-
-    A contender that does not report its starting weights or its layers' outputs is not checked for them.
-    """
-    for name, array in _forward_order(reference.at("weight", 0)):
-        if other.at("weight", 0):
-            yield TensorPair(0, "loading", name, other.at("weight", 0).get(name), array)
-    outputs = other.at("trace", 1)
-    for name, array in reference.at("trace", 1).items():
-        if name in outputs:
-            yield TensorPair(1, "forward", name, outputs[name], array)
-    for i, (expected, actual) in enumerate(zip(reference.losses, other.losses, strict=True)):
-        yield TensorPair(i + 1, "loss", "loss", actual, expected)
-        for phase, kind in (("gradient", "gradient"), ("update", "weight")):
-            arrays, actual_arrays = _forward_order(reference.at(kind, i + 1)), other.at(kind, i + 1)
-            for name, array in reversed(arrays) if phase == "gradient" else arrays:
-                yield TensorPair(i + 1, phase, name, actual_arrays.get(name), array)
-
-
-def _forward_order(arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Sort arrays in the order in which the forward pass uses them."""
-
-    def position(item: tuple[str, np.ndarray]) -> tuple[int, int, bool]:
-        kind, *rest = item[0].split(".")
-        order = ("conv", "hidden", "output").index(kind.removesuffix("_norm"))
-        return order, int(rest[0]) if rest[0].isdigit() else 0, kind.endswith("_norm")
-
-    return sorted(arrays.items(), key=position)
+    """Yield every tensor of two recordings of the classifier, in the order in which they are computed."""
+    yield from pairs.tensor_pairs(reference, other, _position)
 
 
 def _describe(
@@ -150,7 +109,7 @@ def _describe(
     tensor = {"gradient": f"gradient of {pair.name}", "forward": pair.name, "loss": "loss"}.get(
         pair.phase, f"weight of {pair.name}"
     )
-    *values, message = _values(pair, allowed)
+    *values, message = pair.values(allowed.of(pair.key), "minigrad")
     gap = pair.gap if np.isfinite(pair.gap) else None
     operation = _operation(pair, recipe, bool(other.at("trace", 1)))
     return _divergence(pair.step, tensor, operation, gap, (values[0], values[1]), message, why)
@@ -193,19 +152,3 @@ def _layer_operation(name: str, recipe: Recipe | None) -> str:
     if name.endswith("pooled"):
         return "max_pool2d"
     return "batch_norm" if "norm" in name else "conv2d" if name.startswith("conv") else "linear"
-
-
-def _values(pair: TensorPair, allowed: Tolerances) -> tuple[str, str, str]:
-    """Return the contender's and minigrad's value where the difference is largest, and both in words."""
-    if pair.actual is None:
-        return "none", str(pair.expected.shape), "missing"
-    if pair.actual.shape != pair.expected.shape:
-        shapes = f"{pair.actual.shape}", f"{pair.expected.shape}"
-        return *shapes, f"shape {shapes[0]} where minigrad has {shapes[1]}"
-    gaps = np.abs(pair.actual - pair.expected)
-    index = np.unravel_index(int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps))), gaps.shape)
-    actual, expected = (f"{float(a[index]):.3g}" for a in (pair.actual, pair.expected))
-    position = f" at [{', '.join(map(str, index))}]" if gaps.ndim else ""
-    if actual == expected or gaps[index] < 1e-3 * abs(pair.expected[index]):
-        return actual, expected, f"differs by {gaps[index]:.2g}{position}; the tolerance is {allowed.of(pair.key):.2g}"
-    return actual, expected, f"{actual}{position} where minigrad has {expected}"

@@ -6,7 +6,7 @@ does all of them in one process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minigrad import datasets, recipes
-from minigrad.datasets import Dataset, Split
+from minigrad.datasets import Dataset
 from minigrad.recipes import EarlyStopping, Recipe
 from minigrad.runs import Stopped, UserError, folder, write_json
 
@@ -26,7 +26,7 @@ from ..jobs.temporary import temporary_folder
 from ..plan import select
 from ..results import environment
 from ..results.schema import DTYPES, DropoutCheck, ParityCell
-from . import comparison
+from . import comparison, recorder
 
 PROG = "python -m compare parity"
 FILE = "parity.json"
@@ -84,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
     names = select("--contenders", options.contenders or _installed(), contenders.names())
     cells = matrix_recipes(options.recipes, select("--optimizers", options.optimizers, OPTIMIZERS))
     with folder.claim_files(options.out, "parity", [FILE], overwrite=options.overwrite) as out:
-        data = first_steps(datasets.load(options.data), cells, options.steps)
+        size = max(recipe.data.batch_size for recipe in cells.values())
+        data = recorder.first_steps(datasets.load(options.data), size, options.steps)
         for recipe in cells.values():
             recipes.refuse_misfit(recipe, data)
 
@@ -139,14 +140,6 @@ def matrix_recipes(names: Iterable[str], optimizers: Iterable[str]) -> dict[str,
     return cells
 
 
-def first_steps(data: Dataset, cells: Mapping[str, Recipe], steps: int) -> Dataset:
-    """Return the first images, enough for `steps` steps of the largest batch size; the last batch has two thirds."""
-    size = max(recipe.data.batch_size for recipe in cells.values())
-    n = steps * size - size // 3
-    train, test = Split(*(a[:n] for a in data.train)), Split(*(a[:1] for a in data.test))
-    return Dataset(train, Split(*(a[:0] for a in train)), test, data.classes)
-
-
 def run(
     names: Sequence[str], cells: dict[str, Recipe], data: Dataset, steps: int, threads: int, console: Console
 ) -> Matrix:
@@ -155,7 +148,7 @@ def run(
     Args:
         names: contenders.
         cells: recipes by the name of the cell.
-        data: the result of `first_steps`.
+        data: the first images, enough for the recipe with the largest batches; see `recorder.first_steps`.
         steps: number of steps.
         threads: number of threads, shared by all processes.
         console: shows the progress.
@@ -164,7 +157,7 @@ def run(
     available = [comparison.REFERENCE, *(name for name in names if name not in (*missing, comparison.REFERENCE))]
     with temporary_folder() as temporary, console.status("starting") as status:
         answers, failed = temporary / "answers", dict[str, str]()
-        planned = _jobs(available, cells)
+        planned = _jobs(available, cells, steps)
         shared.write(temporary, data, {job.seed: {} for job in planned})
         runner = runners.start("local", temporary, answers, threads)
         for i, (job, sentence) in enumerate(runner.run(planned, min(threads, len(planned)))):
@@ -189,9 +182,9 @@ def run(
     }
 
 
-def _jobs(names: Sequence[str], cells: dict[str, Recipe]) -> list[Job]:
+def _jobs(names: Sequence[str], cells: dict[str, Recipe], steps: int) -> list[Job]:
     """Return one job per contender, for all cells."""
-    options = {"cells": {name: recipe.as_dict() for name, recipe in cells.items()}}
+    options = {"steps": steps, "cells": {name: recipe.as_dict() for name, recipe in cells.items()}}
     first = next(iter(cells.values()))
     return [Job("matrix", name, first.seed_everything, first, options) for name in names]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrad.datasets import Dataset, Split
 from minigrad.recipes import Recipe
 
-from ..contenders import minigrad
 from ..contenders.base import Observer, Weights
 from .tolerances import EPS
+
+if TYPE_CHECKING:
+    from ..contenders import minigrad
 
 # Sizes of the errors, in multiples of EPS; see `tolerances`.
 ULPS = 16

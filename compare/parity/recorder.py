@@ -101,16 +101,24 @@ def run_parity(task: Task) -> dict[str, list[str]]:
 def run_matrix(task: Task) -> dict[str, dict[str, list[str] | str]]:
     """Stage `matrix`: record many recipes in one process, each from minigrad's starting weights.
 
-    The option `cells` contains the recipes by the prefix of their file names.
+    The option `cells` contains the recipes by the prefix of their file names, and `steps` the number of their steps.
     The answer contains the file names of each recipe, or a sentence if the
     contender does not support the recipe.
     """
     answer: dict[str, list[str] | str] = {}
     for name, values in task.options["cells"].items():
         recipe = Recipe.from_dict(values)
-        weights = starting_weights(recipe, task.data)
-        answer[name] = task.contender.unsupported(recipe) or _record(task, recipe, weights, f"{name}.")
+        few = replace(task, data=first_steps(task.data, recipe.data.batch_size, task.options["steps"]))
+        weights = starting_weights(recipe, few.data)
+        answer[name] = task.contender.unsupported(recipe) or _record(few, recipe, weights, f"{name}.")
     return {"recorded": answer}
+
+
+def first_steps(data: Dataset, batch_size: int, steps: int) -> Dataset:
+    """Return the first images, enough for `steps` steps; the last batch has two thirds of the batch size."""
+    n = steps * batch_size - batch_size // 3
+    train, test = Split(*(a[:n] for a in data.train)), Split(*(a[:1] for a in data.test))
+    return Dataset(train, Split(*(a[:0] for a in train)), test, data.classes)
 
 
 def _record(task: Task, recipe: Recipe, weights: Weights, prefix: str = "") -> list[str]:

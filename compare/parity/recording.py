@@ -41,8 +41,8 @@ class Recording:
 
     @property
     def losses(self) -> np.ndarray:
-        """The loss of each step, float64 (steps,)."""
-        return self.arrays["loss"]
+        """The loss of each step, float64 (steps,); empty if no step was recorded."""
+        return self.arrays.get("loss", np.zeros(0))
 
     def at(self, kind: str, step: int) -> dict[str, np.ndarray]:
         """Return the arrays of a kind (`weight`, `gradient` or `trace`) at a step, by name; empty if not recorded."""

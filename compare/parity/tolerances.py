@@ -105,6 +105,19 @@ def double(recipe: Recipe) -> Tolerances:
     return Tolerances("float64", BATCH_NORM if recipe.model.batch_norm else FLOAT64)
 
 
+def relative(reference: Recording, limit: float) -> Tolerances:
+    """Return tolerances in float64 that are proportional to the magnitude of each tensor, which is 1 or more.
+
+    Args:
+        reference: the recording of the reference.
+        limit: the tolerance of a tensor whose largest value is 1.
+    """
+    return Tolerances(
+        "float64",
+        by_key={key: limit * max(1.0, magnitude) for key, magnitude in _magnitudes(reference).items()},
+    )
+
+
 def movement(reference: Recording, runs: Iterable[Recording]) -> dict[str, float]:
     """Return by how much each tensor moves at most, by its key, at its step or an earlier one.
 
@@ -127,13 +140,18 @@ def measure(reference: Recording, runs: Iterable[Recording]) -> Tolerances:
     """Return the tolerances in float32.
 
     Args:
-        reference: minigrad's recording in float32.
+        reference: the recording of the reference in float32.
         runs: its recording in float64, and those of perturbed trainings.
     """
     moved = movement(reference, runs)
     rounding = FLOOR * EPS
-    magnitudes = {key: _finite(np.abs(array).max(initial=0)) for key, array in reference.tensors.items()}
+    magnitudes = _magnitudes(reference)
     return Tolerances("float32", by_key={key: FACTOR * moved[key] + rounding * magnitudes[key] for key in moved})
+
+
+def _magnitudes(reference: Recording) -> dict[str, float]:
+    """Return the largest absolute value of each tensor."""
+    return {key: _finite(np.abs(array).max(initial=0)) for key, array in reference.tensors.items()}
 
 
 def _finite(value: float) -> float:

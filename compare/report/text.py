@@ -277,8 +277,14 @@ def conditions(results: Results) -> str:
     env = results["environment"]
     return (
         f"Training: {training(results)}. All contenders start from the same weights and use the same batches."
-        f" Machine: {processors(results)}, {', '.join(env['blas'])}. Versions: {versions(results)}."
+        f" Machine: {processors(results)}, {', '.join(env['blas'])}.{_devices(results)} Versions: {versions(results)}."
     )
+
+
+def _devices(results: Results) -> str:
+    """List the contenders that train in several processes."""
+    several = ((row["title"], row["runs"][0].get("devices", 1)) for row in measured(results))
+    return "".join(f" {title} trains in {n} processes with one thread each." for title, n in several if n > 1)
 
 
 def versions(results: Results) -> str:

@@ -151,8 +151,9 @@ class CurvePoint(TypedDict):
 class Run(TypedDict):
     """One training of one contender with one seed. `epoch_us` has the time of a step in each epoch.
 
-    `steady_step_us` is the median of `epoch_us` without the first epoch. `latency`, `saved_bytes` and `products` exist in
-    the closed division only.
+    `steady_step_us` is the median of `epoch_us` without the first epoch. `devices` is the number of processes that train
+    together, with one thread each, if there are several. `latency`, `saved_bytes` and `products` exist in the closed
+    division only.
     """
 
     seed: int
@@ -172,6 +173,7 @@ class Run(TypedDict):
     peak_memory_mb: float
     curve: list[CurvePoint]
     precision: NotRequired[str]
+    devices: NotRequired[int]
     seconds_to_target: NotRequired[float | None]
     latency: NotRequired[dict[str, Percentiles]]
     saved_bytes: NotRequired[int]
@@ -579,6 +581,7 @@ def check_run(run: Run) -> None:
         foreign.number("epoch_us", us, *TIME)
     for key in ("updates", "samples", "parameters", "test_images"):
         foreign.whole_number(key, run[key], 1, 2**53)  # type: ignore[literal-required]
+    foreign.whole_number("devices", run.get("devices", 1), 1, 2**16)
     foreign.whole_number("test_correct", run["test_correct"], 0, run["test_images"])
     foreign.number("test_accuracy", run["test_accuracy"], 0, 1)
     if not all(count.isdecimal() for count in run.get("latency", {})):

@@ -25,6 +25,7 @@ class Stopwatch(Observer):
         steps: number of steps until each call.
         epochs: seconds of training until each epoch's end.
         weights: the weights at the end of the first `keep` epochs.
+        children_mb: the largest memory of the process's child processes at the end of an epoch, in MB.
     """
 
     def __init__(self, epoch_steps: int, on_epoch: Callable[[Stopwatch], object], keep: int = 0) -> None:
@@ -33,7 +34,7 @@ class Stopwatch(Observer):
         self.steps: list[int] = []
         self.epochs: list[float] = []
         self.weights: list[dict[str, np.ndarray]] = []
-        self.paused = 0.0
+        self.paused = self.children_mb = 0.0
         self.start = time.perf_counter()
 
     def after_steps(

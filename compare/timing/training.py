@@ -19,7 +19,7 @@ from ..contenders.base import Batches, Contender, Observer
 from ..jobs.job import LOGITS, NETWORK
 from ..jobs.shared import save_arrays
 from ..jobs.task import Task
-from ..machine import peak_memory_mb
+from ..machine import children_memory_mb, peak_memory_mb
 from ..results.schema import CurvePoint, Percentiles, Run
 from . import products
 from .stopwatch import Stopwatch, timed
@@ -34,7 +34,7 @@ def run_closed(task: Task) -> Run:
     contender, recipe, data = task.contender, task.recipe, task.data
     run, stopwatch = _train(task, contender.fit)
     run["latency"] = {str(n): _latency(contender, data.test.images, n, count) for n, count in LATENCY.items()}
-    run["peak_memory_mb"] = peak_memory_mb()
+    run["peak_memory_mb"] = peak_memory_mb() + stopwatch.children_mb
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         run["saved_bytes"] = contender.save(Path(folder)).stat().st_size
     run["products"] = products.measure(contender, recipe, data.input_shape, data.classes)
@@ -65,7 +65,7 @@ def run_again(task: Task) -> dict[str, list[float]]:
 
 def _run_division(task: Task, fit: Fit) -> Run:
     run, stopwatch = _train(task, fit)
-    run["peak_memory_mb"] = peak_memory_mb()
+    run["peak_memory_mb"] = peak_memory_mb() + stopwatch.children_mb
     run["curve"] = _curve(task, stopwatch)
     return run
 
@@ -77,6 +77,7 @@ def _fit(task: Task, fit: Fit) -> Stopwatch:
     batches = Batches(train, recipe.data.batch_size, recipe.seed_everything, epochs, recipe.data.augment)
 
     def end_turn(stopwatch: Stopwatch) -> None:
+        stopwatch.children_mb = max(stopwatch.children_mb, children_memory_mb())
         task.turns.end(epoch=len(stopwatch.epochs), step_us=stopwatch.epoch_us()[-1])
 
     stopwatch = Stopwatch(batches.steps // epochs, end_turn, keep=epochs)

@@ -60,6 +60,7 @@ def test_all_agree_step_by_step(blots: str, tmp_path: Path) -> None:
             assert cell["steps"] == 10
 
 
+@pytest.mark.slow
 def test_batch_norm_agrees_and_is_reported(blots: str, tmp_path: Path) -> None:
     model = [
         "--model.architecture",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from compare import contenders
-from compare.contenders import base
+from compare import contenders, machine
+from compare.contenders import base, minigrad
+from compare.contenders.base import Batches, Observer
 from compare.jobs.shared import starting_weights
 from compare.results.statistics import wilson_interval
 from minigrad import by_hand, datasets, recipes
+from minigrad.datasets import Dataset, Split
+from minigrad.recipes import Data, Model, Recipe
 
 
 def test_importing_compare_and_every_contender_imports_no_framework() -> None:
@@ -78,3 +82,40 @@ def test_by_hand_reports_what_it_requires() -> None:
 def test_wilson_intervals_are_the_published_ones(correct: int, n: int, low: float, high: float) -> None:
     # Newcombe, 1998, table I, method 3.
     assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def _train_a_cnn(threads: int, observer: Observer, monkeypatch: pytest.MonkeyPatch) -> minigrad.Contender:
+    """Train a small convolutional network for an epoch, with a number of threads."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (512, 28, 28)).astype(np.uint8), rng.integers(0, 3, 512)
+    data = Dataset(Split(images, labels), Split(images[:0], labels[:0]), Split(images[:9], labels[:9]), 3)
+    recipe = Recipe(
+        model=Model(architecture="cnn", channels=[2, 4], kernel_size=3, hidden=[]), data=Data(batch_size=128)
+    )
+    contender = minigrad.Contender()
+    contender.build(recipe, data, starting_weights(recipe, data), "float64")
+    contender.fit(Batches(data.train, 128, 0, 1), observer)
+    return contender
+
+
+def test_minigrad_gets_one_device_per_thread_and_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (_train_a_cnn(threads, Observer(), monkeypatch) for threads in (1, 2))
+    assert "devices" not in one.describe()
+    assert two.describe()["devices"] == 2
+    for name, weight in one.state().items():
+        np.testing.assert_allclose(two.state()[name], weight, rtol=1e-10, atol=1e-12)
+
+
+def test_time_and_memory_of_a_contender_include_its_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[float] = []
+
+    class AtEachStep(Observer):
+        def after_steps(self, *_: object) -> None:
+            children.append(machine.children_memory_mb())
+
+    cpu, own = machine.cpu_seconds([]), time.process_time()
+    _train_a_cnn(2, AtEachStep(), monkeypatch)
+    assert min(children) > 20
+    assert machine.cpu_seconds([]) - cpu > time.process_time() - own + 0.05  # the start of an interpreter takes longer
+    assert machine.children_memory_mb() == 0

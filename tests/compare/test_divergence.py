@@ -306,6 +306,7 @@ def traced(name: str) -> dict[str, np.ndarray]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_every_framework_traces_the_same_layers(tmp_path: Path) -> None:
     found = {name: traced(name) for name in ("minigrad", "torch", "lightning")}
     # TensorFlow and torch never share a process.

@@ -15,6 +15,7 @@ from minigrad.runs import UserError, folder
 ONE = ["--contenders", "minigrad"]
 
 
+@pytest.mark.slow
 def test_two_commands_started_together_write_two_complete_runs(base_flags: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "compare", *base_flags, *ONE, "--seed_everything"]
     started = [subprocess.Popen([*command, seed], stdout=subprocess.DEVNULL, cwd=tmp_path) for seed in ("1", "2")]

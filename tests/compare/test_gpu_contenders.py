@@ -120,7 +120,8 @@ def test_a_build_without_cuda_is_refused(name: str) -> None:
     assert "finds no GPU; expected a build for CUDA" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", [n if n == "torch_gpu" else pytest.param(n, marks=pytest.mark.slow) for n in GPU])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GPU)
 def test_a_gpu_contender_on_the_cpu_trains_like_its_base_class(name: str, small: str, tmp_path: Path) -> None:
     same = {"epochs": 2, "hidden": [6], "optimizer": "adam", "learning_rate": 0.01, "augment": "shift"}
     both = [alone.asked(small, tmp_path / name / how, how, **same) for how in ("fit", "fit_open")]

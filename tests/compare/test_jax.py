@@ -30,6 +30,8 @@ MODELS: dict[str, dict[str, Any]] = {
 # Compiling takes most of the time of these tests; without LLVM's optimizations it takes two thirds.
 FAST_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 BOTH = ("sgd", "cnn")  # in float32 too
+# Both kinds of network in each test run; the optimizers, schedules and batch norm take twice as long as these.
+GROUPS = {"networks": BOTH, "optimizers": tuple(model for model in MODELS if model not in BOTH)}
 
 
 @pytest.fixture(scope="module")
@@ -46,35 +48,38 @@ def blots(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def recorded(blots: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
-    """The recordings of minigrad and JAX for all models, and what JAX measured."""
-    folder = tmp_path_factory.mktemp("recorded")
+@pytest.fixture(scope="module", params=["networks", pytest.param("optimizers", marks=pytest.mark.slow)])
+def recorded(
+    request: pytest.FixtureRequest, blots: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[str, ...], Path, list[dict]]:
+    """Models, the recordings of minigrad and JAX for them, and what JAX measured."""
+    models, folder = GROUPS[request.param], tmp_path_factory.mktemp("recorded")
     for name in ("minigrad", "jax"):
         trainings = [
-            alone.asked(blots, folder / name / model, "record", dtype, **{"batch_size": 40, **keys})
-            for model, keys in MODELS.items()
+            alone.asked(blots, folder / name / model, "record", dtype, **{"batch_size": 40, **MODELS[model]})
+            for model in models
             for dtype in _dtypes(model)
         ]
         answers = alone.train(name, trainings, **FAST_COMPILE)
-    return folder, answers
+    return models, folder, answers
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_step_agrees_with_minigrad(model: str, recorded: tuple[Path, list[dict]]) -> None:
-    folder, _ = recorded
-    ours, theirs = folder / "minigrad" / model, folder / "jax" / model
-    keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
-    for dtype in _dtypes(model):
-        double = tolerances.double(Recipe.from_dict({"model": keys}))
-        allowed = double if dtype == "float64" else tolerances.read(ours / "tolerance.npz")
-        cell = comparison.compare(ours / f"{dtype}.npz", theirs / f"{dtype}.npz", allowed)
-        assert cell["passed"], cell["first"]
-        assert list(cell["share_by_step"]) == list(range(1, cell["steps"] + 1))
+def test_every_step_agrees_with_minigrad(recorded: tuple[tuple[str, ...], Path, list[dict]]) -> None:
+    models, folder, _ = recorded
+    for model in models:
+        ours, theirs = folder / "minigrad" / model, folder / "jax" / model
+        keys = {key: value for key, value in MODELS[model].items() if key not in ("augment", "batch_size")}
+        for dtype in _dtypes(model):
+            double = tolerances.double(Recipe.from_dict({"model": keys}))
+            allowed = double if dtype == "float64" else tolerances.read(ours / "tolerance.npz")
+            cell = comparison.compare(ours / f"{dtype}.npz", theirs / f"{dtype}.npz", allowed)
+            assert cell["passed"], (model, dtype, cell["first"])
+            assert list(cell["share_by_step"]) == list(range(1, cell["steps"] + 1))
 
 
-def test_weights_keep_their_dtype(recorded: tuple[Path, list[dict]]) -> None:
-    assert [answer["dtypes"] for answer in recorded[1]] == [[dtype] for model in MODELS for dtype in _dtypes(model)]
+def test_weights_keep_their_dtype(recorded: tuple[tuple[str, ...], Path, list[dict]]) -> None:
+    models, _, answers = recorded
+    assert [answer["dtypes"] for answer in answers] == [[dtype] for model in models for dtype in _dtypes(model)]
 
 
 def test_dropout_is_active_in_training_only(blots: str, tmp_path: Path) -> None:

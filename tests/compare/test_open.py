@@ -18,8 +18,9 @@ import alone
 
 EPOCHS, STEPS = 8, 10  # 300 images in batches of 32
 NAMES = (
-    *("minigrad", "by_hand", "torch", "lightning"),
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("keras", "jax")),  # they take longest to compile
+    *("minigrad", "by_hand", "torch"),
+    # They take longest to start.
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("lightning", "keras", "jax")),
 )
 # Another order of the batches changes the test loss: over ten orders, minigrad's highest is 4 % above the lowest.
 NOISE = 0.08

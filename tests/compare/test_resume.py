@@ -43,7 +43,8 @@ def figures(out: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_resumes_and_repeats_no_finished_job(
     base_flags: list[str], tmp_path: Path, kind: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,8 +59,8 @@ def test_a_killed_run_resumes_and_repeats_no_finished_job(
         time.sleep(0.01)
     running.send_signal(kind)
     _, err = running.communicate(timeout=60)
+    assert running.returncode == (130 if kind == signal.SIGINT else -kind), err
     if kind == signal.SIGINT:
-        assert running.returncode == 130
         assert "continue with --out o --resume" in err
     assert bool(list(temporary.iterdir())) == (kind == signal.SIGKILL)
     time.sleep(0.5)  # a worker ends with the command that started it
@@ -76,6 +77,7 @@ def test_a_killed_run_resumes_and_repeats_no_finished_job(
     assert figures(Path("o")) == figures(Path("whole"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_accepts_more_seeds_and_repeats_no_finished_job(base_flags: list[str], tmp_path: Path) -> None:
     one = ["--contenders", "minigrad", "by_hand", "--out", "o"]
     cli.main([*base_flags, *one])
@@ -99,6 +101,7 @@ def test_a_finished_run_accepts_more_seeds_and_repeats_no_finished_job(base_flag
     assert answers(Path("o")) == after
 
 
+@pytest.mark.slow
 def test_seeds_with_disturbed_rounds_are_measured_again(base_flags: list[str], tmp_path: Path) -> None:
     one = ["--contenders", "minigrad", "by_hand", "--seeds", "2", "--out", "o"]
     cli.main([*base_flags, *one])

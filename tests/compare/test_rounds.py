@@ -201,6 +201,7 @@ def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "STEAL", 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("busy", "real_limits")
 def test_a_busy_machine_gives_no_verdict_and_status_3(
     base_flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

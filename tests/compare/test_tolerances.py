@@ -152,7 +152,8 @@ def test_no_framework_exceeds_half_a_tolerance(seed: int) -> None:
             normed = replace(recipe, model=replace(recipe.model, batch_norm=True))
             cells[name.replace("advanced", "advanced with batch norm")] = normed
     cells = {name: replace(recipe, seed_everything=seed) for name, recipe in cells.items()}
-    data = matrix.first_steps(datasets.load("mnist"), cells, 24)
+    largest = max(recipe.data.batch_size for recipe in cells.values())
+    data = recorder.first_steps(datasets.load("mnist"), largest, 24)
     found = matrix.run(FRAMEWORKS, cells, data, 24, machine.cores(), Console(quiet=True))
     rows = {(c["name"], name): row for c in found["cells"] for name, row in c["contenders"].items()}
     shares = {name: row["float32"]["share"] for name, row in rows.items() if row["passed"] is not None}

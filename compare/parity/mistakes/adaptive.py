@@ -22,6 +22,7 @@ def adams(case: Case) -> Iterator[tuple[str, Numbers]]:
     model = case.recipe.model
     if model.optimizer not in ("adam", "adamw"):
         return
+    adam = partial(AdamOf, model.learning_rate, model.weight_decay, model.optimizer == "adamw")
     forms: dict[str, tuple[bool, Callable[[Any, float, float], Any]]] = {
         "The bias of the moments is not corrected.": (False, lambda v, c, eps: np.sqrt(v) + eps),
         "The bias of the second moment is not corrected.": (True, lambda v, c, eps: np.sqrt(v) + eps),
@@ -35,21 +36,29 @@ def adams(case: Case) -> Iterator[tuple[str, Numbers]]:
     for sentence, (corrected, root) in forms.items():
         for eps in (1e-8, 1e-7):
             suffix = "" if eps == 1e-8 else f" Epsilon is {eps:g} where minigrad has 1e-08."
-            yield sentence + suffix, replay(case, partial(AdamOf, model, corrected, root, eps))
+            yield sentence + suffix, replay(case, partial(adam, corrected, root, eps))
     for eps in epsilons(case):
         yield (
             f"Epsilon is {eps:.3g} where minigrad has 1e-08.",
-            replay(case, partial(AdamOf, model, True, lambda v, c, e: np.sqrt(v / c) + e, eps)),
+            replay(case, partial(adam, True, lambda v, c, e: np.sqrt(v / c) + e, eps)),
         )
 
 
 class AdamOf(optim.Adam):
     """Adam with `root(v, 1 - b2^t, eps)` as its denominator; without bias correction of m unless `corrected`."""
 
-    def __init__(self, model: Model, corrected: bool, root: Any, eps: float, parameters: list[Tensor]) -> None:
-        super().__init__(parameters, model.learning_rate, weight_decay=model.weight_decay)
-        self.corrected, self.root, self.epsilon = corrected, root, eps
-        self.decoupled = model.optimizer == "adamw"
+    def __init__(
+        self,
+        lr: float,
+        weight_decay: float,
+        decoupled: bool,
+        corrected: bool,
+        root: Any,
+        eps: float,
+        parameters: list[Tensor],
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+        self.decoupled, self.corrected, self.root, self.epsilon = decoupled, corrected, root, eps
 
     def update(self, i: int, w: np.ndarray, g: np.ndarray) -> None:
         (b1, b2), m, v = self.betas, self.first[i], self.second[i]

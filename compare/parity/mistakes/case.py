@@ -22,12 +22,12 @@ from minigrad.recipes import Recipe
 from minigrad.tape import no_grad
 
 from ..recording import Recording
+from ..replay import reproduces
 from ..tolerances import Tolerances
 
 Numbers = Mapping[str, Any]
 SOFTMAX = "The logits went through softmax before cross_entropy, which applies it itself."
 FLOAT32 = "It was rounded to float32."
-NEAR = 0.01  # a replay explains the gap if it comes closer than this fraction of the gap
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,7 @@ class Case:
     def matches(self, key: str, value: Any) -> bool:
         """Return whether the contender's recording has this value at this key, apart from rounding."""
         actual, expected = self.other.tensors[key], self.reference.tensors[key]
-        if np.shape(value) != np.shape(actual):
-            return False
-        largest, usual = (float(np.abs(array).max(initial=0)) for array in (value, expected))
-        factor = (
-            max(1.0, largest / usual) if usual else 1.0
-        )  # rounding is larger where the mistake enlarges the numbers
-        tolerance = min(self.allowed.of(key), NEAR * self.gap) * factor
-        return float(np.abs(value - actual).max(initial=0)) <= tolerance
+        return reproduces(np.asarray(value), actual, expected, self.allowed.of(key), self.gap)
 
     def weights(self, step: int) -> dict[str, np.ndarray]:
         """Return minigrad's weights after a step. Raises KeyError if they are not recorded."""

@@ -13,6 +13,8 @@ from .case import FLOAT32, SOFTMAX, Case, Numbers, ratio, scale_of, softmax
 
 TRANSPOSED = "It is transposed."
 COARSE = 1e-5  # more than the rounding error of a float32 sum of hundreds of terms
+SWAPPED = "Height and width of its kernel are swapped."
+ROTATED = "Its kernel is rotated by 180 degrees, as in a mathematical convolution."
 OTHER_ORDER = "Its buffer is read in the other order, as (in, out) instead of (out, in)."
 
 
@@ -22,20 +24,22 @@ def misread(case: Case) -> Iterator[tuple[str, Numbers]]:
     yield "It is zero.", {key: np.zeros_like(w)}
     yield FLOAT32, {key: w.astype(np.float32).astype(np.float64)}
     if w.ndim > 1:
-        for sentence, array in _misread(w):
+        for sentence, array in misreadings(w):
             yield sentence, {key: array}
 
 
-def _misread(w: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def misreadings(w: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a weight (out, in) or (out, in, height, width) in layouts that other frameworks use."""
     if w.ndim == 2:
         yield TRANSPOSED, w.T
         yield OTHER_ORDER, w.T.reshape(w.shape)
         yield OTHER_ORDER, w.reshape(w.shape[::-1]).T
-    else:
-        yield "Height and width of its kernel are swapped.", w.swapaxes(2, 3)
-        yield "Its kernel is rotated by 180 degrees, as in a mathematical convolution.", w[:, :, ::-1, ::-1]
-        yield OTHER_ORDER, w.transpose(2, 3, 1, 0).reshape(w.shape)
+        return
+    if w.ndim == 4:
+        yield SWAPPED, w.swapaxes(2, 3)
+    yield ROTATED, np.flip(w, tuple(range(2, w.ndim)))
+    yield OTHER_ORDER, np.moveaxis(w, (1, 0), (-2, -1)).reshape(w.shape)
+    yield OTHER_ORDER, np.moveaxis(w.reshape(*w.shape[2:], w.shape[1], w.shape[0]), (-2, -1), (1, 0))
 
 
 def badly_scaled(case: Case) -> Iterator[tuple[str, Numbers]]:
@@ -128,13 +132,13 @@ def _linears(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> Iterator[tuple[str,
     if w.ndim == 4:
         half = w.shape[-1] // 2
         yield "The bias is missing.", np.asarray(ops.conv2d(x, w, None, 1, half))
-        for sentence, wrong in _misread(w):
+        for sentence, wrong in misreadings(w):
             if wrong.shape == w.shape:
                 yield f"Its weight: {sentence}", np.asarray(ops.conv2d(x, np.ascontiguousarray(wrong), b, 1, half))
         return
     flat = x.reshape(len(x), -1)
     yield "The bias is missing.", flat @ w.T
-    for sentence, wrong in _misread(w):
+    for sentence, wrong in misreadings(w):
         if wrong.shape == w.shape:
             yield f"Its weight: {sentence}", flat @ wrong.T + b
     if x.ndim == 4:
