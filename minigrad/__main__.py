@@ -7,21 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from .runs.errors import run_command
-from .runs.overview import overview
+from .runs.overview import overview, summaries
 
 PROG = "python -m minigrad"
 DESCRIPTION = """\
 minigrad is reverse-mode automatic differentiation in NumPy, small enough to be read.
 These commands train a digit classifier with it and use the trained network."""
 READ_ON = """\
-To learn how it works: python -m minigrad.study. The engine itself: python -m pydoc minigrad.
+In Python: minigrad.train.fit. To learn how the engine works: python -m minigrad.study.
 The guides: README.md and docs/ in the repository."""
-COMMANDS = {
-    "train": "train the network of a recipe in a new run folder",
-    "predict": "write the predictions of a trained network for images",
-    "export": "write a trained network as ONNX, checked with ONNX Runtime",
-    "plot": "draw the learning curves of one or several runs",
-}
+COMMANDS = summaries("train", "predict", "export", "plot")
 # The module of each command, imported only when the command runs.
 MODULES = {
     "train": "minigrad.train",

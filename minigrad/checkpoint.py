@@ -40,7 +40,7 @@ def save(path: Path, epoch: int, state: TrainingState, digest: str) -> None:
     }
     if state.best is not None:
         arrays |= {f"best.{name}": a for name, a in state.best.weights.items()}
-        values["best"] = [state.best.loss, state.best.waited]
+        values["best"] = [state.best.value, state.best.waited]
     weights.write(path, arrays, {"state": json.dumps(values)})
 
 
@@ -77,7 +77,7 @@ class Checkpoint:
             state.optimizer.lr = self.values["learning_rate"]
             state.schedule.progress = self.values["plateau"]
             if state.best is not None:
-                state.best.loss, state.best.waited = self.values["best"]
+                state.best.value, state.best.waited = self.values["best"]
                 state.best.weights = _part(self.arrays, "best.")
 
 
@@ -104,13 +104,13 @@ def read(path: Path, spec: NetworkSpec) -> Checkpoint:
         for name in ("plateau", "best"):
             if name in values or name == "plateau":
                 loss, count = values[name]
-                foreign.number(f"the loss in {name}", loss, infinite=True)
+                foreign.number(f"the metric in {name}", loss, infinite=True)
                 foreign.whole_number(f"the count in {name}", count)
         weights.check_arrays(_part(arrays, "net."), spec.shapes())
-        if "best" in values and values["best"][0] < math.inf:
+        if "best" in values and math.isfinite(values["best"][0]):
             weights.check_arrays(_part(arrays, "best."), spec.shapes())
         elif _part(arrays, "best."):
-            raise Invalid("it contains the weights of a best epoch, but no loss of it")
+            raise Invalid("it contains the weights of a best epoch, but no metric of it")
         for name, array in _part(arrays, "optimizer.").items():
             _check_optimizer(name, array)
     return Checkpoint(path, epoch, digest, values, arrays)

@@ -74,16 +74,26 @@ def resolve_devices(devices: Devices, spec: NetworkSpec, resumed: Path | None = 
     check_devices(devices, recipe)
     if devices != "auto":
         return devices or 1
-    flops = convolution_flops(spec) * recipe.data.batch_size
-    number = max(1, min(processors(), recipe.data.batch_size, flops // FLOPS_PER_DEVICE))
-    if recipe.model.batch_norm:
-        number = 1
-    print(f"devices: auto chooses {number} of {processors()}{'' if number > 1 else _reason(recipe, flops)}")
+    number = fastest(spec, processors())
+    print(f"devices: auto chooses {number} of {processors()}{'' if number > 1 else _reason(spec)}")
     return number
 
 
-def _reason(recipe: Recipe, flops: int) -> str:
+def fastest(spec: NetworkSpec, limit: int) -> int:
+    """Return the number of devices with which a network is trained fastest.
+
+    Args:
+        spec: the network and its recipe.
+        limit: the largest number.
+    """
+    if spec.recipe.model.batch_norm:
+        return 1
+    return max(1, min(limit, spec.recipe.data.batch_size, convolution_flops_per_step(spec) // FLOPS_PER_DEVICE))
+
+
+def _reason(spec: NetworkSpec) -> str:
     """The end of the sentence about the choice of one device."""
+    recipe, flops = spec.recipe, convolution_flops_per_step(spec)
     if processors() == 1:
         return ""
     if recipe.model.batch_norm:
@@ -117,8 +127,8 @@ def _recorded(devices: Devices, recipe: Recipe, out: Path) -> int:
     return int(number)
 
 
-def convolution_flops(spec: NetworkSpec) -> int:
-    """Return the number of multiplications and additions of all convolutions, forward and backward, for one image.
+def convolution_flops_per_step(spec: NetworkSpec) -> int:
+    """Return the number of multiplications and additions of all convolutions in a step, forward and backward.
 
     The backward pass has two products per product of the forward pass.
     """
@@ -128,7 +138,7 @@ def convolution_flops(spec: NetworkSpec) -> int:
     for a, b in layers.conv:
         products += a * b * model.kernel_size**2 * height * width
         height, width = height // 2, width // 2
-    return 3 * 2 * products
+    return 3 * 2 * products * spec.recipe.data.batch_size
 
 
 def settings(devices: int) -> dict[str, Any]:

@@ -1,19 +1,21 @@
-"""python -m minigrad export: a trained network as ONNX, compared with minigrad before the file is written."""
+"""python -m minigrad export: a trained network as ONNX and as a weights file, each checked in a fresh process."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import datasets, nn, recipes
+from . import nn, recipes
 from .classifier import Classifier
 from .restore import restore, weights_option, weights_path
-from .runs import exports, folder, onnx_runtime, run_command, whole_file
+from .runs import expand, exports, folder, formats, onnx_runtime, run_command, weights
+from .runs.overview import description_of
 from .runs.weights import NetworkSpec
 
 PROG = "python -m minigrad export"
@@ -86,59 +88,77 @@ def to_onnx(net: Classifier, spec: NetworkSpec) -> Any:
     return model
 
 
-def export(path: Path, net: Classifier, spec: NetworkSpec, images: np.ndarray) -> float:
-    """Write a network as ONNX if ONNX Runtime computes the same outputs as minigrad.
+def writers(net: Classifier, spec: NetworkSpec) -> dict[formats.Kind, Callable[[Path], None]]:
+    """Return a function per kind that writes a network to a file, in float32."""
 
-    Args:
-        path: the file to write.
-        net: the network, in evaluation mode.
-        spec: its specification.
-        images: (n, *input_shape), for the comparison.
+    def write_onnx(path: Path) -> None:
+        import onnx
 
-    Returns:
-        The largest difference between the logits, as `exports.difference` defines it.
-
-    Raises:
-        UserError: the outputs differ by more than `exports.LIMIT`; no file is written.
-    """
-    import onnx
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:
         model = to_onnx(net, spec)
         onnx.checker.check_model(model, full_check=True)
-        onnx.save(model, draft)
-        outputs = exports.predict_all_and_first(onnx_runtime.predictor(draft), images)
-        return exports.check_outputs(path, outputs, net.predict(images))
+        onnx.save(model, path)
+
+    return {
+        "onnx": write_onnx,
+        "safetensors": lambda path: weights.write(path, net.state_dict(), spec.metadata()),
+    }
+
+
+def destination(out: str | None, source: Path, kinds: Sequence[str] | None) -> tuple[Path, str, Sequence[str] | None]:
+    """Return the folder, the beginning of the file names, and the kinds.
+
+    Args:
+        out: the value of --out: a folder, a file whose suffix is that of a kind, or None.
+        source: the weights file.
+        kinds: the value of --kinds.
+    """
+    folder.refuse_empty(out, "--out", "a folder or a file")
+    path = source if out is None else expand(out)
+    for kind in formats.OF_MINIGRAD if out is not None else ():
+        if path.suffix == formats.SUFFIXES[kind]:
+            return path.parent, path.stem, [kind] if kinds is None else kinds
+    return (path.parent if out is None else path), source.stem, kinds
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write an .onnx file."""
-    parser = recipes.Parser(prog=PROG, description="Write a trained network as ONNX, and check it with ONNX Runtime.")
+    """Write an .onnx file and others."""
+    parser = recipes.Parser(prog=PROG, description=description_of("export"))
     weights_option(parser)
-    where = "the file to write; null writes it beside the weights"
-    parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help=where)
-    parser.add_flag("--overwrite", "replace an existing file")
+    formats.add_options(parser, formats.OF_MINIGRAD)
+    where = "the folder, or a file such as net.onnx; null writes the files beside the weights"
+    parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=where)
+    parser.add_flag("--overwrite", recipes.HELP["overwrite files"])
     parser.add_argument(
         "--data.path",
         type=str | None,
         default=None,
-        help=f"images for the check, which uses the first {exports.IMAGES:,}; null takes the test images of the data that"
-        " the network was trained on",
+        help=f"images for the check, which uses the first {exports.IMAGES:,} test images; null takes the data that the"
+        " network was trained on",
     )
     options = parser.parse_args(argv)
-    import onnx  # noqa: F401 (if it is missing, the command ends before it reads anything)
+    source = weights_path(options)
+    out, stem, kinds = destination(options.out, source, options.kinds)
+    cells = formats.choose(kinds, options.precision, formats.OF_MINIGRAD, formats.only(formats.OF_MINIGRAD, "minigrad"))
+    if kinds is None:
+        cells = [cell for cell in cells if (out / cell.file(stem)).resolve() != source.resolve()]
+    if any(cell.kind == "onnx" for cell in cells):  # if it is missing, the command ends before it reads anything
+        import onnx  # noqa: F401
 
-    onnx_runtime.load()
+        onnx_runtime.load()
 
-    weights = weights_path(options)
-    net, spec = restore(weights)
-    with folder.claim_file(options.out, weights.with_suffix(".onnx"), overwrite=options.overwrite) as out:
-        path = options.data.path or spec.recipe.data.path
-        _, images = datasets.load_images(path, spec.input_shape, spec.input_scale, mnist_like=spec.mnist_like)
-        images = images[: exports.IMAGES]
-        measured = export(out, net, spec, images)
-    print(f"{out}: outputs differ from minigrad's by at most {measured:.1e} over {len(images):,} images")
+    net, spec = restore(source)
+    write = writers(net, spec)
+    exports.write(
+        out,
+        stem,
+        cells,
+        exports.examples_for(options.data.path or spec.recipe.data.path, spec, cells, source),
+        package="minigrad",
+        predict=net.predict,
+        writer=lambda cell, path: write[cell.kind](path),
+        outputs=partial(exports.outputs_in_fresh_process, "minigrad.restore"),
+        overwrite=options.overwrite,
+    )
 
 
 if __name__ == "__main__":

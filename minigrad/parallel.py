@@ -49,6 +49,8 @@ from .runs.memory import keep_freed
 SPIN_SECONDS = 200e-6
 # The bytes that rank 0 sends: SEED, or the number of a step from 1 to 255, which the others return when they are done.
 SEED = b"\0"
+# The byte that a rank sends when its network exists.
+READY = b"\0"
 
 
 UNKNOWN_BLAS = (
@@ -218,6 +220,9 @@ class DataParallel(Rank):
                     self.connections.append(ours)
                     with theirs:
                         self.processes.append(start(number, self.setup, self.file, theirs.fileno()))
+            for number, connection in enumerate(self.connections, 1):
+                if not wait_for(connection):
+                    self.report_lost(number)
         except BaseException:
             self.__exit__()
             raise
@@ -319,6 +324,7 @@ def run(number: int, setup_json: str, file: int, connection: int, parent: int) -
         signals.follow(parent)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; rank 0 reports it
         rank = Rank(number, setup.network(), setup, file)
+        rank_0.send(READY)
         with np.errstate(over="ignore", invalid="ignore"):  # rank 0 checks the loss
             while command := wait_for(rank_0):
                 if command == SEED:

@@ -9,17 +9,18 @@ from pathlib import Path
 from . import recipes
 from .restore import restore, weights_option, weights_path
 from .runs import UserError, folder, metrics, predictions, run_command
+from .runs.overview import description_of
 
 PROG = "python -m minigrad predict"
 
 
 def main(argv: Sequence[str]) -> None:
     """Write predictions.csv."""
-    parser = recipes.Parser(prog=PROG, description="Classify images with a trained network.")
+    parser = recipes.Parser(prog=PROG, description=description_of("predict"))
     weights_option(parser)
     where = f"the folder for {folder.PREDICTIONS}; null writes it beside the weights"
     parser.add_argument("--out", type=str | None, default=None, metavar="FOLDER", help=where)
-    parser.add_flag("--overwrite", "replace an existing file")
+    parser.add_flag("--overwrite", recipes.HELP["overwrite files"])
     parser.add_argument(
         "--data.path",
         type=str,

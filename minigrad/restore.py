@@ -1,13 +1,20 @@
-"""A trained network, built from its weights file alone."""
+"""A trained network, built from its weights file alone; and the check of exported files in a fresh process.
+
+    python -m minigrad.restore FILE IMAGES OUTPUTS
+
+loads an exported network and saves its outputs for the images (.npy).
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .classifier import Classifier
 from .recipes import Parser
-from .runs import UserError, expand, weights
+from .runs import UserError, expand, exports, onnx_runtime, weights
 from .runs.weights import NetworkSpec
 
 
@@ -50,3 +57,13 @@ def restore(path: str | Path) -> tuple[Classifier, NetworkSpec]:
     net.load_state_dict(arrays)
     net.eval()
     return net, spec
+
+
+LOADERS: dict[str, Callable[[Path], exports.Predict]] = {
+    ".onnx": onnx_runtime.predictor,
+    ".safetensors": lambda path: restore(path)[0].predict,
+}
+
+
+if __name__ == "__main__":
+    exports.serve(LOADERS, sys.argv[1:])

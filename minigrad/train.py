@@ -21,6 +21,7 @@ from .recipes import Recipe
 from .runs import Epoch, RunRecorder, Stopped, TrainingResult, UserError, folder, metrics, resuming, run_command
 from .runs.class_order import in_order_of
 from .runs.memory import keep_freed
+from .runs.overview import description_of
 from .runs.progress import ProgressReport, network
 from .runs.tensorboard import Scalars
 from .runs.weights import NetworkSpec
@@ -28,15 +29,21 @@ from .training import TrainingState, train_epoch
 
 PROG = "python -m minigrad train"
 # The files of a run, except those for TensorBoard.
-FILES = (folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS, checkpoint.NAME)
+FILES = (
+    folder.RECIPE,
+    folder.HISTORY,
+    folder.WEIGHTS,
+    folder.CURVES,
+    folder.METRICS,
+    folder.RELIABILITY,
+    checkpoint.NAME,
+)
 
 
 def main(argv: Sequence[str]) -> None:
     """Train a network, test it once, and write a run folder."""
     keep_freed()
-    parser = recipes.recipe_parser(
-        PROG, "Train the network of a recipe with minigrad, the autograd engine in NumPy, and test it."
-    )
+    parser = recipes.recipe_parser(PROG, description_of("train"))
     recipes.run_options(parser)
     parser.add_argument(
         "--devices",
@@ -45,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         help="the number of processes that compute the gradients of a batch together; auto chooses it from the processors and"
         " the size of the network; null is 1, or with --resume the number of the run",
     )
-    parser.add_flag("--tensorboard", "write scalars for TensorBoard, if it is installed")
+    parser.add_flag("--tensorboard", recipes.HELP["tensorboard"])
     options = parser.parse_args(recipes.resolve(argv))
     recipe = recipes.to_recipe(options)
     check_devices(options.devices, recipe, resume=options.resume)
@@ -209,7 +216,7 @@ def _train_epoch(
     if len(data.validation.labels) and np.isfinite(loss):
         score = metrics.score(state.net.predict(data.validation.images), data.validation.labels)
         metrics_of_epoch = replace(metrics_of_epoch, val_loss=score["loss"], val_accuracy=score["accuracy"])
-        state.after_epoch(score["loss"])
+        state.after_epoch(score)
     return replace(metrics_of_epoch, seconds=time.perf_counter() - start)
 
 

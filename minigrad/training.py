@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from . import ops, optim
 from .classifier import Classifier
 from .datasets import shifted
-from .recipes.schema import ONE_CYCLE, PLATEAU, Model
+from .recipes.schema import ONE_CYCLE, PLATEAU, EarlyStopping, Model
 from .runs import weights
 from .runs.weights import NetworkSpec
 from .tensor import Tensor
@@ -87,22 +87,26 @@ def learning_rates(model: Model, steps: int) -> list[float]:
 
 @dataclass
 class BestEpoch:
-    """The lowest validation loss so far, the weights of that epoch, and the number of epochs since then."""
+    """The best value of the recipe's `early_stopping.monitor` so far, the weights of that epoch, and the number of epochs
+    since then."""
 
-    patience: int
-    loss: float = math.inf
+    stopping: EarlyStopping
+    value: float = field(init=False)
     waited: int = 0
     weights: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def update(self, loss: float, net: Classifier) -> None:
-        if loss < self.loss:
-            self.loss, self.waited, self.weights = loss, 0, net.state_dict()
+    def __post_init__(self) -> None:
+        self.value = -math.inf if self.stopping.mode == "max" else math.inf
+
+    def update(self, value: float, net: Classifier) -> None:
+        if self.stopping.is_better(value, self.value):
+            self.value, self.waited, self.weights = value, 0, net.state_dict()
         else:
             self.waited += 1
 
     @property
     def is_over(self) -> bool:
-        return self.waited >= self.patience
+        return self.stopping.patience is not None and self.waited >= self.stopping.patience
 
 
 @dataclass
@@ -131,7 +135,7 @@ class TrainingState:
         if arrays is not None:
             net.load_state_dict(arrays)
         optimizer = build_optimizer(net.parameters(), model)
-        best = BestEpoch(recipe.early_stopping.patience) if recipe.early_stopping.patience else None
+        best = BestEpoch(recipe.early_stopping) if recipe.early_stopping.patience else None
         return cls(net, optimizer, Schedule(model.schedule, optimizer, total_steps), best)
 
     @property
@@ -139,11 +143,15 @@ class TrainingState:
         """Whether early stopping ends the training."""
         return self.best is not None and self.best.is_over
 
-    def after_epoch(self, validation_loss: float) -> None:
-        """Update the schedule and early stopping with the validation loss of an epoch."""
-        self.schedule.after_epoch(validation_loss)
+    def after_epoch(self, validation: Mapping[str, Any]) -> None:
+        """Update the schedule and early stopping.
+
+        Args:
+            validation: the loss and the accuracy of the validation images in this epoch, as `metrics.score` returns them.
+        """
+        self.schedule.after_epoch(validation["loss"])
         if self.best is not None:
-            self.best.update(validation_loss, self.net)
+            self.best.update(validation[self.best.stopping.monitor.removeprefix("val_")], self.net)
 
     def load_best(self) -> None:
         """Load the weights of the best epoch, if early stopping keeps them."""

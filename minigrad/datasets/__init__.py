@@ -1,4 +1,4 @@
-"""Data sets for all three packages: `load` reads a data set, `load_images` reads images without labels.
+"""Data sets for all three packages: `load` reads one, `from_arrays` takes arrays, `load_images` reads unlabelled images.
 
 `load` returns uint8 images (or float32 vectors) and integer labels in three
 splits: train, validation (held out from the training images) and test. The
@@ -9,6 +9,7 @@ epoch (see `order`), so it is the same in all packages.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +37,9 @@ from .review import report, report_notes
 from .unlabelled import Preprocess, Unlabelled, load_images
 
 __all__ = [
-    "BUILT_IN", "MAX_SHIFT", "Dataset", "Preprocess", "Split", "Unlabelled", "align_classes", "batches", "epoch_order", "epoch_shifts",
-    "load", "load_images", "report", "report_notes", "resolve_validation_size", "shifted", "split", "steps_per_epoch",
+    "BUILT_IN", "MAX_SHIFT", "Dataset", "Preprocess", "Split", "Unlabelled", "align_classes", "batches", "check_dataset", "epoch_order",
+    "epoch_shifts", "from_arrays", "load", "load_images", "report", "report_notes", "resolve_validation_size", "shifted", "split",
+    "steps_per_epoch",
 ]  # fmt: skip
 
 
@@ -153,6 +155,94 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
         (55000, 28, 28)
     """
     arrays, notes = layouts.read(layouts.resolve(path))
+    return _from_arrays(path, arrays, notes).hold_out(validation_size, seed)
+
+
+def from_arrays(
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    validation_size: int | None = 0,
+    seed: int = 42,
+) -> Dataset:
+    """Return a data set of arrays in memory, checked and converted as `load` does with the arrays of an .npz.
+
+    Args:
+        x_train: training images or vectors, (n, *input_shape), integers from 0 to 255 or floats.
+        y_train: their labels, (n,) integers or texts, or one-hot (n, classes).
+        x_test: test images of the same shape; None (default) holds out a fifth of the training images of each class.
+        y_test: their labels; None if `x_test` is None.
+        class_names: the name of each class; None (default) if the classes only have numbers.
+        validation_size: the number of training images to hold out (default 0). None holds out a tenth, at most 5,000.
+        seed: selects the images to hold out (default 42).
+
+    Raises:
+        UserError: a value is invalid, or the arrays do not fit together.
+
+    Example:
+        >>> data = from_arrays(np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2)
+        >>> len(data.train.labels), len(data.test.labels)
+        (16, 4)
+    """
+    if (x_test is None) != (y_test is None):
+        given, missing = ("x_test", "y_test") if y_test is None else ("y_test", "x_test")
+        raise UserError(f"{given} without {missing}; expected both, or neither")
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test, "class_names": class_names}
+    given_arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    return _from_arrays("arrays", given_arrays, []).hold_out(validation_size, seed)
+
+
+def check_dataset(name: str, data: object) -> Dataset:
+    """Return a data set that a user's code has built, with uint8 or float32 images and int64 labels.
+
+    Args:
+        name: what the data set is or comes from, for messages.
+        data: the data set. Its validation split may be empty.
+
+    Raises:
+        UserError: it is not a `Dataset`, or its arrays, classes and class names do not fit together.
+    """
+    if not isinstance(data, Dataset):
+        raise UserError(
+            f"{name}: a value of type {type(data).__name__}; expected a Dataset, for example of minigrad.datasets.from_arrays"
+        )
+    classes = data.classes
+    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 2:
+        raise UserError(f"{name}: classes is {classes!r}; expected a whole number of 2 or more")
+    if data.class_names and len(data.class_names) != classes:
+        raise UserError(f"{name}: there are {len(data.class_names)} class names; expected {classes}, one per class")
+    splits: dict[str, Split] = {}
+    for part in ("train", "test", "validation"):
+        pair = getattr(data, part)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise UserError(f"{name}: {part} is of type {type(pair).__name__}; expected a Split of images and labels")
+        given, given_labels = map(np.asarray, pair)
+        if part == "validation" and not given.size and not given_labels.size:
+            splits[part] = Split(*(array[:0] for array in splits["train"]))
+            continue
+        images = checks.as_images(f"{name}: {part}.images", given)
+        if given_labels.dtype.kind not in "iu":
+            raise UserError(
+                f"{name}: {part}.labels: the dtype is {given_labels.dtype}; expected integers, such as int64"
+            )
+        numbers = checks.as_labels(f"{name}: {part}.labels", given_labels, len(images))
+        if numbers.max() >= classes:
+            row = int(numbers.argmax())
+            raise UserError(
+                f"{name}: {part}.labels: the label of image {row} is {numbers[row]}; expected 0 to {classes - 1}"
+            )
+        if splits:
+            _check_same_kind(f"{name}: {part}.images", images, splits["train"].images)
+        splits[part] = Split(given if given.dtype == images.dtype else images, numbers)
+    parts, names = (splits["train"], splits["validation"], splits["test"]), tuple(data.class_names)
+    return Dataset(*parts, int(classes), data.path, data.notes, names)
+
+
+def _from_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], notes: list[str]) -> Dataset:
+    """Return the data set without a validation split; `path` is for messages."""
     name = {key: f"{path}: {key}" for key in ("x_train", "y_train", "x_test", "y_test")}
     x_train = checks.as_images(name["x_train"], arrays["x_train"])
     train_labels = labels.Labels(name["y_train"], arrays["y_train"], len(x_train))
@@ -171,8 +261,7 @@ def load(path: str | Path = "mnist", validation_size: int | None = 0, seed: int 
         )
     empty = Split(x_train[:0], classes.train[:0])
     all_notes = (*notes, *classes.notes)
-    data = Dataset(parts[0], empty, parts[1], classes.classes, str(path), all_notes, classes.names)
-    return data.hold_out(validation_size, seed)
+    return Dataset(parts[0], empty, parts[1], classes.classes, str(path), all_notes, classes.names)
 
 
 def _check_same_kind(name: str, images: np.ndarray, train: np.ndarray) -> None:

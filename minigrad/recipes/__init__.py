@@ -13,6 +13,7 @@ from .files import (
     to_metadata,
 )
 from .parser import (
+    HELP,
     LIMITED_YAML,
     OneSentence,
     Parser,
@@ -20,6 +21,7 @@ from .parser import (
     predict_options,
     recipe_parser,
     resolve,
+    result_options,
     run_options,
     sentence,
     to_recipe,
@@ -36,11 +38,13 @@ from .schema import (
     Trainer,
     check,
     flat,
+    note_default_data,
     watches_validation,
 )
 from .sizes import Sizes, refuse_misfit, sizes
 
 __all__ = [
+    "HELP",
     "LIMITED_YAML",
     "NOT_IN_RECIPE",
     "ONE_CYCLE",
@@ -64,11 +68,13 @@ __all__ = [
     "from_metadata",
     "load",
     "names",
+    "note_default_data",
     "predict_options",
     "read_trained",
     "recipe_parser",
     "refuse_misfit",
     "resolve",
+    "result_options",
     "run_options",
     "sentence",
     "sizes",

@@ -21,7 +21,7 @@ COMMANDS = ("fit", "validate", "test", "predict", "export")
 # Keys of lightning_module that contain the name of a class, which jsonargparse would also read as that of a file.
 CLASSES = ("optimizer", "lr_scheduler")
 # Settings that only keras_model, and `devices` also minigrad, accept as flags or as keys of the same YAML file.
-KERAS_KEYS = ("ema", "precision", "devices", "tensorboard")
+KERAS_KEYS = ("ema", "precision", "devices", "tensorboard", "class_weight")
 
 
 def names() -> list[str]:
@@ -147,8 +147,11 @@ def as_recipe(recipe: Recipe | str | Path) -> Recipe:
     """Return a checked recipe from a `Recipe`, the name of a built-in one, or a YAML file.
 
     Raises:
-        UserError: there is no such recipe, or a value in it is invalid.
+        UserError: there is no such recipe, or a value in it is invalid, or it is of another type.
     """
+    if not isinstance(recipe, Recipe | str | Path):
+        shown = foreign.shown(" ".join(repr(recipe).split()), 60)
+        raise UserError(f"recipe: {shown}; expected a Recipe, the name of a built-in one, or the path of a YAML file")
     return check(recipe) if isinstance(recipe, Recipe) else load(str(recipe))
 
 

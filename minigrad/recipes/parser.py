@@ -25,10 +25,30 @@ WORDS = {
     "bool": "true or false",
     "list": "a list such as [128, 64]",
     "collections.abc.Sequence": "a list such as [128, 64]",
+    "dict[int, float]": "numbers by class such as {0: 1.0, 1: 5.0}",
     "str": "text",
     "NoneType": "null",
 }
 
+
+# The keys of Lightning whose types in plain words would say too much or too little.
+OF_KEYS = {
+    "seed_everything": "a whole number",
+    "trainer.callbacks": "the name of a callback's class, such as EarlyStopping",
+}
+
+# What the flags do that several commands have, in the same words everywhere.
+HELP = {
+    "config": f"the recipe: a YAML file, or the built-in {', '.join(names()[:-1])} or {names()[-1]}",
+    "seed_everything": "the seed of all random numbers",
+    "out": "the run folder; null creates the next runs/NAME-N",
+    "out of results": "the folder for the results; null creates the next runs/NAME-N",
+    "out of exports": "the folder; null writes the files beside the weights",
+    "overwrite": "replace the run in the folder",
+    "overwrite files": "replace existing files",
+    "resume": "continue the run in the folder, if there is one; without --out, the newest run",
+    "tensorboard": "also write the metrics for TensorBoard, which must be installed",
+}
 
 # The name under which jsonargparse knows `_load_yaml`.
 LIMITED_YAML = "limited_yaml"
@@ -114,7 +134,9 @@ class OneSentence:
             return super().parse_args(args, *more, **options)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(sentence(message, [a.dest for a in getattr(self, "_actions", [])])) from ex
+        actions = getattr(self, "_actions", [])
+        options = [option for action in actions for option in action.option_strings]
+        raise UserError(sentence(message, [action.dest for action in actions], options)) from ex
 
 
 def _check_values(arguments: Iterable[Any]) -> None:
@@ -148,15 +170,9 @@ def add_flag(parser: ArgumentParser, name: str, help: str) -> None:
 def recipe_parser(prog: str, description: str) -> Parser:
     """Return a parser with `--config` and a flag for every key of a recipe."""
     parser = Parser(prog=prog, description=description)
-    parser.add_argument(
-        "--config",
-        action=ActionConfigFile,
-        help=f"the recipe: a YAML file, or the built-in {', '.join(names()[:-1])} or {names()[-1]}",
-    )
-    defaults = Recipe()
-    parser.add_argument(
-        "--seed_everything", type=int, default=defaults.seed_everything, help="the seed of all random numbers"
-    )
+    parser.add_argument("--config", action=ActionConfigFile, help=HELP["config"])
+    seed = Recipe().seed_everything
+    parser.add_argument("--seed_everything", type=int, default=seed, help=HELP["seed_everything"])
     for name, section in SECTIONS.items():
         parser.add_class_arguments(section, name)
     return parser
@@ -164,12 +180,16 @@ def recipe_parser(prog: str, description: str) -> Parser:
 
 def run_options(parser: ArgumentParser, *, resume: bool = True) -> None:
     """Add `--out`, `--overwrite` and, if runs of the command can be continued, `--resume`."""
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="the run folder; null creates the next runs/NAME-N"
-    )
-    add_flag(parser, "--overwrite", "replace the run in the folder")
+    parser.add_argument("--out", type=str | None, default=None, help=HELP["out"])
+    add_flag(parser, "--overwrite", HELP["overwrite"])
     if resume:
-        add_flag(parser, "--resume", "continue the run in the folder, if there is one; without --out, the newest run")
+        add_flag(parser, "--resume", HELP["resume"])
+
+
+def result_options(parser: ArgumentParser) -> None:
+    """Add `--out` and `--overwrite` for a command that writes results into a folder."""
+    parser.add_argument("--out", type=str | None, default=None, help=HELP["out of results"])
+    add_flag(parser, "--overwrite", HELP["overwrite files"])
 
 
 def predict_options(parser: ArgumentParser) -> None:
@@ -213,8 +233,14 @@ def with_paths(recipe: Recipe) -> Recipe:
     return replace(recipe, model=replace(model, weights=weights), data=replace(data, path=path))
 
 
-def sentence(message: str, keys: Sequence[str] = ()) -> str:
-    """Return a parser's error message as one line: the key, the value, what was expected."""
+def sentence(message: str, keys: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """Return a parser's error message as one line: the key, the value, what was expected.
+
+    Args:
+        message: the error message.
+        keys: the keys that the parser knows.
+        options: its options with their dashes, such as `--model.hidden`.
+    """
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message)).strip()
     text = re.sub(r'^Parser key "([^"]+)"(?: element \d+)?:', r"\1:", text)
     if m := re.match(r"(\S+): - Expected a path but (\S+) either not accessible", text):
@@ -227,30 +253,34 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
     if m := re.match(
         r"(\S+): Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: .*Given value: (.*)$", text
     ):
-        return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
+        return f"{m[1]}: {m[3]}; expected {OF_KEYS.get(m[1]) or _type_in_words(m[2])}"
     if m := re.match(r"(\S+): (?:Problem with [^:]*: )?Expected a (.*?)\.? Got value: (.*)$", text):
-        return f"{m[1]}: {m[3]}; expected {_type_in_words(m[2])}"
+        return f"{m[1]}: {m[3]}; expected {OF_KEYS.get(m[1]) or _type_in_words(m[2])}"
+    if m := re.match(r"Key must be a string, got: (.+?)\.?$", text):
+        return _unknown(f"unknown key {m[1]}", m[1], keys, keys)
     if m := re.match(r"the following arguments are required: (.+)", text):
         return f"{m[1]}: missing; expected a value, see --help"
     if m := re.match(r"unrecognized arguments: ([^-]\S*)", text, re.IGNORECASE):
         return f"unexpected argument {m[1]}; expected only those that --help lists"
     if m := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
-        return _unknown(f"unknown option {m[1]}", m[1].split("=")[0].lstrip("-"), keys)
+        return _unknown(f"unknown option {m[1]}", m[1].split("=")[0], keys, options)
     if m := re.match(r"(?:Group '(\S+)' does not accept option |Option )'(\S+?)'", text):
         key = ".".join(part for part in (m[1], m[2]) if part)
-        return _unknown(f"unknown key {key}", key, keys)
+        return _unknown(f"unknown key {key}", key, keys, keys)
     return text
 
 
-def _unknown(problem: str, key: str, keys: Sequence[str]) -> str:
-    similar = difflib.get_close_matches(key, keys, 1)
+def _unknown(problem: str, name: str, keys: Sequence[str], known: Sequence[str]) -> str:
+    """Return a problem with the most similar of the known names, which is compared without dashes in front."""
+    names = {n.lstrip("-"): n for n in known if not n.endswith("+")}  # jsonargparse adds --x+ for each list --x
+    similar = [names[n] for n in difflib.get_close_matches(name.lstrip("-"), names, 1)]
     kind = "a key of the recipe" if any("." in key for key in keys) else "an option"
     return f"{problem}; expected {'perhaps ' + similar[0] if similar else f'{kind}, see --help'}"
 
 
 def _type_in_words(types: str) -> str:
     """Return a type in plain words, such as "a or b" for "typing.Literal['a', 'b']"."""
-    parts = [n.strip("'\"") for n in re.findall(r"'([^']*)'|([\w.]+)", types) for n in n if n]
+    parts = [n.strip("'\"") for n in re.findall(r"'([^']*)'|(dict\[int, float\]|[\w.]+)", types) for n in n if n]
     words = [WORDS.get(n, n.rpartition(".")[2]) for n in parts]
     plain = [word for word in words if word not in ("class", "typing", "Literal", "Optional", "Union")]
     return " or ".join(dict.fromkeys(plain)) or types

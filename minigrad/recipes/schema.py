@@ -17,6 +17,7 @@ Architecture = Literal["mlp", "cnn"]
 Optimizer = Literal["sgd", "rmsprop", "adam", "adamw"]
 Schedule = Literal["constant", "cosine", "one_cycle", "reduce_on_plateau"]
 Augment = Literal["none", "shift"]
+Monitor = Literal["val_loss", "val_accuracy"]
 
 
 @dataclass
@@ -93,11 +94,23 @@ class EarlyStopping:
     """When to stop earlier.
 
     Args:
-        patience: stop after this number of epochs without a lower validation loss, and keep the best epoch's weights;
+        patience: stop after this number of epochs without a better validation metric, and keep the best epoch's weights;
             null never stops early.
+        monitor: the metric that determines the best epoch: val_loss, the lower the better, or val_accuracy, the higher
+            the better. Of equal epochs, the first is the best.
     """
 
     patience: int | None = None
+    monitor: Monitor = "val_loss"
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether the lowest or the highest value of `monitor` is the best, as Keras and Lightning name it."""
+        return "max" if self.monitor == "val_accuracy" else "min"
+
+    def is_better(self, value: float, best: float) -> bool:
+        """Return whether a value of `monitor` is better than the best one so far; an equal value is not."""
+        return value > best if self.mode == "max" else value < best
 
 
 # The arguments of torch's ReduceLROnPlateau: it waits for more than `patience` epochs.
@@ -212,10 +225,21 @@ def _check_combinations(recipe: Recipe) -> None:
         )
     if recipe.data.validation_size == 0 and watches_validation(recipe):
         raise UserError(
-            "data.validation_size: 0; expected 1 or more, since early_stopping and reduce_on_plateau watch the validation loss"
+            "data.validation_size: 0; expected 1 or more, since early_stopping and reduce_on_plateau watch validation metrics"
         )
 
 
 def watches_validation(recipe: Recipe) -> bool:
-    """Return whether training with `recipe` needs a validation loss."""
+    """Return whether training with `recipe` needs validation metrics."""
     return recipe.early_stopping.patience is not None or recipe.model.schedule == "reduce_on_plateau"
+
+
+def note_default_data(path: str, trained_on: str | None) -> None:
+    """Print a line if a network is evaluated on the default data although it was trained on others.
+
+    Args:
+        path: the `data.path` of the command that evaluates the network.
+        trained_on: that of its training; None if it is not known.
+    """
+    if trained_on not in (None, path) and path == Data.path:
+        print(f"{path} is the default of --data.path; this network was trained on {trained_on}")

@@ -92,7 +92,7 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
 
     Raises:
         UserError: a cnn or `augment: shift` without images; images that are too small; a last batch of one image with
-            batch norm; or no validation images although the training needs their loss.
+            batch norm; or no validation images although the training needs their metrics.
     """
     sizes(recipe.model, data.input_shape, data.classes)
     size, batch = len(data.train.labels), recipe.data.batch_size
@@ -104,7 +104,7 @@ def refuse_misfit(recipe: Recipe, data: Dataset) -> None:
     if watches_validation(recipe) and not len(data.validation.labels):
         raise UserError(
             f"data.validation_size: {recipe.data.validation_size or 'null'} holds out none of {size} training images;"
-            " expected 1 or more, since early_stopping and reduce_on_plateau watch the validation loss"
+            " expected 1 or more, since early_stopping and reduce_on_plateau watch validation metrics"
         )
     if recipe.model.batch_norm and min(batch, size % batch or batch) == 1:
         raise UserError(

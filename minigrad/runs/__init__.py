@@ -1,6 +1,6 @@
 """Shared by all three packages: run folders, atomic writes, history, curves, weights, exports, errors."""
 
-from . import curves, exports, folder, history, metrics, pictures, predictions, signals, weights
+from . import calibration, curves, exports, folder, formats, history, metrics, pictures, predictions, signals, weights
 from .errors import Stopped, UnwritableError, UserError, need_tensorboard, run_command
 from .files import expand, spreadsheet_safe, whole_file, write_json, write_text, writing
 from .history import Epoch
@@ -15,10 +15,12 @@ __all__ = [
     "TrainingResult",
     "UnwritableError",
     "UserError",
+    "calibration",
     "curves",
     "expand",
     "exports",
     "folder",
+    "formats",
     "history",
     "metrics",
     "need_tensorboard",

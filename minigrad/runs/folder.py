@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 from . import manifest
 from .errors import SYSTEM_ERRORS, UnwritableError, UserError
 from .files import draft_of, expand, remove_drafts
-from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RESULTS, WEIGHTS
+from .manifest import CONFUSION, CURVES, HISTORY, METRICS, MISTAKES, PREDICTIONS, RECIPE, RELIABILITY, RESULTS, WEIGHTS
 from .signals import deferred
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 __all__ = [
-    "CONFUSION", "CURVES", "HISTORY", "LOCK", "METRICS", "MISTAKES", "PREDICTIONS", "RECIPE", "RESULTS", "WEIGHTS",
-    "claim_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare", "refuse_empty",
+    "CONFUSION", "CURVES", "HISTORY", "LOCK", "METRICS", "MISTAKES", "PREDICTIONS", "RECIPE", "RELIABILITY", "RESULTS",
+    "WEIGHTS", "claim_file", "claim_files", "claim_run", "holds_run", "is_finished", "newest", "prepare", "refuse_empty",
 ]  # fmt: skip
 
 LOCK = ".run.lock"

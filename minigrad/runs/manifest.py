@@ -13,7 +13,7 @@ from .foreign import Invalid, parsing
 NAME = ".files.json"
 RECIPE, HISTORY, CURVES = "recipe.yaml", "history.csv", "curves.png"
 WEIGHTS, METRICS, PREDICTIONS = "weights.safetensors", "metrics.json", "predictions.csv"
-CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
+CONFUSION, MISTAKES, RELIABILITY = "confusion.png", "mistakes.png", "reliability.png"
 INPUTS, INPUT_ARRAYS = "inputs.png", "inputs.npz"
 RESULTS = "results.json"
 

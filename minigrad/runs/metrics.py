@@ -21,7 +21,9 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | None = None) -> None:
+def check_loss(
+    loss: float, epoch: int, learning_rate: float, weights: str | None = None, *, optimizer: str = ""
+) -> None:
     """Check that training has not diverged.
 
     Args:
@@ -29,19 +31,31 @@ def check_loss(loss: float, epoch: int, learning_rate: float, weights: str | Non
         epoch: the number of the epoch, from 1.
         learning_rate: the learning rate of the recipe, for the message.
         weights: the file that training started from, if any, for the message.
+        optimizer: the optimizer that was used instead of the recipe's, which has its own learning rate. Default none.
 
     Raises:
         UserError: the loss is NaN or infinite.
     """
     if not math.isfinite(loss):
         start = f", or other weights than {weights} to start from" if weights is not None and epoch == 1 else ""
+        if optimizer:
+            raise UserError(
+                f"optimizer: {optimizer}: the loss became {loss} in epoch {epoch}; expected one with a smaller rate{start}"
+            )
         raise UserError(
             f"model.learning_rate: {learning_rate}: the loss became {loss} in epoch {epoch}; expected a smaller rate{start}"
             " (an example: python -m minigrad.study break learning_rate)"
         )
 
 
-def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, learning_rate: float | None = None) -> None:
+def check_outputs(
+    logits: np.ndarray,
+    data: str,
+    *,
+    weights: object = None,
+    learning_rate: float | None = None,
+    optimizer: str = "",
+) -> None:
     """Check that a network's outputs are finite.
 
     Args:
@@ -49,6 +63,7 @@ def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, lear
         data: the file that the images are from.
         weights: the file that the weights are from; None if the network was initialized at random.
         learning_rate: the learning rate of the training that has just ended; None if the network was not trained by this command.
+        optimizer: the optimizer that was used instead of the recipe's, which has its own learning rate. Default none.
 
     Raises:
         UserError: an output is NaN or infinite. The message names the probable cause: the learning rate, else the
@@ -57,6 +72,8 @@ def check_outputs(logits: np.ndarray, data: str, *, weights: object = None, lear
     if np.isfinite(logits).all():
         return
     outputs = f"the network's outputs for {data} are NaN or infinite"
+    if optimizer:
+        raise UserError(f"optimizer: {optimizer}: {outputs}; expected one with a smaller rate")
     if learning_rate is not None:
         raise UserError(f"model.learning_rate: {learning_rate}: {outputs}; expected a smaller rate")
     if weights is not None:

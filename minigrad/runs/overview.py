@@ -9,6 +9,27 @@ import minigrad
 
 from .errors import UserError
 
+# What a command does, in the same words in all packages.
+SUMMARIES = {
+    "train": "train the network of a recipe in a run folder, and test it",
+    "fit": "train the network of a recipe in a run folder, and test it",
+    "validate": "measure loss and accuracy of a trained network on the validation images",
+    "test": "measure loss and accuracy of a trained network on the test images, and draw its mistakes",
+    "predict": "write the predictions of a trained network for images",
+    "export": "write a trained network in formats for deployment, and check each file",
+    "plot": "draw the learning curves of one or several runs",
+}
+
+
+def summaries(*commands: str) -> dict[str, str]:
+    """Return what each command does, by its name, for `overview`."""
+    return {name: SUMMARIES[name] for name in commands}
+
+
+def description_of(command: str) -> str:
+    """Return what a command does as a sentence, for its --help."""
+    return f"{SUMMARIES[command][0].upper()}{SUMMARIES[command][1:]}."
+
 
 def overview(
     argv: Sequence[str],

@@ -34,9 +34,20 @@ class ProgressReport:
         data: the data of the training.
         parameters: the number of trained parameters.
         steps: the number of steps per epoch.
+        own_class: the class of the module, if it is not the recipe's, whose network and optimizer may be others.
+        optimizer: the name of an optimizer that replaces the recipe's; empty for the recipe's.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset, parameters: int, steps: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        parameters: int,
+        steps: int,
+        *,
+        own_class: str | None = None,
+        optimizer: str = "",
+    ) -> None:
         self.steps, self.console = steps, Console(highlight=False, markup=False)
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
@@ -50,10 +61,11 @@ class ProgressReport:
         self.task = self.progress.add_task("", total=steps, epoch=1, loss=0.0)
 
         model = recipe.model
-        training = f"{model.optimizer} at {model.learning_rate}, batches of {recipe.data.batch_size}"
-        self.console.print(f"{network(recipe, data)}, {parameters:,} parameters, {training}")
+        update = optimizer or ("" if own_class else f"{model.optimizer} at {model.learning_rate}")
+        described = [own_class or network(recipe, data), f"{parameters:,} parameters", update]
+        self.console.print(", ".join([*filter(None, described), f"batches of {recipe.data.batch_size}"]))
         counts = [f"{len(split.labels):,}" for split in (data.train, data.validation, data.test)]
-        self.console.print("{}: {} to train, {} to validate, {} to test".format(recipe.data.path, *counts))
+        self.console.print("{}: {} to train, {} to validate, {} to test".format(data.path or recipe.data.path, *counts))
         if recipe.trainer.max_epochs:
             self.console.print("epoch    loss  accuracy  val loss  val accuracy  seconds")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import curves, folder, history, metrics, weights
+from . import calibration, curves, folder, history, metrics, weights
 from .errors import printable
 from .files import write_json, write_text
 from .history import Epoch
@@ -32,7 +32,7 @@ class TrainingResult:
 
 
 class RunRecorder:
-    """Writes recipe.yaml, history.csv, weights.safetensors, curves.png and metrics.json of one run.
+    """Writes recipe.yaml, history.csv, weights.safetensors, curves.png, metrics.json and reliability.png of one run.
 
     Each package calls it from its own training loop or callback. Files are
     written completely or not at all.
@@ -51,6 +51,12 @@ class RunRecorder:
         self.out, self.spec, self.title = out, spec, title
         self.history: list[Epoch] = list(epochs)
 
+    @property
+    def optimizer(self) -> str:
+        """The class of the optimizer that replaces the recipe's; empty if there is none."""
+        own = self.spec.extra.get("optimizer") or {}
+        return str(own.get("class_path", "")).rpartition(".")[2]
+
     def write_recipe(self, keys: dict[str, Any] | None = None) -> None:
         """Write recipe.yaml.
 
@@ -66,13 +72,13 @@ class RunRecorder:
     def check_loss(self, loss: float, epoch: int) -> None:
         """Raise a `UserError` if the loss of `epoch` (counted from 1) is NaN or infinite."""
         model = self.spec.recipe.model
-        metrics.check_loss(loss, epoch, model.learning_rate, model.weights)
+        metrics.check_loss(loss, epoch, model.learning_rate, model.weights, optimizer=self.optimizer)
 
     def add_epoch(self, epoch: Epoch, read_weights: Callable[[], Weights], *, write: bool = True) -> None:
         """Append an epoch to history.csv, and write weights.safetensors.
 
-        Under early stopping the weights file keeps those of the epoch with the
-        lowest validation loss.
+        Under early stopping the weights file keeps those of the best epoch,
+        which is determined by the recipe's `early_stopping.monitor`.
 
         Args:
             epoch: the epoch that has ended.
@@ -85,12 +91,13 @@ class RunRecorder:
         for loss in (epoch.train_loss, epoch.val_loss):
             if loss is not None:
                 self.check_loss(loss, epoch.epoch)
-        earlier = [e.val_loss for e in self.history if e.val_loss is not None]
-        is_best = epoch.val_loss is not None and (not earlier or epoch.val_loss < min(earlier))
+        stopping = self.spec.recipe.early_stopping
+        value, *earlier = (getattr(e, stopping.monitor) for e in (epoch, *self.history))
+        is_best = value is not None and all(v is None or stopping.is_better(value, v) for v in earlier)
         self.history.append(epoch)
         if write:
             history.write(self.out / folder.HISTORY, self.history)
-            if is_best or self.spec.recipe.early_stopping.patience is None:
+            if is_best or stopping.patience is None:
                 self.write_weights(read_weights())
 
     def write_weights(self, arrays: Weights) -> None:
@@ -113,7 +120,7 @@ class RunRecorder:
             curves.draw(self.out / folder.CURVES, self.history, self.title)
 
     def test(self, logits: np.ndarray, labels: np.ndarray, parameters: int) -> TrainingResult:
-        """Write metrics.json and print the test accuracy.
+        """Write metrics.json and reliability.png, and print the test accuracy.
 
         Args:
             logits: the trained network's outputs for the test images, (n, classes).
@@ -124,8 +131,8 @@ class RunRecorder:
             UserError: an output is NaN or infinite.
         """
         recipe = self.spec.recipe
-        rate = recipe.model.learning_rate if self.history else None
-        metrics.check_outputs(logits, recipe.data.path, weights=recipe.model.weights, learning_rate=rate)
+        trained = {"learning_rate": recipe.model.learning_rate, "optimizer": self.optimizer} if self.history else {}
+        metrics.check_outputs(logits, recipe.data.path, weights=recipe.model.weights, **trained)  # type: ignore[arg-type]
         counts = {"parameters": parameters, "epochs": len(self.history)}
         written = write_metrics(self.out, logits, labels, self.spec.class_names, **counts)
         return TrainingResult(self.history, written, self.out)
@@ -134,7 +141,7 @@ class RunRecorder:
 def write_metrics(
     out: Path, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = (), **counts: int
 ) -> dict[str, Any]:
-    """Write metrics.json into the folder `out`, print the test accuracy, and return the metrics.
+    """Write metrics.json and reliability.png into `out`, print the test accuracy, and return the metrics.
 
     Args:
         out: a run folder.
@@ -147,6 +154,10 @@ def write_metrics(
     measured = {**metrics.test_metrics(logits, labels), **counts}
     if class_names:
         measured["test_accuracy_by_class"] = metrics.accuracy_by_class(logits, labels, class_names)
-    write_json(out / folder.METRICS, measured)
+    bins = calibration.reliability(logits, labels)
+    measured["test_ece"] = calibration.expected_calibration_error(bins)
+    measured["test_calibration"] = [b._asdict() for b in bins]
+    calibration.draw(out / folder.RELIABILITY, bins)
+    write_json(out / folder.METRICS, measured)  # the last file: it marks the run as finished
     print(f"{metrics.test_accuracy_text(measured)}, in {printable(out)}")
     return measured

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Weights = dict[str, np.ndarray]
 
 KEY = "minigrad"  # of the metadata
+OWN_CLASS = "model.class"  # of the extra settings: the class of a module that is not the recipe's
 MAX_DIMENSIONS = 32  # of an input
 # The dtypes of safetensors that NumPy has too, without other libraries.
 DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -107,21 +108,38 @@ def load(path: str | Path) -> tuple[NetworkSpec, Weights]:
     """
     arrays, metadata = read(path)
     spec = _parse(path, metadata)
-    _check_fit(path, arrays, _shapes(path, spec))
+    try:
+        _check_fit(path, arrays, _shapes(path, spec))
+    except UserError as error:
+        if OWN_CLASS not in spec.extra:
+            raise
+        own = foreign.shown(spec.extra[OWN_CLASS], 60)
+        raise UserError(
+            f"model.weights: {path} holds the network of the class {own}; expected the network of a recipe, or the program"
+            " with that class"
+        ) from error
     return spec, arrays
 
 
-def read_spec(path: str | Path) -> NetworkSpec:
-    """Read only the specification of a weights file, which its arrays fit as `load` describes."""
-    return load(path)[0]
+def read_spec(path: str | Path, own_class: str | None = None) -> NetworkSpec:
+    """Read only the specification of a weights file, which its arrays fit as `load` describes.
+
+    Args:
+        path: the weights file.
+        own_class: the name of a class whose network may differ from the recipe's: the arrays of such a network are not
+            compared with the recipe. Default None.
+    """
+    spec = _parse(path, read(path)[1]) if own_class is not None else None
+    return spec if spec is not None and spec.extra.get(OWN_CLASS) == own_class else load(path)[0]
 
 
-def load_for(path: str | Path, spec: NetworkSpec) -> Weights:
+def load_for(path: str | Path, spec: NetworkSpec, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:
     """Read the weights for a network that is already specified, such as that of a recipe and its data.
 
     Args:
         path: a safetensors file with arrays of the network's names and shapes; metadata are optional.
         spec: the network.
+        shapes: the shape of each array by name; None takes those of the specification.
 
     Returns:
         The arrays by name.
@@ -131,7 +149,7 @@ def load_for(path: str | Path, spec: NetworkSpec) -> Weights:
             finite; or the weights were trained on input of another scale.
     """
     arrays, metadata = read(path)
-    _check_fit(path, arrays, spec.shapes())
+    _check_fit(path, arrays, spec.shapes() if shapes is None else shapes)
     scale = _scale_text(spec.input_scale)
     with parsing(f"model.weights: {path}", f"JSON under {KEY}", "its metadata are damaged"):
         content = foreign.parse_json(metadata.get(KEY, "{}"))

@@ -181,7 +181,7 @@ def state_at(recipe: Recipe, data: Dataset, step: int) -> State:
             optimizer.step()
             training.schedule.after_step()
         if len(data.validation.labels):
-            training.after_epoch(metrics.score(net.predict(data.validation.images), data.validation.labels)["loss"])
+            training.after_epoch(metrics.score(net.predict(data.validation.images), data.validation.labels))
     raise UserError(f"--step {step}: early stopping ends the training after step {number}; expected at most that")
 
 

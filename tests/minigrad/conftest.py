@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minigrad import train
-from minigrad.runs import curves, run_command
+from minigrad.runs import calibration, curves, run_command
 from minigrad.study import __main__ as study
 from minigrad.study.exercises.catalog import DATA, EXERCISES
 
@@ -23,13 +23,14 @@ from minigrad_helpers import Command, Result, complaints
 
 @pytest.fixture
 def drawn() -> None:
-    """For a test in a module that uses `undrawn`, if the test needs curves.png."""
+    """For a test in a module that uses `undrawn`, if the test needs the pictures."""
 
 
 @pytest.fixture
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not draw curves.png, because that takes longer than a small training run."""
+    """Do not draw curves.png and reliability.png, because that takes longer than a small training run."""
     if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(calibration, "draw", lambda *_: None)
         monkeypatch.setattr(curves, "draw", lambda *_: None)
 
 

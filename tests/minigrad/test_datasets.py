@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad import datasets
+from minigrad.runs import UserError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 3, 3)).astype(np.uint8)
@@ -247,3 +249,34 @@ def test_images_move_each_by_its_own_shift_whatever_stands_beside_it() -> None:
     np.testing.assert_array_equal(
         datasets.shifted(images[order], shifts[order]), datasets.shifted(images, shifts)[order]
     )
+
+
+# Arrays in memory.
+
+
+def test_arrays_are_read_as_those_of_an_npz(tmp_path: Path) -> None:
+    data = datasets.from_arrays(**arrays(), validation_size=2, seed=7)
+    from_file = datasets.load(saved(tmp_path / "a.npz"), 2, 7)
+    assert data.digest == from_file.digest
+    assert (data.classes, data.path) == (from_file.classes, "arrays")
+
+
+def test_arrays_without_a_test_split_and_with_names() -> None:
+    data = datasets.from_arrays(PIXELS.tolist(), LABELS, class_names=["a", "b", "c", "d"])  # type: ignore[arg-type]
+    assert [len(part.labels) for part in (data.train, data.validation, data.test)] == [8, 0, 4]
+    assert data.class_names == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y_test": None}, "x_test without y_test; expected both, or neither"),
+        ({"x_test": None}, "y_test without x_test; expected both, or neither"),
+        ({"y_train": LABELS[:7]}, "arrays: y_train"),
+        ({"x_train": PIXELS[:8] * np.nan}, "arrays: x_train"),
+        ({"x_test": PIXELS[8:, 1:]}, r"arrays: x_test: the images have shape \(2, 3\); expected \(3, 3\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        datasets.from_arrays(**arrays() | change)

@@ -252,7 +252,7 @@ def test_the_operations_of_convolutions_are_counted_by_hand() -> None:
     model = Model(architecture="cnn", channels=[8, 16], kernel_size=5, hidden=[])
     spec = train.NetworkSpec(recipes.Recipe(model=model), (28, 28), 10, 1)
     products = 8 * 25 * 28 * 28 + 8 * 16 * 25 * 14 * 14
-    assert devices.convolution_flops(spec) == 6 * products
+    assert devices.convolution_flops_per_step(spec) == 6 * products * spec.recipe.data.batch_size
 
 
 # The end of a process.

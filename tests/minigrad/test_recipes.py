@@ -65,7 +65,11 @@ whole_recipes = st.builds(
         augment=st.sampled_from(["none", "shift"]),
     ),
     trainer=st.builds(Trainer, max_epochs=st.integers(0, 10**9)),
-    early_stopping=st.builds(EarlyStopping, patience=st.none() | st.integers(1, 10**9)),
+    early_stopping=st.builds(
+        EarlyStopping,
+        patience=st.none() | st.integers(1, 10**9),
+        monitor=st.sampled_from(["val_loss", "val_accuracy"]),
+    ),
 )
 
 
@@ -117,6 +121,7 @@ def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
     [
         ("modle: {hidden: [3]}", ("modle", "model.hidden")),
         ("model: {hiden: [3]}", ("unknown key model.hiden", "model.hidden")),
+        ("class_weight: {0: 1.0}", ("unknown key 0", "expected a key of the recipe")),
         ("model: {hidden: [0]}", ("model.hidden: 0", "1 or more")),
         ("model: {hidden: [8, -3]}", ("model.hidden: -3", "1 or more")),
         ("model: {hidden: 10}", ("model.hidden: 10", "a list")),
@@ -157,6 +162,7 @@ def test_flags_win_over_the_recipe_and_a_later_recipe_over_an_earlier() -> None:
         ("trainer: {max_epochs: -1}", ("trainer.max_epochs: -1", "0 or more")),
         ("trainer: {max_epochs: many}", ("trainer.max_epochs: many", "whole number")),
         ("early_stopping: {patience: 0}", ("early_stopping.patience: 0", "1 or more")),
+        ("early_stopping: {monitor: loss}", ("early_stopping.monitor: loss", "expected val_loss or val_accuracy")),
         ("{early_stopping: {patience: 1}, data: {validation_size: 0}}", ("data.validation_size: 0", "early_stopping")),
         ("{model: {schedule: reduce_on_plateau}, data: {validation_size: 0}}", ("data.validation_size: 0", "plateau")),
         ("seed_everything: -1", ("seed_everything: -1", "0 or more")),
@@ -322,6 +328,14 @@ def test_a_recipe_with_settings_that_have_no_keys_is_refused() -> None:
     for word in ("--config a.yaml", "a recipe has no keys (optimizer, trainer.x)", "config.yaml"):
         assert word in text
     assert recipes.read_trained(Path("a.yaml")) == (recipe, {"optimizer": {"class_path": "Lion"}, "trainer.x": [1]})
+
+
+def test_a_record_of_an_earlier_version_lacks_newer_keys() -> None:
+    recipe = recipes.Recipe(early_stopping=EarlyStopping(3))
+    text = recipes.dump(recipe)
+    Path("a.yaml").write_text(text.replace(", monitor: val_loss", ""))
+    assert Path("a.yaml").read_text() != text
+    assert recipes.read_trained(Path("a.yaml")) == (recipe, {})
 
 
 def test_a_record_may_have_the_keys_of_one_package() -> None:

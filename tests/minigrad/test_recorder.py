@@ -11,7 +11,8 @@ from minigrad_helpers import sentence_of
 
 from minigrad import recipes
 from minigrad.recipes import EarlyStopping, Model, Recipe
-from minigrad.runs import Epoch, NetworkSpec, RunRecorder, curves, folder, history, metrics, weights
+from minigrad.recipes.schema import Monitor
+from minigrad.runs import Epoch, NetworkSpec, RunRecorder, calibration, curves, folder, history, metrics, weights
 
 OUT = Path("out")
 LABELS = np.array([0, 1, 2])
@@ -24,8 +25,8 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     OUT.mkdir()
 
 
-def recorder(patience: int | None = None, **model: object) -> RunRecorder:
-    recipe = Recipe(model=Model(hidden=[], **model), early_stopping=EarlyStopping(patience))
+def recorder(patience: int | None = None, monitor: Monitor = "val_loss", **model: object) -> RunRecorder:
+    recipe = Recipe(model=Model(hidden=[], **model), early_stopping=EarlyStopping(patience, monitor))
     return RunRecorder(OUT, NetworkSpec(recipe, (2,), 3, 1.0), "title")
 
 
@@ -54,6 +55,14 @@ def test_the_weights_of_the_last_or_the_best_epoch_are_kept(
     add(run, *losses)
     assert kept() == expected
     assert [e.val_loss for e in history.read(OUT / folder.HISTORY)] == list(losses)
+
+
+def test_the_first_of_the_epochs_with_the_best_accuracy_is_kept() -> None:
+    run = recorder(2, "val_accuracy")
+    arrays = [{name: np.full(shape, i, np.float32) for name, shape in run.spec.shapes().items()} for i in range(5)]
+    for i, (loss, accuracy) in enumerate([(0.9, 0.5), (0.8, 0.7), (0.1, 0.7), (0.5, 0.6)], start=1):
+        run.add_epoch(Epoch(i, 1.0, 0.5, loss, accuracy, 0.1, 1.0), lambda i=i: arrays[i])
+    assert kept() == 2
 
 
 def test_a_process_that_writes_no_files_still_keeps_the_history() -> None:
@@ -95,13 +104,17 @@ def test_test_writes_metrics_and_returns_the_result(capsys: pytest.CaptureFixtur
     add(run, 0.5)
     result = run.test(LOGITS, LABELS, 9)
     assert json.loads((OUT / folder.METRICS).read_text()) == result.metrics
+    bins = calibration.reliability(LOGITS, LABELS)
     assert result.metrics | {"test_loss": 0} == {
         **metrics.test_metrics(LOGITS, LABELS),
+        "test_ece": calibration.expected_calibration_error(bins),
+        "test_calibration": [b._asdict() for b in bins],
         "test_loss": 0,
         "parameters": 9,
         "epochs": 1,
     }
     assert (result.history, result.out) == (run.history, OUT)
+    assert (OUT / folder.RELIABILITY).read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == "test accuracy 100.00 % (3 of 3), in out\n"
 
 

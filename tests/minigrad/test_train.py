@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 LEFT = [
     *(".files.json", "checkpoint.safetensors", "curves.png", "history.csv", "metrics.json", "recipe.yaml"),
-    "weights.safetensors",
+    *("reliability.png", "weights.safetensors"),
 ]
 
 
@@ -359,6 +359,13 @@ WAYS = {
     "adamw": ("--model.optimizer", "adamw", "--model.weight_decay", "0.1", "--model.learning_rate", "0.01"),
     "cosine": ("--model.schedule", "cosine"),
     "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
+    "early stopping by accuracy": (
+        *OVERFIT,
+        "--early_stopping.patience",
+        "3",
+        "--early_stopping.monitor",
+        "val_accuracy",
+    ),
     "plateau": (*OVERFIT, "--trainer.max_epochs", "14", "--model.schedule", "reduce_on_plateau"),
     "rmsprop": RMSPROP,
     "one cycle": (*ONE_CYCLE, "--model.momentum", "0.9", "--model.learning_rate", "0.05"),
@@ -431,7 +438,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(
         assert epochs(uninterrupted)[-1][-1] < 0.3, "the rate must have moved for this test to say anything"
 
 
-@pytest.mark.parametrize("way", ["early stopping", "plateau"])
+@pytest.mark.parametrize("way", ["early stopping", "early stopping by accuracy", "plateau"])
 def test_what_was_waited_for_is_remembered(
     way: str, hard: str, whole: Callable[..., Path], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
