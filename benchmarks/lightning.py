@@ -1,12 +1,14 @@
-"""python -m benchmarks.lightning: the time per epoch of `lightning_module` and of a bare torch loop, in one process.
+"""python -m benchmarks.lightning: the time per epoch of `lightning_module`, of a bare torch loop and of a default
+Lightning set-up, in one process.
 
 The Trainer is that of `python -m lightning_module fit`, with its progress
 lines, metrics, history, checkpoints and weights file. Between its epochs the
 bare loop trains the same network from the same weights on the same batches,
 and computes the same loss and accuracy. If their weights differ after the
-first epoch, the benchmark fails. The medians over the epochs, and the median
-time from the start of the command to the end of the first step, are printed
-and written to `benchmarks/results/lightning.json`.
+first epoch, the benchmark fails. After the bare loop comes an epoch of
+Lightning as its introduction shows it. The medians over the epochs, and the
+median time from the start of the command to the end of the first step, are
+printed and written to `benchmarks/results/lightning.json`.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the customary name)
+from torch.utils.data import DataLoader, TensorDataset
 
 from compare.results import environment
 from minigrad import datasets
@@ -38,8 +42,8 @@ OUT = Path(__file__).parent / "results" / "lightning.json"
 SUBJECT, FIRST = "Lightning", "first step ended at "
 BATCH, SEED, RATE, SCALE = 128, 42, 0.1, 1 / 255
 AGREEMENT = 1e-4  # of every weight after one epoch, in float32
-# Hidden units, and the goal for the ratio to the bare loop's epoch.
-NETWORKS = {"784-10-10": (10, 1.6), "784-1024-10": (1024, 1.1)}
+# Hidden units, and the goals for the ratio to an epoch of the bare loop and of the default set-up.
+NETWORKS = {"784-10-10": (10, 1.6, 0.4), "784-1024-10": (1024, 1.1, None)}
 START_GOAL = 1.5  # seconds to the first step, without the import of lightning
 
 
@@ -78,23 +82,63 @@ class Bare:
         return max(float(np.abs(own[name] - weights[name]).max()) for name in self.names)
 
 
+class Default(LightningModule):
+    """Lightning with its defaults: a TensorDataset, the default collate function and progress bar, and `self.log` in
+    each step. Only the logger is not the default one, which would import TensorFlow."""
+
+    def __init__(self, split: datasets.Split, hidden: int, out: str) -> None:
+        super().__init__()
+        self.out, self.start, self.seconds = out, 0.0, 0.0
+        images = torch.from_numpy(split.images).flatten(1).float() * SCALE
+        self.images = TensorDataset(images, torch.from_numpy(split.labels))
+        classes = int(split.labels.max()) + 1
+        self.net = nn.Sequential(nn.Linear(images.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        images, labels = batch
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels)
+        self.log("train_loss", loss, prog_bar=True)
+        self.log("train_accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), RATE)
+
+    def on_train_epoch_start(self) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+    def epoch(self) -> float:
+        """Train on every image once; return the seconds of the epoch, without the start of the Trainer."""
+        loader = DataLoader(self.images, batch_size=BATCH, shuffle=True)
+        Trainer(max_epochs=1, accelerator="cpu", logger=CSVLogger(self.out), default_root_dir=self.out).fit(
+            self, loader
+        )
+        return self.seconds
+
+
 def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
-    """Time the epochs of one network, alternately with the Trainer and with the bare loop."""
+    """Time the epochs of one network, in turn with the Trainer, with the bare loop and with the default set-up."""
     from lightning_module.cli import ClassifierCLI
     from lightning_module.cli import main as fit
 
-    hidden, goal = NETWORKS[name]
-    trained, bare = [], []
+    hidden, bare_goal, default_goal = NETWORKS[name]
+    trained, bare, default = list[float](), list[float](), list[float]()
 
     class Turns(Callback):
-        """Runs an epoch of the bare loop before each epoch of the Trainer."""
+        """Runs an epoch of each peer before each epoch of the Trainer."""
 
         start = 0.0
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
             self.stop()
             if trainer.current_epoch == 0:
-                self.loop = Bare(trainer.datamodule.dataset.train, {k: w.copy() for k, w in module.weights().items()})
+                split = trainer.datamodule.dataset.train
+                self.loop = Bare(split, {k: w.copy() for k, w in module.weights().items()})
+                self.default = Default(split, hidden, folder)
             elif trainer.current_epoch == 1 and not self.loop.difference(module.weights()) < AGREEMENT:
                 raise SystemExit(
                     f"{name}: after an epoch a weight differs by {self.loop.difference(module.weights()):.2g}"
@@ -102,6 +146,7 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
             start = time.perf_counter()
             self.loop.epoch(trainer.current_epoch)
             bare.append(time.perf_counter() - start)
+            default.append(self.default.epoch())
             self.start = time.perf_counter()
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
@@ -121,12 +166,28 @@ def epochs(name: str, rounds: int) -> list[dict[str, Any]]:
         options = ["--config", "simple", "--model.hidden", f"[{hidden}]", "--data.validation_size", "0"]
         options += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", str(rounds + 1)]
         fit(["fit", *options, "--trainer.default_root_dir", folder], CLI)
+    peers = {
+        SUBJECT: (trained, None),
+        "bare torch loop": (bare, bare_goal),
+        "default Lightning": (default, default_goal),
+    }
+    return rows(name, peers)
+
+
+def rows(name: str, peers: dict[str, tuple[list[float], float | None]]) -> list[dict[str, Any]]:
+    """Return one row per peer of a network, from the seconds per epoch and the goal of each; the subject is the first."""
     steps = datasets.steps_per_epoch(60_000, BATCH)
+    trained, _ = peers[SUBJECT]
     row = {"network": name, "status": "ok"}
-    us = [float(np.median(seconds[1:])) / steps * 1e6 for seconds in (trained, bare)]  # the first epoch warms up
     return [
-        {**row, "peer": SUBJECT, "step_us": us[0], "ratio": 1.0, "quartiles": [1.0, 1.0], "goal": None},
-        {**row, "peer": "bare torch loop", "step_us": us[1], **ratio(trained[1:], bare[1:]), "goal": goal},
+        {
+            **row,
+            "peer": peer,
+            "step_us": float(np.median(seconds[1:])) / steps * 1e6,  # the first epoch warms up
+            **ratio(trained[1:], seconds[1:]),
+            "goal": goal,
+        }
+        for peer, (seconds, goal) in peers.items()
     ]
 
 
@@ -176,13 +237,13 @@ def main(argv: Sequence[str]) -> None:
     results = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds}
     if options.starts:
         results["start"] = start(options.starts)
-    rows = [row for name in options.networks for row in epochs(name, options.rounds)]
+    measured = [row for name in options.networks for row in epochs(name, options.rounds)]
     console.print(f"\n{described['cpu']}, {THREADS} threads, batches of {BATCH}, median of {options.rounds} epochs")
-    show(rows, SUBJECT, console)
+    show(measured, SUBJECT, console)
     if options.starts:
         console.print(describe_start(results["start"]))
     options.out.parent.mkdir(exist_ok=True)
-    write_json(options.out, {"environment": described, **results, "rows": rows})
+    write_json(options.out, {"environment": described, **results, "rows": measured})
     console.print(f"written to {options.out}")
 
 

@@ -36,15 +36,18 @@ def connect(address: str, processors: int | None = None) -> Any:
         A context manager that disconnects at its end.
 
     Raises:
-        UserError: there is no such cluster.
+        UserError: there is no such cluster, or it refuses the connection.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local: dict[str, Any] = {"num_cpus": processors} if address == "local" else {}
+    problem, expected = "no Ray cluster can be reached", "auto or HOST:PORT"
     try:
         if address not in ("local", "auto"):  # Ray itself would wait for minutes if nothing answers
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
+            # Without a token, Ray reports that the connection failed, for whatever reason.
+            problem, expected = "refuses the connection", "a Ray cluster, and its RAY_AUTH_MODE and RAY_AUTH_TOKEN"
         with signals.deferred():  # Ray's handler of SIGTERM would end the process with exit status 15
             return ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--address {address}: no Ray cluster can be reached; expected auto or HOST:PORT") from error
+    except (OSError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(f"--address {address}: {problem}; expected {expected}") from error

@@ -50,8 +50,8 @@ def train(config: dict[str, Any]) -> None:
     data = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
     seed_everything(recipe.seed_everything, verbose=False)
     callbacks: list[Callback] = [RunFolder(config["out"], recipe)]
-    if recipe.early_stopping.patience is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
+    if (stopping := recipe.early_stopping).patience is not None:
+        callbacks.append(EarlyStopping(stopping.monitor, patience=stopping.patience, mode=stopping.mode))
     trainer = Trainer(
         max_epochs=recipe.trainer.max_epochs,
         accelerator="gpu" if config["gpu"] else "cpu",

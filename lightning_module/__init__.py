@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .__main__ import command as command
     from .data import ImageDataModule as ImageDataModule
     from .model import LitClassifier as LitClassifier
     from .run_folder import RunFolder as RunFolder
@@ -24,6 +25,7 @@ _MODULES = {
     "ImageDataModule": "data",
     "LitClassifier": "model",
     "RunFolder": "run_folder",
+    "command": "__main__",
     "fit": "trainer",
 }
 

@@ -22,6 +22,9 @@ from minigrad import recipes
 from minigrad.recipes import Model
 from minigrad.runs import Epoch, NetworkSpec, foreign, history, weights
 from minigrad.runs.foreign import Invalid
+from minigrad.runs.weights import OWN_CLASS
+
+from . import within_epoch
 
 # The functions and classes in checkpoints of tensors and primitives: `module name`, as in the instructions.
 GLOBALS = re.compile(
@@ -149,12 +152,37 @@ def _check_content(checkpoint: Any) -> None:
     state = checkpoint["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise Invalid("state_dict contains something else than tensors by name")
-    _check_hyperparameters(checkpoint.get("hyper_parameters", {}), state)
-    check_run(checkpoint["callbacks"].get("RunFolder", {}) if "callbacks" in checkpoint else {})
+    run = checkpoint["callbacks"].get("RunFolder", {}) if "callbacks" in checkpoint else {}
+    check_run(run)
+    # The network of a user's class may differ from the recipe's. Commands without that class refuse such a checkpoint.
+    own = OWN_CLASS in (run.get("beyond") or {})
+    _check_hyperparameters(checkpoint.get("hyper_parameters", {}), state, own=own)
+    _check_within_epoch(checkpoint.get(within_epoch.KEY, {}), state)
 
 
-def _check_hyperparameters(hparams: Any, state: Mapping[str, Tensor]) -> None:
-    """Check that hyperparameters of this package describe the network in the checkpoint, before one is built."""
+def _check_within_epoch(part: Any, state: Mapping[str, Tensor]) -> None:
+    """Check the running metrics and the accumulated gradients of each rank, as far as they are there."""
+    if not isinstance(part, dict):
+        raise Invalid(f"{within_epoch.KEY} is not a dict")
+    sums, gradients = part.get("sums", []), part.get("gradients", {})
+    if not isinstance(sums, list) or not all(isinstance(values, list) and len(values) == 3 for values in sums):
+        raise Invalid("the running metrics are not three numbers per rank")
+    for loss, correct, images in sums:
+        _check_is_number("the running loss", loss)
+        foreign.whole_number("correct", correct)
+        foreign.whole_number("images", images)
+    if not isinstance(gradients, dict):
+        raise Invalid("the accumulated gradients are not a dict")
+    for name, gradient in gradients.items():
+        if not isinstance(gradient, Tensor) or name not in state or gradient.shape[1:] != state[name].shape:
+            raise Invalid("the accumulated gradients do not have the shapes of the weights")
+
+
+def _check_hyperparameters(hparams: Any, state: Mapping[str, Tensor], *, own: bool) -> None:
+    """Check that hyperparameters of this package describe the network in the checkpoint, before one is built.
+
+    The network of a user's `own` class is not compared with them.
+    """
     if not isinstance(hparams, dict) or not all(isinstance(name, str) for name in hparams):
         raise Invalid("hyper_parameters is not a dict by name")
     if not hparams.keys() >= set(HPARAMS):
@@ -169,6 +197,8 @@ def _check_hyperparameters(hparams: Any, state: Mapping[str, Tensor]) -> None:
     with foreign.part_of_file():
         recipe = recipes.from_metadata({"model": model})
         shapes = NetworkSpec(recipe, tuple(hparams["input_shape"]), hparams["classes"], scale).shapes()
+    if own:
+        return
     network = {name.removeprefix("net."): t for name, t in state.items() if name.startswith("net.")}
     for name, shape in shapes.items():
         if name not in network:
@@ -191,7 +221,26 @@ def check_run(state: Any) -> None:
     history.check([Epoch(**epoch) for epoch in epochs])
     if not isinstance(state.get("data"), str | None):
         raise Invalid("the digest of the data is not a text")
+    _check_unfinished(state.get("unfinished"))
     if "recipe" in state:
         with foreign.part_of_file():
             recipes.from_metadata(state["recipe"])
         recipes.checked_extra(state["beyond"])
+
+
+def _check_unfinished(epoch: Any) -> None:
+    """Check what the RunFolder callback saves within an epoch."""
+    if epoch is None:
+        return
+    if not isinstance(epoch, dict) or not isinstance(epoch.get("metrics"), dict):
+        raise Invalid("the unfinished epoch is not a dict with metrics")
+    foreign.number("seconds", epoch.get("seconds"), 0)
+    if not isinstance(epoch.get("validated"), bool):
+        raise Invalid("validated is neither true nor false")
+    for name, value in epoch["metrics"].items():
+        _check_is_number(str(name), value)
+
+
+def _check_is_number(name: str, value: Any) -> None:
+    if type(value) not in (int, float):  # NaN too, if the training has diverged
+        raise Invalid(f"{name} is {foreign.shown(value, 40)}; expected a number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
+from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import Epoch, NetworkSpec, UserError, expand, folder, history, predictions, resuming, weights
-from minigrad.runs.foreign import parsing
+from minigrad.runs.foreign import parsing, shown
 
 from . import checkpoint_file
 
@@ -25,7 +26,7 @@ FLAGS = ("--out", "--ckpt_path last")
 FOLDER, CHECKPOINT = "MINIGRAD_RUN_FOLDER", "MINIGRAD_CHECKPOINT"
 LAST, BEST = "last.ckpt", "best.ckpt"
 # The files that `test` adds to a folder.
-TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
+TEST_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES, folder.RELIABILITY)
 # The temporary checkpoints of Lightning's BatchSizeFinder and LearningRateFinder, which remain if they are interrupted.
 TEMPORARY = (".scale_batch_size_*.ckpt", ".lr_find_*.ckpt")
 
@@ -76,7 +77,8 @@ def remove_temporary(out: Path) -> None:
 
 def is_first_rank() -> bool:
     """Return whether this process is the one that writes files."""
-    return not getattr(rank_zero_only, "rank", 0)
+    # Before there is a Trainer, Lightning's rank does not contain NODE_RANK, the number of the machine.
+    return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def choose(command: str, config: Any, recipe: Recipe, files: Sequence[str], claims: ExitStack) -> Choice:
@@ -175,45 +177,67 @@ def find_checkpoint(command: str, out: Path, config: Any) -> Path | None:
     if ckpt_path is None:
         return None
     if command == "fit" and ckpt_path == "last":
-        return find_last(out, config)
+        callbacks = [callback.get("init_args") or {} for callback in config.trainer.callbacks or []]
+        return find_last(out, [values["dirpath"] for values in callbacks if "dirpath" in values], "--ckpt_path last")
     path = out / f"{ckpt_path}.ckpt" if ckpt_path in ("last", "best") else expand(ckpt_path)
     read_checkpoint(path)
     return path
 
 
-def find_last(out: Path, config: Any) -> Path | None:
+def find_last(out: Path, dirpaths: Sequence[str | Path | None], flag: str) -> Path | None:
     """Find the last checkpoint of the run in `out`, also in the folders of the user's ModelCheckpoint callbacks.
 
+    Args:
+        out: the run folder.
+        dirpaths: the folders of the callbacks; None for a callback that saves in the run folder.
+        flag: the option that continues the run, for the messages.
+
     Returns:
-        The checkpoint with the most epochs whose history is the beginning of
-        the run's history.csv; None if the run has no epochs.
+        The readable checkpoint with the most steps that belongs to the run:
+        its history is the beginning of the run's history.csv, and its recipe
+        is the run's. None if the run has no checkpoint because it was killed
+        before the first one.
 
     Raises:
-        UserError: the run has epochs, but none of its checkpoints can be found.
+        UserError: last.ckpt is damaged, or the run has epochs, but none of its checkpoints can be found.
     """
-    if (out / LAST).exists():
-        read_checkpoint(out / LAST)
-        return out / LAST
-    if not (out / folder.HISTORY).exists():
-        return None
-    rows = history.read(out / folder.HISTORY)
-    candidates: list[tuple[int, float, Path]] = []
-    folders = [out, *(expand(c.init_args.dirpath) for c in config.trainer.callbacks or [] if _has_folder(c))]
-    for path in {path for parent in folders for path in parent.rglob("*.ckpt")}:
+    rows = history.read(out / folder.HISTORY) if (out / folder.HISTORY).exists() else []
+    settings = _settings_of_run(out)
+    candidates: list[tuple[int, int, float, Path]] = []
+    folders = [out, *(expand(path) for path in dirpaths if path)]
+    paths = {path for parent in folders for path in parent.rglob("[!.]*.ckpt")}  # without drafts of killed processes
+    if out / LAST in paths:
+        paths.discard(out / BEST)  # which does not have the final state of the callback that saves it
+    for path in paths:
         try:
-            epochs = state_of_run(read_checkpoint(path)).get("epochs", [])
+            checkpoint = read_checkpoint(path)
         except UserError:
+            if path == out / LAST:
+                raise
             continue
-        if epochs and [Epoch(**e) for e in epochs] == rows[: len(epochs)]:
-            candidates.append((len(epochs), path.stat().st_mtime, path))
+        state = state_of_run(checkpoint)
+        epochs = [Epoch(**e) for e in state.get("epochs", [])]
+        known = path == out / LAST or ((epochs or _settings(state) == settings) and epochs == rows[: len(epochs)])
+        if known and "optimizer_states" in checkpoint:  # not of save_weights_only
+            candidates.append((checkpoint.get("global_step", 0), len(epochs), path.stat().st_mtime, path))
     if candidates:
         return max(candidates)[-1]
-    resuming.refuse_lost_checkpoint(out, "checkpoint", "--ckpt_path last")
+    resuming.refuse_lost_checkpoint(out, "checkpoint" if dirpaths else LAST, flag)
     return None
 
 
-def _has_folder(callback: Any) -> bool:
-    return bool(callback.get("init_args") and callback.init_args.get("dirpath"))
+def _settings(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the settings in the state of a RunFolder, without the length of the training, which may change."""
+    if "recipe" not in state:
+        return None
+    return {name: part for name, part in state["recipe"].items() if name != "trainer"}, dict(state["beyond"])
+
+
+def _settings_of_run(out: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    if not (out / folder.RECIPE).exists():
+        return None
+    recipe, extra = recipes.read_trained(out / folder.RECIPE)
+    return _settings({"recipe": recipe.as_dict(), "beyond": extra})
 
 
 def history_of(checkpoint: Path, out: Path) -> list[Epoch]:
@@ -254,12 +278,38 @@ def state_of_run(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return checkpoint.get("callbacks", {}).get("RunFolder", {})  # type: ignore[no-any-return]
 
 
-def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
+def trained_on(config: Any) -> str | None:
+    """Return the `data.path` with which the network of a command was trained; None if it is not known."""
+    if config.ckpt_path is not None:
+        recipe = state_of_run(read_checkpoint(Path(config.ckpt_path))).get("recipe", {})
+        return recipe.get("data", {}).get("path")  # type: ignore[no-any-return]
+    return weights.read_spec(config.model.weights).recipe.data.path if config.model.weights is not None else None
+
+
+def refuse_other_class(path: Path, own_class: str | None) -> None:
+    """Check that a checkpoint that RunFolder is part of was trained with the module of this command.
+
+    Args:
+        path: the checkpoint.
+        own_class: the name of the user's class; None if the module is LitClassifier.
+
+    Raises:
+        UserError: the checkpoint is that of another class.
+    """
+    state = state_of_run(read_checkpoint(path))
+    trained = (state.get("beyond") or {}).get(weights.OWN_CLASS)
+    if "recipe" in state and trained != own_class:
+        used, before = (name or "LitClassifier" for name in (own_class, trained))
+        raise UserError(f"--ckpt_path {path} is of the class {shown(before, 60)}; expected a checkpoint of {used}")
+
+
+def network_spec(config: Any, *, required: bool, own_class: str | None = None) -> NetworkSpec | None:
     """Read the specification of the network from the checkpoint or the weights file of a command.
 
     Args:
         config: the config of `validate`, `test`, `predict` or `export`.
         required: whether a weights file without a specification is an error.
+        own_class: the name of the user's class; None if the module is LitClassifier.
 
     Returns:
         The specification. That of a checkpoint has the default recipe, since
@@ -267,9 +317,11 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
         no specification in it.
 
     Raises:
-        UserError: `required`, and the weights file cannot be read or has no specification.
+        UserError: `required`, and the weights file cannot be read or has no specification; or the checkpoint is that of
+            another class.
     """
     if config.ckpt_path is not None:
+        refuse_other_class(Path(config.ckpt_path), own_class)
         hparams = read_checkpoint(Path(config.ckpt_path)).get("hyper_parameters", {})
         if not hparams.keys() >= set(checkpoint_file.HPARAMS):
             return None
@@ -279,5 +331,5 @@ def network_spec(config: Any, *, required: bool) -> NetworkSpec | None:
     if config.model.weights is not None:
         # If the specification is not required, an error is reported later, when the weights are loaded.
         with contextlib.nullcontext() if required else contextlib.suppress(UserError):
-            return weights.read_spec(config.model.weights)
+            return weights.read_spec(config.model.weights, own_class)
     return None

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonargparse
 import jsonargparse.typing
@@ -19,9 +19,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from minigrad import datasets, recipes
-from minigrad.recipes import Recipe
-from minigrad.runs import NetworkSpec, Stopped, UserError, folder, signals, whole_file
+from minigrad.recipes import EarlyStopping, Recipe
+from minigrad.runs import NetworkSpec, Stopped, UserError, folder, formats, signals, whole_file
 from minigrad.runs.memory import keep_freed
+from minigrad.runs.overview import description_of
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
 from . import checkpoints, settings
@@ -29,7 +30,7 @@ from . import options as trainer_options
 from .__main__ import COMMANDS, DESCRIPTION, PROG
 from .checkpoints import FLAGS, is_first_rank
 from .data import ImageDataModule
-from .export import ExportingTrainer
+from .export import ExportingTrainer, choose
 from .interruption import OwnSignals
 from .model import FROM_DATA, LitClassifier
 from .run_folder import RunFolder
@@ -58,6 +59,11 @@ LOGGERS = (
 class Parser(recipes.OneSentence, LightningArgumentParser):  # type: ignore[misc]
     """Lightning's parser, whose error messages are one sentence, and whose values are never read from other files."""
 
+    def add_argument(self, *args: Any, **options: Any) -> Any:
+        if (name := args[-1].removeprefix("--")) in ("config", "seed_everything"):
+            options["help"] = recipes.HELP[name]
+        return super().add_argument(*args, **options)
+
     def add_class_arguments(self, *args: Any, **options: Any) -> list[str]:
         # LightningCLI sets `sub_configs`, with which `callbacks: FILE` in a config reads that file, and an error shows it.
         return super().add_class_arguments(*args, **{**options, "sub_configs": False})  # type: ignore[no-any-return]
@@ -70,14 +76,23 @@ class ClassifierCLI(LightningCLI):
         command: the only subcommand to build a parser for, since each parser takes a tenth of a second; None builds all.
         prog: the name of the command in its help.
         claims: keeps the run folder claimed until it is closed.
+
+    Attributes:
+        module_class: the class of the module; a subclass of the command may set another one.
+        data_class: the class of the data module.
     """
+
+    module_class: type[LitClassifier] = LitClassifier
+    data_class: type[ImageDataModule] = ImageDataModule
 
     def __init__(self, command: str | None = None, prog: str = PROG, claims: ExitStack | None = None) -> None:
         self.command = command
+        self.prog = prog
         self.claims = claims or ExitStack()
+        self.own_class = settings.own_class(self.module_class, LitClassifier)
         super().__init__(
-            LitClassifier,
-            ImageDataModule,
+            self.module_class,
+            self.data_class,
             save_config_callback=None,  # `before_fit` saves it. Each callback costs time at each hook of each step.
             trainer_class=ExportingTrainer,
             trainer_defaults=DEFAULTS,
@@ -87,6 +102,7 @@ class ClassifierCLI(LightningCLI):
                 "prog": prog,
                 "description": DESCRIPTION,
                 "default_env": True,  # PL_FIT__TRAINER__MAX_EPOCHS=3
+                **{name: {"description": description_of(name)} for name in self.subcommands()},
             },
             load_from_checkpoint_support=False,  # hyperparameters are primitives, so plain loading works
         )
@@ -96,23 +112,23 @@ class ClassifierCLI(LightningCLI):
         return subcommands if self.command is None else {self.command: subcommands[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument(
-            "--early_stopping.patience",
-            type=int | None,
-            default=None,
-            help="stop after this number of epochs without a lower validation loss; null never stops early",
-        )
+        parser.add_class_arguments(EarlyStopping, "early_stopping", instantiate=False)
+        fits = self.command in (None, "fit")
+        out = "out" if fits else "out of exports" if self.command == "export" else "out of results"
+        overwrite = "overwrite" if fits else "overwrite files"
         parser.add_argument(
             "--out",
             type=str | None,
             default=None,
-            help="run folder, the same as --trainer.default_root_dir; null creates the next runs/lightning-N",
+            help=f"{recipes.HELP[out]}; the same as --trainer.default_root_dir",
         )
-        recipes.add_flag(parser, "--overwrite", "replace the run in the folder")
+        recipes.add_flag(parser, "--overwrite", recipes.HELP[overwrite])
         recipes.add_flag(parser, "--compile", "compile the network with torch.compile")
-        recipes.add_flag(parser, "--tensorboard", "log for TensorBoard too, in the run folder")
+        recipes.add_flag(parser, "--tensorboard", recipes.HELP["tensorboard"])
         if self.command == "predict":
             recipes.predict_options(parser)
+        if self.command == "export":
+            formats.add_options(parser, formats.OF_LIGHTNING)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for name in FROM_DATA:
             parser.link_arguments("data", f"model.{name}", self._from_data(name), apply_on="instantiate")
@@ -135,7 +151,7 @@ class ClassifierCLI(LightningCLI):
 
         Training from weights of other classes is allowed. Then there are no names.
         """
-        spec = checkpoints.network_spec(self.config[self.subcommand], required=False)
+        spec = checkpoints.network_spec(self.config[self.subcommand], required=False, own_class=self.own_class)
         names = spec.class_names if spec else ()
         return names if self.subcommand != "fit" or sorted(names) == sorted(data.loaded.class_names) else ()
 
@@ -150,13 +166,24 @@ class ClassifierCLI(LightningCLI):
         config.model.weights, config.data.path = self.recipe.model.weights, self.recipe.data.path
         # The trial runs of Lightning (fast_dev_run, barebones) write no files.
         self.writes_files = not (config.trainer.fast_dev_run or config.trainer.barebones)
+        self.cells = None
+        if self.command == "export":
+            from_weights = config.ckpt_path is None
+            self.cells = choose(config.pop("kinds"), config.pop("precision"), from_weights=from_weights)
         if self.writes_files:
             self._choose_folder(command, config)
+            if command == "fit" and config.ckpt_path is not None:
+                checkpoints.refuse_other_class(Path(config.ckpt_path), self.own_class)
         if command != "fit":
             self._use_trained_network(command, config)
 
     def _choose_folder(self, command: str, config: Any) -> None:
         self.extra = settings.extra_of_config(config, self.recipe) if command == "fit" else {}
+        for section, kind, base in (
+            ("model", self.module_class, LitClassifier),
+            ("data", self.data_class, ImageDataModule),
+        ):
+            self.extra |= settings.extra_of_class(section, kind, base, config[section].as_dict())
         self.files = [*default_files(config.trainer, settings.callback_names(config)), CONFIG]
         choice = checkpoints.choose(command, config, self.recipe, self.files, self.claims)
         self.out, self.resumes = choice.out, choice.resumes
@@ -170,12 +197,13 @@ class ClassifierCLI(LightningCLI):
         Lightning does the same with the hyperparameters in a checkpoint.
         """
         required = command in ("predict", "export")
-        spec = checkpoints.network_spec(config, required=required)
+        spec = checkpoints.network_spec(config, required=required, own_class=self.own_class)
         if spec is None:
             return
         if config.ckpt_path is None:
-            for name, value in vars(spec.recipe.model).items():
-                if name != "weights":
+            own = {key.removeprefix("model."): value for key, value in spec.extra.items() if key.startswith("model.")}
+            for name, value in {**vars(spec.recipe.model), **own}.items():
+                if name != "weights" and name in config.model:
                     config.model[name] = value
             self.recipe = settings.to_recipe(config)
         if required:
@@ -190,8 +218,9 @@ class ClassifierCLI(LightningCLI):
             validated = self.subcommand == "fit" and bool(len(self.datamodule.dataset.validation.labels))
             self.run = RunFolder(self.out, self.recipe, self.extra)
             names = settings.callback_names(config)
-            callbacks = default_callbacks(self.run, config.trainer, names, validated=validated)
-            self.trainer_defaults = {"callbacks": callbacks}
+            first, *others = default_callbacks(self.run, config.trainer, names, validated=validated)
+            own = self.config_init[self.subcommand].trainer.callbacks or []
+            options["callbacks"], self.trainer_defaults = [first, *own], {"callbacks": others}
             options |= default_options(
                 str(self.subcommand), self.out, config.trainer, names, tensorboard=config.tensorboard
             )
@@ -212,10 +241,11 @@ class ClassifierCLI(LightningCLI):
             if isinstance(cause, UserError):
                 raise cause from None
             # jsonargparse lists what it has tried, and first the error of the class that the user has named.
-            tried = re.search(r"^Errors:\n  - (.*)$", str(error), re.MULTILINE)
+            tried = re.search(r"^Errors:\n  - (.*(?:\n {6}.*)*)$", str(error), re.MULTILINE)
             if tried is None:
                 raise
-            raise UserError(f"trainer: {tried[1]}") from error
+            text = re.sub(r"Problem with given class_path '(\S+)':\s+", r"\1: ", tried[1])
+            raise UserError(f"trainer: {' '.join(text.split())}") from error
 
     def after_instantiate_classes(self) -> None:
         if self.config[self.subcommand].compile:
@@ -256,6 +286,8 @@ class ClassifierCLI(LightningCLI):
         if is_first_rank():
             if self.subcommand in ("validate", "test"):
                 datasets.report_notes(self.datamodule.loaded)
+                if not self.datamodule.loads_own:
+                    recipes.note_default_data(self.recipe.data.path, checkpoints.trained_on(config))
             if self.subcommand == "test":  # the other commands prepare their files when they write them
                 folder.prepare(self.out, checkpoints.TEST_FILES)
             if config.ckpt_path is None and config.model.weights is None:
@@ -271,7 +303,10 @@ class ClassifierCLI(LightningCLI):
         self.before_validate()
 
     def before_export(self) -> None:
-        self.trainer.overwrite = self.config.export.overwrite  # type: ignore[attr-defined]
+        config, trainer = self.config.export, cast(ExportingTrainer, self.trainer)
+        trainer.overwrite = config.overwrite
+        if self.cells is not None:
+            trainer.cells = self.cells
         self.before_validate()
 
     def after_fit(self) -> None:
@@ -280,9 +315,19 @@ class ClassifierCLI(LightningCLI):
             return
         if self.trainer.world_size > 1:
             options = f"--data.path {self.recipe.data.path} --model.weights {self.out / folder.WEIGHTS} --overwrite"
-            print(f"test on one device: {PROG} test {options} --trainer.devices 1 {FLAGS[0]} {self.out}")
+            print(f"test on one device: {self.prog} test {options} --trainer.devices 1 {FLAGS[0]} {self.out}")
             return
         self.trainer.test(self.model, self.datamodule, verbose=False)
+
+
+def with_classes(module: type[LitClassifier] | None, data: type[ImageDataModule] | None) -> type[ClassifierCLI]:
+    """Return a ClassifierCLI for the user's classes; None keeps the class of this package."""
+
+    class OwnCLI(ClassifierCLI):
+        module_class = module or LitClassifier
+        data_class = data or ImageDataModule
+
+    return OwnCLI
 
 
 def quiet_start() -> None:
@@ -306,12 +351,13 @@ def _report_thread(error: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(error)
 
 
-def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
+def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI, prog: str = PROG) -> None:
     """Run LightningCLI.
 
     Args:
         argv: arguments of the command, the subcommand first.
         cli: the class to run.
+        prog: the name of the command, for its help.
 
     Raises:
         UserError: an argument, a file or the data cannot be used.
@@ -330,8 +376,8 @@ def main(argv: Sequence[str], cli: type[ClassifierCLI] = ClassifierCLI) -> None:
     try:
         with ExitStack() as claims:
             # Shell completion needs a command of one word.
-            prog = "lightning_module" if "--print_completion" in argv else PROG
-            cli(argv[0] if argv and argv[0] in COMMANDS else None, prog, claims)
+            name = "lightning_module" if "--print_completion" in argv and prog == PROG else prog
+            cli(argv[0] if argv and argv[0] in COMMANDS else None, name, claims)
     except Exception as error:
         if isinstance(error, UserError) or not trainer_options.in_lightning(error):
             raise

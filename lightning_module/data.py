@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from minigrad import datasets
-from minigrad.recipes.schema import Augment
+from minigrad.recipes.schema import Augment, Data
+from minigrad.runs import UserError, signals
 
+from . import own_classes
 from .network import shifted
 
 Batch = tuple[Tensor, ...]
+MOST_WORKERS = 256  # more of them could take all the memory of the machine
 
 # The shifts are needed for each batch, but are drawn only once per epoch.
 epoch_shifts = lru_cache(maxsize=1)(datasets.epoch_shifts)
@@ -31,17 +35,25 @@ class ImageDataModule(LightningDataModule):
             predict accepts images in more formats.
         batch_size: the number of images per step and device.
         validation_size: the number of training images that are held out for validation, chosen by the seed; null takes a
-            tenth of them, at most 5,000. Tests and predictions do not depend on it.
+            tenth of them, at most 5,000.
         augment: none, or shift: moves each training image by up to one pixel in each direction, by a new random amount in
             each epoch.
-        seed: the seed of the validation images, the batch order and the shifts.
+        seed: the seed of the validation images, the batch order and the shifts, and of dropout.
+        num_workers: the number of processes that load batches; 0 loads them in the main process, which is fastest for the
+            data of this class, since they are in memory. It does not change the batches. Without effect in distributed
+            training on CPUs.
 
     Attributes:
         preprocess: how `predict` prepares pictures: auto, none, or None for the default of `datasets.load_images`.
         unlabelled: the images of `predict`, after the predict loader was created.
 
     Raises:
-        UserError: on first use, if the data cannot be used, or a batch is larger than the training set.
+        UserError: an argument is invalid; or on first use, if the data cannot be used, or a batch is larger than the
+            training set.
+
+    A subclass may override `load_dataset`, and `on_after_batch_transfer` to transform batches. Its `__init__` passes the
+    arguments above on as keywords; further arguments of it are hyperparameters too, and must be numbers, texts or lists
+    of them.
 
     Example:
         data = ImageDataModule("mnist", batch_size=128)
@@ -55,18 +67,36 @@ class ImageDataModule(LightningDataModule):
         validation_size: int | None = None,
         augment: Augment = "none",
         seed: int = 42,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
+        if type(num_workers) is not int or not 0 <= num_workers <= MOST_WORKERS:
+            raise UserError(f"data.num_workers: {num_workers!r}; expected 0 to {MOST_WORKERS}")
         self.save_hyperparameters()  # so that checkpoints contain them
+        path = self.hparams["path"] = str(path)  # checkpoints cannot contain a Path
+        own_classes.check_arguments("data", self.hparams)
         self.path, self.batch_size, self.validation_size, self.seed = path, batch_size, validation_size, seed
-        self.augment = augment
+        self.augment, self.num_workers = augment, num_workers
         self.preprocess: datasets.Preprocess | None = None
         self.unlabelled: datasets.Unlabelled | None = None
+
+    def load_dataset(self) -> datasets.Dataset:
+        """Load the data, with an empty validation split. It is called on first use, and once."""
+        return datasets.load(self.path)
 
     @cached_property
     def _unsplit(self) -> datasets.Dataset:
         """The data without a validation split, loaded on first use."""
-        return datasets.load(self.path)
+        if type(self).load_dataset is ImageDataModule.load_dataset:
+            return self.load_dataset()
+        name = f"{type(self).__name__}.load_dataset"
+        data = datasets.check_dataset(name, self.load_dataset())
+        if count := len(data.validation.labels):
+            raise UserError(
+                f"{name}: the validation split has {count} images; expected none, since data.validation_size training images"
+                " are held out"
+            )
+        return data
 
     @property
     def loaded(self) -> datasets.Dataset:
@@ -101,9 +131,25 @@ class ImageDataModule(LightningDataModule):
             hparams: Any = module.hparams
             self.align(tuple(hparams.get("class_names", ())), "the network")
 
+    @property
+    def loads_own(self) -> bool:
+        """Whether a subclass loads its own data, and not those at `path`."""
+        return type(self).load_dataset is not ImageDataModule.load_dataset and self.path == Data.path
+
     def images_for(self, module: LightningModule) -> datasets.Unlabelled:
-        """Load the images at `path` for `predict`, in the shape and scale that `module` was trained on."""
+        """Load the images at `path` for `predict`, in the shape and scale that `module` was trained on.
+
+        Those of a subclass that loads its own data are its test images, unless `path` is set.
+        """
         hparams: Any = module.hparams
+        if self.loads_own:
+            data = self.loaded
+            if data.input_shape != tuple(hparams.input_shape):
+                name = type(self).__name__
+                raise UserError(
+                    f"{name}: the images have shape {data.input_shape}; expected {tuple(hparams.input_shape)}"
+                )
+            return datasets.Unlabelled(None, data.test.images)
         return datasets.load_images(
             self.path,
             tuple(hparams.input_shape),
@@ -114,9 +160,26 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         split = self.dataset.train
-        order = SeededOrder(len(split.labels), self.seed, *self._ranks())
-        data = WithShifts(split, order) if self.augment == "shift" else InMemory(*split)
-        return loader(data, order, self.batch_size)
+        return self.training_loader(
+            WithIndices(*split) if self.augment == "shift" else InMemory(*split), collate_fn=whole
+        )
+
+    def training_loader(self, data: Dataset[Any], **options: Any) -> TrainingLoader:
+        """Return the loader of the training images, from which a run can continue within an epoch.
+
+        Args:
+            data: one item per training image, in the order of `dataset.train`: an image and its label; with augment
+                shift, its index too.
+            options: further arguments of `torch.utils.data.DataLoader`, such as collate_fn.
+
+        Example:
+            class FromDisk(ImageDataModule):
+                def train_dataloader(self):
+                    return self.training_loader(MyImageFiles())
+        """
+        order = SeededOrder(len(self.dataset.train.labels), self.seed, *self._ranks())
+        options = {"batch_size": self.batch_size, "sampler": order, **workers(self._workers()), **options}
+        return TrainingLoader(data, self._position, **options)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         validation = self.dataset.validation
@@ -133,14 +196,43 @@ class ImageDataModule(LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return tuple(part.to(device, non_blocking=True) for part in batch)
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if len(batch) < 3:
+            return batch
+        # Not in the loader, whose workers do not know the epoch. A shift depends on the seed, the epoch and the index of
+        # the image only, so it is the same on any number of devices, and in a resumed run.
+        images, labels, indices = batch
+        assert self.trainer is not None
+        shifts = epoch_shifts(len(self.dataset.train.labels), self.seed, self.trainer.current_epoch)
+        return images, labels, torch.from_numpy(shifts[indices.numpy()])
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if len(batch) < 3:
             return batch
-        images, labels, shifts = batch  # from WithShifts
+        images, labels, shifts = batch
         return shifted(images, shifts), labels
 
     def _in_order(self, data: InMemory) -> DataLoader[Batch]:
-        return loader(data, Share(data, *self._ranks()), self.batch_size)
+        order = Share(data, *self._ranks())
+        options = {"batch_size": self.batch_size, "sampler": order, **workers(self._workers())}
+        return DataLoader(data, collate_fn=whole, **options)
+
+    def _position(self, loader: TrainingLoader) -> tuple[int, int] | None:
+        """Return the epoch and the batch at which the training is; None if it does not train with `loader`."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training or trainer.train_dataloader is not loader:
+            return None
+        batch = trainer.fit_loop.batch_idx + 1
+        return trainer.current_epoch, batch if batch < trainer.num_training_batches else len(loader)
+
+    def _workers(self) -> int:
+        """Return the number of processes that load batches.
+
+        It is 0 in distributed training by gloo, which communicates in threads: a fork beside them can hang.
+        """
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == "gloo":
+            return 0
+        return self.num_workers
 
     def _ranks(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""
@@ -168,25 +260,11 @@ class InMemory(Dataset[Any]):
         return tuple(array.index_select(0, selected) for array in self.arrays)
 
 
-class WithShifts(InMemory):
-    """Training images, their labels, and the shift of each image in the current epoch, (n, 2).
-
-    A shift depends on the seed, the epoch and the index of the image only. So
-    it is the same on any number of devices, and in a resumed run. The data
-    module moves the images after their transfer to the device.
-
-    Args:
-        split: the training images and labels.
-        order: the sampler, whose seed and epoch determine the shifts.
-    """
-
-    def __init__(self, split: datasets.Split, order: SeededOrder) -> None:
-        super().__init__(*split)
-        self.order = order
+class WithIndices(InMemory):
+    """Arrays of equal length, and the index of each item."""
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        shifts = epoch_shifts(len(self), self.order.seed, self.order.epoch)
-        return *super().__getitems__(indices), torch.from_numpy(shifts[indices])
+        return *super().__getitems__(indices), torch.tensor(indices)
 
 
 class SeededOrder(Sampler[int]):
@@ -203,10 +281,15 @@ class SeededOrder(Sampler[int]):
         seed: the seed of the order.
         rank: the rank of this process.
         ranks: the number of processes.
+
+    Attributes:
+        epoch: the epoch, from 0.
+        first: the position in the share of this rank at which an iteration begins.
     """
 
     def __init__(self, size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        self.size, self.seed, self.rank, self.ranks, self.epoch = size, seed, rank, ranks, 0
+        self.size, self.seed, self.rank, self.ranks = size, seed, rank, ranks
+        self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -216,7 +299,7 @@ class SeededOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = datasets.epoch_order(self.size, self.seed, self.epoch)
-        return iter(order[self.rank : self.size - self.size % self.ranks : self.ranks].tolist())
+        return iter(order[self.rank : self.size - self.size % self.ranks : self.ranks][self.first :].tolist())
 
 
 class Share(SequentialSampler):
@@ -239,10 +322,54 @@ class Share(SequentialSampler):
         return iter(self.indices)
 
 
-def loader(data: InMemory, sampler: Sampler[int], batch_size: int) -> DataLoader[Any]:
-    """Return a loader of batches of `data` in the order of `sampler`."""
-    # No workers: since the data are in memory, they would only add the cost of sending batches between processes.
-    return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=whole, num_workers=0)
+class TrainingLoader(DataLoader[Any]):
+    """A loader that begins at the batch at which the training is, so that a run can continue within an epoch.
+
+    Lightning creates the iterator of the first epoch before it tells the
+    sampler which epoch that is. Workers would fetch batches of epoch 0 then.
+    This iterator starts when the first batch is asked for, and asks the
+    training for its position.
+
+    Args:
+        dataset: the training images.
+        position: gets this loader and returns the epoch and the batch at which the training is, both from 0; None if no
+            training uses this loader.
+        options: arguments of `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], position: Callable[[TrainingLoader], tuple[int, int] | None], **options: Any
+    ) -> None:
+        super().__init__(dataset, **options)
+        self.position = position
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        position, order, skipped = self.position(self), self.sampler, 0
+        if isinstance(order, SeededOrder):
+            order.first = 0
+        if position is not None:
+            epoch, skipped = position
+            if isinstance(order, SeededOrder) and self.batch_size is not None:
+                order.set_epoch(epoch)
+                order.first, skipped = skipped * self.batch_size, 0
+        yield from islice(super().__iter__(), skipped, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: Lightning's own progress has the position. The method marks a loader that can be resumed."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing, see `state_dict`."""
+
+
+def workers(count: int) -> dict[str, Any]:
+    """Return the arguments of a DataLoader with `count` worker processes, which live as long as the loader."""
+    return {"num_workers": count, "persistent_workers": count > 0, "worker_init_fn": end_with_main if count else None}
+
+
+def end_with_main(worker: int) -> None:
+    """End this worker process when the main process is killed, whose lock of the run folder it would keep."""
+    signals.end_with_parent()
 
 
 def whole(batch: Any) -> Any:

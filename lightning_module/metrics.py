@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+Batch = tuple[Tensor, Tensor, Tensor]  # the mean loss, the logits and the labels
+
 
 class LossAndAccuracy(Metric):
     """Mean loss and accuracy over all images of an epoch, on all devices together.
@@ -24,18 +26,28 @@ class LossAndAccuracy(Metric):
         for name, dtype in (("loss", torch.float64), ("correct", torch.int64), ("images", torch.int64)):
             self.add_state(name, torch.zeros((), dtype=dtype), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch.
+    def update(self, *batches: Batch) -> None:
+        """Add batches.
 
         Args:
-            loss: the mean loss of the batch, a scalar.
-            logits: the network's outputs, (n, classes).
-            labels: the classes, (n,) int64.
+            batches: of each batch the mean loss, a scalar; the network's outputs, (n, classes); and the classes, (n,) int64.
         """
-        self.loss.add_(loss, alpha=len(labels))
-        self.correct.add_((logits.argmax(1) == labels).sum())
-        self.images.add_(len(labels))
+        losses, logits, labels = zip(*batches, strict=True)
+        for loss, part in zip(losses, labels, strict=True):
+            self.loss.add_(loss, alpha=len(part))
+        expected = torch.cat(labels)
+        self.correct.add_((torch.cat(logits).argmax(1) == expected).sum())
+        self.images.add_(len(expected))
+
+    def sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sums of this process so far: loss, correct answers and images. They are the metric's own tensors."""
+        return self.loss, self.correct, self.images
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the means of `loss` and `accuracy` as float32 scalars. A NaN in any batch makes the loss NaN."""
+        """Return the means of `loss` and `accuracy` as float32 scalars; nothing without images.
+
+        A NaN in any batch makes the loss NaN.
+        """
+        if not self.images:
+            return {}
         return {"loss": (self.loss / self.images).float(), "accuracy": (self.correct / self.images).float()}

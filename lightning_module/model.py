@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -15,15 +16,16 @@ from minigrad import recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
 from minigrad.recipes.schema import Activation, Architecture, Optimizer, Schedule
-from minigrad.runs import NetworkSpec
+from minigrad.runs import NetworkSpec, UserError
 from minigrad.runs import weights as weights_file
 from minigrad.runs.weights import Weights
 
-from . import optimizers, restore
+from . import metrics, optimizers, own_classes, restore, within_epoch
 from .metrics import LossAndAccuracy
 from .network import Network
 
 Batch = tuple[Tensor, Tensor]
+BATCHES = 16  # that the training metric adds at once, since it takes almost as long for one
 # The arguments that describe the data rather than the network.
 FROM_DATA = ("input_shape", "classes", "input_scale", "class_names", "mnist_like")
 
@@ -42,7 +44,7 @@ class LitClassifier(LightningModule):
         activation: the activation after each convolution and each hidden layer.
         dropout: the probability of dropping a hidden unit in training, at least 0 and below 1.
         batch_norm: normalize each convolution and each hidden layer over the batch, before its activation.
-        optimizer: the update rule.
+        optimizer: the update rule; all packages use PyTorch's formula.
         learning_rate: the learning rate; with one_cycle, its maximum.
         momentum: the momentum of sgd.
         weight_decay: the weight decay; added to the gradient as weight_decay * weight, or decoupled from it in adamw.
@@ -57,7 +59,10 @@ class LitClassifier(LightningModule):
         mnist_like: whether the training images are light on dark and centered by mass, as in MNIST; None if not known.
 
     Raises:
-        UserError: the input of a cnn is not an image, or the weights file does not fit the network.
+        UserError: an argument is invalid, the input of a cnn is not an image, or the weights file does not fit the network.
+
+    A subclass may override `build_network`, `loss` and `configure_optimizers`. Its `__init__` passes the arguments above on as
+    keywords; further arguments of it are hyperparameters too, and must be numbers, texts or lists of them.
 
     Example:
         module = LitClassifier(hidden=[128], optimizer="adam", learning_rate=0.001)
@@ -89,13 +94,17 @@ class LitClassifier(LightningModule):
         # Primitives only, so that checkpoints load with weights_only=True. The path of the initial weights is not a
         # property of the trained model.
         self.save_hyperparameters(ignore=["weights"])
-        model = recipes.Model(
-            architecture, list(channels), kernel_size, list(hidden), activation, dropout, batch_norm=batch_norm
-        )
-        self.net = Network(model, tuple(input_shape), classes, input_scale)
+        own_classes.check_arguments("model", self.hparams)
+        if type(self).forward is not LitClassifier.forward:  # the steps call the network
+            raise UserError(
+                f"forward: {type(self).__name__} overrides it; expected a method build_network(self) instead"
+            )
+        self.net = self.build_network()
         self.example_input_array = (torch.zeros(1, *input_shape),)  # from which the summary computes sizes and FLOPs
         # ModuleDict rejects the key "train", which is a method of its own.
         self.metrics = nn.ModuleDict({f"{stage}_": LossAndAccuracy() for stage in ("train", "val", "test")})
+        self._batches: list[metrics.Batch] = []  # that the training metric does not contain yet
+        self._resumed: dict[str, Any] = {}  # of a checkpoint within an epoch, until the training starts
         if weights is not None:
             self.load_weights(weights)
 
@@ -110,7 +119,42 @@ class LitClassifier(LightningModule):
         Raises:
             UserError: as for the class.
         """
-        return cls(**vars(recipe.model), **{name: getattr(data, name) for name in FROM_DATA})
+        return cls(**arguments(recipe, data))
+
+    def build_network(self) -> nn.Module:
+        """Build the network, `self.net`, from the hyperparameters in `self.hparams`.
+
+        Returns:
+            A module that computes logits (n, classes) from raw images (n, *input_shape). uint8 images are not scaled yet:
+            see `network.Scale`.
+        """
+        hparams: Any = self.hparams
+        return Network(self.recipe().model, tuple(hparams.input_shape), hparams.classes, hparams.input_scale)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of a batch, for training, validation and test.
+
+        Args:
+            logits: (n, classes) floats.
+            labels: (n,) int64.
+
+        Returns:
+            The mean over the batch, a scalar. The default is cross-entropy in nats.
+        """
+        return F.cross_entropy(logits, labels)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning assigns the name of each hook before and after the call, about 40 times per step. `nn.Module` would
+        # look for a parameter, a module and a buffer of that name first.
+        if (value is None or type(value) is str) and name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            if name == "loss":  # the method would be called all the same
+                raise UserError(
+                    f"loss: {type(self).__name__} assigns a {type(value).__name__} to it; expected a method loss(self, logits,"
+                    " labels)"
+                )
+            super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits (n, classes) from raw images (n, *input_shape), uint8 or floating point."""
@@ -119,18 +163,41 @@ class LitClassifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self.net(images)
-        loss = F.cross_entropy(logits, labels)
-        self._metric("train").update(loss.detach(), logits.detach(), labels)
+        loss = self.loss(logits, labels)
+        self._batches.append((loss.detach(), logits.detach(), labels))
+        if len(self._batches) == BATCHES:
+            self._update_train_metric()
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    # Lightning reads it in each step, and Python takes longer to derive it than to read it here.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._evaluate("test", batch)
 
-    def predict_step(self, batch: tuple[Tensor], batch_idx: int) -> Tensor:
-        return cast(Tensor, self.net(batch[0]))
+    def predict_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Compute the logits of a batch: images, or a tuple or list whose first part is images."""
+        return cast(Tensor, self.net(batch if isinstance(batch, Tensor) else batch[0]))
+
+    def on_fit_start(self) -> None:
+        own_classes.check_module(self)
+
+    def on_train_start(self) -> None:
+        resumed, self._resumed = self._resumed, {}
+        within_epoch.restore(self, resumed)
+
+    def on_train_epoch_start(self) -> None:
+        self.train_metric.reset()  # Lightning does not call this hook if it continues within an epoch
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout depends on the seed and the step only, so that a resumed run drops the same units.
+        trainer = self.trainer
+        seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
+        if isinstance(seed, int):
+            within_epoch.seed_step(self.device, seed, trainer.current_epoch, trainer.global_rank, batch_idx)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
@@ -141,9 +208,20 @@ class LitClassifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        within_epoch.save(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint.get(within_epoch.KEY, {})
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         parameters, steps = self.net.parameters(), lambda: int(self.trainer.estimated_stepping_batches)
         return optimizers.configure(self.hparams, parameters, steps)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:  # `optimizer.zero_grad` takes several times as long
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def load_weights(self, path: str) -> None:
         """Load a weights.safetensors.
@@ -151,7 +229,8 @@ class LitClassifier(LightningModule):
         Raises:
             UserError: the file cannot be read, or does not fit this network.
         """
-        restore.set_weights(self.net, weights_file.load_for(path, self.spec(self.recipe())))
+        shapes = {name: array.shape for name, array in self.weights().items()}
+        restore.set_weights(self.net, weights_file.load_for(path, self.spec(self.recipe()), shapes))
 
     def weights(self) -> Weights:
         """Return parameters and running statistics as NumPy arrays, named and laid out as in weights.safetensors."""
@@ -176,17 +255,36 @@ class LitClassifier(LightningModule):
         values |= {name: list(values[name]) for name in ("channels", "hidden")}
         return Recipe(model=recipes.Model(**values))
 
+    @property
+    def train_metric(self) -> LossAndAccuracy:
+        """The metric of the training images of the current epoch so far."""
+        self._update_train_metric()
+        return self._metric("train")
+
+    def _update_train_metric(self) -> None:
+        if self._batches:
+            self._metric("train").update(*self._batches)
+            self._batches.clear()
+
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self.net(images)
-        self._metric(stage).update(F.cross_entropy(logits, labels), logits, labels)
+        self._metric(stage).update((self.loss(logits, labels), logits, labels))
         return cast(Tensor, logits)
 
     def _metric(self, stage: str) -> LossAndAccuracy:
         return cast(LossAndAccuracy, self.metrics[f"{stage}_"])
 
     def _log_epoch(self, stage: str) -> None:
-        """Log the means of a stage, once per epoch, because logging each step would take longer than the step."""
-        metric = self._metric(stage)
+        """Log the means of a stage, once per epoch, because logging each step would take longer than the step.
+
+        Nothing is logged if a subclass has steps of its own, which do not update the metric.
+        """
+        metric = self.train_metric if stage == "train" else self._metric(stage)
         self.log_dict({f"{stage}_{name}": value for name, value in metric.compute().items()}, prog_bar=stage == "val")
         metric.reset()
+
+
+def arguments(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """Return the arguments of `LitClassifier`, or of a subclass, for a recipe and its data."""
+    return {**vars(recipe.model), **{name: getattr(data, name) for name in FROM_DATA}}

@@ -74,6 +74,25 @@ class Network(nn.Module):
         return cast(Tensor, self.output(x))
 
 
+class Scale(nn.Module):
+    """Multiplies raw images by a factor, as `Network` does; the first layer of a network of your own.
+
+    Args:
+        factor: 1/255 for uint8 pixels, 1 for floats: `input_scale` of the data.
+
+    Example:
+        nn.Sequential(Scale(1 / 255), nn.Flatten(), nn.Linear(784, 10))
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return floating-point images of the same shape."""
+        return images * self.factor
+
+
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     """Shift each image by whole pixels and fill with zeros; the same as `minigrad.datasets.shifted`, on any device.
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from minigrad.recipes.schema import ONE_CYCLE, PLATEAU
+from minigrad.runs import UserError
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -32,7 +33,12 @@ def configure(model: Any, parameters: Iterable[nn.Parameter], steps: Callable[[]
 
     Returns:
         The optimizer; or, with a schedule, a dict of the optimizer and Lightning's configuration of the scheduler.
+
+    Raises:
+        UserError: the optimizer or the schedule is unknown.
     """
+    if model.optimizer not in OPTIMIZERS:
+        raise UserError(f"model.optimizer: {model.optimizer}; expected {' or '.join(OPTIMIZERS)}")
     options: dict[str, Any] = {"lr": model.learning_rate, "weight_decay": model.weight_decay}
     if model.optimizer == "sgd":
         options["momentum"] = model.momentum
@@ -45,7 +51,10 @@ def configure(model: Any, parameters: Iterable[nn.Parameter], steps: Callable[[]
     per_step: Any
     if model.schedule == "cosine":
         per_step = lr_scheduler.CosineAnnealingLR(optimizer, steps())
-    else:
+    elif model.schedule == "one_cycle":
         cycle: dict[str, Any] = {"total_steps": max(steps(), 2), "cycle_momentum": False, **ONE_CYCLE}
         per_step = lr_scheduler.OneCycleLR(optimizer, model.learning_rate, **cycle)
+    else:
+        expected = "constant, cosine, one_cycle or reduce_on_plateau"
+        raise UserError(f"model.schedule: {model.schedule}; expected {expected}")
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": per_step, "interval": "step"}}

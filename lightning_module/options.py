@@ -121,7 +121,7 @@ def _check_epochs(options: Any, recipe: Recipe) -> None:
 
 
 def _check_validation(options: Any, recipe: Recipe) -> None:
-    """Check that the validation loss exists whenever the recipe needs it."""
+    """Check that the validation metrics exist whenever the recipe needs them."""
     if not recipes.watches_validation(recipe):
         return
     plateau = recipe.model.schedule == "reduce_on_plateau"
@@ -129,7 +129,7 @@ def _check_validation(options: Any, recipe: Recipe) -> None:
     limit, every = options.get("limit_val_batches"), options.get("check_val_every_n_epoch", 1)
     if _is_number(limit) and limit == 0:
         raise UserError(
-            f"trainer.limit_val_batches: {limit} with {user}; expected more than 0, since it watches the validation loss"
+            f"trainer.limit_val_batches: {limit} with {user}; expected more than 0, since it watches validation metrics"
         )
     if plateau and every != 1:
         raise UserError(

@@ -44,7 +44,7 @@ def restore(path: str | Path) -> tuple[Network, NetworkSpec]:
     return network.eval(), spec
 
 
-def set_weights(network: Network, arrays: Weights) -> None:
+def set_weights(network: nn.Module, arrays: Weights) -> None:
     """Set the network's parameters and running statistics to `arrays`, as `weights.load` returns them."""
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False)
 

@@ -35,8 +35,8 @@ from minigrad.runs import (
 from minigrad.runs.progress import ProgressReport
 from minigrad.runs.weights import Weights
 
-from . import checkpoints, restore, settings
-from .data import ImageDataModule, SeededOrder
+from . import checkpoints, own_classes, restore, settings
+from .data import ImageDataModule
 from .interruption import OwnSignals
 from .model import LitClassifier
 
@@ -74,6 +74,8 @@ class RunFolder(OwnSignals, Checkpoint):
         self.digest: str | None = None  # of the data
         self.fits = False
         self.start_time, self.trained, self.validated, self.ended = 0.0, False, False, False
+        self.within_epoch = False  # between the start and the end of an epoch
+        self.unfinished: dict[str, Any] | None = None  # the epoch within which a checkpoint was saved
         self.logits: list[torch.Tensor] = []
         self.prints_lines = False  # instead of Lightning's progress bars
         self.report: ProgressReport | None = None
@@ -102,8 +104,10 @@ class RunFolder(OwnSignals, Checkpoint):
             resumes: whether training continues the run in the folder.
 
         Raises:
-            UserError: the checkpoint has other settings or data, or the folder cannot be written.
+            UserError: the module cannot be trained, the checkpoint has other settings or data, or the folder cannot be
+                written.
         """
+        own_classes.check_module(module)
         used = settings.on_all_devices(self.recipe, trainer)
         if checkpoint is not None:
             settings.refuse_changes(checkpoint, self.out, used, self.extra, data.digest)
@@ -120,6 +124,8 @@ class RunFolder(OwnSignals, Checkpoint):
     # Training.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._check_modules(trainer, pl_module, stage)
+        self.extra |= settings.extra_of_modules(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         if self.recorder is None or stage == "fit":
             self.recorder = RunRecorder(self.out, self._spec(trainer, pl_module), TITLE)
             self.fits = stage == "fit"
@@ -135,32 +141,20 @@ class RunFolder(OwnSignals, Checkpoint):
             recorder.write_recipe()
             if self.prints_lines:
                 self._start_report(trainer, pl_module)
+        self._step_plateau(trainer)
+        if self.unfinished is not None:
+            self._continue_epoch(trainer, pl_module, self.unfinished)
         if not recorder.history:
             return
         last = recorder.history[-1]
-        # Lightning steps a plateau scheduler after it has saved the checkpoint, so that step is missing.
-        if last.val_loss is not None:
-            for config in trainer.lr_scheduler_configs:
-                if config.reduce_on_plateau:
-                    config.scheduler.step(last.val_loss)  # type: ignore[arg-type]
         # The checkpoint of the epoch at which early stopping ended the run does not contain that decision either.
         for stopper in trainer.early_stopping_callbacks:
             if 0 < stopper.stopped_epoch == last.epoch - 1:
                 trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.start_time, self.trained, self.validated = time.perf_counter(), False, False
-        # When a run without a limit of epochs is resumed, Lightning counts its last epoch twice.
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if isinstance(sampler, SeededOrder):
-            sampler.set_epoch(trainer.current_epoch)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Dropout depends on the seed and the epoch only, so that a resumed run drops the same units. Not earlier than
-        # the first batch: the loader draws from the same generator at the start of its epoch.
-        if batch_idx == 0:
-            entropy = [self.recipe.seed_everything, trainer.current_epoch, trainer.global_rank]
-            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        self._step_plateau(trainer)
+        self.start_time, self.trained, self.validated, self.within_epoch = time.perf_counter(), False, False, True
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A pass without gradients is not an epoch: StochasticWeightAveraging adds one to update the batch norms.
@@ -168,14 +162,18 @@ class RunFolder(OwnSignals, Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validated = not trainer.sanity_checking
+        if self.fits:
+            self._check_logged(trainer, pl_module, "validation_step", "val")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.within_epoch = False
         if not self.trained:
             return
         if trainer.is_global_zero and not (self.out / folder.RECIPE).exists():  # loggers create a lost folder again
             raise UserError(
                 f"{self.out}: has lost its {folder.RECIPE} during the training; expected a folder that stays"
             )
+        self._check_logged(trainer, pl_module, "training_step", "train")
         means = {name: value.item() for name, value in trainer.callback_metrics.items()}
         epoch = Epoch(
             trainer.current_epoch + 1,
@@ -212,7 +210,7 @@ class RunFolder(OwnSignals, Checkpoint):
     # Test and prediction.
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        self.logits.append(outputs.float().cpu())
+        self._keep_logits(pl_module, "test_step", outputs)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         test = trainer.datamodule.loaded.test  # type: ignore[attr-defined]
@@ -232,9 +230,10 @@ class RunFolder(OwnSignals, Checkpoint):
         else:
             epochs = {"epochs": len(self.history)} if self.history else {}  # restored from a checkpoint
             self.metrics = write_metrics(self.out, logits, test.labels, names, parameters=parameters, **epochs)
+        log_picture(trainer.loggers, self.out / folder.RELIABILITY)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        self.logits.append(outputs.float().cpu())
+        self._keep_logits(pl_module, "predict_step", outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logits, data = self._take_logits(), trainer.datamodule  # type: ignore[attr-defined]
@@ -252,9 +251,18 @@ class RunFolder(OwnSignals, Checkpoint):
         recipe = self._recorder.spec.recipe.as_dict()
         return {"epochs": epochs, "data": self.digest, "recipe": recipe, "beyond": self.extra}
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.within_epoch:
+            checkpoint["callbacks"][self.state_key]["unfinished"] = {
+                "seconds": time.perf_counter() - self.start_time,
+                "validated": self.validated,
+                "metrics": {name: value.item() for name, value in trainer.callback_metrics.items()},
+            }
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the history from a checkpoint."""
         self._recorder.history = [Epoch(**e) for e in state_dict["epochs"]]
+        self.unfinished = state_dict.get("unfinished")
 
     # Helpers.
 
@@ -268,13 +276,56 @@ class RunFolder(OwnSignals, Checkpoint):
         assert self.recorder is not None, "no Trainer has set up this callback"
         return self.recorder
 
+    def _check_modules(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if not isinstance(module, LitClassifier):
+            raise UserError(
+                f"RunFolder: the module is a {type(module).__name__}; expected a LitClassifier or a subclass"
+            )
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if stage in ("test", "predict") and not isinstance(data, ImageDataModule):
+            stage = "test" if stage == "test" else "predict"  # Lightning passes a member of an enumeration
+            raise UserError(
+                f"RunFolder: {stage} with the data module {type(data).__name__}; expected an ImageDataModule or a subclass"
+            )
+
+    def _check_logged(self, trainer: Trainer, module: LightningModule, step: str, stage: str) -> None:
+        """Check that the module has logged the loss and the accuracy of an epoch."""
+        for name in (f"{stage}_loss", f"{stage}_accuracy"):
+            if name not in trainer.callback_metrics:
+                raise UserError(
+                    f"{type(module).__name__}.{step}: {name} was not logged; expected a call of super().{step}, or of self.log"
+                    f" with {stage}_loss and {stage}_accuracy"
+                )
+
     def _spec(self, trainer: Trainer, module: LightningModule) -> NetworkSpec:
         assert isinstance(module, LitClassifier)
         return module.spec(settings.as_used(self.recipe, trainer, module), self.extra)
 
     def _start_report(self, trainer: Trainer, module: LightningModule) -> None:
         data, parameters = trainer.datamodule.dataset, sum(p.numel() for p in module.parameters())  # type: ignore[attr-defined]
-        self.report = ProgressReport(self._recorder.spec.recipe, data, parameters, int(trainer.num_training_batches))
+        recipe, own_class = self._recorder.spec.recipe, settings.own_class(type(module), LitClassifier)
+        steps, optimizer = int(trainer.num_training_batches), self._recorder.optimizer
+        self.report = ProgressReport(recipe, data, parameters, steps, own_class=own_class, optimizer=optimizer)
+
+    def _step_plateau(self, trainer: Trainer) -> None:
+        """Step the plateau schedulers with the last epoch, if Lightning has not done so.
+
+        Lightning steps them after it has saved the checkpoint of an epoch, and
+        not at all at the end of an epoch within which it has continued.
+        """
+        history = self.history
+        for config in trainer.lr_scheduler_configs:
+            if config.reduce_on_plateau and config.scheduler.last_epoch == len(history) - 1:
+                value = vars(history[-1]).get(str(config.monitor))
+                if value is not None:
+                    config.scheduler.step(value)
+
+    def _continue_epoch(self, trainer: Trainer, module: LightningModule, epoch: Mapping[str, Any]) -> None:
+        """Continue within an epoch: as if its first part had been in this process."""
+        self.start_time, self.validated = time.perf_counter() - epoch["seconds"], epoch["validated"]
+        self.trained = self.within_epoch = True
+        for name, value in epoch["metrics"].items():
+            trainer.callback_metrics[name] = torch.tensor(value, device=module.device)
 
     def _complete_history(self, done: int) -> None:
         """Add the epochs of `earlier` that the checkpoint lacks.
@@ -301,6 +352,10 @@ class RunFolder(OwnSignals, Checkpoint):
         if self.recipe.early_stopping.patience is not None and not averaged and path.exists():
             module.load_weights(str(path))
         self._recorder.write_weights(module.weights())
+
+    def _keep_logits(self, module: LightningModule, step: str, outputs: Any) -> None:
+        own_classes.check_logits(f"{type(module).__name__}.{step}", outputs, module.hparams["classes"])
+        self.logits.append(outputs.float().cpu())
 
     def _take_logits(self) -> np.ndarray:
         logits, self.logits = self.logits, []

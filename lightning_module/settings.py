@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from minigrad import recipes
 from minigrad.recipes import Recipe
 from minigrad.runs import UserError, folder, resuming
 
 from .checkpoints import read_checkpoint, state_of_run
-from .model import FROM_DATA
+from .data import ImageDataModule
+from .model import FROM_DATA, LitClassifier
 
 # Arguments of the Trainer that change the training, and their values without effect.
 TRAINER: dict[str, tuple[Any, ...]] = {
@@ -28,7 +29,7 @@ TRAINER: dict[str, tuple[Any, ...]] = {
     "min_epochs": (None,),
     "min_steps": (None,),
 }
-# Arguments that change the training only if a schedule or early stopping monitors the validation loss.
+# Arguments that change the training only if a schedule or early stopping monitors validation metrics.
 VALIDATION: dict[str, tuple[Any, ...]] = {
     "check_val_every_n_epoch": (1,),
     "limit_val_batches": (None, 1.0),
@@ -41,6 +42,9 @@ NEUTRAL = (
     "ThroughputMonitor",
 )
 FINDERS = ("BatchSizeFinder", "LearningRateFinder")
+SECTIONS = {"model": vars(recipes.Model()).keys(), "data": vars(recipes.Data()).keys()}
+# Arguments of the classes that are not settings of the training.
+LINKED = (*FROM_DATA, "seed", "num_workers")
 NO_LIMIT = (None, -1)  # values of Lightning's max_epochs that are not a number of epochs
 
 
@@ -52,10 +56,11 @@ def to_recipe(config: Any) -> Recipe:
     Raises:
         UserError: a value is invalid.
     """
+    if isinstance(config.seed_everything, bool):  # which Lightning would replace by a seed of its own
+        raise UserError(f"seed_everything: {str(config.seed_everything).lower()}; expected a whole number")
     values: dict[str, Any] = {name: config[name].as_dict() for name in ("model", "data", "early_stopping")}
-    for linked in FROM_DATA:
-        values["model"].pop(linked, None)
-    values["data"].pop("seed", None)
+    for section, known in SECTIONS.items():  # without arguments of the user's classes, and those that are linked
+        values[section] = {name: value for name, value in values[section].items() if name in known}
     for sizes in ("channels", "hidden"):
         values["model"][sizes] = list(values["model"][sizes] or [])
     epochs, schedule = config.trainer.max_epochs, values["model"]["schedule"]
@@ -111,6 +116,35 @@ def extra_of_trainer(options: Any, recipe: Recipe, callbacks: Sequence[str] = ()
     if changing := [name for name in callbacks if name not in NEUTRAL]:
         extra["trainer.callbacks"] = changing
     return extra
+
+
+def own_class(kind: Any, base: type) -> str | None:
+    """Return the name of a user's class; None if it is `base`."""
+    return None if kind is base else str(kind.__qualname__)
+
+
+def extra_of_class(section: str, kind: Any, base: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the class of the user's module or data module, and its arguments for which a recipe has no keys.
+
+    Args:
+        section: model or data.
+        kind: the class.
+        base: the class of this package.
+        values: the arguments.
+
+    Returns:
+        Plain values by key, such as `{"model.class": "MyClassifier", "model.width": 64}`; empty if `kind` is `base`.
+    """
+    if (name := own_class(kind, base)) is None:
+        return {}
+    own = {key: value for key, value in values.items() if key not in SECTIONS[section] and key not in LINKED}
+    return {f"{section}.class": name, **{f"{section}.{key}": _plain(value) for key, value in own.items()}}
+
+
+def extra_of_modules(module: LightningModule, data: LightningDataModule | None) -> dict[str, Any]:
+    """Return what `extra_of_class` returns for a module and, if there is one, its data module."""
+    extra = extra_of_class("model", type(module), LitClassifier, module.hparams)
+    return extra if data is None else extra | extra_of_class("data", type(data), ImageDataModule, data.hparams)
 
 
 def on_all_devices(recipe: Recipe, trainer: Trainer) -> Recipe:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -21,17 +21,17 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProg
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from minigrad import recipes
+from minigrad import datasets, recipes
 from minigrad.datasets import Dataset
 from minigrad.recipes import Recipe
-from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, resuming, whole_file
+from minigrad.runs import Stopped, TrainingResult, UserError, folder, need_tensorboard, whole_file
 from minigrad.runs.class_order import in_order_of
 from minigrad.runs.tensorboard import keep_tensorflow_out
 
-from . import options, settings
-from .checkpoints import BEST, LAST, read_checkpoint
+from . import options, own_classes, settings
+from .checkpoints import BEST, LAST, find_last
 from .data import ImageDataModule
-from .model import LitClassifier
+from .model import FROM_DATA, LitClassifier, arguments
 from .run_folder import RunFolder
 
 # No distributed sampler, because the samplers of the data module split the images among the ranks.
@@ -39,6 +39,7 @@ DEFAULTS = {"max_epochs": Recipe().trainer.max_epochs, "use_distributed_sampler"
 
 # Messages about what this package does on purpose, or about Lightning's own code.
 IGNORED_WARNINGS = (
+    r".*configure_optimizers. will be overridden by",  # the user has asked for it
     "Checkpoint directory .* exists and is not empty",
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "The dirpath has changed",
@@ -46,6 +47,7 @@ IGNORED_WARNINGS = (
     "It is recommended to use .self.log.*sync_dist=True",  # LossAndAccuracy sums over the devices
     "Total length of `list` across ranks is zero",
     "The number of training batches .* is smaller than the logging interval",  # epochs are logged
+    "The ``compute`` method of metric LossAndAccuracy was called before",  # continuing after an epoch's last step
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",  # RunFolder's, for example in `test`
 )
 
@@ -98,7 +100,7 @@ def default_files(options: Any, callbacks: Collection[str]) -> list[str]:
         callbacks: class names of the user's callbacks.
     """
     files = [folder.RECIPE, folder.HISTORY, folder.WEIGHTS, folder.CURVES, folder.METRICS]
-    files += [folder.CONFUSION, folder.MISTAKES]
+    files += [folder.CONFUSION, folder.MISTAKES, folder.RELIABILITY]
     if _saves_checkpoints(options, callbacks):
         files += [BEST, LAST]
     if options.get("logger") is None:
@@ -112,7 +114,8 @@ def default_callbacks(
     """Return the default callbacks of a run, except those that the user has replaced.
 
     They write the run folder, apply the recipe's early stopping, show
-    progress, and save the best and the last checkpoint.
+    progress, and save the best and the last checkpoint. The first one, `run`,
+    must precede the user's, so that a checkpoint of an epoch contains its history.
 
     Args:
         run: the callback that writes the run folder.
@@ -122,8 +125,9 @@ def default_callbacks(
     """
     defaults: list[Callback] = [run]
     run.prints_lines = _prints_lines(options, callbacks)
-    if run.recipe.early_stopping.patience is not None and "EarlyStopping" not in callbacks:
-        defaults.append(EarlyStopping("val_loss", patience=run.recipe.early_stopping.patience))
+    stopping = run.recipe.early_stopping
+    if stopping.patience is not None and "EarlyStopping" not in callbacks:
+        defaults.append(EarlyStopping(stopping.monitor, patience=stopping.patience, mode=stopping.mode))
     shows_bar = not run.prints_lines and options.get("enable_progress_bar") is not False
     if shows_bar and BARS.isdisjoint(callbacks):
         defaults.append(TQDMProgressBar(refresh_rate=50))
@@ -132,7 +136,7 @@ def default_callbacks(
         # Two callbacks, since `save_last` saves only in epochs that are among the best. The best is saved first, so
         # that the last contains its score: a run killed between the two repeats the epoch.
         if validated:
-            defaults.append(Checkpoints(filename="best", monitor="val_loss", **common))
+            defaults.append(Checkpoints(filename="best", monitor=stopping.monitor, mode=stopping.mode, **common))
         defaults.append(Checkpoints(filename="last", **common))
     return defaults
 
@@ -204,6 +208,8 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
+    model: Callable[..., LitClassifier] = LitClassifier,
+    data_module: Callable[..., ImageDataModule] = ImageDataModule,
     **trainer_options: Any,
 ) -> TrainingResult:
     """Train the network of a recipe with Lightning on one device, and test it once.
@@ -217,6 +223,9 @@ def fit(
         resume: continue the run in the folder, if there is one. Default False.
         overwrite: replace the run in the folder. Default False.
         tensorboard: also log for TensorBoard, in the run folder. Default False.
+        model: your subclass of `LitClassifier`, which is called with the recipe's section `model` and the properties of the
+            data; `functools.partial` adds arguments of your own. Default `LitClassifier`.
+        data_module: the same for a subclass of `ImageDataModule`, which is called with the section `data` and the seed.
         trainer_options: arguments of `lightning.pytorch.Trainer`, such as `accelerator="cpu"` or `callbacks=[...]`.
             `max_epochs` replaces that of the recipe.
 
@@ -232,29 +241,36 @@ def fit(
         >>> result.metrics["test_accuracy"]
     """
     recipe = recipes.as_recipe(recipe)
+    if data is not None:
+        data = datasets.check_dataset("data", data)
     if "max_epochs" in trainer_options:
         recipe = recipes.check(replace(recipe, trainer=recipes.Trainer(trainer_options.pop("max_epochs"))))
     options.check(trainer_options, recipe, fits=True)
     callbacks = trainer_options.pop("callbacks", None) or []
     callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    from_recipe = {**vars(recipe.data), "seed": recipe.seed_everything}
+    own_classes.check_class("data_module", data_module, ImageDataModule, from_recipe)
+    own_classes.check_class("model", model, LitClassifier, dict.fromkeys((*vars(recipe.model), *FROM_DATA)))
     files = default_files(trainer_options, _names(callbacks))
     claim = folder.claim_run(out, "lightning", files, resume=resume, overwrite=overwrite)
     with claim as path, warnings.catch_warnings():
         ignore_warnings()
-        checkpoint = _last_checkpoint(path) if resume and folder.holds_run(path) else None
+        dirpaths = [callback.dirpath for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+        checkpoint = find_last(path, dirpaths, "resume") if resume and folder.holds_run(path) else None
         seed_everything(recipe.seed_everything, workers=True, verbose=False)
-        data_module = ImageDataModule(**vars(recipe.data), seed=recipe.seed_everything)
+        images = own_classes.build("data_module", data_module, ImageDataModule, from_recipe)
         if data is not None:
-            data_module.dataset = data
-        data_module.dataset = in_order_of(data_module.dataset, recipe.model.weights)
-        recipes.refuse_misfit(recipe, data_module.dataset)
-        module = LitClassifier.from_recipe(recipe, data_module.dataset)
-        run = RunFolder(path, recipe, settings.extra_of_trainer(trainer_options, recipe, _names(callbacks)))
-        trainer = _build_trainer(run, data_module, trainer_options, callbacks, tensorboard=tensorboard)
-        options.check_batches(trainer, data_module.dataset, data_module.batch_size)
+            images.dataset = data
+        images.dataset = in_order_of(images.dataset, recipe.model.weights)
+        recipes.refuse_misfit(recipe, images.dataset)
+        module = own_classes.build("model", model, LitClassifier, arguments(recipe, images.dataset))
+        extra = settings.extra_of_trainer(trainer_options, recipe, _names(callbacks))
+        run = RunFolder(path, recipe, extra | settings.extra_of_modules(module, images))
+        trainer = _build_trainer(run, images, trainer_options, callbacks, tensorboard=tensorboard)
+        options.check_batches(trainer, images.dataset, images.batch_size)
         continued: dict[str, Any] = {"checkpoint": checkpoint, "resumes": checkpoint is not None}
-        run.prepare(trainer, module, data_module.dataset, files, overwrite=overwrite, **continued)
-        _fit_and_test(trainer, module, data_module, checkpoint)
+        run.prepare(trainer, module, images.dataset, files, overwrite=overwrite, **continued)
+        _fit_and_test(trainer, module, images, checkpoint)
     return TrainingResult(run.history, run.metrics, path)
 
 
@@ -278,23 +294,15 @@ def _names(callbacks: Sequence[Callback]) -> list[str]:
     return [type(callback).__name__ for callback in callbacks]
 
 
-def _last_checkpoint(out: Path) -> Path | None:
-    """Return the last checkpoint of the run in `out`; None if the run has no epochs."""
-    if not (out / LAST).exists():
-        resuming.refuse_lost_checkpoint(out, LAST, "resume")
-        return None
-    read_checkpoint(out / LAST)
-    return out / LAST
-
-
 def _build_trainer(
     run: RunFolder, data: ImageDataModule, options: Mapping[str, Any], callbacks: list[Callback], *, tensorboard: bool
 ) -> Trainer:
     validated = bool(len(data.dataset.validation.labels))
     defaults = default_options("fit", run.out, options, _names(callbacks), tensorboard=tensorboard)
+    first, *others = default_callbacks(run, options, _names(callbacks), validated=validated)
     trainer = Trainer(
         **{"devices": 1, **DEFAULTS, **options, **defaults, "max_epochs": run.recipe.trainer.max_epochs},
-        callbacks=[*callbacks, *default_callbacks(run, options, _names(callbacks), validated=validated)],
+        callbacks=[first, *callbacks, *others],
     )
     if trainer.world_size > 1:
         raise UserError(

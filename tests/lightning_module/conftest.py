@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from lightning_helpers import call, flags, pixels
 
-from minigrad.runs import curves, pictures, whole_file
+from minigrad.runs import calibration, curves, pictures, whole_file
 
 # On networks this small, threads cost more than they gain.
 torch.set_num_threads(1)
@@ -36,6 +36,7 @@ def _drawings(monkeypatch: pytest.MonkeyPatch) -> None:
         with whole_file(path) as draft:
             draft.write_bytes(content.getvalue())
 
+    monkeypatch.setattr(calibration, "draw", draw)
     monkeypatch.setattr(curves, "draw", draw)
     monkeypatch.setattr(pictures, "draw_confusion", draw)
     monkeypatch.setattr(pictures, "draw_mistakes", draw)
@@ -46,6 +47,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
     """6,000 uint8 images of 4 x 5 pixels in 10 classes to train, as many to test."""
     path = tmp_path_factory.mktemp("images") / "images.npz"
     np.savez(path, **pixels(0, 6000, shape=(4, 5)))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def larger_images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As `images`, of 8 x 9 pixels, which three poolings of 2 x 2 can halve."""
+    path = tmp_path_factory.mktemp("larger_images") / "images.npz"
+    np.savez(path, **pixels(0, 6000, shape=(8, 9)))
     return str(path)
 
 

@@ -138,9 +138,9 @@ def test_bash_completes_the_command() -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "simple")) for n in recipes.names()])
 def test_every_recipe_is_fitted_validated_and_tested(
-    name: str, images: str, capsys: pytest.CaptureFixture[str]
+    name: str, larger_images: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--config", name, "--data.path", images, "--trainer.accelerator", "cpu", *QUIET)
+    words = ("--config", name, "--data.path", larger_images, "--trainer.accelerator", "cpu", *QUIET)
     words += ("--trainer.default_root_dir", "out")
     assert call("fit", *words, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3") == 0
     assert torch.load("out/last.ckpt", weights_only=True)["global_step"] == 3

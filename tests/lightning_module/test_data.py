@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning_helpers import clouds, pixels
 
-from lightning_module.data import ImageDataModule, InMemory, SeededOrder, WithShifts
+from lightning_module.data import ImageDataModule, InMemory, SeededOrder
 from lightning_module.model import LitClassifier
 from lightning_module.network import shifted
 from minigrad import datasets
@@ -128,18 +128,6 @@ def test_images_move_as_minigrads_do(shape: tuple[int, ...], dtype: str) -> None
     moved = shifted(torch.from_numpy(images), torch.from_numpy(shifts)).numpy()
     assert moved.dtype == images.dtype
     np.testing.assert_array_equal(moved, datasets.shifted(images, shifts))
-
-
-def test_how_far_an_image_moves_depends_on_its_index_alone() -> None:
-    np.savez("a.npz", **pixels(0, 40))
-    split = datasets.load("a.npz").train
-    for rank in (0, 1):
-        order = SeededOrder(40, 7, rank, 2)
-        order.set_epoch(3)
-        dealt = list(order)[:6]
-        images, _, shifts = WithShifts(split, order).__getitems__(dealt)
-        np.testing.assert_array_equal(images.numpy(), split.images[dealt])
-        np.testing.assert_array_equal(shifts.numpy(), datasets.epoch_shifts(40, 7, 3)[dealt])
 
 
 class KeepImages(Callback):

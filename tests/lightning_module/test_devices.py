@@ -109,6 +109,7 @@ def test_each_image_is_drawn_once_per_epoch_and_an_odd_one_is_skipped(hard: str)
     assert {name: text for name, text in contents("out").items() if name in before} == before
 
 
+@pytest.mark.slow
 def test_under_torchrun_two_processes_equal_one_with_batches_twice_as_large(few: str) -> None:
     words = ("--data.augment", "shift", "--model.optimizer", "adam", "--model.learning_rate", "0.003")
     both = ("--data.validation_size", "24", "--data.batch_size")

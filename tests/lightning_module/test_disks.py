@@ -26,19 +26,19 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_full_disk_keeps_the_run_which_resumes_exactly(
     name: str, easy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(*flags(easy, "whole")) == 0
+    assert call(*flags(easy, "all")) == 0  # a name as long as "run", since a checkpoint contains the path of its folder
     capsys.readouterr()
-    with largest_file((Path("whole") / name).stat().st_size - 1):
+    with largest_file((Path("all") / name).stat().st_size - 1):
         assert call(*flags(easy, "run")) == 2
     text = refusal(capsys)
     assert ": can't be written (File too large); expected a folder that can be written" in text
-    assert files_of(Path("run")) < files_of(Path("whole"))  # no drafts
+    assert files_of(Path("run")) < files_of(Path("all"))  # no drafts
     resume = ["--ckpt_path", "last"] if folder.holds_run(Path("run")) else []
     assert ("--out run --ckpt_path last continues" in text) == bool(resume)
     assert call(*flags(easy, "run", *resume)) == 0
-    assert files_of(Path("run")) == files_of(Path("whole"))
+    assert files_of(Path("run")) == files_of(Path("all"))
     for same in (folder.WEIGHTS, folder.METRICS):
-        assert (Path("run") / same).read_bytes() == (Path("whole") / same).read_bytes()
+        assert (Path("run") / same).read_bytes() == (Path("all") / same).read_bytes()
 
 
 def test_a_full_disk_is_one_sentence_for_exports_too(run: Path, easy: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning_helpers import call, clouds, contents, epochs, in_numpy, measured, network, sentence
+from lightning_helpers import QUIET, call, clouds, contents, epochs, in_numpy, measured, network, sentence
 
 from minigrad.runs.metrics import log_softmax
 
@@ -79,7 +79,12 @@ def test_an_existing_file_is_replaced_only_with_overwrite(stage: str, file: str,
 @pytest.mark.parametrize("stage", ["validate", "predict", "test"])
 def test_other_files_of_the_run_are_unchanged(stage: str, run: Path, easy: str) -> None:
     shutil.copytree(run, "out")
-    for name in ("metrics.json", "confusion.png", "mistakes.png"):  # as after training on several devices
+    for name in (
+        "metrics.json",
+        "confusion.png",
+        "mistakes.png",
+        "reliability.png",
+    ):  # as after training on several devices
         Path("out", name).unlink(missing_ok=True)
     before = contents("out")
     words = ("--ckpt_path", "out/last.ckpt", "--trainer.default_root_dir", "out")
@@ -119,3 +124,28 @@ def test_classes_are_compared_by_their_names(source: tuple[str, str], capsys: py
         .splitlines()[0]
         .endswith("probability_ant,probability_cat,probability_dog")
     )
+
+
+def test_data_that_the_network_was_not_trained_on_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --data.path, the data are MNIST."""
+    rng, labels = np.random.default_rng(0), np.arange(120) % 10
+    images = rng.integers(0, 256, (120, 28, 28)).astype(np.uint8)
+    np.savez("own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert call("fit", *network("own.npz"), "--trainer.max_epochs", "1", "--out", "run") == 0
+    for source in (("--ckpt_path", "run/last.ckpt"), ("--model.weights", "run/weights.safetensors")):
+        capsys.readouterr()
+        assert call("validate", *source, "--trainer.limit_val_batches", "1", *QUIET) == 0
+        assert "mnist is the default of --data.path; this network was trained on own.npz" in capsys.readouterr().out
+        assert call("validate", *network("own.npz"), *source) == 0
+        assert "default" not in capsys.readouterr().out
+
+
+def test_the_optimizer_of_the_command_is_named(easy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--data.path", easy, "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--out", "run")
+    assert call("fit", *words, "--data.batch_size", "16", "--optimizer", "SGD", "--optimizer.lr", "0.3") == 0
+    assert "103 parameters, SGD, batches of 16" in capsys.readouterr().out
+
+
+def test_a_divergence_names_the_optimizer_of_the_command(easy: str) -> None:
+    words = ("--trainer.max_epochs", "2", "--out", "run", "--optimizer", "SGD", "--optimizer.lr", "1e30")
+    assert sentence("fit", *network(easy), *words).startswith("optimizer: SGD: the loss became ")

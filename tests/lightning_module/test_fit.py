@@ -14,7 +14,7 @@ from minigrad.runs import history, metrics, weights
 
 LEFT = {
     *("recipe.yaml", "config.yaml", "history.csv", "curves.png", "weights.safetensors", "metrics.json"),
-    *("last.ckpt", "best.ckpt"),
+    *("last.ckpt", "best.ckpt", "confusion.png", "reliability.png"),
 }
 
 
@@ -101,9 +101,9 @@ def test_a_limit_of_steps_replaces_that_of_epochs(easy: str) -> None:
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_a_built_in_recipe_runs_unchanged(name: str, images: str) -> None:
+def test_a_built_in_recipe_runs_unchanged(name: str, larger_images: str) -> None:
     words = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false")
-    out = ("--data.path", images, "--trainer.default_root_dir", "out")
+    out = ("--data.path", larger_images, "--trainer.default_root_dir", "out")
     assert call("fit", "--config", name, *out, *words) == 0
     left, built_in = recipes.load("out/recipe.yaml"), recipes.load(name)
     assert (left.model, left.trainer, left.early_stopping) == (
@@ -111,7 +111,7 @@ def test_a_built_in_recipe_runs_unchanged(name: str, images: str) -> None:
         built_in.trainer,
         built_in.early_stopping,
     )
-    assert vars(left.data) == vars(built_in.data) | {"path": images}
+    assert vars(left.data) == vars(built_in.data) | {"path": larger_images}
     assert len(epochs("out")) == built_in.trainer.max_epochs
     assert measured("out")["test_accuracy"] > 0.2  # chance is a tenth
     net, data = in_numpy("out")

@@ -98,6 +98,7 @@ def test_it_can_be_killed_before_any_file(way: str, few: str, whole: Callable[[s
     assert moments > 12
 
 
+@pytest.mark.slow
 def test_a_run_killed_several_times_equals_an_uninterrupted_one(few: str, whole: Callable[[str], Path]) -> None:
     on = ("--ckpt_path", "last")
     for times, (moment, now) in enumerate(

@@ -67,7 +67,7 @@ MISTAKES = {
         "nan",
     ): "trainer.callbacks: min_lr: nan;",
     (CALLBACK + "ThroughputMonitor",): "trainer.callbacks: batch_size_fn: missing; expected a value",
-    (CALLBACK + "Unknown",): "trainer.callbacks: Unknown; expected a list such as",
+    (CALLBACK + "Unknown",): "trainer.callbacks: Unknown; expected the name of a callback's class",
     ("--optimizer", "Unknown"): "optimizer: Unknown; expected the name of a class",
     ("--optimizer", "AdamW", "--optimizer.lr", "-1"): "optimizer: AdamW fails (Invalid learning rate: -1.0); expected",
     (

@@ -8,12 +8,15 @@ import tomllib
 
 import lightning
 import pytest
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from lightning_helpers import ROOT
 from packaging.requirements import Requirement
+
+from lightning_module import within_epoch
 
 
 def test_the_installed_version_is_within_the_bounds() -> None:
@@ -45,6 +48,17 @@ def test_what_is_made_cheaper_is_still_asked_for_by_these_names() -> None:
     """lightning_module.trainer: NoProfiler and Checkpoints."""
     assert "profile" in dir(PassThroughProfiler)
     assert isinstance(inspect.getattr_static(ModelCheckpoint, "state_key"), property)
+
+
+def test_the_progress_in_a_checkpoint() -> None:
+    """lightning_module.within_epoch: `complete_step` changes it; lightning_module.data: the position in the epoch."""
+    loop = Trainer(logger=False, enable_checkpointing=False).fit_loop
+    state = loop.state_dict()
+    for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
+        assert state[name]["total"].keys() == state[name]["current"].keys() == within_epoch.BEGUN.keys()
+        assert state[name]["is_last_batch"] is False
+    assert state["epoch_loop.state_dict"] == {"_batches_that_stepped": 0}
+    assert (loop.batch_idx, loop.total_batch_idx) == (-1, -1)
 
 
 def test_what_a_resumed_run_reads() -> None:

@@ -22,6 +22,13 @@ WAYS = {
     "batch norm": ("--model.batch_norm", "true", "--model.hidden", "[12, 8]"),
     "cnn": CNN,
     "early stopping": (*OVERFIT, "--early_stopping.patience", "3"),
+    "early stopping by accuracy": (
+        *OVERFIT,
+        "--early_stopping.patience",
+        "3",
+        "--early_stopping.monitor",
+        "val_accuracy",
+    ),
     "plateau": (*OVERFIT, "--trainer.max_epochs", "10", "--model.schedule", "reduce_on_plateau"),
     "no validation": ("--data.validation_size", "0"),
     "dropout": ("--model.dropout", "0.4", "--model.hidden", "[12, 8]"),

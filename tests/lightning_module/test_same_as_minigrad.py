@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightning_helpers import CNN, call, epochs, flags, kept, measured
 
 from minigrad import datasets, recipes, train
@@ -28,6 +29,7 @@ WAYS = {
     "no validation": ("--data.validation_size", "0"),
 }
 PLATEAU = ("--model.schedule", "reduce_on_plateau", "--model.learning_rate", "0.5", "--trainer.max_epochs", "14")
+ACCURACY = ("--early_stopping.monitor", "val_accuracy", "--early_stopping.patience", "3", "--trainer.max_epochs", "40")
 
 
 def start(path: str, words: Sequence[str]) -> tuple[str, str]:
@@ -69,6 +71,21 @@ def test_the_rate_falls_in_the_same_epochs(hard: str) -> None:
     both(hard, *PLATEAU)
     agree(1e-3)
     assert epochs("numpy")[-1][-1] < 0.5, "otherwise the rate has not changed"
+
+
+def test_the_best_accuracy_stops_in_the_same_epoch_and_keeps_its_weights(easy: str) -> None:
+    both(easy, *ACCURACY)
+    agree(2e-5)  # of equally many epochs, and of the kept weights
+    rows = epochs("numpy")
+    accuracies, losses = [row[4] for row in rows], [row[3] for row in rows]
+    best = int(np.argmax(accuracies)) + 1
+    assert len(rows) == best + 3 < 40
+    assert accuracies[-1] == max(accuracies), "otherwise there is no tie"
+    assert losses[-1] == min(losses), "otherwise the loss could have stopped the training"
+    checkpoint = torch.load("lightning/best.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == best - 1
+    for name, array in kept("lightning").items():
+        np.testing.assert_array_equal(checkpoint["state_dict"][f"net.{name}"].numpy(), array)
 
 
 def test_a_cnn_sees_the_same_moved_images(few: str) -> None:

@@ -17,7 +17,7 @@ PAIRS = [(Model, LitClassifier), (Data, ImageDataModule)]
 # Further arguments, which the command links.
 LINKED = {
     LitClassifier: ["input_shape", "classes", "input_scale", "class_names", "mnist_like"],
-    ImageDataModule: ["seed"],
+    ImageDataModule: ["seed", "num_workers"],
 }
 
 

@@ -160,7 +160,7 @@ def test_tensorboard_has_the_history_and_the_pictures(few: str) -> None:
     for tag in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
         assert scalars[tag] == pytest.approx([getattr(row, tag) for row in rows], rel=1e-6)
     assert scalars["test_loss"] == pytest.approx([measured("out")["test_loss"]], rel=1e-6)
-    assert images == {"confusion", "mistakes"}
+    assert images == {"confusion", "mistakes", "reliability"}
     assert Path("out/metrics.csv").exists(), "in addition to the log of every run"
     assert "tensorflow" not in sys.modules
 
