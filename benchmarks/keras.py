@@ -123,19 +123,6 @@ def settings(folder: Path, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def exports(folder: Path) -> list[str]:
-    """Return the lines that `export` prints for trained networks of two recipes."""
-    lines: list[str] = []
-    for recipe in ("simple", "cnn"):
-        out = folder / recipe
-        weights = out / "weights.safetensors"
-        for arguments in (["fit", "--config", recipe, "--out", str(out)], ["export", "--model.weights", str(weights)]):
-            command = [sys.executable, "-m", "keras_model", *arguments]
-            process = subprocess.run(command, check=True, capture_output=True, text=True)
-        lines += [f"{recipe}: {line.removeprefix(f'{out}/')}" for line in process.stdout.splitlines()]
-    return lines
-
-
 def microseconds(seconds: list[float]) -> float:
     """Return the median time per step in microseconds, from the seconds of each epoch."""
     return float(np.median(seconds)) / -(-55_000 // BATCH) * 1e6
@@ -148,7 +135,6 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--settings", action="store_true", help="also time other values of steps_per_execution and jit_compile"
     )
-    parser.add_argument("--exports", action="store_true", help="also export two trained networks")
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=OUT, help="the file of the results")
     options = parser.parse_args(argv)
@@ -162,7 +148,6 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = race(Path(folder), options.rounds)
         setting_rows = settings(Path(folder), options.rounds) if options.settings else []
-        exported = exports(Path(folder)) if options.exports else []
     console.print(
         f"\n784-10-10, batches of {BATCH}; {described['cpu']}, {THREADS} threads; median of {options.rounds} epochs"
     )
@@ -170,14 +155,10 @@ def main(argv: Sequence[str]) -> None:
     for row in setting_rows:
         label = f"{row['backend']}, {row['steps_per_execution']} steps per execution, jit_compile {row['jit_compile']}"
         console.print(f"{label}: {row['step_us']:.0f} µs")
-    for line in exported:
-        console.print(line, soft_wrap=True)
     options.out.parent.mkdir(exist_ok=True)
     results: dict[str, Any] = {"subject": SUBJECT, "batch_size": BATCH, "rounds": options.rounds, "rows": rows}
     if setting_rows:
         results["settings"] = setting_rows
-    if exported:
-        results["exports"] = exported
     write_json(options.out, {"environment": described, **results})
     console.print(f"written to {options.out}", soft_wrap=True)
 

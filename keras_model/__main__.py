@@ -1,4 +1,4 @@
-"""python -m keras_model fit|test|predict|export|plot; without arguments, an overview of them."""
+"""python -m keras_model fit|validate|test|predict|export|plot; without arguments, an overview of them."""
 
 import sys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from minigrad.runs.tensorboard import Histograms, Scalars
 
 from .model import get_weights
 from .options import LOG, MODEL
+from .parts import Parts
 from .stock import constant_rate, copy_weights, stock_copy
 
 
@@ -30,20 +32,22 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
 
     Args:
         path: the `.keras` file.
+        parts: the user's loss and metrics. Default none.
         **options: further arguments of `keras.callbacks.ModelCheckpoint`, such as `monitor` and `save_best_only`.
     """
 
-    def __init__(self, path: Path, **options: Any) -> None:
-        self.path, self.draft = path, draft_of(path)
+    def __init__(self, path: Path, parts: Parts = Parts(), **options: Any) -> None:  # noqa: B008 (it is frozen)
+        self.path, self.parts, self.draft = path, parts, draft_of(path)
         super().__init__(str(self.draft), **options)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.stock = stock_copy(self.model, self.model.optimizer)
+        self.stock = stock_copy(self.model, self.model.optimizer, self.parts)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         trained = self.model
         copy_weights(trained, self.stock)
-        self.stock.optimizer.learning_rate = constant_rate(trained.optimizer)
+        if (rate := constant_rate(trained.optimizer)) is not None:
+            self.stock.optimizer.learning_rate = rate
         self.set_model(self.stock)
         try:
             with writing(self.path):
@@ -57,7 +61,17 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
 
 
 class CSVLogger(keras.callbacks.CSVLogger):
-    """Keras's CSVLogger, but the file is open only while a row is written, so that it is closed however training ends."""
+    """Keras's CSVLogger, but the file is open only while a row is written, so that it is closed however training ends.
+
+    Args:
+        path: the file.
+        columns: the columns of metrics, by their names, if they differ.
+        append: whether to keep the rows that the file contains.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str], *, append: bool) -> None:
+        super().__init__(str(path), append=append)
+        self.columns = {**columns, **{f"val_{name}": f"val_{column}" for name, column in columns.items()}}
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)  # empties the file unless the run is resumed
@@ -67,7 +81,7 @@ class CSVLogger(keras.callbacks.CSVLogger):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_train_begin()  # opens the file for appending
         try:
-            super().on_epoch_end(epoch, logs)
+            super().on_epoch_end(epoch, {self.columns.get(name, name): value for name, value in (logs or {}).items()})
         finally:
             super().on_train_end()
 
@@ -93,7 +107,8 @@ class RunFolder(keras.callbacks.Callback):
         self.report.step(done + batch + 1, float((logs or {}).get("loss", 0)))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
+        names = ("loss", "accuracy", "val_loss", "val_accuracy")  # the user's metrics need not be numbers
+        values = {name: float(value) for name, value in (logs or {}).items() if name in names}
         metrics = Epoch(
             epoch + 1,
             values["loss"],
@@ -220,24 +235,32 @@ class TensorBoard(keras.callbacks.Callback):
         self.histograms.epoch(self.epochs[-1], get_weights(self.model))
 
 
-def build_callbacks(recipe: Recipe, out: Path, *, validated: bool, resumed: bool = False) -> list[Any]:
+def build_callbacks(
+    recipe: Recipe,
+    out: Path,
+    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
+    *,
+    resumed: bool = False,
+) -> list[Any]:
     """Return the callbacks that a recipe asks for.
 
     Args:
         recipe: the recipe.
         out: the run folder, which gets metrics.csv and model.keras.
-        validated: whether there are validation images. Without them, the training loss is monitored.
+        parts: the user's parts; with an optimizer of the user, the recipe's schedule is not applied. Default none.
         resumed: whether the run continues, so that metrics.csv is appended to. Default False.
     """
-    monitor = "val_loss" if validated else "loss"
+    stopping = recipe.early_stopping
     callbacks: list[Any] = [SeedTorch(recipe.seed_everything)] if keras.backend.backend() == "torch" else []
-    callbacks.append(CSVLogger(str(out / LOG), append=resumed))
-    patience = recipe.early_stopping.patience
-    callbacks.append(ModelCheckpoint(out / MODEL, monitor=monitor, save_best_only=patience is not None))
-    if patience is not None:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True))
-    if recipe.model.schedule == "reduce_on_plateau":
+    callbacks.append(CSVLogger(out / LOG, parts.columns, append=resumed))
+    if stopping.patience is None:
+        callbacks.append(ModelCheckpoint(out / MODEL, parts))
+    else:
+        best: dict[str, Any] = {"monitor": stopping.monitor, "mode": stopping.mode}
+        callbacks.append(ModelCheckpoint(out / MODEL, parts, save_best_only=True, **best))
+        callbacks.append(keras.callbacks.EarlyStopping(patience=stopping.patience, restore_best_weights=True, **best))
+    if recipe.model.schedule == "reduce_on_plateau" and parts.optimizer is None:
         # Keras reduces the rate after `patience` epochs without improvement, torch one epoch later.
         options = {"factor": PLATEAU["factor"], "patience": PLATEAU["patience"] + 1, "min_delta": PLATEAU["threshold"]}
-        callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, **options))
+        callbacks.append(keras.callbacks.ReduceLROnPlateau("val_loss", **options))
     return callbacks

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Parser
-from minigrad.runs import expand, folder, metrics, need_tensorboard, predictions, resuming
-from minigrad.runs.overview import overview
+from minigrad.runs import UserError, expand, exports, folder, formats, metrics, need_tensorboard, predictions, resuming
+from minigrad.runs.overview import description_of, overview, summaries
 
 from . import devices
+from .export import choice
 from .options import Kind, Options, check
 from .startup import starting
 
@@ -24,19 +25,17 @@ DESCRIPTION = """\
 keras_model trains a digit classifier with Keras 3, and uses the trained network.
 The backend is that of KERAS_BACKEND: tensorflow (the default), jax or torch."""
 READ_ON = "In Python: keras_model.fit. The guides: README.md and docs/ in the repository."
-RESULT_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES)
+RESULT_FILES = (folder.METRICS, folder.CONFUSION, folder.MISTAKES, folder.RELIABILITY)
 
 
 class Command(NamedTuple):
     """A command that accepts the keys of a recipe.
 
     Attributes:
-        help: one line that describes the command.
         add_options: adds further options to its parser.
         run: runs the command with the parsed options.
     """
 
-    help: str
     add_options: Callable[[Parser], None]
     run: Callable[[Any], None]
 
@@ -57,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
 def parse(name: str, argv: Sequence[str]) -> Any:
     """Parse the arguments of a command that accepts a recipe."""
     command = COMMANDS[name]
-    parser = recipes.recipe_parser(f"{PROG} {name}", f"{command.help[0].upper()}{command.help[1:]}.")
+    parser = recipes.recipe_parser(f"{PROG} {name}", description_of(name))
     command.add_options(parser)
     return parser.parse_args(recipes.resolve(argv))
 
@@ -66,7 +65,7 @@ def fit_options(parser: Parser) -> None:
     """Add the run folder, and the settings of Keras for which a recipe has no keys."""
     recipes.run_options(parser)
     parser.add_class_arguments(Options, skip={"tensorboard"})
-    parser.add_flag("--tensorboard", "write scalars and weight histograms for TensorBoard, which must be installed")
+    parser.add_flag("--tensorboard", recipes.HELP["tensorboard"])
 
 
 def fit(options: Any) -> None:
@@ -86,7 +85,7 @@ def fit(options: Any) -> None:
 
 def use_options(parser: Parser) -> None:
     """Add the folder for the results."""
-    recipes.run_options(parser, resume=False)
+    recipes.result_options(parser)
 
 
 def test(options: Any) -> None:
@@ -100,6 +99,26 @@ def test(options: Any) -> None:
         datasets.report_notes(data)
         folder.prepare(out, RESULT_FILES)
         training.evaluate(net, data.test, out, recipe, data.class_names)
+
+
+def no_options(parser: Parser) -> None:
+    """Add nothing to the keys of a recipe."""
+
+
+def validate(options: Any) -> None:
+    """Print the loss and the accuracy; write no file."""
+    recipe = recipes.to_recipe(options)
+    with starting():
+        from . import restore, training
+    data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
+    if not len(data.validation.labels):
+        size = "null" if recipe.data.validation_size is None else recipe.data.validation_size
+        raise UserError(
+            f"data.validation_size: {size} holds out none of {len(data.train.labels)} training images; expected 1 or more"
+        )
+    net, data = restore.restore_for(recipe, data)
+    datasets.report_notes(data)
+    training.validate(net, data.validation, recipe)
 
 
 def predict_options(parser: Parser) -> None:
@@ -123,45 +142,33 @@ def predict(options: Any) -> None:
 
 def export_options(parser: Parser) -> None:
     """Add the formats, the folder and --overwrite."""
-    kinds = "the formats; null writes all that the backend can write, except h5, the weights in Keras's own layout"
-    parser.add_argument("--kinds", type=Kind, nargs="+", default=None, help=kinds)
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="the folder; null writes the files beside the weights"
-    )
-    parser.add_flag("--overwrite", "replace existing files")
+    formats.add_options(parser, formats.OF_KERAS, Kind)
+    parser.add_argument("--out", type=str | None, default=None, help=recipes.HELP["out of exports"])
+    parser.add_flag("--overwrite", recipes.HELP["overwrite files"])
 
 
 def export(options: Any) -> None:
     """Write the network in other formats."""
     recipe = recipes.to_recipe(options)
     folder.refuse_empty(options.out, "--out", "a folder")
+    files = choice.choose(options.kinds, options.precision)
     with starting():
         from . import restore
         from .export.command import export
     net, spec = restore.restore(recipe.model.weights)
-    data = restore.refuse_misfit(spec, datasets.load(recipe.data.path), recipe.model.weights)
     source = Path(str(recipe.model.weights))
-    export(
-        net,
-        spec,
-        *data.test,
-        source.parent if options.out is None else expand(options.out),
-        source.stem,
-        options.kinds,
-        calibration=data.train.images,
-        source=source,
-        overwrite=options.overwrite,
-    )
+    out = source.parent if options.out is None else expand(options.out)
+    if options.kinds is None:
+        files = [cell for cell in files if (out / cell.file(source.stem)).resolve() != source.resolve()]
+    examples = exports.examples_for(recipe.data.path, spec, files, source)
+    export(net, spec, examples, out, source.stem, files, overwrite=options.overwrite)
 
 
 COMMANDS = {
-    "fit": Command("train the network of a recipe, test it, and write a run folder", fit_options, fit),
-    "test": Command("measure the accuracy of --model.weights on the test images", use_options, test),
-    "predict": Command(
-        "write the predictions of --model.weights for the images at --data.path", predict_options, predict
-    ),
-    "export": Command("write --model.weights in formats for deployment, each checked", export_options, export),
+    "fit": Command(fit_options, fit),
+    "validate": Command(no_options, validate),
+    "test": Command(use_options, test),
+    "predict": Command(predict_options, predict),
+    "export": Command(export_options, export),
 }
-HELP = {name: command.help for name, command in COMMANDS.items()} | {
-    "plot": "draw the learning curves of one or several runs",
-}
+HELP = summaries(*COMMANDS, "plot")

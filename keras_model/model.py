@@ -11,11 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from minigrad.recipes import Model, Recipe, sizes
+from minigrad.recipes import Model, Recipe, Sizes, sizes
 from minigrad.runs import NetworkSpec, weights
 
 from .layers import BatchNormalization
 from .optimizers import build_optimizer
+from .parts import Parts
+from .precision import dtype_policy
+from .stock import unwrapped
 
 # Torch's names of Keras's variables; a bias has the same name in both.
 NAMES = {
@@ -35,6 +38,7 @@ def build_model(
     input_shape: tuple[int, ...] = (28, 28),
     classes: int = 10,
     input_scale: float = 1 / 255,
+    precision: str = "float32",
 ) -> keras.Model:
     """Build the Functional model of a recipe, from raw input to logits.
 
@@ -46,7 +50,9 @@ def build_model(
         input_shape: the shape of one input: (features,), (height, width) or (height, width, channels). Default (28, 28).
         classes: the number of logits, default 10.
         input_scale: the factor by which the network multiplies its input; the default 1/255 is for uint8 pixels.
-            With 1, the input has the dtype `keras.config.floatx()`.
+            With 1, the input is of floats.
+        precision: the dtype policy of the network, such as float64 or mixed_bfloat16. The default float32 does not depend
+            on keras.json.
 
     Returns:
         A model that maps inputs (n, *input_shape) to logits (n, classes).
@@ -62,10 +68,18 @@ def build_model(
     arrays = None
     if model.weights is not None:  # read before the network is built, which takes longer
         arrays = weights.load_for(model.weights, NetworkSpec(Recipe(model=model), input_shape, classes, input_scale))
-    inputs = keras.Input(input_shape, dtype="uint8" if input_scale != 1 else None, name="image")
+    with dtype_policy(precision):
+        net = _functional(model, layers, input_shape, classes, input_scale)
+    if arrays is not None:
+        set_weights(net, arrays)
+    return net
+
+
+def _functional(model: Model, layers: Sizes, input_shape: tuple[int, ...], classes: int, scale: float) -> keras.Model:
+    """Build the Functional model in the current dtype policy."""
+    inputs = keras.Input(input_shape, dtype="uint8" if scale != 1 else None, name="image")
     # A NumPy scalar stays float64; TensorFlow would convert a Python float to float32 first.
-    scale = np.dtype(keras.config.floatx()).type(input_scale)
-    x = keras.layers.Rescaling(scale, name="scale")(inputs)
+    x = keras.layers.Rescaling(np.dtype(keras.config.floatx()).type(scale), name="scale")(inputs)
     if layers.conv:
         x = keras.layers.Reshape((*layers.image[1:], layers.image[0]), name="channels")(x)
         for i, (_, channels) in enumerate(layers.conv):
@@ -75,10 +89,7 @@ def build_model(
     x = keras.layers.Flatten(name="flatten", data_format="channels_last")(x)
     for i, (_, units) in enumerate(layers.hidden):
         x = _hidden_layer(x, model, i, units)
-    net = keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
-    if arrays is not None:
-        set_weights(net, arrays)
-    return net
+    return keras.Model(inputs, keras.layers.Dense(classes, name="output")(x), name="classifier")
 
 
 def _convolution(x: Any, model: Model, i: int, channels: int) -> Any:
@@ -111,6 +122,7 @@ def compile_model(
     epochs: int = 1,
     *,
     steps_per_execution: int | None = None,
+    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
     **averaging: Any,
 ) -> None:
     """Compile a model for training: the recipe's optimizer, cross-entropy from logits, accuracy.
@@ -121,15 +133,22 @@ def compile_model(
         steps: the number of steps per epoch.
         epochs: the number of epochs in the whole training, for the schedule. Default 1.
         steps_per_execution: as in `keras.Model.compile`. The default None chooses the fastest value for the backend.
+        parts: the user's optimizer and loss, which replace those, and further metrics. Default none.
         **averaging: further arguments of the optimizer: `use_ema` and `ema_momentum`.
     """
     if steps_per_execution is None:
         executions = max(1, math.ceil(steps / max_steps_per_execution()))
         steps_per_execution = math.ceil(steps / executions)  # executions of equal length
+    optimizer = parts.optimizer
+    if optimizer is None:
+        optimizer = build_optimizer(model, steps * epochs, **averaging)
+    else:
+        for name, value in averaging.items():
+            setattr(unwrapped(optimizer), name, value)
     net.compile(
-        build_optimizer(model, steps * epochs, **averaging),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        optimizer,
+        parts.loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", *parts.metrics],
         steps_per_execution=max(1, steps_per_execution),
         jit_compile=jit_compile(),
     )

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from minigrad.datasets import Dataset, align_classes
-from minigrad.recipes import Recipe
+from minigrad.recipes import Recipe, note_default_data
 from minigrad.runs import UserError, expand, weights
 from minigrad.runs.foreign import Invalid, parsing, part_of_file
 from minigrad.runs.weights import NetworkSpec
@@ -66,6 +66,7 @@ def restore_for(recipe: Recipe, data: Dataset) -> tuple[keras.Model, Dataset]:
         print("model.weights is null: this network is untrained")
         return build_model(recipe.model, data.input_shape, data.classes, data.input_scale), data
     net, spec = restore(recipe.model.weights)
+    note_default_data(recipe.data.path, spec.recipe.data.path)
     return net, refuse_misfit(spec, data, recipe.model.weights)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from minigrad.runs.foreign import Invalid, parsing
 
 from .callbacks import AveragedWeights
 from .options import Options
+from .parts import Parts
 from .stock import unwrapped
 
 EXPECTED, FAULT = "the checkpoint of this run", "is damaged or of another network"
@@ -26,6 +27,27 @@ CALLBACK_STATE = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "ModelCheckpoint": ("best",),
 }
+
+
+def shared_settings(options: Options, parts: Parts) -> dict[str, Any]:
+    """Return the settings that a resumed run must share, as plain values by name."""
+    settings = {"backend": keras.backend.backend(), **asdict(options), **parts.settings()}
+    del settings["tensorboard"]  # doesn't influence the run
+    return json.loads(json.dumps(settings))  # type: ignore[no-any-return] # as in a checkpoint: JSON changes keys
+
+
+def first_difference(name: str, now: Any, before: Any) -> tuple[str, Any, Any]:
+    """Return where two settings of a name first differ, and both values there.
+
+    A part is described by its class and arguments; if the classes differ, they are the values.
+    """
+    if not isinstance(now, dict) or not isinstance(before, dict):
+        return name, *(v.get("class_path", v) if isinstance(v, dict) else v for v in (now, before))
+    for key in {**now, **before}:
+        if now.get(key) != before.get(key):
+            inner = name if key in ("class_path", "init_args") else f"{name}.{key}"
+            return first_difference(inner, now.get(key), before.get(key))
+    return name, now, before
 
 
 class ResumableState(keras.callbacks.Callback):
@@ -39,20 +61,18 @@ class ResumableState(keras.callbacks.Callback):
     Args:
         path: the checkpoint file.
         others: the callbacks before this one.
-        options: the settings of the run, which a resumed run must share.
+        settings: the result of `shared_settings`.
         digest: identifies the data, which a resumed run must share.
 
     Attributes:
         saved_epochs: the number of epochs in the checkpoint.
     """
 
-    def __init__(self, path: Path, others: list[Any], options: Options, digest: str) -> None:
+    def __init__(self, path: Path, others: list[Any], settings: Mapping[str, Any], digest: str) -> None:
         super().__init__()
-        self.path, self.digest = path, digest
+        self.path, self.settings, self.digest = path, settings, digest
         self.others = {type(c).__name__: c for c in others if type(c).__name__ in CALLBACK_STATE}
         self.averaged = next((c for c in others if isinstance(c, AveragedWeights)), None)
-        self.settings = {"backend": keras.backend.backend(), **asdict(options)}
-        del self.settings["tensorboard"]  # doesn't influence the run
         self.saved_epochs = 0
         self.state: dict[str, Any] = {}
         self.best: list[np.ndarray] = []
@@ -86,8 +106,11 @@ class ResumableState(keras.callbacks.Callback):
         resuming.refuse_other_data(self.state.get("data"), self.digest, data)
         for name, now in self.settings.items():
             if (before := self.state["made_with"].get(name)) != now:
-                earlier = foreign.shown(before, 40)
-                raise UserError(f"--resume: {name} is {now}, but the run was made with {earlier}; expected {earlier}")
+                key, value, earlier = first_difference(name, now, before)
+                shown = foreign.shown(earlier)
+                raise UserError(
+                    f"--resume: {key} is {foreign.shown(value)}, but the run was made with {shown}; expected {shown}"
+                )
         variables = _variables(model)
         with parsing(f"--resume: {self.path}", EXPECTED, FAULT):
             for name, variable in variables.items():
@@ -185,7 +208,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             if len(values) != len(attributes):
                 raise Invalid(f"{name} has {len(values)} values; expected {len(attributes)}")
             if best is not None:
-                foreign.number(f"the best loss in {name}", best, infinite=True)
+                foreign.number(f"the best value in {name}", best, infinite=True)
             for count in counts:
                 foreign.whole_number(f"a count in {name}", int(foreign.number(name, count)))
     return state, arrays

@@ -6,11 +6,23 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from minigrad.runs import UserError
 from minigrad.runs.signals import deferred
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def backend() -> str:
+    """Return the backend of KERAS_BACKEND without importing Keras.
+
+    Raises:
+        UserError: it is not a backend that can train.
+    """
+    if (name := os.environ["KERAS_BACKEND"]) not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND: {name}; expected {', '.join(BACKENDS)}")
+    return name
 
 
 @contextmanager
@@ -51,11 +63,22 @@ def starting() -> Iterator[None]:
         with starting():
             from . import training
     """
-    if (backend := os.environ["KERAS_BACKEND"]) not in BACKENDS:
-        raise UserError(f"KERAS_BACKEND: {backend}; expected {', '.join(BACKENDS)}")
+    backend()
     with deferred(), stderr_held_back():
         use_one_framework()
         yield
+        find_devices()
+
+
+def find_devices() -> None:
+    """Let TensorFlow look for GPUs, which it otherwise does later, with a message at error level if there is no driver.
+
+    It only lists the devices: `devices.reserve` may still configure them.
+    """
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 def use_one_framework() -> None:
@@ -64,8 +87,17 @@ def use_one_framework() -> None:
     Keras imports TensorFlow if it is installed, for example in
     `set_random_seed`, and works without it if it is not. The import takes
     seconds, and beside torch it can hang. Keras has no public setting for this.
+
+    Raises:
+        UserError: Keras refuses a value in the user's keras.json.
     """
-    import keras
+    try:
+        import keras
+    except ValueError as error:
+        if "configuration" not in str(error):
+            raise
+        path = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json")
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     from keras.src.utils.module_utils import tensorflow
 
     if keras.backend.backend() != "tensorflow":

@@ -1,81 +1,55 @@
-"""The formats of deployment: which backend can write them, and how."""
+"""The writers of the formats of deployment."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from minigrad.runs import NetworkSpec, UserError, weights
+from minigrad.runs import NetworkSpec, weights
+from minigrad.runs.formats import Kind, Precision
+from minigrad.runs.precision import CALIBRATION_IMAGES
 
 from ..model import get_weights
 from ..optimizers import build_optimizer
-from ..stock import stock_copy
-
-SUFFIXES = {
-    "savedmodel": ".savedmodel",
-    "onnx": ".onnx",
-    "litert": ".tflite",
-    "int8": ".int8.tflite",
-    "keras": ".keras",
-    "safetensors": ".safetensors",
-    "h5": ".weights.h5",
-}
-ON_REQUEST = {"h5"}  # contains less than .safetensors, and only Keras reads it
-# The backends that can write a kind, and the modules that each needs; the other kinds need no module.
-# ONNX on JAX would need jax2onnx, SavedModel and LiteRT on torch would need torch_xla and litert_torch: large packages.
-NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "savedmodel": {"tensorflow": (), "jax": ("tensorflow",)},
-    "onnx": {"tensorflow": ("onnx", "onnxruntime", "tf2onnx"), "torch": ("onnx", "onnxruntime")},
-    "litert": {"tensorflow": ("ai_edge_litert",)},
-    "int8": {"tensorflow": ("ai_edge_litert",)},
-}
-EXTRAS = {"tensorflow": "keras", "ai_edge_litert": "litert"}  # the extra of a module, if not `onnx`
-CALIBRATION_IMAGES = 300
+from ..stock import copy_weights, stock_copy, with_stock_layers
 
 
-def writable_kinds(kinds: Sequence[str] | None) -> list[str]:
-    """Return the kinds to write, in the order of `SUFFIXES`.
+class Job(NamedTuple):
+    """What a writer needs.
 
-    Args:
-        kinds: the requested kinds. None requests all except h5, and prints why a kind can't be written.
-
-    Raises:
-        UserError: a requested kind is unknown or can't be written on this backend.
+    Attributes:
+        net: the network, in float32.
+        spec: its specification.
+        precision: the precision of the numbers in the file.
+        calibration: training images for int8, (m, *input_shape).
     """
-    if kinds is None:
-        obstacles = {kind: obstacle(kind) for kind in SUFFIXES if kind not in ON_REQUEST}
-        for text in filter(None, obstacles.values()):
-            print(text)
-        return [kind for kind in obstacles if obstacles[kind] is None]
-    for kind in kinds:
-        if kind not in SUFFIXES:
-            raise UserError(f"kinds: {kind}; expected some of {', '.join(SUFFIXES)}")
-        if reason := obstacle(kind):
-            raise UserError(reason)
-    return [kind for kind in SUFFIXES if kind in kinds]
+
+    net: keras.Model
+    spec: NetworkSpec
+    precision: Precision
+    calibration: np.ndarray | None
 
 
-def obstacle(kind: str) -> str | None:
-    """Return why a kind can't be written on this backend, in one sentence; None if it can."""
-    backend, needs = keras.backend.backend(), NEEDS.get(kind)
-    if needs is None:
-        return None
-    if backend not in needs:
-        return f"{kind}: can't be written on the {backend} backend; expected KERAS_BACKEND={' or '.join(needs)}"
-    for module in needs[backend]:
-        if sys.modules.get(module, sys) is None or find_spec(module) is None:
-            return f"{kind}: needs {module}; expected pip install '.[{EXTRAS.get(module, 'onnx')}]' first"
-    return None
+def in_half(net: keras.Model) -> keras.Model:
+    """Copy a network into one of Keras's own layers that computes in float16, from the same input to float32 logits."""
+    half = with_stock_layers(net, "float16")
+    copy_weights(net, half)
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(half.output)
+    return keras.Model(half.input, logits, name=net.name)
 
 
-def write_saved_model(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def network_of(job: Job) -> keras.Model:
+    """Return the network of a job in its precision, float32 or float16."""
+    return in_half(job.net) if job.precision == "float16" else job.net
+
+
+def write_saved_model(path: Path, job: Job) -> None:
     """Write a SavedModel, a folder for `tf.saved_model.load`, whose `serve` maps images to logits."""
+    net = network_of(job)
     if keras.backend.backend() != "jax":
         net.export(str(path), format="tf_saved_model", verbose=False)
         return
@@ -91,11 +65,11 @@ def write_saved_model(path: Path, net: keras.Model, spec: NetworkSpec, calibrati
         jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
-def write_onnx(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def write_onnx(path: Path, job: Job) -> None:
     """Write ONNX as minigrad and lightning_module do: from `images` to `logits`, with the metadata of a weights file."""
     import onnx
 
-    net.export(str(path), format="onnx", verbose=False)
+    job.net.export(str(path), format="onnx", verbose=False)
     exported = onnx.load(path)
     graph = exported.graph
     (images,), (logits,) = graph.input, graph.output
@@ -107,21 +81,38 @@ def write_onnx(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
         value.name = names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     del graph.value_info[:]  # it contains other names of the dimension n
-    onnx.helper.set_model_props(exported, spec.metadata())
+    onnx.helper.set_model_props(exported, job.spec.metadata())
     onnx.checker.check_model(exported, full_check=True)
     onnx.save(exported, path)
 
 
-def write_litert(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
-    """Write LiteRT in float32."""
-    net.export(str(path), format="litert", verbose=False)
+def write_litert(path: Path, job: Job) -> None:
+    """Write LiteRT; in float16, the weights are float16 and the runtime computes as it prefers."""
+    if job.precision == "int8":
+        write_int8(path, job)
+        return
+    options: dict[str, Any] = {}
+    if job.precision == "float16":
+        import tensorflow as tf
+
+        options = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+    job.net.export(str(path), format="litert", verbose=False, **options)
 
 
-def write_int8(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def write_program(path: Path, job: Job) -> None:
+    """Write a program that torch.export.load reads, without this package."""
+    import torch
+
+    shapes = {0: torch.export.Dim.DYNAMIC}
+    network_of(job).export(str(path), format="torch", verbose=False, dynamic_shapes=shapes)
+
+
+def write_int8(path: Path, job: Job) -> None:
     """Write LiteRT with weights and activations in 8-bit integers, from raw pixels or float32 to float32 logits."""
     import tensorflow as tf
 
-    examples = calibration[:CALIBRATION_IMAGES].astype(np.float32)
+    assert job.calibration is not None
+    net, examples = job.net, job.calibration[:CALIBRATION_IMAGES].astype(np.float32)
     options: dict[str, Any] = {}
     if net.input.dtype == "uint8":
         # The same layers with a float input, because the converter itself changes the input to uint8, whereas a cast in
@@ -144,29 +135,31 @@ def write_int8(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.
     )
 
 
-def write_keras(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def write_keras(path: Path, job: Job) -> None:
     """Write Keras's format in Keras's own classes, which load without this package, compiled with the recipe's optimizer.
 
-    If the network was read from a model.keras, which contains no recipe, the optimizer is the default of a recipe.
+    If the network was read from a model.keras, which contains no recipe, the optimizer is the default of a recipe. A
+    network in float16 is not compiled, since it is not suited to training.
     """
-    stock_copy(net, build_optimizer(spec.recipe.model, 1)).save(path)
+    half = job.precision == "float16"
+    (in_half(job.net) if half else stock_copy(job.net, build_optimizer(job.spec.recipe.model, 1))).save(path)
 
 
-def write_weights(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def write_weights(path: Path, job: Job) -> None:
     """Write the weights file that all three packages read."""
-    weights.write(path, get_weights(net), spec.metadata())
+    weights.write(path, get_weights(job.net), job.spec.metadata())
 
 
-def write_h5(path: Path, net: keras.Model, spec: NetworkSpec, calibration: np.ndarray) -> None:
+def write_h5(path: Path, job: Job) -> None:
     """Write only the weights, in Keras's layout."""
-    net.save_weights(path)
+    job.net.save_weights(path)
 
 
-WRITERS: dict[str, Callable[[Path, keras.Model, NetworkSpec, np.ndarray], None]] = {
+WRITERS: dict[Kind, Callable[[Path, Job], None]] = {
     "savedmodel": write_saved_model,
     "onnx": write_onnx,
     "litert": write_litert,
-    "int8": write_int8,
+    "pt2": write_program,
     "keras": write_keras,
     "safetensors": write_weights,
     "h5": write_h5,

@@ -17,7 +17,6 @@ from minigrad.runs import exports, onnx_runtime, run_command, weights
 from minigrad.runs.exports import Predict
 
 PROG = "python -m keras_model.export.reader"
-BATCH = 1000
 
 
 def load_saved_model(path: Path) -> Predict:
@@ -43,22 +42,37 @@ def load_litert(path: Path) -> Predict:
         raise ValueError(f"its pixels are quantized with (scale, zero point) {scale}; expected (1, 0)")
 
     def predict(images: np.ndarray) -> np.ndarray:
-        logits = []
-        for begin in range(0, len(images), BATCH):
-            batch = images[begin : begin + BATCH]
-            interpreter.resize_tensor_input(inputs["index"], batch.shape)
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(inputs["index"], batch)
-            interpreter.invoke()
-            logits.append(interpreter.get_tensor(outputs["index"]))
-        return np.concatenate(logits)
+        interpreter.resize_tensor_input(inputs["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(inputs["index"], images)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(outputs["index"]))
+
+    return predict
+
+
+def load_program(path: Path) -> Predict:
+    """Load a program of torch.export, without Keras."""
+    import torch
+
+    program: Any = torch.export.load(path).module()
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(program(torch.from_numpy(images)))
 
     return predict
 
 
 def predictor(net: Any) -> Predict:
-    """Return a function from images to the logits of a Keras network."""
-    return lambda images: np.asarray(net.predict(images, batch_size=BATCH, verbose=0))
+    """Return a function from images to the logits of a Keras network in float32."""
+    from ..precision import dtype_policy
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        with dtype_policy("float32"):
+            return np.asarray(net.predict(images, batch_size=exports.BATCH, verbose=0))
+
+    return predict
 
 
 def load_keras(path: Path) -> Predict:
@@ -93,6 +107,7 @@ LOADERS: dict[str, Callable[..., Predict]] = {
     ".savedmodel": load_saved_model,
     ".onnx": onnx_runtime.predictor,
     ".tflite": load_litert,
+    ".pt2": load_program,
     ".keras": load_keras,
     ".safetensors": load_safetensors,
     ".h5": load_weights_h5,

@@ -35,7 +35,7 @@ from keras_helpers import pictures as patterns
 from keras_model import cli
 from keras_model.startup import use_one_framework
 from minigrad import train
-from minigrad.runs import curves, pictures, run_command
+from minigrad.runs import calibration, curves, pictures, run_command
 
 use_one_framework()  # for tests that don't call the command
 
@@ -67,6 +67,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without pictures, which would take most of the time of a small run."""
+    monkeypatch.setattr(calibration, "draw", lambda *_: None)
     monkeypatch.setattr(curves, "draw", lambda *_: None)
     monkeypatch.setattr(pictures, "draw", lambda *_: None)
 

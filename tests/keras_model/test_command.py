@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_helpers import Command, answers, complaints, epochs, flags, measured, once, weights_of
+from keras_helpers import Command, answers, complaints, contents, epochs, flags, measured, once, weights_of
 
 from minigrad import datasets, recipes
 from minigrad.runs import history, metrics, weights
@@ -29,9 +29,9 @@ LEFT = {
         "mistakes.png",
         "model.keras",
     ),
-    *("recipe.yaml", "tensorboard", "weights.safetensors"),
+    *("recipe.yaml", "reliability.png", "tensorboard", "weights.safetensors"),
 }
-DRAWN = {"confusion.png", "curves.png", "mistakes.png"}
+DRAWN = {"confusion.png", "curves.png", "mistakes.png", "reliability.png"}
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -168,6 +168,30 @@ def test_without_epochs_the_weights_are_tested(simple_run: Path, pixels: str, co
     assert measured("out")["test_correct"] == measured(simple_run)["test_correct"]
     for name, array in weights_of(simple_run).items():
         np.testing.assert_array_equal(weights_of("out")[name], array)
+
+
+@once
+def test_validate_prints_the_metrics_of_the_last_epoch_and_writes_nothing(
+    simple_run: Path, pixels: str, command: Command
+) -> None:
+    last, before = history.read(simple_run / "history.csv")[-1], contents(simple_run)
+    assert last.val_loss is not None
+    assert last.val_accuracy is not None
+    for name in ("weights.safetensors", "model.keras"):
+        words = ("--model.weights", str(simple_run / name), "--config", str(simple_run / "recipe.yaml"))
+        result = command("validate", *words[2:], *words[:2])
+        assert (result.status, complaints(result.err)) == (0, [])
+        accuracy = f"{100 * last.val_accuracy:.2f} % ({round(30 * last.val_accuracy)} of 30)"
+        assert result.out == f"validation loss {last.val_loss:.4f}, validation accuracy {accuracy}\n"
+    assert list(Path().glob("*")) == []
+    assert contents(simple_run) == before
+
+
+@once
+def test_validate_needs_validation_images(simple_run: Path, pixels: str, refused: Callable[..., str]) -> None:
+    words = ("--data.path", pixels, "--data.validation_size", "0")
+    text = refused("validate", "--model.weights", str(simple_run / "weights.safetensors"), *words)
+    assert text == "data.validation_size: 0 holds out none of 1600 training images; expected 1 or more"
 
 
 @once

@@ -184,6 +184,7 @@ def alike(a: Path, b: Path, tolerance: float = 1e-6) -> None:
     assert measured(a)["test_loss"] == pytest.approx(measured(b)["test_loss"], rel=10 * tolerance)
 
 
+@pytest.mark.slow
 @slow_except("jax", "torch")
 @several
 def test_batch_norm_sees_the_whole_batch(together: Together, folder: Path, cnn_on_one: Path) -> None:
@@ -208,6 +209,7 @@ def one_is_skipped(
     alike(path, Path("one"))
 
 
+@pytest.mark.slow
 @several
 def test_a_remaining_image_is_skipped(
     together: Together, folder: Path, one_over: str, command: Command, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from keras_helpers import CNN, Command, epochs, flags, measured, once, slow_except, weights_of
 
+from keras_model.model import get_weights
+from keras_model.restore import restore
 from minigrad import train
 
 pytestmark = [pytest.mark.usefixtures("_undrawn"), slow_except("tensorflow", "torch")]
@@ -53,3 +55,24 @@ def test_one_recipe_means_one_training(name: str, easy: str, pixels: str, comman
     for array_name, array in weights_of("minigrad").items():
         np.testing.assert_allclose(weights_of("keras")[array_name], array, atol=1e-4, err_msg=array_name)
     assert not np.allclose(weights_of("keras")["output.weight"], weights_of("start")["output.weight"], atol=1e-2)
+
+
+@slow_except("torch")
+def test_the_best_accuracy_stops_in_the_same_epoch_and_keeps_its_weights(easy: str, command: Command) -> None:
+    """As in minigrad. Of equal epochs the first is the best, in model.keras too."""
+    words = flags(easy, "", "--early_stopping.monitor", "val_accuracy", "--early_stopping.patience", "3")
+    words += ["--trainer.max_epochs", "40"]
+    train.main([*words, "--out", "start", "--trainer.max_epochs", "0", "--seed_everything", "3"])
+    start = ("--model.weights", "start/weights.safetensors")
+    train.main([*words, *start, "--out", "minigrad"])
+    assert command("fit", *words, *start, "--out", "keras").status == 0
+    np.testing.assert_allclose(epochs("keras"), epochs("minigrad"), rtol=1e-4, atol=1e-6)
+    accuracies, losses = ([row[column] for row in epochs("keras")] for column in (4, 3))
+    assert len(accuracies) == int(np.argmax(accuracies)) + 1 + 3 < 40
+    assert accuracies[-1] == max(accuracies), "otherwise there is no tie"
+    assert losses[-1] == min(losses), "otherwise the loss could have stopped the training"
+    for name, array in weights_of("minigrad").items():
+        np.testing.assert_allclose(weights_of("keras")[name], array, atol=1e-5, err_msg=name)
+    kept, _ = restore("keras/model.keras")
+    for name, array in get_weights(kept).items():
+        np.testing.assert_array_equal(array, weights_of("keras")[name], err_msg=name)

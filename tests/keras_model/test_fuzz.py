@@ -14,6 +14,7 @@ from keras_helpers import flags, once
 
 from keras_model import cli, resume, training
 from keras_model.options import CHECKPOINT, MODEL, Options
+from keras_model.parts import Parts
 from keras_model.restore import restore
 from minigrad import datasets, recipes
 from minigrad.runs import UserError, history, weights
@@ -40,12 +41,13 @@ class Checkpoint:
     def __init__(self, run: Path) -> None:
         recipe, _ = recipes.read_trained(run / "recipe.yaml")
         data = datasets.load(recipe.data.path, recipe.data.validation_size, recipe.seed_everything)
-        self.net = training._compiled(recipe, data, Options(), 4)
+        self.net = training._compiled(recipe, data, Options(), Parts(), 4)
         self.digest = data.digest
-        self.others = training.build_callbacks(recipe, run, validated=True, resumed=True)
+        self.others = training.build_callbacks(recipe, run, resumed=True)
 
     def read(self, path: Path) -> None:
-        resume.ResumableState(path, self.others, Options(), self.digest).restore(self.net, "data")
+        settings = resume.shared_settings(Options(), Parts())
+        resume.ResumableState(path, self.others, settings, self.digest).restore(self.net, "data")
 
 
 def run_fuzz(run: Path, archives: int, checkpoints: int) -> None:

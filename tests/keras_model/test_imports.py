@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -14,29 +13,7 @@ import keras_model
 
 pytestmark = once
 PACKAGE = Path(keras_model.__file__).parent
-FOREIGN = {"lightning_module", "lightning", "torch", "compare"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "lightning"}
-SHARED = {"datasets", "recipes", "runs"}
-
-
-def modules_of(path: Path) -> set[str]:
-    """All absolute imports in a file, at any level, with the imported names."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_are_one_directional(path: Path) -> None:
-    """From minigrad only its shared subpackages; nothing from the other two packages."""
-    for module in modules_of(path):
-        parts = module.split(".")
-        assert parts[0] not in FOREIGN
-        assert parts[0] != "minigrad" or parts[1] in SHARED, module
 
 
 def loaded_by(statement: str) -> set[str]:

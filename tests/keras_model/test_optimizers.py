@@ -67,7 +67,7 @@ def test_50_steps_of_fit_are_minigrads(way: str) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(0, 1, (400, 4)), rng.integers(0, 3, 400)
     ours = Classifier(model, (4,), 3, 1.0, dtype=np.float64)
-    net = build_model(model, (4,), 3, 1.0)
+    net = build_model(model, (4,), 3, 1.0, "float64")
     set_weights(net, {name: p.data for name, p in ours.named_parameters()})
     compile_model(net, model, 50)
     net.fit(x, y, batch_size=8, shuffle=False, verbose=0)
@@ -135,9 +135,7 @@ def test_reduce_on_plateau_is_minigrads(kind: str, tmp_path: Path) -> None:
     net = build_model(model, (2,), 2)
     compile_model(net, model, 10)
     (plateau,) = [
-        c
-        for c in build_callbacks(Recipe(model=model), tmp_path, validated=True)
-        if isinstance(c, keras.callbacks.ReduceLROnPlateau)
+        c for c in build_callbacks(Recipe(model=model), tmp_path) if isinstance(c, keras.callbacks.ReduceLROnPlateau)
     ]
     plateau.set_model(net)
     plateau.on_train_begin()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,10 +32,12 @@ from keras_helpers import (
     started,
 )
 
+import minigrad
 from keras_model import cli
 
 pytestmark = [pytest.mark.usefixtures("_undrawn"), slow_except("torch")]
 
+ROOT = Path(minigrad.__file__).parents[1]
 DEADLINE = 120  # seconds, far more than a run takes
 
 # Code that a process runs before the command: write the list of its modules at exit ...
@@ -96,6 +100,7 @@ def processes(folder: Path, easy: str, advanced: list[str]) -> Iterator[dict[str
             *("fit", *flags(easy, folder / "fit", "--trainer.max_epochs", "1", "--tensorboard")),
             first=TELL.format(path=str(folder / "loaded.json")),
             JAX_ENABLE_COMPILATION_CACHE="false",  # the default
+            TF_CPP_MIN_LOG_LEVEL="2",  # a user's setting: TensorFlow's errors
         ),
         "endless": started("fit", *flags(easy, folder / "endless", "--trainer.max_epochs", "100000")),
     }
@@ -126,6 +131,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     assert path.exists(), process.communicate()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_keeps_completed_epochs(
     processes: dict[str, subprocess.Popen[str]],
     outcome: Callable[[str], Result],
@@ -152,11 +158,27 @@ def test_ctrl_c_ends_with_130_and_keeps_completed_epochs(
 
 
 def test_fit_is_quiet(outcome: Callable[[str], Result], folder: Path) -> None:
-    """Messages of the framework are hidden; the lines about the run are on stdout."""
+    """Messages of the framework are hidden, also that there is no GPU; the lines about the run are on stdout."""
     result = outcome("fit")
     assert (result.status, complaints(result.err)) == (0, [])
     assert result.out.strip().splitlines()[-1].startswith("test accuracy")
     assert (folder / "fit" / "metrics.json").exists()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the level is TensorFlow's")
+def test_a_message_of_tensorflow_after_its_start_is_shown() -> None:
+    """At the level that the user has set."""
+    code = (
+        "import keras_model; keras_model.fit\n"
+        "import tensorflow as tf\n"
+        "tf.function(lambda: tf.io.read_file('missing'))()"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "op_kernel" in done.stderr.splitlines()[0], done.stderr
+    assert "cuInit" not in done.stderr
+    assert "NotFoundError" in done.stderr
 
 
 def test_fit_loads_one_framework_alone(outcome: Callable[[str], Result], folder: Path) -> None:

@@ -141,3 +141,16 @@ def test_classes_are_compared_by_their_names(command: Command) -> None:
     assert list(measured("k")["test_accuracy_by_class"]) == ["bee", "cat", "dog"]
     assert command("predict", *flags("c.npz", "q"), "--model.weights", "run/model.keras").status == 0
     assert "probability_0" in Path("q/predictions.csv").read_text()
+
+
+@pytest.mark.slow
+def test_data_that_the_network_was_not_trained_on_are_named(command: Command) -> None:
+    """Without --data.path, the data are MNIST."""
+    rng, labels = np.random.default_rng(0), np.arange(120) % 10
+    images = rng.integers(0, 256, (120, 28, 28)).astype(np.uint8)
+    np.savez("own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert command("fit", *flags("own.npz", "run", "--trainer.max_epochs", "1")).status == 0
+    words = ("validate", "--model.weights", "run/weights.safetensors")
+    note = "mnist is the default of --data.path; this network was trained on own.npz"
+    assert note in command(*words).out
+    assert note not in command(*words, "--data.path", "own.npz").out

@@ -177,6 +177,7 @@ SLOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "ema": ("advanced", ("--ema", "0.9")),
     "tensorboard": ("simple", ("--tensorboard",)),
     "stopping": ("simple", (*OVERFIT, *PATIENT)),
+    "stopping by accuracy": ("simple", (*OVERFIT, *PATIENT, "--early_stopping.monitor", "val_accuracy")),
     "stopping, ema, tensorboard": ("advanced", (*OVERFIT, *PATIENT, "--ema", "0.9", "--tensorboard")),
     "not validated": ("advanced", ("--data.validation_size", "0", "--ema", "0.9")),
 }

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from keras_helpers import BACKEND, CNN, flags, pictures, slow_except, started, weights_of
 
-from keras_model import restore, training
+from keras_model import restore
 from keras_model.callbacks import ModelCheckpoint
 from keras_model.model import build_model, compile_model, set_weights
+from keras_model.precision import dtype_policy
 from minigrad import datasets
 from minigrad.recipes import Model
 from minigrad.runs import history, weights
@@ -129,8 +130,7 @@ def test_it_answers_as_the_trained_network(
     net, _ = restore.restore(str(simple_run / "weights.safetensors"))
     np.testing.assert_array_equal(answered(found[simple_run / "model.keras"]), net.predict(images, verbose=0))
     recipe = weights.read_spec(all_run / "weights.safetensors").recipe
-    with training.dtype_policy("mixed_float16"):
-        net = build_model(recipe.model, (12, 12), 10)
+    net = build_model(recipe.model, (12, 12), 10, precision="mixed_float16")
     set_weights(net, weights_of(all_run))
     np.testing.assert_array_equal(
         answered(found[all_run / "model.keras"]), np.asarray(net.predict(images, verbose=0), "f4")
@@ -169,9 +169,9 @@ def test_a_lowered_rate_stays_low(stopped_run: Path) -> None:
 
 def checkpoint(model: Model, path: Path, data: str, precision: str = "float32") -> keras.Model:
     """Train a small network for an epoch with the checkpoint as the only callback, and return it."""
-    with np.load(data) as arrays, training.dtype_policy(precision):
+    with np.load(data) as arrays, dtype_policy(precision):
         x, y = arrays["x_train"][:100], arrays["y_train"][:100]
-        net = build_model(model, x.shape[1:], int(y.max()) + 1, 1.0 if x.dtype == "float32" else 1 / 255)
+        net = build_model(model, x.shape[1:], int(y.max()) + 1, 1.0 if x.dtype == "float32" else 1 / 255, precision)
         compile_model(net, model, 5, steps_per_execution=1)
         net.fit(x, y, batch_size=20, verbose=0, callbacks=[ModelCheckpoint(path)])
     return net
