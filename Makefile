@@ -47,7 +47,8 @@ bench: install
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lightning
-	$(BIN)/python -m benchmarks.keras --settings --exports
+	$(BIN)/python -m benchmarks.keras --settings
+	$(BIN)/python -m benchmarks.exports
 	$(BIN)/python -m benchmarks.tables
 
 # Measure the results of README and docs again. Nothing else should run on the machine.

@@ -129,7 +129,7 @@ def measure(name: str, recipe: Recipe, data: datasets.Dataset, rounds: int) -> l
                 seconds[peer].append((time.perf_counter() - start) / count)
             order = order[1:] + order[:1]  # so that no peer always follows the same one
     per_epoch = datasets.steps_per_epoch(len(data.train.labels), size)
-    flops = devices.convolution_flops(NetworkSpec.of(recipe, data)) * size
+    flops = devices.convolution_flops_per_step(NetworkSpec.of(recipe, data))
     rows = []
     for peer, times in seconds.items():  # the first round is warm-up
         step = float(np.median(times[1:]))

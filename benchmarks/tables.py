@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from compare import contenders
@@ -103,10 +104,7 @@ def benchmark_table(results: dict[str, Any]) -> str:
     machine = f"{env['cpu']}, {env['threads']} threads, {', '.join(env['blas'])}; {versions}."
     start = [start_time(results["start"])] if "start" in results else []
     settings = [settings_table(results["settings"])] if "settings" in results else []
-    exports = ["\n".join(f"- {line}" for line in results["exports"])] if "exports" in results else []
-    return "\n\n".join(
-        ["\n".join(lines), *start, *settings, *exports, f"Medians of {results['rounds']} rounds. {machine}"]
-    )
+    return "\n\n".join(["\n".join(lines), *start, *settings, f"Medians of {results['rounds']} rounds. {machine}"])
 
 
 def goal(row: dict[str, Any]) -> str:
@@ -206,12 +204,87 @@ def devices_table(results: dict[str, Any]) -> str:
     )
 
 
+def speedrun_table(results: dict[str, Any]) -> str:
+    """Return accuracy and time per seed of recipe speedrun, their medians and the work."""
+    rows = results["rows"]
+    accuracies, seconds, totals = ([row[key] for row in rows] for key in ("test_accuracy", "seconds", "total_seconds"))
+    lines = ["| seed | test accuracy | seconds of training | seconds of the command |", "| ---: | ---: | ---: | ---: |"]
+    cells = [(str(row["seed"]), row["test_accuracy"], row["seconds"], row["total_seconds"]) for row in rows]
+    cells.append(("median", median(accuracies), median(seconds), median(totals)))
+    lines += [
+        f"| {seed} | {100 * accuracy:.2f} % | {train:.2f} | {total:.2f} |" for seed, accuracy, train, total in cells
+    ]
+    work, library = results["work"], results["library"]
+    return (
+        "\n".join(lines) + f"\n\n{work['flops']:.2e} floating-point operations in the matrix products of"
+        f" {work['updates']:,} updates of {work['parameters']:,} parameters, on {results['devices']} devices."
+        f" {results['environment']['cpu']}, {library['library']}, kernel {library['kernel']}."
+    )
+
+
+def ports_table(results: dict[str, Any]) -> str:
+    """Return what `compare diff` made of correct ports and of planted mistakes, by mistake."""
+    by_mistake: dict[str, list[dict[str, Any]]] = {}
+    for row in results["rows"]:
+        by_mistake.setdefault(row["mistake"] or "none", []).append(row)
+    lines = ["| mistake | models | found | explained |", "| --- | --- | ---: | ---: |"]
+    for mistake, rows in by_mistake.items():
+        models = ", ".join(dict.fromkeys(row["model"] for row in rows))
+        if mistake == "none":
+            alarms = sum(not row["equal"] for row in rows)
+            lines.append(f"| none | {models} | {alarms} false alarms in {len(rows)} pairs | |")
+            continue
+        if all(row["verdict"] == "reported as a convention" for row in rows):
+            lines.append(f"| {mistake} | {models} | reported as a convention | |")
+            continue
+        found = sum(row["verdict"] in ("found", "explained") for row in rows)
+        explained = sum(row["verdict"] == "explained" for row in rows)
+        lines.append(f"| {mistake} | {models} | {found} of {len(rows)} | {explained} of {len(rows)} |")
+    return "\n".join(lines)
+
+
+def exports_table(results: dict[str, Any]) -> str:
+    """Return the matrix of exported files: one table per network, and the sentence of each refusal."""
+    rows, head = (
+        results["rows"],
+        "| backend | format | precision | largest | mean | accuracy | kB | ms, 1 image | ms, 1,000 images |",
+    )
+    parts = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        written = [row for row in rows if row["network"] == network and row["status"] == "ok"]
+        lines = [head, "| --- | --- | --- |" + " ---: |" * 6]
+        lines += [
+            f"| {row['backend']} | {row['kind']} | {row['precision']} | {_export_cells(row)} |" for row in written
+        ]
+        accuracy = 100 * written[0]["network_accuracy"]
+        caption = f"Recipe `{network}` after one epoch; the network itself has an accuracy of {accuracy:.2f} %."
+        parts += [caption, "\n".join(lines)]
+    refused: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] != "ok" and row["backend"] not in refused.setdefault(row["status"], []):
+            refused[row["status"]].append(row["backend"])
+    parts.append("\n".join(f"- {sentence} ({'; '.join(backends)})" for sentence, backends in refused.items()))
+    env = results["environment"]
+    return "\n\n".join([*parts, f"{env['cpu']} with {env['threads']} threads."])
+
+
+def _export_cells(row: dict[str, Any]) -> str:
+    one, many = row["ms"].values()
+    return (
+        f"{row['largest']:.1e} | {row['mean']:.1e} | {100 * row['accuracy']:.2f} % | {row['bytes'] / 1000:,.1f} | {one:.2f}"
+        f" | {many:.1f}"
+    )
+
+
 SUMMARIZED = ("simple", "advanced", "cnn")
 KINDS: dict[str, Callable[[Any], str]] = {
     "claims": claims_list,
     "sweep": sweep_table,
     "errors": errors_table,
     "devices": devices_table,
+    "seeds": speedrun_table,
+    "planted": ports_table,
+    "files": exports_table,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -28,6 +29,15 @@ hypothesis.settings.load_profile("repeatable")
 
 # A shell that starts pytest in the background has it ignore Ctrl-C, and so would the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for one test. pytest's own searches for a free name among the folders of all earlier tests."""
+    return tmp_path_factory.mktemp(str(next(NUMBERS)), numbered=False)
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -38,13 +41,19 @@ Command = Callable[..., Result]
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: a write then fails as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    """No file can grow beyond `size` bytes: a write then fails as it does on a full disk.
+
+    Python writes no bytecode meanwhile: it would leave a cut file, and no later import of that module would succeed.
+    """
+    before, cached = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    sys.dont_write_bytecode = True
     try:
-        yield
+        with mock.patch.dict(os.environ, PYTHONDONTWRITEBYTECODE="1"):  # of processes that inherit the limit
+            yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = cached
 
 
 def files_of(folder: Path) -> set[str]:

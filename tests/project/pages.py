@@ -6,7 +6,8 @@ what the block before it prints.
 
 - `python` blocks of one page share a namespace.
 - `sh` blocks are run by bash with the Python that runs the tests first in PATH. Lines may not install anything.
-- A `yaml` block that begins with `# NAME.yaml` is written to that file, for the blocks that follow.
+- A `yaml` or `python` block that begins with `# NAME.yaml` or `# NAME.py` is written to that file, for the blocks that
+  follow. Such a `python` block is not run by itself.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Block:
     @property
     def file(self) -> str | None:
         """The name of the file that this block is the content of."""
-        name = re.match(r"# (\S+\.yaml)\n", self.text)
-        return name[1] if name and self.language == "yaml" else None
+        name = re.match(r"# (\S+\.(?:yaml|py))\n", self.text)
+        return name[1] if name and self.language in ("yaml", "python") else None
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -125,4 +126,5 @@ def _sh(block: Block, where: str) -> str:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, "")  # a block may import a file that another block has written
     run(Path(sys.argv[1]), slow=sys.argv[2:] == ["slow"])

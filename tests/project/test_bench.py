@@ -20,7 +20,7 @@ IMAGES = RNG.integers(0, 256, (256, 28, 28)).astype(np.uint8)
 LABELS = RNG.integers(0, 10, 256)
 
 
-@pytest.mark.parametrize("module", ["engine", "keras", "lightning", "parallel", "tables"])
+@pytest.mark.parametrize("module", ["engine", "exports", "keras", "lightning", "parallel", "speedrun", "tables"])
 def test_every_benchmark_can_be_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import benchmarks.{module}"], check=True, cwd=ROOT)
 
@@ -104,11 +104,14 @@ def test_the_bare_loop_takes_lightnings_steps(tmp_path: Path) -> None:
         [sys.executable, "-m", "benchmarks.lightning", *words], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "bare torch loop" in done.stdout
-    trainer, bare = json.loads(out.read_text())["rows"]
+    trainer, *peers = json.loads(out.read_text())["rows"]
     assert trainer["peer"] == "Lightning"
-    assert trainer["step_us"] / bare["step_us"] == pytest.approx(bare["ratio"])
+    assert [row["peer"] for row in peers] == ["bare torch loop", "default Lightning"]
+    for row in peers:
+        assert trainer["step_us"] / row["step_us"] == pytest.approx(row["ratio"])
 
 
+@pytest.mark.slow
 def test_a_bare_loop_that_trains_otherwise_is_not_timed(tmp_path: Path) -> None:
     words = ["--rounds", "1", "--starts", "0", "--networks", "784-10-10", "--out", str(tmp_path / "lightning.json")]
     planted = "import sys; from benchmarks import lightning; lightning.RATE = 0.2; lightning.main(sys.argv[1:])"
@@ -141,3 +144,38 @@ def test_the_benchmark_of_devices_writes_the_time_per_epoch(tmp_path: Path) -> N
     for row in found["rows"]:
         assert row["epoch_s"] == pytest.approx(row["step_us"] * 430 / 1e6)
     assert found["rows"][-1]["ratio"] == 1
+
+
+@pytest.mark.slow
+def test_the_speed_run_writes_the_log_of_each_seed(tmp_path: Path) -> None:
+    out = tmp_path / "speedrun.json"
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.speedrun", "--seeds", "1", "--out", str(out)], check=True, cwd=ROOT
+    )
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["test_accuracy"] == row["test_correct"] / 10_000 > 0.98
+    assert f"({row['test_correct']:,} of 10,000)" in row["log"]
+    assert 0 < row["seconds"] < row["total_seconds"]
+
+
+@pytest.mark.slow
+def test_the_matrix_of_exports_has_a_row_per_cell(tmp_path: Path) -> None:
+    out = tmp_path / "exports.json"
+    words = ["--networks", "simple", "--backends", "minigrad", "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "benchmarks.exports", *words], check=True, cwd=ROOT)
+    rows = json.loads(out.read_text())["rows"]
+    assert len({(row["kind"], row["precision"]) for row in rows}) == len(rows) == 6 * 3
+    measured = {(row["kind"], row["precision"]): row for row in rows if row["status"] == "ok"}
+    assert set(measured) == {
+        *(("onnx", precision) for precision in ("float32", "float16", "int8")),
+        *(("safetensors", precision) for precision in ("float32", "float16")),
+    }
+    assert all("expected" in row["status"] for row in rows if row["status"] != "ok")
+    for (_, precision), row in measured.items():
+        assert (row["largest"] <= 1e-4) == (precision == "float32")
+        assert row["mean"] <= row["largest"]
+        assert abs(row["accuracy"] - row["network_accuracy"]) < 0.01
+        assert 0 < row["ms"]["1"] < row["ms"]["1000"]
+    assert (
+        measured["onnx", "int8"]["bytes"] < measured["onnx", "float16"]["bytes"] < measured["onnx", "float32"]["bytes"]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 from pages import PAGES, ROOT
@@ -44,15 +45,31 @@ def test_blocks_are_filled_in_the_readme_and_in_every_page_of_the_docs(
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_the_committed_results_are_of_the_shipped_recipe_and_agree(name: str) -> None:
+def test_the_committed_results_are_of_the_shipped_recipe(name: str) -> None:
     results = RESULTS[name]
     shipped, measured = recipes.load(name), Recipe.from_dict(results["recipe"])
     # What null means may stand there as the number that it meant.
     shipped.data.validation_size = datasets.resolve_validation_size(60_000, shipped.data.validation_size)
     measured.data.validation_size = datasets.resolve_validation_size(60_000, measured.data.validation_size)
     assert measured == shipped
-    assert results["parity"]["passed"] is True
-    assert results["parity"]["float64"]["max_abs_diff"] <= 1e-12
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced", "cnn"])
+def test_the_committed_results_agree(name: str) -> None:
+    parity = RESULTS[name]["parity"]
+    assert parity["passed"] is True
+    assert parity["float64"]["max_abs_diff"] <= 1e-12
+
+
+def test_the_committed_speed_run_reaches_its_goal() -> None:
+    results = RESULTS["speedrun"]
+    rows = results["rows"]
+    assert sorted(row["seed"] for row in rows) == list(range(10))
+    for row in rows:
+        assert f"test accuracy {100 * row['test_accuracy']:.2f} %" in row["log"]
+        assert row["seconds"] < row["total_seconds"]
+    assert median(row["test_accuracy"] for row in rows) >= results["goal"]["test_accuracy"] == 0.99
+    assert median(row["seconds"] for row in rows) <= results["goal"]["seconds"] == 5
 
 
 def test_the_committed_accuracies_are_what_the_network_is_known_for() -> None:
