@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +128,11 @@ def mask_source(masks: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
 
     Args:
         masks: per hidden layer (steps, batch, units). The masks come step by step, and layer by layer within a step.
+
+    The function raises IndexError if no mask is left. (A StopIteration would look like the end of the batches.)
     """
-    ordered = (mask[step] for step in range(len(masks[0])) for mask in masks)
-    return lambda n: next(ordered)[:n]
+    ordered = deque(mask[step] for step in range(len(masks[0])) for mask in masks)
+    return lambda n: ordered.popleft()[:n]
 
 
 class Contender:

@@ -252,13 +252,17 @@ class Contender(base.Contender):
 
 
 def set_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
-    """Make each dropout layer of the network multiply by the next mask."""
+    """Make each dropout layer of the network multiply by the next mask when it trains; in evaluation it does nothing."""
     import torch
 
     next_mask = base.mask_source(masks)
+
+    def masked(layer: torch.nn.Dropout) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: x * torch.from_numpy(next_mask(len(x))).to(x) if layer.training else x
+
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
-            module.forward = lambda x: x * torch.from_numpy(next_mask(len(x))).to(x)  # type: ignore[assignment, method-assign]
+            module.forward = masked(module)  # type: ignore[method-assign]
 
 
 def default_loader(batches: base.Batches) -> Any:

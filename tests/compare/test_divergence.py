@@ -336,8 +336,9 @@ class OwnDraws(planted.Torch):
         pass
 
 
-def test_dropout_agrees_with_the_same_masks(recorded: Callable[..., Path]) -> None:
-    folders = recorded(planted.Right, DROPOUT), recorded(planted.Torch, DROPOUT)
+@pytest.mark.parametrize("name", ["torch", "lightning"])
+def test_dropout_agrees_with_the_same_masks(name: str, recorded: Callable[..., Path]) -> None:
+    folders = recorded(planted.Right, DROPOUT), recorded(contenders.find(name), DROPOUT)
     found = comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=True)["dropout"]
     assert found["passed"] is True
     assert found["said"].startswith("same masks: ")

@@ -45,8 +45,9 @@ def test_a_contender_that_does_not_support_a_recipe_is_excluded(left: dict[str, 
 
 def test_dropout_is_compared_with_the_same_masks(left: dict[str, Any]) -> None:
     for cell in left["cells"]:
-        said = cell["contenders"]["torch"]["dropout"]["said"]
-        assert said.startswith("same masks: ") if cell["name"].startswith("advanced") else said == "off"
+        dropout, has_dropout = cell["contenders"]["torch"]["dropout"], cell["name"].startswith("advanced")
+        assert dropout["passed"] is (True if has_dropout else None)
+        assert dropout["said"].startswith("same masks: ") if has_dropout else dropout["said"] == "off"
 
 
 def test_a_difference_is_reported_with_status_1(
