@@ -3,7 +3,7 @@
 Every run is a command that a user would type, in a fresh process, and its
 times are those of history.csv, which include the validation. The first two
 epochs compile and warm up; the median of the others is printed, and written
-to `benchmarks/results/gpu.json` with all epochs. A command that fails, for
+to a file with all epochs. A command that fails, for
 example because a package is missing, is reported with its message.
 """
 
@@ -27,12 +27,12 @@ from compare import machine
 from compare.results import environment
 from minigrad.runs import foreign, history, run_command, write_json
 
-OUT = Path(__file__).parent / "results" / "gpu.json"
+RESULTS = Path(__file__).parent / "results"
 WARM_UP = 2  # epochs
+# The network's name in tables, and the arguments that choose it.
 NETWORKS = {
-    "cnn, batches of 128": ["--config", "cnn"],
-    "784-4096-10, batches of 128": ["--config", "simple", "--model.hidden", "[4096]"],
-    "784-4096-10, batches of 1,024": ["--config", "simple", "--model.hidden", "[4096]", "--data.batch_size", "1024"],
+    "cnn": ("cnn, batches of 128", ["--config", "cnn"]),
+    "mlp": ("784-4096-10, batches of 128", ["--config", "simple", "--model.hidden", "[4096]"]),
 }
 
 
@@ -92,12 +92,13 @@ def cannot_run(case: Case) -> str | None:
 
 def run(case: Case, network: str, epochs: int) -> dict[str, Any]:
     """Train in a fresh process, and return the seconds of each epoch and the test accuracy, or why it failed."""
-    row = {"network": network, "package": case.package, "device": case.device, "setting": case.setting}
+    name, chosen = NETWORKS[network]
+    row = {"network": name, "package": case.package, "device": case.device, "setting": case.setting}
     if reason := cannot_run(case):
         return row | {"status": reason}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, "-m", case.package, "fit", *NETWORKS[network], *case.arguments]
+        command = [sys.executable, "-m", case.package, "fit", *chosen, *case.arguments]
         command += ["--trainer.max_epochs", str(epochs), "--out", str(out)]
         process = subprocess.run(
             command, env=os.environ | case.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -129,20 +130,22 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=6, help="the number of epochs, 3 or more")
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), help="some networks")
-    parser.add_argument("--out", type=Path, default=OUT, help="the file for the results")
+    parser.add_argument("--network", default="cnn", choices=list(NETWORKS), help="the network")
+    parser.add_argument(
+        "--out", type=Path, help="the file for the results; default: benchmarks/results/gpu_NETWORK.json"
+    )
     options = parser.parse_args(argv)
     if options.epochs <= WARM_UP:
         raise SystemExit(f"--epochs: {options.epochs}; expected {WARM_UP + 1} or more")
     if machine.gpu() is None:
         raise SystemExit("nvidia-smi finds no GPU on this machine")
     described = {"environment": environment.describe(machine.cores()), "epochs": options.epochs}
+    out = options.out or RESULTS / f"gpu_{options.network}.json"
     rows: list[dict[str, Any]] = []
-    for network in options.networks:
-        for case in CASES:
-            rows.append(run(case, network, options.epochs))
-            print(*rows[-1].values(), flush=True)
-            write_json(options.out, {**described, "rows": rows})  # what is measured is kept
+    for case in CASES:
+        rows.append(run(case, options.network, options.epochs))
+        print(*rows[-1].values(), flush=True)
+        write_json(out, {**described, "rows": rows})  # what is measured is kept
     show(rows, Console(highlight=False, width=120))
 
 

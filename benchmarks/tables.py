@@ -2,7 +2,7 @@
 
 Fills every block from `<!-- results NAME KIND -->` to `<!-- end -->` in
 README.md and in docs/**/*.md. NAME is a file of benchmarks/results; KIND is
-`claims`, `sweep` or `errors`, or is left out for the main table. The block
+a key of `KINDS`, or is left out for the main table. The block
 `<!-- results summary -->` shows the main results of all recipes.
 """
 
@@ -276,6 +276,43 @@ def _export_cells(row: dict[str, Any]) -> str:
     )
 
 
+def gpu_table(results: dict[str, Any]) -> str:
+    """Return the seconds per epoch on a GPU by package and precision, and the ratio to the same package on the CPU."""
+    lines = [
+        "| package | device | setting | s per epoch | first epoch | times as fast as on the CPU | test accuracy |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    missing: dict[str, list[str]] = {}
+    on_cpu: dict[str, float] = {}  # seconds per epoch, by package
+    for row in results["rows"]:
+        if row["status"] != "ok":
+            missing.setdefault(row["status"], []).append(f"`{row['package']}` ({row['setting']})")
+            continue
+        is_gpu, seconds = row["device"] == "gpu", row["epoch_s"]
+        if not is_gpu:
+            on_cpu[row["package"]] = seconds
+        ratio = f"{on_cpu[row['package']] / seconds:.1f}" if is_gpu else ""
+        accuracy = f"{100 * row['test_accuracy']:.2f} %"
+        cells = [f"`{row['package']}`", row["device"].upper(), row["setting"], f"{seconds:.2f}"]
+        lines.append("| " + " | ".join([*cells, f"{row['seconds'][0]:.1f}", ratio, accuracy]) + " |")
+    env, epochs = results["environment"], results["epochs"]
+    versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
+    caption = (
+        f"Network {results['rows'][0]['network']}, {epochs} epochs with validation; the time is the median without the"
+        f" first two. {env['gpu']}; the CPU is {env['cpu']} with {env['threads']} threads. {versions}."
+    )
+    absent = [f"Not measured: {', '.join(dict.fromkeys(cases))}: {status}." for status, cases in missing.items()]
+    return "\n\n".join(["\n".join(lines), *absent, caption])
+
+
+def parity_sentence(results: Results) -> str:
+    """Return which contenders computed the same as minigrad, how closely, and where."""
+    titles, env = schema.titles(results), results["environment"]
+    compared = results["parity"]["contenders"] if results["parity"] else {}
+    agree = ", ".join(f"{titles[name]} {row['float64']['max_abs_diff']:.1e}" for name, row in compared.items())
+    return f"{env['gpu'] or env['cpu']}: {agree}."
+
+
 SUMMARIZED = ("simple", "advanced", "cnn")
 KINDS: dict[str, Callable[[Any], str]] = {
     "claims": claims_list,
@@ -285,6 +322,8 @@ KINDS: dict[str, Callable[[Any], str]] = {
     "seeds": speedrun_table,
     "planted": ports_table,
     "files": exports_table,
+    "gpu": gpu_table,
+    "parity": parity_sentence,
 }
 
 

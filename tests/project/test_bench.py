@@ -20,7 +20,7 @@ IMAGES = RNG.integers(0, 256, (256, 28, 28)).astype(np.uint8)
 LABELS = RNG.integers(0, 10, 256)
 
 
-@pytest.mark.parametrize("module", ["engine", "exports", "keras", "lightning", "parallel", "speedrun", "tables"])
+@pytest.mark.parametrize("module", ["engine", "exports", "gpu", "keras", "lightning", "parallel", "speedrun", "tables"])
 def test_every_benchmark_can_be_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import benchmarks.{module}"], check=True, cwd=ROOT)
 
