@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,22 @@ def base_flags(small: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def run_folder(base_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a comparison of all default contenders: two seeds, two divisions, a sweep."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    more = ["--seeds", "2", "--divisions", "[open]", "--sweep", "width", "--widths", "[4, 16]"]
-    cli.main([*base_flags, *more, "--out", str(out)])
-    return out
+def complete(base_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs a comparison of contenders with two seeds, two divisions and a sweep, and returns its run folder."""
+
+    def run(names: Sequence[str]) -> Path:
+        out = tmp_path_factory.mktemp("whole") / "run"
+        more = ["--seeds", "2", "--divisions", "[open]", "--sweep", "width", "--widths", "[4, 16]"]
+        cli.main([*base_flags, "--contenders", *names, *more, "--out", str(out)])
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(complete: Callable[..., Path]) -> Path:
+    """The run folder of a complete comparison of the three contenders that start quickly."""
+    return complete(["minigrad", "by_hand", "torch"])
 
 
 @pytest.fixture(scope="session")
