@@ -279,7 +279,7 @@ def _export_cells(row: dict[str, Any]) -> str:
 def gpu_table(results: dict[str, Any]) -> str:
     """Return the seconds per epoch on a GPU by package and precision, and the ratio to the same package on the CPU."""
     lines = [
-        "| package | device | setting | s per epoch | first epoch | times as fast as on the CPU | test accuracy |",
+        "| package | device | setting | s per epoch | first epoch | speed-up | test accuracy |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     missing: dict[str, list[str]] = {}
@@ -299,7 +299,8 @@ def gpu_table(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
     caption = (
         f"Network {results['rows'][0]['network']}, {epochs} epochs with validation; the time is the median without the"
-        f" first two. {env['gpu']}; the CPU is {env['cpu']} with {env['threads']} threads. {versions}."
+        f" first two, and the speed-up is relative to the same package on the CPU."
+        f" {env['gpu']}; the CPU is {env['cpu']} with {env['threads']} threads. {versions}."
     )
     absent = [f"Not measured: {', '.join(dict.fromkeys(cases))}: {status}." for status, cases in missing.items()]
     return "\n\n".join(["\n".join(lines), *absent, caption])
