@@ -94,7 +94,7 @@ def run(
     """
     threads = machine.cores() if threads is None else threads
     arguments = _Arguments(contenders, seeds, target, divisions, sweep, widths, batch_sizes, full, threads, runner)
-    recipe = recipes.check(recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe)))
+    recipe = recipes.as_recipe(recipe)
     return _run(recipe, arguments, out, resume, overwrite, quiet)
 
 

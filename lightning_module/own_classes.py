@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import torch
 from torch import Tensor
 
 from minigrad import recipes
-from minigrad.recipes.parser import WORDS
+from minigrad.recipes.types import fits, in_words, plain
 from minigrad.runs import UserError
 
 if TYPE_CHECKING:
@@ -38,33 +38,12 @@ def check_arguments(section: str, arguments: Mapping[str, Any]) -> None:
             )
     hints = get_type_hints(recipes.SECTIONS[section])
     known = [name for name in hints if name in arguments and name not in ("path", "weights")]
-    values: dict[str, Any] = {name: _as_list(arguments[name]) for name in known}
+    values: dict[str, Any] = {name: plain(arguments[name]) for name in known}
     for name, value in values.items():
-        if not _fits(value, hints[name]):
-            raise UserError(f"{section}.{name}: {value!r}; expected {_in_words(hints[name])}")
+        if not fits(value, hints[name]):
+            raise UserError(f"{section}.{name}: {value!r}; expected {in_words(hints[name])}")
     seed = arguments.get("seed", recipes.Recipe().seed_everything)
     recipes.check(recipes.Recipe.from_dict({"seed_everything": seed, section: values}))
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value has a type of the recipe. The parser of recipes would also convert texts, and takes 35 ms."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in parts
-    if origin is list:
-        return isinstance(value, list) and all(_fits(element, parts[0]) for element in value)
-    if parts:  # a union
-        return any(_fits(value, part) for part in parts)
-    return type(value) in ((int, float) if hint is float else (hint,))
-
-
-def _in_words(hint: Any) -> str:
-    parts = get_args(hint)
-    if get_origin(hint) is Literal:
-        return " or ".join(parts)
-    if parts and get_origin(hint) is not list:
-        return " or ".join(map(_in_words, parts))
-    return WORDS[(get_origin(hint) or hint).__name__]
 
 
 def _not_plain(value: Any) -> Any:
@@ -72,10 +51,6 @@ def _not_plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return next((part for part in map(_not_plain, value) if part is not None), None)
     return None if value is None or type(value) in (bool, int, float, str) else value
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def check_class(name: str, kind: Any, base: type, given: Mapping[str, Any] | None = None) -> None:

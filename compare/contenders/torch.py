@@ -262,7 +262,7 @@ def set_masks(net: Any, masks: Sequence[np.ndarray]) -> None:
 
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
-            module.forward = masked(module)  # type: ignore[method-assign]
+            module.forward = masked(module)  # type: ignore[assignment, method-assign]
 
 
 def default_loader(batches: base.Batches) -> Any:

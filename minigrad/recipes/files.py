@@ -12,6 +12,7 @@ from ..runs import foreign
 from ..runs.errors import UserError
 from ..runs.files import expand
 from .schema import SECTIONS, Recipe, check
+from .types import plain
 
 FOLDER = Path(__file__).parent
 # A key in recipe.yaml for settings of the training for which a recipe has no keys. Such a file is not a recipe.
@@ -144,7 +145,9 @@ def load(name: str = "simple") -> Recipe:
 
 
 def as_recipe(recipe: Recipe | str | Path) -> Recipe:
-    """Return a checked recipe from a `Recipe`, the name of a built-in one, or a YAML file.
+    """Return a checked recipe from a `Recipe`, which is copied, the name of a built-in one, or a YAML file.
+
+    Numbers and arrays of NumPy in a `Recipe` become those of Python.
 
     Raises:
         UserError: there is no such recipe, or a value in it is invalid, or it is of another type.
@@ -152,7 +155,7 @@ def as_recipe(recipe: Recipe | str | Path) -> Recipe:
     if not isinstance(recipe, Recipe | str | Path):
         shown = foreign.shown(" ".join(repr(recipe).split()), 60)
         raise UserError(f"recipe: {shown}; expected a Recipe, the name of a built-in one, or the path of a YAML file")
-    return check(recipe) if isinstance(recipe, Recipe) else load(str(recipe))
+    return check(Recipe.from_dict(plain(recipe.as_dict()))) if isinstance(recipe, Recipe) else load(str(recipe))
 
 
 def read_trained(path: Path) -> tuple[Recipe, dict[str, Any]]:

@@ -17,19 +17,7 @@ from ..runs.errors import UserError
 from ..runs.files import expand
 from .files import find, names, read_yaml
 from .schema import SECTIONS, Recipe, check
-
-# The types in jsonargparse's messages, in plain words.
-WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list such as [128, 64]",
-    "collections.abc.Sequence": "a list such as [128, 64]",
-    "dict[int, float]": "numbers by class such as {0: 1.0, 1: 5.0}",
-    "str": "text",
-    "NoneType": "null",
-}
-
+from .types import WORDS
 
 # The keys of Lightning whose types in plain words would say too much or too little.
 OF_KEYS = {

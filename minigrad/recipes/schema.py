@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_type_hints
 
 from ..runs.errors import UserError
+from ..runs.foreign import shown
+from .types import fits, in_words
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Architecture = Literal["mlp", "cnn"]
@@ -152,6 +155,13 @@ def flat(recipe: Recipe) -> list[tuple[str, Any]]:
     return [("seed_everything", recipe.seed_everything), *sections]
 
 
+@cache
+def key_types() -> dict[str, Any]:
+    """Return the type of each key, such as `list[int]` for model.hidden."""
+    types = {f"{name}.{key}": hint for name, kind in SECTIONS.items() for key, hint in get_type_hints(kind).items()}
+    return {"seed_everything": int, **types}
+
+
 def check(recipe: Recipe) -> Recipe:
     """Return `recipe` if every value is valid.
 
@@ -159,8 +169,11 @@ def check(recipe: Recipe) -> Recipe:
         UserError: a value is invalid; the message names the first such key, its value and what was expected.
     """
     for name, value in flat(recipe):
-        if value is None and name not in ("model.weights", "early_stopping.patience", "data.validation_size"):
+        hint = key_types()[name]
+        if value is None and not fits(None, hint):
             raise UserError(f"{name}: null; expected a value")
+        if not fits(value, hint):
+            raise UserError(f"{name}: {shown(repr(value), 60)}; expected {in_words(hint)}")
     model, data = recipe.model, recipe.data
     for key, layers in (("model.hidden", model.hidden), ("model.channels", model.channels)):
         if len(layers) > MAX_LAYERS:
@@ -178,7 +191,7 @@ def check(recipe: Recipe) -> Recipe:
         ("early_stopping.patience", 1 if (p := recipe.early_stopping.patience) is None else p, 1, math.inf),
     ]
     for key, value, low, high in integers:
-        if isinstance(value, bool) or not low <= value <= high:
+        if not low <= value <= high:
             raise UserError(
                 f"{key}: {value}; expected a whole number of {low} or more"
                 + (f", at most {high}" if high < math.inf else "")

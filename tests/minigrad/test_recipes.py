@@ -15,6 +15,7 @@ from minigrad_helpers import sentence_of
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Data, EarlyStopping, Model, Recipe, Trainer
+from minigrad.runs import UserError
 
 SECTION_KEYS = {name: [f.name for f in fields(section)] for name, section in recipes.SECTIONS.items()}
 
@@ -34,6 +35,42 @@ def test_a_built_in_recipe_says_every_key_of_the_schema_in_its_order(name: str) 
     content = yaml.safe_load(Path(recipes.find(name)).read_text(encoding="utf-8"))
     assert list(content) == ["seed_everything", *recipes.SECTIONS]
     assert {section: list(content[section]) for section in recipes.SECTIONS} == SECTION_KEYS
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("trainer", "max_epochs", 1.5, "trainer.max_epochs: 1.5; expected a whole number"),
+        ("trainer", "max_epochs", True, "trainer.max_epochs: True; expected a whole number"),
+        ("data", "batch_size", "64", "data.batch_size: '64'; expected a whole number"),
+        ("data", "validation_size", 10.0, "data.validation_size: 10.0; expected a whole number or null"),
+        ("data", "path", 3, "data.path: 3; expected text"),
+        ("model", "batch_norm", "no", "model.batch_norm: 'no'; expected true or false"),
+        ("model", "learning_rate", "fast", "model.learning_rate: 'fast'; expected a number"),
+        ("model", "activation", "gelu", "model.activation: 'gelu'; expected relu or tanh or sigmoid"),
+        ("model", "hidden", 10, r"model.hidden: 10; expected a list such as \[128, 64\]"),
+        ("model", "hidden", [10.5], r"model.hidden: \[10.5\]; expected a list"),
+        ("model", "hidden", "12", "model.hidden: '12'; expected a list"),
+        ("model", "learning_rate", None, "model.learning_rate: null; expected a value"),
+    ],
+)
+def test_a_value_of_another_type_from_python_is_refused(section: str, key: str, value: object, said: str) -> None:
+    """The command line cannot produce them: its parser converts or refuses."""
+    recipe = Recipe()
+    setattr(getattr(recipe, section), key, value)
+    for entry in (recipes.check, recipes.as_recipe):
+        with pytest.raises(UserError, match=f"^{said}"):
+            entry(recipe)
+
+
+def test_numbers_of_numpy_and_tuples_become_plain_values() -> None:
+    recipe = Recipe(
+        np.int64(7), Model(hidden=np.array([4, 5]), channels=(8, np.int32(16)), learning_rate=np.float64(0.5))
+    )
+    plain = recipes.as_recipe(recipe)
+    assert plain == Recipe(7, Model(hidden=[4, 5], learning_rate=0.5))
+    assert {type(value) for _, value in recipes.flat(plain)} == {int, float, str, bool, list, type(None)}
+    assert isinstance(recipe.model.channels, tuple)  # the caller's recipe is unchanged
 
 
 positive = st.floats(0, 1e6, exclude_min=True)
