@@ -300,7 +300,7 @@ def gpu_table(results: dict[str, Any]) -> str:
     caption = (
         f"Network {results['rows'][0]['network']}, {epochs} epochs with validation; the time is the median without the"
         f" first two, and the speed-up is relative to the same package on the CPU."
-        f" {env['gpu']}; the CPU is {env['cpu']} with {env['threads']} threads. {versions}."
+        f" {env['gpu']}; the CPU is {env['cpu']} with {env['cores']} processors. {versions}."
     )
     absent = [f"Not measured: {', '.join(dict.fromkeys(cases))}: {status}." for status, cases in missing.items()]
     return "\n\n".join(["\n".join(lines), *absent, caption])

@@ -9,7 +9,8 @@ from typing import Literal
 
 from minigrad import datasets, recipes
 from minigrad.recipes import Recipe
-from minigrad.runs import UserError, folder
+from minigrad.recipes.types import fits, in_words, plain
+from minigrad.runs import UserError, folder, foreign
 from minigrad.runs.class_order import in_order_of
 
 from . import contenders as all_contenders
@@ -20,6 +21,14 @@ from .results.schema import DIVISIONS, Division, Results
 from .stages import ComparisonRun
 
 SEEDS, FULL_SEEDS = 3, 5
+# The types of the arguments that must not be compared with numbers before they are checked.
+TYPES = {
+    "threads": int,
+    "seeds": int | None,
+    "target": float | None,
+    "widths": list[int] | None,
+    "batch_sizes": list[int] | None,
+}
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,18 @@ def run(
     Example:
         >>> results = compare.run("simple", contenders=["minigrad", "by_hand"], seeds=1, sweep="none")
     """
-    threads = machine.cores() if threads is None else threads
-    arguments = _Arguments(contenders, seeds, target, divisions, sweep, widths, batch_sizes, full, threads, runner)
+    arguments = _Arguments(
+        contenders=contenders,
+        seeds=plain(seeds),
+        target=plain(target),
+        divisions=divisions,
+        sweep=sweep,
+        widths=plain(widths),
+        batch_sizes=plain(batch_sizes),
+        full=full,
+        threads=plain(machine.cores() if threads is None else threads),
+        runner=runner,
+    )
     recipe = recipes.as_recipe(recipe)
     return _run(recipe, arguments, out, resume, overwrite, quiet)
 
@@ -123,7 +142,11 @@ def _run(
 
 
 def _check(recipe: Recipe, arguments: _Arguments) -> None:
-    """Raise UserError for an invalid number."""
+    """Raise UserError for an invalid number, or for a value that is none."""
+    for name, hint in TYPES.items():
+        value = getattr(arguments, name)
+        if not fits(value, hint):
+            raise UserError(f"--{name}: {foreign.shown(repr(value), 60)}; expected {in_words(hint)}")
     machine.check_threads(arguments.threads)
     seeds, target = arguments.seeds, arguments.target
     if seeds is not None and seeds < 1:

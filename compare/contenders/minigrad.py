@@ -68,8 +68,8 @@ class Contender(base.Contender):
         return trace.outputs | {"output": logits.data}
 
     def use_masks(self, masks: Sequence[np.ndarray]) -> None:
-        next_mask = base.mask_source(masks)
-        self.net.dropout.forward = lambda x: x * next_mask(len(x))  # type: ignore[method-assign]
+        next_mask, dropout = base.mask_source(masks), self.net.dropout
+        dropout.forward = lambda x: x * next_mask(len(x)) if dropout.training else x  # type: ignore[method-assign]
 
     def fit(self, batches: base.Batches, observer: base.Observer) -> None:
         # A recording is made on one device, so that masks and perturbations reach all images. That several devices

@@ -45,9 +45,9 @@ def in_words(hint: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value with its tuples and arrays as lists, and with the numbers of NumPy as Python's."""
+    """Return a value with its tuples, ranges and arrays as lists, and with the numbers of NumPy as Python's."""
     if isinstance(value, dict):
         return {key: plain(element) for key, element in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(element) for element in value]
     return value.tolist() if hasattr(value, "tolist") else value

@@ -93,3 +93,22 @@ def test_committed_results_are_read_or_refused_in_one_sentence(path: Path) -> No
     else:
         with pytest.raises(UserError, match="no results of python -m compare"):
             schema.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"threads": 1.5}, "--threads: 1.5; expected a whole number"),
+        ({"threads": "2"}, "--threads: '2'; expected a whole number"),
+        ({"seeds": 1.5}, "--seeds: 1.5; expected a whole number or null"),
+        ({"seeds": True}, "--seeds: True; expected a whole number or null"),
+        ({"target": "high"}, "--target: 'high'; expected a number or null"),
+        ({"widths": 8}, "--widths: 8; expected a list"),
+        ({"widths": [1.5]}, r"--widths: \[1.5\]; expected a list"),
+        ({"batch_sizes": ["8"]}, r"--batch_sizes: \['8'\]; expected a list"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^{said}"):
+        compare.run("simple", **given, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -347,6 +347,18 @@ def test_dropout_agrees_with_the_same_masks(name: str, recorded: Callable[..., P
         assert len(on["loss"]) == 3
 
 
+@pytest.mark.parametrize("name", ["minigrad", "torch"])
+def test_an_evaluation_before_the_first_step_uses_up_no_mask(name: str, recorded: Callable[..., Path]) -> None:
+    class Evaluating(contenders.find(name)):  # type: ignore[misc]
+        def fit(self, batches: Any, observer: Any) -> None:
+            self.predict(batches.train.images[:2].astype("float64"))
+            super().fit(batches, observer)
+
+    folders = recorded(planted.Right, DROPOUT), recorded(Evaluating, DROPOUT)
+    found = comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=True)["dropout"]
+    assert found["passed"] is True
+
+
 def test_other_masks_fail(recorded: Callable[..., Path]) -> None:
     folders = recorded(planted.Right, DROPOUT), recorded(OwnDraws, DROPOUT)
     row = comparison.compare_contender(*folders, recipe_of(DROPOUT), accepts_masks=True)

@@ -464,6 +464,16 @@ def test_map_of_permuted_columns() -> None:
     assert "rows: [3, 4, 4]" in explanation.map
 
 
+def check_explained(case: Case, mistake: str, words: str) -> None:
+    """Equal values are no mistake, and an unknown difference has no explanation."""
+    explanation = explain(case)
+    assert explanation is not None
+    assert explanation.mistake == mistake
+    assert words in explanation.sentence
+    assert explain(replace(case, actual=case.expected)) is None
+    assert explain(replace(case, actual=case.actual + RNG.normal(size=case.actual.shape))) is None
+
+
 PIXELS = RNG.integers(0, 256, (4, 3, 6, 6)).astype(np.float64)
 
 
@@ -537,12 +547,7 @@ def test_mistakes_of_an_input(title: str) -> None:
     case, mistake, words = INPUTS[title]
     if "training=self.training" in words:
         case = replace(case, right_framework="torch")
-    explanation = explain(case)
-    assert explanation is not None
-    assert explanation.mistake == mistake
-    assert words in explanation.sentence
-    assert explain(replace(case, actual=case.expected)) is None
-    assert explain(replace(case, actual=case.actual + RNG.normal(size=case.actual.shape))) is None
+    check_explained(case, mistake, words)
 
 
 def test_softmax_at_the_end_of_the_model() -> None:
@@ -658,12 +663,7 @@ GRADIENTS: dict[str, tuple[Case, str, str]] = {
 @pytest.mark.parametrize("title", GRADIENTS)
 def test_mistakes_of_a_gradient(title: str) -> None:
     case, mistake, words = GRADIENTS[title]
-    explanation = explain(case)
-    assert explanation is not None
-    assert explanation.mistake == mistake
-    assert words in explanation.sentence
-    assert explain(replace(case, actual=case.expected)) is None
-    assert explain(replace(case, actual=case.actual + RNG.normal(size=case.actual.shape))) is None
+    check_explained(case, mistake, words)
 
 
 def test_a_factor_must_hold_for_all_gradients() -> None:
@@ -775,12 +775,7 @@ UPDATES: dict[str, tuple[Case, str, str]] = {
 @pytest.mark.parametrize("title", UPDATES)
 def test_mistakes_of_the_optimizer(title: str) -> None:
     case, mistake, words = UPDATES[title]
-    explanation = explain(case)
-    assert explanation is not None
-    assert explanation.mistake == mistake
-    assert words in explanation.sentence
-    assert explain(replace(case, actual=case.expected)) is None
-    assert explain(replace(case, actual=case.actual + RNG.normal(size=case.actual.shape))) is None
+    check_explained(case, mistake, words)
 
 
 def running_case(role: str, momentum: tuple[float, float], unbiased: tuple[bool, bool]) -> Case:
